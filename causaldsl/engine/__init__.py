@@ -1,0 +1,1 @@
+"""Runs the graph on a model. The first floor where torch may be imported."""

@@ -1,0 +1,61 @@
+"""What every backend offers: clean runs that are kept, and edited runs that start from them.
+
+``hooks`` is the reference and serves any model that TransformerLens loads; ``cone`` computes only
+what an edit can change. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from causaldsl.engine.edits import Edit, Read
+from causaldsl.model.sites import Site
+
+
+class CleanRun(Protocol):
+    """One clean forward pass over prompts of one length, and what was kept of it."""
+
+    tokens: Tensor
+    """(n, T) token ids; for a toy model (n, 1) input values."""
+
+    def read(self, read: Read) -> Tensor:
+        """The recorded activation, (n, k, d). Only what was asked for at the start is there."""
+        ...
+
+
+class Backend(Protocol):
+    """Runs a model."""
+
+    name: str
+
+    def serves(self, site: Site) -> bool:
+        """Whether edits at this site can be run here."""
+        ...
+
+    def clean(
+        self, tokens: Tensor, reads: Sequence[Read] = (), edits_at: Sequence[Read] = ()
+    ) -> CleanRun:
+        """Run the model on ``tokens`` (n, T), all prompts of one length.
+
+        ``reads`` are recorded; ``edits_at`` says where later edits of this run will be, so that
+        what they start from (residuals, keys and values) can be kept.
+        """
+        ...
+
+    def logits(
+        self,
+        clean: CleanRun,
+        edits: Sequence[Edit] = (),
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        """Logits at the last position with all ``edits`` in force, (n, V).
+
+        ``rows`` picks prompts of the clean run (the edits are already cut to these); ``columns``
+        (n, c) picks vocabulary entries per prompt, giving (n, c). Differentiable in the edits'
+        values and bases. Raises ``RunFailure`` if an edit's hook never fires.
+        """
+        ...

@@ -1,0 +1,68 @@
+"""One write into a forward pass, and one read out of it.
+
+For a site's activation x at the edited positions (n prompts, k positions each, width d)::
+
+    set:   x := x + (value - x) Q Q^T        (Q Q^T = identity when there is no basis)
+    add:   x := x + value
+
+An interchange intervention is a ``set`` whose value comes from the source run; zero, mean and
+resample ablation are ``set`` with other values; steering is ``add``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from causaldsl.model.sites import Site
+
+
+@dataclass(frozen=True)
+class Read:
+    """Record the activation of ``site`` at ``positions`` (n, k), one row of token indices a prompt."""
+
+    site: Site
+    positions: Tensor
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change the activation of ``site`` at ``positions`` (n, k).
+
+    ``value`` is (n, k, d); ``basis`` is (d, r) with orthonormal columns, or None for the whole
+    space. Gradients flow to ``value`` and ``basis``.
+    """
+
+    site: Site
+    positions: Tensor
+    value: Tensor
+    basis: Tensor | None = None
+    add: bool = False
+
+    def take(self, rows: Tensor | slice) -> Edit:
+        """The same edit for some of the prompts."""
+        return replace(self, positions=self.positions[rows], value=self.value[rows])
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The new activation for the old one, both (n, k, d)."""
+        value = self.value.to(x)
+        if self.add:
+            return x + value
+        if self.basis is None:
+            return value
+        basis = self.basis.to(x)
+        return x + ((value - x) @ basis) @ basis.T
+
+
+def gather(x: Tensor, positions: Tensor) -> Tensor:
+    """(n, T, d) at (n, k) token indices: (n, k, d)."""
+    return x[torch.arange(len(x), device=x.device)[:, None], positions]
+
+
+def scatter(x: Tensor, positions: Tensor, new: Tensor) -> Tensor:
+    """A copy of x (n, T, d) with ``new`` (n, k, d) at the given token indices."""
+    out = x.clone()
+    out[torch.arange(len(x), device=x.device)[:, None], positions] = new
+    return out

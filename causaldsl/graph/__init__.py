@@ -1,0 +1,1 @@
+"""The graph of operations that a checked program compiles to."""

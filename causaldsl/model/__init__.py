@@ -1,0 +1,1 @@
+"""What a model offers without its weights: catalog, shapes, sites, tokens."""

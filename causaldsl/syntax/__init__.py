@@ -1,0 +1,1 @@
+"""Text to tree and back: parsing, the syntax tree, formatting."""

@@ -1,0 +1,1 @@
+"""What each word of the language means: its operands, options, type and documentation."""
