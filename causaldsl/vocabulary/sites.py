@@ -39,8 +39,8 @@ _ALL = (
     SiteWord("head.v", "head", "d_head", "A head's value."),
     SiteWord("head.z", "head", "d_head", "A head's attention-weighted value, before W_O."),
     SiteWord("head.out", "head", "d_model", "What one head adds to the residual: z W_O."),
-    SiteWord("kv_head.k", "kv_head", "d_head", "A shared key head under grouped-query attention."),
-    SiteWord("kv_head.v", "kv_head", "d_head", "A shared value head under grouped-query attention."),
+    SiteWord("kv_head.k", "kv_head", "d_head", "A key head shared by a group of query heads."),
+    SiteWord("kv_head.v", "kv_head", "d_head", "A value head shared by a group of query heads."),
     SiteWord("logits", "none", "d_vocab", "The model's output."),
 )
 

@@ -1,0 +1,116 @@
+"""Prompts and pairs of prompts, tokenized, with every position resolved to a token."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt.
+
+    ``ids`` are its tokens (for a toy model its single input value); ``positions`` names token
+    indices; ``pattern`` is the order of names that it was made from, such as ABB; ``shape`` is the
+    same with letters renamed in order of appearance, so that ABB and CDD are one class.
+    """
+
+    text: str
+    ids: tuple[float, ...]
+    positions: tuple[tuple[str, int], ...] = ()
+    pattern: str = ""
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def named(self) -> dict[str, int]:
+        return {"END": self.length - 1} | dict(self.positions)
+
+    @property
+    def shape(self) -> str:
+        return shape_of(self.pattern)
+
+
+def shape_of(pattern: str) -> str:
+    """A pattern with its letters renamed in order of appearance.
+
+    >>> shape_of("DCD"), shape_of("ABA")
+    ('ABA', 'ABA')
+    """
+    names: dict[str, str] = {}
+    return "".join(names.setdefault(letter, chr(ord("A") + len(names))) for letter in pattern)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A base and a source prompt.
+
+    ``answer`` and ``foil`` are the base's, ``counterfactual`` is what the high-level model says for
+    the base with the variable taken from the source; all three are token ids.
+    """
+
+    base: Prompt
+    source: Prompt
+    answer: int
+    foil: int
+    counterfactual: int
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return self.base.text, self.source.text
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pairs under one name, such as `flip.test`."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the pairs by their content, whatever they are called."""
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()[:16]
+
+    def lines(self) -> list[str]:
+        """The pairs as JSON, one line each, as they are saved with a run."""
+        return [
+            json.dumps(
+                {
+                    "base": pair.base.text,
+                    "source": pair.source.text,
+                    "base_tokens": pair.base.ids,
+                    "source_tokens": pair.source.ids,
+                    "answer": pair.answer,
+                    "foil": pair.foil,
+                    "counterfactual_answer": pair.counterfactual,
+                    "base_positions": pair.base.named,
+                    "source_positions": pair.source.named,
+                    "base_pattern": pair.base.pattern,
+                    "source_pattern": pair.source.pattern,
+                },
+                ensure_ascii=False,
+            )
+            for pair in self.pairs
+        ]
+
+    @cached_property
+    def identities(self) -> frozenset[tuple[str, str]]:
+        return frozenset(pair.identity for pair in self.pairs)
+
+
+@dataclass(frozen=True)
+class PairFamily:
+    """What a `pairs` statement names: parts `train` and `test`, or only the whole."""
+
+    name: str
+    train: PairSet | None = None
+    test: PairSet | None = None
+    whole: PairSet | None = None

@@ -1,0 +1,164 @@
+"""What a word is: a frozen pydantic class whose fields are the word's options.
+
+A family of words lives in one file of this folder. A word names its operands with their kinds, says
+what it gives, and checks the dimensions; its docstring is its entry in the reference. The engine
+evaluates it in one function, registered for the class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from causaldsl.diagnostics import Mistake
+
+OperandKind = Literal[
+    "site",
+    "subspace",
+    "subspaces",
+    "matrix",
+    "pairs",
+    "class",
+    "number",
+    "numbers",
+    "integers",
+    "path",
+]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One thing a word is applied to. A keyword operand is written ``name: value``."""
+
+    name: str
+    kind: OperandKind
+    keyword: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class NumberType:
+    """A number; ``constant`` when it is known before the run."""
+
+    constant: float | None = None
+
+    def __str__(self) -> str:
+        return "a number"
+
+
+@dataclass(frozen=True)
+class SubspaceType:
+    """A subspace of a ``width``-dimensional space; ``rank`` None when only the run can tell."""
+
+    width: int
+    rank: int | None
+
+    def __str__(self) -> str:
+        return f"a subspace of {self.width} dimensions"
+
+
+@dataclass(frozen=True)
+class MatrixType:
+    """One of the model's matrices, as (inputs, outputs)."""
+
+    inputs: int
+    outputs: int
+
+    def __str__(self) -> str:
+        return f"a matrix from {self.inputs} to {self.outputs} dimensions"
+
+
+@dataclass(frozen=True)
+class SiteType:
+    """A site with its width; None for a raw hook."""
+
+    width: int | None
+
+    def __str__(self) -> str:
+        return "a site"
+
+
+@dataclass(frozen=True)
+class TruthType:
+    def __str__(self) -> str:
+        return "a claim that holds or not"
+
+
+Type: TypeAlias = NumberType | SubspaceType | MatrixType | SiteType | TruthType
+
+
+class OperandMistake(Mistake):
+    """A mistake in one operand, so that the message can point at it."""
+
+    def __init__(self, operand: str, code: str, message: str, help: str | None = None):
+        super().__init__(code, message, help)
+        self.operand = operand
+
+
+class Word(BaseModel):
+    """A word of the language. Fields are options; subclasses say the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    word: ClassVar[str]
+    operands: ClassVar[tuple[Operand, ...]] = ()
+
+    def result(self, types: Mapping[str, Any]) -> Type:
+        """What the word gives for operands of these types (a tuple of types for ``subspaces``).
+
+        Raises:
+            OperandMistake: if their dimensions don't fit together.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def summary(cls) -> str:
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    @classmethod
+    def signature(cls) -> str:
+        """How the word is written, for help."""
+        parts = [
+            f"{operand.name}: {operand.kind}" if operand.keyword else operand.name
+            for operand in cls.operands
+            if operand.required
+        ]
+        parts += [f"{name}: {field.default}" for name, field in cls.model_fields.items()]
+        return f"{cls.word}({', '.join(parts)})"
+
+
+FUNCTIONS: dict[str, type[Word]] = {}
+"""Words written ``word(operands)``."""
+INTERVENTIONS: dict[str, type[Word]] = {}
+"""Words written ``word site clauses``."""
+
+
+def function(cls: type[Word]) -> type[Word]:
+    """Register a word written as a function."""
+    return _register(FUNCTIONS, cls)
+
+
+def intervention(cls: type[Word]) -> type[Word]:
+    """Register a word that changes an activation."""
+    return _register(INTERVENTIONS, cls)
+
+
+def _register(table: dict[str, type[Word]], cls: type[Word]) -> type[Word]:
+    if cls.word in table:
+        raise ValueError(f"the word {cls.word} is defined twice")
+    table[cls.word] = cls
+    return cls
+
+
+@cache
+def load_vocabulary() -> None:
+    """Import every file of this folder, so that all words are registered."""
+    package = importlib.import_module("causaldsl.vocabulary")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"causaldsl.vocabulary.{module.name}")

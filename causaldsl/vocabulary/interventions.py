@@ -1,0 +1,74 @@
+"""Words that change an activation: what `measure` and `sweep` try out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from causaldsl.vocabulary.base import Operand, OperandMistake, SiteType, Word, intervention
+
+_SITE = Operand("site", "site")
+_ALONG = Operand("along", "subspace", keyword=True, required=False)
+
+
+def _check_along(types: Mapping[str, Any]) -> SiteType:
+    site: SiteType = types["site"]
+    along = types.get("along")
+    if along is not None and site.width is not None and along.width != site.width:
+        raise OperandMistake(
+            "along",
+            "width-mismatch",
+            f"this subspace has {along.width} dimensions, the site {site.width}",
+            "patch a site along a subspace of the same site; `u * W` carries u through a matrix",
+        )
+    return site
+
+
+@intervention
+class Patch(Word):
+    """Set the activation of the base run to that of the source run (interchange intervention).
+
+    Along an orthonormal basis Q: x := x + Q Q^T (x_source - x). Without `along`, the whole site.
+    """
+
+    word = "patch"
+    operands = (_SITE, _ALONG)
+
+    def result(self, types: Mapping[str, Any]) -> SiteType:
+        return _check_along(types)
+
+
+@intervention
+class Ablate(Word):
+    """Set the activation to zero, to its mean over the pairs, or to that of another pair's base.
+
+    `mean` averages over the bases of the pairs; `resample` takes a seeded other base.
+    """
+
+    word = "ablate"
+    operands = (_SITE, _ALONG)
+    to: Literal["zero", "mean", "resample"]
+    seed: int = 0
+
+    def result(self, types: Mapping[str, Any]) -> SiteType:
+        return _check_along(types)
+
+
+@intervention
+class Steer(Word):
+    """Add a direction, normalised, times `by` to the activation."""
+
+    word = "steer"
+    operands = (_SITE, Operand("along", "subspace", keyword=True))
+    by: float
+
+    def result(self, types: Mapping[str, Any]) -> SiteType:
+        site = _check_along(types)
+        if types["along"].rank not in (1, None):
+            raise OperandMistake(
+                "along",
+                "not-a-direction",
+                f"steering needs one direction; this has dimension {types['along'].rank}",
+                "use a subspace of dimension 1",
+            )
+        return site

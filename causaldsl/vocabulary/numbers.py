@@ -1,0 +1,115 @@
+"""Words that give a number, and the arithmetic and comparisons of `let` and `expect`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, TruthType, Word, function
+
+
+@function
+class Cos(Word):
+    """Cosine between two directions; between subspaces, of the smallest principal angle."""
+
+    word = "cos"
+    operands = (Operand("left", "subspace"), Operand("right", "subspace"))
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        left, right = types["left"].width, types["right"].width
+        if left != right:
+            raise OperandMistake(
+                "right",
+                "width-mismatch",
+                f"this subspace has {right} dimensions, the other one {left}",
+                "`u * W` carries u through a matrix",
+            )
+        return NumberType()
+
+
+@function
+class Norm(Word):
+    """Euclidean length of a direction (of several: the root of the summed squares)."""
+
+    word = "norm"
+    operands = (Operand("of", "subspace"),)
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+@function
+class Abs(Word):
+    """Absolute value."""
+
+    word = "abs"
+    operands = (Operand("of", "number"),)
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+@function
+class Largest(Word):
+    """The largest value of a metric over all cells of a sweep: max(sweep.metric)."""
+
+    word = "max"
+    operands = (Operand("of", "numbers"),)
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+@function
+class Smallest(Word):
+    """The smallest value of a metric over all cells of a sweep: min(sweep.metric)."""
+
+    word = "min"
+    operands = (Operand("of", "numbers"),)
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+class Constant(Word):
+    """A number written in the program."""
+
+    word = "constant"
+    value: float
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType(self.value)
+
+
+class Result(Word):
+    """A measured number: the mean of a metric over the pairs, for one arm."""
+
+    word = "result"
+    operands = (Operand("measure", "number"),)
+    arm: str
+    metric: str
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+class Arithmetic(Word):
+    """`+`, `-`, `*`, `/` on numbers."""
+
+    word = "arithmetic"
+    operands = (Operand("left", "number"), Operand("right", "number"))
+    operator: Literal["+", "-", "*", "/"]
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        return NumberType()
+
+
+class Compare(Word):
+    """A comparison of two numbers: what `expect` claims."""
+
+    word = "compare"
+    operands = (Operand("left", "number"), Operand("right", "number"))
+    operator: Literal["<", ">", "<=", ">=", "==", "!="]
+
+    def result(self, types: Mapping[str, Any]) -> TruthType:
+        return TruthType()

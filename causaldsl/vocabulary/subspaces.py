@@ -1,0 +1,265 @@
+"""Words that give a subspace: learned from data, read from a file, or made from other subspaces.
+
+A subspace is kept as vectors, which need not be orthonormal; an orthonormal basis of their span is
+taken when it is patched. ``norm`` sees the vectors as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from causaldsl.vocabulary.base import (
+    MatrixType,
+    Operand,
+    OperandMistake,
+    SubspaceType,
+    Word,
+    function,
+)
+
+_SITE = Operand("site", "site")
+_ON = Operand("on", "pairs", keyword=True)
+
+
+def _site_width(types: Mapping[str, Any]) -> int:
+    width = types["site"].width
+    if width is None:
+        raise OperandMistake(
+            "site",
+            "unknown-width",
+            "the width of a raw hook is not known before the run",
+            "use a named site, such as resid_post[0] @ END",
+        )
+    return int(width)
+
+
+def _fits(operand: str, rank: int, width: int, what: str) -> None:
+    if rank > width:
+        raise OperandMistake(
+            operand,
+            "rank-too-large",
+            f"{what} of dimension {rank} does not fit into {width} dimensions",
+            f"choose at most {width}",
+        )
+
+
+def _same_width(types: Mapping[str, Any], first: str, second: str) -> int:
+    left, right = types[first].width, types[second].width
+    if left != right:
+        raise OperandMistake(
+            second,
+            "width-mismatch",
+            f"this subspace has {right} dimensions, the other one {left}",
+            "both must belong to the same kind of site; `u * W` carries u through a matrix",
+        )
+    return int(left)
+
+
+def _matrix_input(types: Mapping[str, Any], operand: str) -> MatrixType:
+    matrix: MatrixType = types["matrix"]
+    width = types[operand].width
+    if width != matrix.inputs:
+        raise OperandMistake(
+            operand,
+            "width-mismatch",
+            f"this subspace has {width} dimensions, but the matrix takes {matrix.inputs}",
+            f"use a subspace of a site that is {matrix.inputs} wide",
+        )
+    return matrix
+
+
+@function
+class Das(Word):
+    """A subspace found by distributed alignment search (Geiger et al., 2024).
+
+    An orthonormal basis trained through the patch, by Adam, on the pairs in both directions and on
+    no-change pairs (prompts of the same class with unrelated names). ``no_change`` is how many of
+    these there are for each pair.
+    """
+
+    word = "das"
+    operands = (_SITE, _ON)
+    dim: int = Field(1, ge=1)
+    objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
+    lr: float = Field(0.01, gt=0)
+    epochs: int = Field(10, ge=1)
+    batch: int = Field(64, ge=1)
+    seed: int = Field(0, ge=0)
+    no_change: float = Field(1.0, ge=0, le=1)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _site_width(types)
+        _fits("site", self.dim, width, "a subspace")
+        return SubspaceType(width, self.dim)
+
+
+@function
+class MeanDifference(Word):
+    """Mean activation of one class of prompts minus that of another: one direction."""
+
+    word = "mean_difference"
+    operands = (_SITE, Operand("first", "class"), Operand("second", "class"), _ON)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(_site_width(types), 1)
+
+
+@function
+class Pca(Word):
+    """The leading principal components of the activations of all prompts of the pairs."""
+
+    word = "pca"
+    operands = (_SITE, _ON)
+    dim: int = Field(1, ge=1)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _site_width(types)
+        _fits("site", self.dim, width, "a subspace")
+        return SubspaceType(width, self.dim)
+
+
+@function
+class Random(Word):
+    """A uniformly random subspace of a site: the baseline that any direction should beat."""
+
+    word = "random"
+    operands = (_SITE,)
+    dim: int = Field(1, ge=1)
+    seed: int = Field(0, ge=0)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _site_width(types)
+        _fits("site", self.dim, width, "a subspace")
+        return SubspaceType(width, self.dim)
+
+
+@function
+class Neurons(Word):
+    """The coordinates of a site with these indices, counted from 0."""
+
+    word = "neurons"
+    operands = (_SITE, Operand("indices", "integers"))
+    indices: tuple[int, ...] = ()
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _site_width(types)
+        for index in self.indices:
+            if not 0 <= index < width:
+                raise OperandMistake(
+                    "indices",
+                    "neuron-range",
+                    f"there is no neuron {index} at this site",
+                    f"its neurons are 0 to {width - 1}",
+                )
+        if len(set(self.indices)) != len(self.indices) or not self.indices:
+            raise OperandMistake(
+                "indices", "neuron-list", "neurons must be listed once each, and at least one"
+            )
+        return SubspaceType(width, len(self.indices))
+
+
+@function
+class File(Word):
+    """Directions from a safetensors file: the tensor `basis` (width, rank), or the only tensor."""
+
+    word = "file"
+    operands = (Operand("path", "path"),)
+    path: str = ""
+    digest: str = ""
+    width: int = 0
+    rank: int = 0
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(self.width, self.rank)
+
+
+@function
+class Span(Word):
+    """The smallest subspace that holds all of these."""
+
+    word = "span"
+    operands = (Operand("parts", "subspaces"),)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        parts: tuple[SubspaceType, ...] = types["parts"]
+        for part in parts[1:]:
+            _same_width({"parts": part, "first": parts[0]}, "first", "parts")
+        return SubspaceType(parts[0].width, None if len(parts) > 1 else parts[0].rank)
+
+
+@function
+class Complement(Word):
+    """Everything at right angles to a subspace."""
+
+    word = "complement"
+    operands = (Operand("of", "subspace"),)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        of: SubspaceType = types["of"]
+        return SubspaceType(of.width, None if of.rank is None else of.width - of.rank)
+
+
+@function
+class Row(Word):
+    """The component of a subspace that a matrix can see: what is left without `null`."""
+
+    word = "row"
+    operands = (Operand("matrix", "matrix"), Operand("of", "subspace"))
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(_matrix_input(types, "of").inputs, None)
+
+
+@function
+class Null(Word):
+    """The component of a subspace that a matrix sends to 0."""
+
+    word = "null"
+    operands = (Operand("matrix", "matrix"), Operand("of", "subspace"))
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(_matrix_input(types, "of").inputs, None)
+
+
+@function
+class Project(Word):
+    """The orthogonal projection of one subspace onto another."""
+
+    word = "project"
+    operands = (Operand("of", "subspace"), Operand("onto", "subspace", keyword=True))
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(_same_width(types, "of", "onto"), None)
+
+
+class Image(Word):
+    """`u * W`: the image of a subspace under a matrix."""
+
+    word = "*"
+    operands = (Operand("of", "subspace"), Operand("matrix", "matrix"))
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(_matrix_input(types, "of").outputs, None)
+
+
+class Combination(Word):
+    """`u + v`, `u - v`: the sum or difference of two directions, as vectors of length 1."""
+
+    word = "+"
+    operands = (Operand("left", "subspace"), Operand("right", "subspace"))
+    sign: Literal[1, -1] = 1
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _same_width(types, "left", "right")
+        for side in ("left", "right"):
+            if types[side].rank not in (1, None):
+                raise OperandMistake(
+                    side,
+                    "not-a-direction",
+                    f"only directions can be added; this has dimension {types[side].rank}",
+                    "span(u, v) joins subspaces",
+                )
+        return SubspaceType(width, 1)
