@@ -104,7 +104,8 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
     if not isinstance(record, dict):
         raise Mistake("bad-json", f"{where} is not a JSON object", 'write {"base": ..., ...}')
     unknown = set(record) - _FIELDS
-    missing = [f for f in ("base", "source", "answer", "foil") if not isinstance(record.get(f), str)]
+    needed = ("base", "source", "answer", "foil")
+    missing = [f for f in needed if not isinstance(record.get(f), str)]
     if unknown or missing:
         what = f"has no text `{missing[0]}`" if missing else f"has a field `{sorted(unknown)[0]}`"
         raise Mistake("bad-pair", f"{where} {what}", f"fields: {', '.join(sorted(_FIELDS))}")
@@ -144,8 +145,16 @@ def _json_prompt(
     if not encoded.ids:
         raise Mistake("bad-pair", f"{where}: the {side} is empty")
     named = tuple(
-        (name, _position(value.get(side) if isinstance(value, dict) else value, name, text,
-                         encoded.offsets, f"{where}, {side}"))  # fmt: skip
+        (
+            name,
+            _position(
+                value.get(side) if isinstance(value, dict) else value,
+                name,
+                text,
+                encoded.offsets,
+                f"{where}, {side}",
+            ),
+        )
         for name, value in positions.items()
     )
     return Prompt(text, encoded.ids, named)

@@ -96,11 +96,19 @@ def check_prompts(node: ast.Prompts, lexicons: dict[str, Lexicon]) -> PromptFami
         _template(item, by_slot) for item in node.items if isinstance(item, ast.Template)
     )
     if not templates:
-        raise wrong("no-template", f"prompts `{node.name.text}` has no template", node.name.span,
-                    'add a line such as: train "When {X} and {Y} ..."')  # fmt: skip
+        raise wrong(
+            "no-template",
+            f"prompts `{node.name.text}` has no template",
+            node.name.span,
+            'add a line such as: train "When {X} and {Y} ..."',
+        )
     if answers is None:
-        raise wrong("no-answer", f"prompts `{node.name.text}` does not say what the answer is",
-                    node.name.span, "add a line such as: answer A  foil B")  # fmt: skip
+        raise wrong(
+            "no-answer",
+            f"prompts `{node.name.text}` does not say what the answer is",
+            node.name.span,
+            "add a line such as: answer A  foil B",
+        )
     return PromptFamily(
         node.name.text,
         templates,
@@ -157,8 +165,12 @@ class PairMaker:
                 pairs = self._sample(role, options[role], seed, taken)
                 parts[role] = PairSet(f"{name}.{role}", pairs)
         if not any(parts.values()):
-            raise wrong("no-pairs", f"`{name}` asks for no pairs", self.node.span,
-                        "say how many: { train 300  test 150  seed 0 }")  # fmt: skip
+            raise wrong(
+                "no-pairs",
+                f"`{name}` asks for no pairs",
+                self.node.span,
+                "say how many: { train 300  test 150  seed 0 }",
+            )
         return PairFamily(name, parts["train"], parts["test"])
 
     def _pattern_group(self) -> tuple[str, ...]:

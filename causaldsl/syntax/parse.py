@@ -167,13 +167,18 @@ def _syntax_error(source: Source, error: UnexpectedInput) -> ProgramError:
         # Lark has no place for the end of the file: point behind the last character that counts.
         end = len(source.text.rstrip())
         span = Span(source, max(end - 1, 0), max(end, 1))
-        return wrong("syntax", "the program ends in the middle of a statement", span,
-                     _expected(expected))  # fmt: skip
+        return wrong(
+            "syntax", "the program ends in the middle of a statement", span, _expected(expected)
+        )
     span = Span(source, token.start_pos or 0, (token.start_pos or 0) + len(token))
     near = difflib.get_close_matches(str(token), _STATEMENTS, n=1)
     if {"MODEL", "LET"} <= expected and (near or expected <= {*_STATEMENT_TERMINALS, "$END"}):
-        return wrong("unknown-statement", f"no statement begins with `{token}`", span,
-                     suggest(str(token), _STATEMENTS, "statements"))  # fmt: skip
+        return wrong(
+            "unknown-statement",
+            f"no statement begins with `{token}`",
+            span,
+            suggest(str(token), _STATEMENTS, "statements"),
+        )
     return wrong("syntax", f"`{token}` can't stand here", span, _expected(expected))
 
 

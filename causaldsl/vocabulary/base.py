@@ -117,6 +117,10 @@ class Word(BaseModel):
         """
         raise NotImplementedError
 
+    def identity(self) -> dict[str, Any]:
+        """The options as plain data: what, with the word, says which operation this is."""
+        return self.model_dump(mode="json")
+
     @classmethod
     def summary(cls) -> str:
         return (cls.__doc__ or "").strip().split("\n")[0]

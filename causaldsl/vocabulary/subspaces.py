@@ -172,6 +172,10 @@ class File(Word):
     width: int = 0
     rank: int = 0
 
+    def identity(self) -> dict[str, Any]:
+        """What is in the file, not where it lies."""
+        return {"digest": self.digest}
+
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         return SubspaceType(self.width, self.rank)
 

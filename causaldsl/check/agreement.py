@@ -1,0 +1,65 @@
+"""Whether sites, words and pairs agree: positions that exist, and no testing on training pairs."""
+
+from __future__ import annotations
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.values import Applied, ClassName, Place
+from causaldsl.diagnostics import Label, Mistake, Span, suggest, wrong
+
+
+def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> None:
+    """Every position must be in every prompt, and as many in the source as in the base."""
+    assert place.position is not None
+    labels = [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
+    counts: set[int] = set()
+    for pair in pairs.pairs:
+        try:
+            base = place.position.resolve(pair.base)
+            counts.add(len(base))
+            if both:
+                source = place.position.resolve(pair.source)
+        except Mistake as mistake:
+            raise wrong(mistake.code, mistake.message, place.span, mistake.help, labels) from None
+        if both and len(base) != len(source):
+            raise wrong(
+                "unequal-length",
+                f"{place} is {len(base)} tokens in the base and {len(source)} in the source of a "
+                "pair",
+                place.span,
+                f"base: {pair.base.text} / source: {pair.source.text}; name one position instead",
+                labels,
+            )
+
+
+def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
+    """What was learned from pairs may not be tested on the same pairs."""
+    for part in applied.walk():
+        for _, operand in part.operands:
+            if isinstance(operand, PairSet):
+                shared = operand.identities & pairs.identities
+                if shared:
+                    raise wrong(
+                        "trained-on-these",
+                        f"this was made from {len(shared)} of the pairs it is measured on",
+                        span,
+                        "measure on held-out pairs, such as the .test part",
+                        [Label(part.span, f"made from `{operand.name}` here")],
+                    )
+
+
+def check_learned(applied: Applied) -> None:
+    """A word with a site and pairs: its positions and classes must be in these pairs."""
+    pairs, place = applied.operand("on"), applied.operand("site")
+    if not isinstance(pairs, PairSet) or not isinstance(place, Place):
+        return
+    check_place(place, pairs, applied.span)
+    known = {p.pattern for pair in pairs.pairs for p in (pair.base, pair.source) if p.pattern}
+    known |= {"base", "source"}
+    for name, operand in applied.operands:
+        if isinstance(operand, ClassName) and operand.text not in known:
+            raise wrong(
+                "unknown-class",
+                f"no prompt of `{pairs.name}` is of class `{operand.text}` (the {name})",
+                applied.span,
+                suggest(operand.text, known, "classes"),
+            )

@@ -1,0 +1,281 @@
+"""`measure` and `sweep`: arms with their interventions, checked against the pairs they run on."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from causaldsl.check.agreement import check_held_out, check_place
+from causaldsl.check.expressions import Expressions, HeadValue, constant
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.values import Applied, Axis, Measurement, Place, Point, Run
+from causaldsl.diagnostics import Diagnostics, Label, Mistake, ProgramError, Span, suggest, wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import INTERVENTIONS, NumberType
+from causaldsl.vocabulary.metrics import METRICS
+
+CLEAN = "clean"
+MAX_CELLS = 5000
+
+
+def check_measure(expressions: Expressions, node: ast.Measure) -> Measurement:
+    """A `measure`: every arm under its name, and the clean run as the arm `clean`."""
+    pairs = expressions.pair_set(node.pairs)
+    problems = Diagnostics()
+    runs = [Run(CLEAN, (), CLEAN, (), node.span)]
+    seen: dict[str, Span] = {}
+    for arm in node.arms:
+        with problems.collecting():
+            _new_arm(arm, seen)
+            interventions = _interventions(expressions, arm.interventions, pairs)
+            label = show(arm.interventions)
+            runs.append(Run(arm.name.text, interventions, label, (), arm.span))
+    metrics: tuple[str, ...] = ()
+    with problems.collecting():
+        metrics = _metrics(expressions, node.report)
+    problems.raise_if_any()
+    return Measurement(node.name.text, pairs, tuple(runs), metrics, (), node.span)
+
+
+def check_sweep(expressions: Expressions, node: ast.Sweep) -> Measurement:
+    """A `sweep`: one run for every combination of its loop variables, in order."""
+    pairs = expressions.pair_set(node.pairs)
+    axes = [_axis(expressions, binding, pairs) for binding in node.bindings]
+    metrics = _metrics(expressions, node.report)
+    cells = 1
+    for _, values in axes:
+        cells *= len(values)
+    if cells > MAX_CELLS:
+        raise wrong(
+            "sweep-size",
+            f"this sweep has {cells} cells",
+            node.span,
+            f"at most {MAX_CELLS} are run; narrow a range",
+        )
+    runs = [Run(CLEAN, (), CLEAN, (), node.span)]
+    for combination in itertools.product(*(values for _, values in axes)):
+        names = [binding.name.text for binding in node.bindings]
+        bound = dict(zip(names, combination, strict=True))
+        inner = replace(expressions, loop={**expressions.loop, **bound})
+        labels = tuple(_label(value) for value in combination)
+        runs += _cell_runs(inner, node, pairs, labels)
+    if len({run.name for run in runs}) != len(runs):
+        raise wrong(
+            "arm-twice",
+            "two cells of this sweep have the same name",
+            node.span,
+            "list every value once",
+        )
+    return Measurement(
+        node.name.text, pairs, tuple(runs), metrics, tuple(axis for axis, _ in axes), node.span
+    )
+
+
+def _cell_runs(
+    expressions: Expressions, node: ast.Sweep, pairs: PairSet, labels: tuple[str, ...]
+) -> list[Run]:
+    cell = f"[{'.'.join(labels)}]"
+    if isinstance(node.body, ast.Interventions):
+        interventions = _interventions(expressions, node.body, pairs)
+        return [Run(cell, interventions, show(node.body), labels, node.body.span)]
+    seen: dict[str, Span] = {}
+    runs = []
+    for arm in node.body:
+        _new_arm(arm, seen)
+        interventions = _interventions(expressions, arm.interventions, pairs)
+        label = show(arm.interventions)
+        runs.append(Run(arm.name.text + cell, interventions, label, labels, arm.span))
+    return runs
+
+
+def _new_arm(arm: ast.Arm, seen: dict[str, Span]) -> None:
+    name = arm.name.text
+    if name == CLEAN:
+        raise wrong(
+            "reserved-name",
+            "`clean` is the arm without any intervention",
+            arm.name.span,
+            "it is always there; choose another name",
+        )
+    if name in seen:
+        raise wrong(
+            "name-twice",
+            f"the arm `{name}` is used twice",
+            arm.name.span,
+            "choose another name",
+            [Label(seen[name], "first defined here")],
+        )
+    seen[name] = arm.name.span
+
+
+def _axis(expressions: Expressions, binding: ast.Binding, pairs: PairSet) -> tuple[Axis, list[Any]]:
+    values = _axis_values(expressions, binding.values, pairs)
+    if not values:
+        raise wrong("empty-range", f"`{show(binding.values)}` is empty", binding.values.span)
+    name = binding.name.text
+    if name in expressions.scope.values:
+        raise wrong(
+            "name-twice",
+            f"the name `{name}` is used twice",
+            binding.name.span,
+            "choose another loop variable",
+            [Label(expressions.scope.places[name], "first defined here")],
+        )
+    return Axis(name, tuple(_label(value) for value in values)), values
+
+
+def _axis_values(expressions: Expressions, node: Any, pairs: PairSet) -> list[Any]:
+    shapes = expressions.shapes(node.span)
+    if isinstance(node, ast.Name) and node.text == "layers":
+        return [constant(i, node.span) for i in range(shapes.n_layers)]
+    if isinstance(node, ast.Name) and node.text == "positions":
+        return [constant(i, node.span) for i in range(_common_length(pairs, node.span))]
+    if isinstance(node, ast.Range):
+        return [constant(i, node.span) for i in _whole_range(expressions, node)]
+    if isinstance(node, ast.Name) and node.text == "heads":
+        return _heads(range(shapes.n_layers), shapes.n_heads)
+    if isinstance(node, ast.Index) and isinstance(node.owner, ast.Name):
+        layers = list(
+            _whole_range(expressions, node.at)
+            if isinstance(node.at, ast.Range)
+            else [expressions.integer(node.at, "a layer")]
+        )
+        for layer in layers:
+            if not 0 <= layer < shapes.n_layers:
+                raise wrong(
+                    "layer-range",
+                    f"{shapes.name} has no layer {layer}",
+                    node.at.span,
+                    f"its layers are 0 to {shapes.n_layers - 1}",
+                )
+        if node.owner.text == "heads":
+            return _heads(layers, shapes.n_heads)
+        if node.owner.text == "layers":
+            return [constant(i, node.span) for i in layers]
+    if isinstance(node, ast.SetOf | ast.ListOf):
+        return [_member(expressions, item, pairs) for item in node.items]
+    raise wrong(
+        "not-a-set",
+        f"`{show(node)}` is not something to sweep over",
+        node.span,
+        "write layers, heads, heads[7..9], positions, 0..9 or a set such as {7.3, 8.6}",
+    )
+
+
+def _member(expressions: Expressions, node: Any, pairs: PairSet) -> Any:
+    """A member of a set: a head `7.3`, a number, or a named position with an offset."""
+    if isinstance(node, ast.Number):
+        if "." in node.text:
+            layer, _, head = node.text.partition(".")
+            return HeadValue(int(layer), int(head))
+        return constant(int(node.text), node.span)
+    text = show(node).replace(" ", "")
+    head = node.left if isinstance(node, ast.BinarySum) else node
+    if isinstance(head, ast.Name):
+        if head.text in expressions.scope.values:
+            return expressions.value(node)
+        point = Point.parse(text)
+        _check_points(point, pairs, node.span)
+        return point
+    raise wrong(
+        "not-a-member",
+        f"`{show(node)}` can't be a member of a set",
+        node.span,
+        "members are numbers, heads such as 7.3, or positions such as END-1",
+    )
+
+
+def _check_points(point: Point, pairs: PairSet, span: Span) -> None:
+    for pair in pairs.pairs:
+        for prompt in (pair.base, pair.source):
+            try:
+                point.resolve(prompt)
+            except Mistake as mistake:
+                raise ProgramError([mistake.at(span)]) from None
+
+
+def _heads(layers: Any, n_heads: int) -> list[HeadValue]:
+    return [HeadValue(layer, head) for layer in layers for head in range(n_heads)]
+
+
+def _whole_range(expressions: Expressions, node: ast.Range) -> range:
+    first = expressions.integer(node.first, "the start of a range")
+    last = expressions.integer(node.last, "the end of a range")
+    return range(first, last + 1)
+
+
+def _common_length(pairs: PairSet, span: Span) -> int:
+    lengths = {prompt.length for pair in pairs.pairs for prompt in (pair.base, pair.source)}
+    if len(lengths) > 1:
+        raise wrong(
+            "unequal-length",
+            f"the prompts of `{pairs.name}` have "
+            f"{', '.join(str(n) for n in sorted(lengths))} tokens, so token indices don't "
+            "line up",
+            span,
+            "name positions instead: {S1, S2, END}",
+        )
+    return lengths.pop()
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, Applied) and isinstance(value.type, NumberType):
+        constant = value.type.constant
+        return f"{constant:g}" if constant is not None else "?"
+    return str(value)
+
+
+def _metrics(expressions: Expressions, node: ast.Report) -> tuple[str, ...]:
+    text = expressions.shapes(node.span).text
+    offered = [m.word for m in METRICS.values() if (m.needs == "output") != text]
+    for identifier in node.metrics:
+        if identifier.text not in offered:
+            raise wrong(
+                "unknown-metric",
+                f"there is no metric `{identifier.text}` here",
+                identifier.span,
+                suggest(identifier.text, offered, "metrics"),
+            )
+    return tuple(dict.fromkeys(identifier.text for identifier in node.metrics))
+
+
+def _interventions(
+    expressions: Expressions, node: ast.Interventions, pairs: PairSet
+) -> tuple[Applied, ...]:
+    return tuple(_intervention(expressions, part, pairs) for part in node.parts)
+
+
+def _intervention(expressions: Expressions, node: ast.Intervention, pairs: PairSet) -> Applied:
+    verb = node.verb.text
+    if verb not in INTERVENTIONS:
+        raise wrong(
+            "unknown-intervention",
+            f"there is no intervention `{verb}`",
+            node.verb.span,
+            suggest(verb, INTERVENTIONS, "interventions"),
+        )
+    named = []
+    for clause in node.clauses:
+        value = clause.value
+        # A number that only this program knows, such as a `let`, may stand where an option does.
+        if clause.word == "by" and not isinstance(value, ast.Number | ast.Negative):
+            number = expressions.of_type(value, NumberType, "a number").type.constant
+            if number is None:
+                raise wrong(
+                    "not-constant",
+                    f"`{show(value)}` is not known before the run",
+                    value.span,
+                    "steer by a number",
+                )
+            value = ast.Number(value.span, repr(float(number)))
+        named.append((ast.Identifier(clause.span, clause.word), value))
+    applied = expressions.apply.word(
+        expressions, INTERVENTIONS[verb], [node.site], named, node.span
+    )
+    place = applied.operand("site")
+    assert isinstance(place, Place)
+    check_place(place, pairs, node.site.span, both=verb == "patch")
+    check_held_out(applied, pairs, node.span)
+    return applied

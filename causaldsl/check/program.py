@@ -1,0 +1,392 @@
+"""From a syntax tree to a checked program: all that can be known before a weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from causaldsl.check.apply import Applier
+from causaldsl.check.expressions import Expressions
+from causaldsl.check.measurements import check_measure, check_sweep
+from causaldsl.check.pairs import PairFamily
+from causaldsl.check.scope import BROKEN, Scope
+from causaldsl.check.sources import number_pairs, read_jsonl, read_text, read_words
+from causaldsl.check.templates import (
+    Lexicon,
+    PairMaker,
+    PromptFamily,
+    check_lexicon_tokens,
+    check_prompts,
+)
+from causaldsl.check.values import Applied, Measurement
+from causaldsl.diagnostics import Diagnostics, Label, ProgramError, Source, Span, located, wrong
+from causaldsl.model.catalog import ModelSpec, resolve
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.tokens import Tokens
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.syntax.parse import parse
+from causaldsl.vocabulary.base import NumberType, SubspaceType, TruthType, load_vocabulary
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One comparison of an `expect`, with the text that a reader sees."""
+
+    text: str
+    condition: Applied
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A `plot` or `render`: what to draw and the file's name without its ending."""
+
+    kind: str
+    target: str
+    stem: str
+    suffix: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass
+class CheckedProgram:
+    """A program whose names, types, shapes and positions are right."""
+
+    source: Source
+    path: Path
+    model: ModelSpec | None = None
+    named: dict[str, Applied] = field(default_factory=dict)
+    families: dict[str, PairFamily] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+
+
+def check_file(path: Path, progress: Callable[[str], None] | None = None) -> CheckedProgram:
+    """Parse and check a program file.
+
+    Raises:
+        ProgramError: with every independent mistake, in source order.
+    """
+    source = Source(str(path), path.read_text(encoding="utf-8"))
+    return Checker(source, path, progress).check()
+
+
+class Checker:
+    """Walks the statements of one program and of the files that it imports."""
+
+    def __init__(self, source: Source, path: Path, progress: Callable[[str], None] | None = None):
+        load_vocabulary()
+        self.program = CheckedProgram(source, path)
+        self.progress = progress
+        self.scope = Scope()
+        self.problems = Diagnostics()
+        self.model_span: Span | None = None
+        self.tokens: Tokens | None = None
+        self.importing: list[Path] = [path.resolve()]
+        self.enter(path.parent)
+
+    def enter(self, folder: Path) -> None:
+        """Relative paths start at ``folder`` from here on."""
+        self.folder = folder
+        self.apply = Applier(folder, self.shapes)
+        self.expressions = Expressions(self.scope, self.apply, self.shapes)
+
+    def check(self) -> CheckedProgram:
+        self.statements(parse(self.program.source))
+        self.problems.raise_if_any()
+        return self.program
+
+    def statements(self, tree: ast.Program) -> None:
+        for statement in tree.statements:
+            if hasattr(statement, "name") and not isinstance(statement, ast.Plot | ast.Render):
+                self.scope.later.setdefault(statement.name.text, statement.name.span)
+        for statement in tree.statements:
+            with self.problems.collecting(statement.span):
+                try:
+                    _STATEMENTS[type(statement)](self, statement)
+                except ProgramError:
+                    self.break_name(statement)
+                    raise
+
+    def break_name(self, statement: ast.Statement) -> None:
+        """A name whose statement is wrong exists, but its uses should say nothing more."""
+        if not hasattr(statement, "name") or isinstance(statement, ast.Plot | ast.Render):
+            return
+        identifier = statement.name
+        if identifier.text not in self.scope.values:
+            self.scope.values[identifier.text] = BROKEN
+            self.scope.places[identifier.text] = identifier.span
+
+    def shapes(self, span: Span) -> Shapes:
+        """The model's shapes; an error at ``span`` if there is no model."""
+        if self.program.model is None:
+            if self.model_span is not None:
+                raise ProgramError([])  # the model statement itself is wrong
+            raise wrong(
+                "no-model",
+                "there is no model yet",
+                span,
+                'begin the program with a line such as: model lm = "smollm2-135m"',
+            )
+        return self.program.model.shapes
+
+    def tokenizer(self, span: Span) -> Tokens:
+        """The model's tokenizer, read once."""
+        if not self.shapes(span).text:
+            raise wrong(
+                "toy-text",
+                f"{self.shapes(span).name} reads numbers, not text",
+                span,
+                "write pairs NAME = numbers(base: [1, 2], source: [3, 4])",
+            )
+        if self.tokens is None:
+            assert self.program.model is not None
+            assert self.program.model.path is not None
+            with located(span):
+                self.tokens = Tokens.load(self.program.model.path)
+        return self.tokens
+
+
+def _import(self: Checker, node: ast.ImportFile) -> None:
+    path = (self.folder / node.path.text).resolve()
+    if path in self.importing:
+        raise wrong("import-cycle", f"{node.path.text} imports itself", node.path.span)
+    with located(node.path.span):
+        text = read_text(path, node.path.text)
+    tree = parse(Source(str(self.folder / node.path.text), text))
+    for statement in tree.statements:
+        if isinstance(statement, _EXPERIMENT):
+            raise wrong(
+                "import-experiment",
+                f"{node.path.text} is imported, but does more than define names",
+                statement.span,
+                "keep measure, sweep, expect, plot and render in the program that is run",
+                [Label(node.path.span, "imported here")],
+            )
+    outer = self.folder
+    self.importing.append(path)
+    self.enter(path.parent)
+    self.statements(tree)
+    self.enter(outer)
+    self.importing.pop()
+
+
+def _model(self: Checker, node: ast.Model) -> None:
+    if self.model_span is not None:
+        raise wrong(
+            "two-models",
+            "a program has one model",
+            node.span,
+            "put the second experiment into a file of its own",
+            [Label(self.model_span, "the model")],
+        )
+    self.model_span = node.span
+    with located(node.source.span):
+        self.program.model = resolve(node.source.text, self.folder, self.progress)
+    self.scope.define(node.name.text, node.name.span, self.program.model)
+
+
+def _lexicon(self: Checker, node: ast.Lexicon) -> None:
+    call = node.value
+    if not (
+        isinstance(call, ast.Call)
+        and isinstance(call.function, ast.Name)
+        and call.function.text in ("words", "phrases")
+        and len(call.arguments) == 1
+    ):
+        raise wrong(
+            "bad-lexicon",
+            f"`{show(node.value)}` is not a word list",
+            node.value.span,
+            'write words("file.txt"), words(["Mary", "John"]) or phrases(...)',
+        )
+    argument = call.arguments[0]
+    value = self.expressions.value(argument) if not isinstance(argument, ast.Option) else None
+    if isinstance(value, str):
+        with located(argument.span):
+            words = read_words(self.folder / value, value)
+    elif isinstance(value, tuple) and value and all(isinstance(word, str) for word in value):
+        words = value
+    else:
+        raise wrong("bad-lexicon", "a word list is a file or a list of texts", argument.span)
+    lexicon = Lexicon(
+        node.name.text, words, node.split == "half", call.function.text == "words", node.span
+    )
+    with located(argument.span):
+        tokens = self.tokenizer(node.span)
+        check_lexicon_tokens(lexicon, tokens, self.shapes(node.span).name)
+    self.scope.define(node.name.text, node.name.span, lexicon)
+
+
+def _prompts(self: Checker, node: ast.Prompts) -> None:
+    broken = {name for name, value in self.scope.values.items() if value is BROKEN}
+    used = {s.lexicon.text for i in node.items if isinstance(i, ast.Slots) for s in i.slots}
+    if used & broken:
+        raise ProgramError([])
+    lexicons = {n: v for n, v in self.scope.values.items() if isinstance(v, Lexicon)}
+    self.scope.define(node.name.text, node.name.span, check_prompts(node, lexicons))
+
+
+def _pairs(self: Checker, node: ast.Pairs) -> None:
+    if isinstance(node.value, ast.PatternPairs):
+        family = self.scope.look_up(node.value.prompts.text, node.value.prompts.span)
+        if not isinstance(family, PromptFamily):
+            raise wrong(
+                "wrong-kind",
+                f"`{node.value.prompts.text}` is not a prompts block",
+                node.value.prompts.span,
+            )
+        maker = PairMaker(family, node.value, self.tokenizer(node.span))
+        pairs = maker.family_of(node.name.text)
+    else:
+        pairs = _pairs_from_call(self, node)
+    self.scope.define(node.name.text, node.name.span, pairs)
+    self.program.families[node.name.text] = pairs
+
+
+def _pairs_from_call(self: Checker, node: ast.Pairs) -> PairFamily:
+    call = node.value
+    name = (
+        call.function.text
+        if isinstance(call, ast.Call) and isinstance(call.function, ast.Name)
+        else None
+    )
+    options = {a.name.text: a for a in getattr(call, "arguments", ()) if isinstance(a, ast.Option)}
+    plain = [a for a in getattr(call, "arguments", ()) if not isinstance(a, ast.Option)]
+    if name == "jsonl" and len(plain) == 1 and set(options) <= {"train"}:
+        written = self.expressions.value(plain[0])
+        train = None
+        if "train" in options:
+            share = self.expressions.of_type(options["train"].value, NumberType, "a number")
+            train = share.type.constant
+            if train is None or not 0 < train < 1:
+                raise wrong(
+                    "bad-option",
+                    "train is the share of lines to train on",
+                    options["train"].span,
+                    "write a number between 0 and 1",
+                )
+        with located(plain[0].span):
+            return read_jsonl(
+                node.name.text, self.folder / written, written, self.tokenizer(node.span), train
+            )
+    if name == "numbers" and not plain and set(options) == {"base", "source"}:
+        values = [_numbers(self, options[side].value) for side in ("base", "source")]
+        if self.shapes(node.span).text:
+            raise wrong(
+                "toy-only",
+                f"{self.shapes(node.span).name} reads text, not numbers",
+                node.value.span,
+                'write pairs NAME = jsonl("pairs.jsonl")',
+            )
+        with located(node.value.span):
+            return number_pairs(node.name.text, *values)
+    raise wrong(
+        "bad-pairs",
+        "this does not make pairs",
+        node.value.span,
+        'write prompts ABB <-> BAB { train 300 test 150 }, jsonl("pairs.jsonl"), or for a toy '
+        "model numbers(base: [1], source: [2])",
+    )
+
+
+def _numbers(self: Checker, node: ast.Expression) -> list[float]:
+    values = self.expressions.value(node)
+    items = values if isinstance(values, tuple) else (values,)
+    constants = [
+        v.type.constant if isinstance(v, Applied) and isinstance(v.type, NumberType) else None
+        for v in items
+    ]
+    if any(c is None for c in constants):
+        raise wrong("wrong-kind", f"`{show(node)}` is not a list of numbers", node.span)
+    return [float(c) for c in constants if c is not None]
+
+
+def _site(self: Checker, node: ast.Site) -> None:
+    self.scope.define(node.name.text, node.name.span, self.expressions.place(node.value, False))
+
+
+def _subspace(self: Checker, node: ast.Subspace) -> None:
+    value = self.expressions.of_type(node.value, SubspaceType, "a subspace")
+    self.scope.define(node.name.text, node.name.span, value)
+    self.program.named[node.name.text] = value
+
+
+def _let(self: Checker, node: ast.Let) -> None:
+    value: Any = self.expressions.value(node.value)
+    self.scope.define(node.name.text, node.name.span, value)
+    if isinstance(value, Applied):
+        self.program.named[node.name.text] = value
+
+
+def _measure(self: Checker, node: ast.Measure) -> None:
+    measurement = check_measure(self.expressions, node)
+    self.scope.define(node.name.text, node.name.span, measurement)
+    self.program.measurements[node.name.text] = measurement
+
+
+def _sweep(self: Checker, node: ast.Sweep) -> None:
+    measurement = check_sweep(self.expressions, node)
+    self.scope.define(node.name.text, node.name.span, measurement)
+    self.program.measurements[node.name.text] = measurement
+
+
+def _expect(self: Checker, node: ast.Expect) -> None:
+    condition = node.condition
+    parts = condition.parts if isinstance(condition, ast.Conjunction) else (condition,)
+    for part in parts:
+        value = self.expressions.of_type(part, TruthType, "a comparison")
+        self.program.claims.append(Claim(show(part), value, part.span))
+
+
+def _output(self: Checker, node: ast.Plot | ast.Render) -> None:
+    kind = "plot" if isinstance(node, ast.Plot) else "render"
+    target = node.name.text
+    if kind == "plot" or target != "graph":
+        value = self.scope.look_up(target, node.name.span)
+        if not isinstance(value, Measurement) or (kind == "plot" and not value.axes):
+            what = "a sweep" if kind == "plot" else "`graph`, a measure or a sweep"
+            raise wrong(
+                "wrong-kind", f"`{target}` is not {what}", node.name.span, f"{kind} takes {what}"
+            )
+    written = Path(node.path.text) if node.path else Path(f"{target}.svg")
+    if written.suffix not in (".svg", ".png", ".pdf") or len(written.parts) != 1:
+        assert node.path is not None
+        raise wrong(
+            "bad-output",
+            f"`{node.path.text}` is not the name of a picture",
+            node.path.span,
+            "it goes into the run's folder: use a plain name that ends in .svg, .png or .pdf",
+        )
+    for other in self.program.outputs:
+        if other.stem == written.stem:
+            raise wrong(
+                "output-twice",
+                f"two pictures are called {written.stem}",
+                node.span,
+                'name one of them: plot NAME as "other.svg"',
+                [Label(other.span, "the other one")],
+            )
+    self.program.outputs.append(Output(kind, target, written.stem, written.suffix, node.span))
+
+
+_EXPERIMENT = (ast.Measure, ast.Sweep, ast.Expect, ast.Plot, ast.Render)
+_STATEMENTS: dict[type, Callable[[Checker, Any], None]] = {
+    ast.ImportFile: _import,
+    ast.Model: _model,
+    ast.Lexicon: _lexicon,
+    ast.Prompts: _prompts,
+    ast.Pairs: _pairs,
+    ast.Site: _site,
+    ast.Subspace: _subspace,
+    ast.Let: _let,
+    ast.Measure: _measure,
+    ast.Sweep: _sweep,
+    ast.Expect: _expect,
+    ast.Plot: _output,
+    ast.Render: _output,
+}

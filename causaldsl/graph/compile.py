@@ -1,0 +1,168 @@
+"""From a checked program to a networkx graph of operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.program import CheckedProgram
+from causaldsl.check.values import Applied, ClassName, Measurement, Place, Run
+from causaldsl.diagnostics import Span
+from causaldsl.graph.operations import (
+    CleanRunWord,
+    Input,
+    MeasureWord,
+    Operation,
+    PatchedRunWord,
+    SiteAt,
+    pairs_operation,
+)
+
+
+@dataclass
+class Graph:
+    """The operations of a program, and side tables that say what the program calls them.
+
+    ``network`` has an operation under each content key (attribute ``operation``) and an edge, with
+    its ``role``, from every operation to those that use it. ``runs`` gives the operation of each
+    run of a measurement; ``claims`` that of each claim, in the program's order.
+    """
+
+    network: nx.MultiDiGraph = field(default_factory=nx.MultiDiGraph)
+    names: dict[str, str] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
+    pairs: dict[str, PairSet] = field(default_factory=dict)
+    measurements: dict[str, str] = field(default_factory=dict)
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+    claims: list[str] = field(default_factory=list)
+
+    def operation(self, key: str) -> Operation:
+        operation: Operation = self.network.nodes[key]["operation"]
+        return operation
+
+    def order(self) -> list[str]:
+        """All keys, inputs before their users, and stably so."""
+        position = {key: i for i, key in enumerate(self.network.nodes)}
+        return list(nx.lexicographical_topological_sort(self.network, key=position.__getitem__))
+
+    def name_of(self, key: str) -> str | None:
+        """What the program calls an operation."""
+        return next((name for name, known in self.names.items() if known == key), None)
+
+
+def compile_program(program: CheckedProgram) -> Graph:
+    """The graph of everything that the program measures, defines and claims."""
+    compiler = _Compiler(program)
+    for name, applied in program.named.items():
+        compiler.graph.names[name] = compiler.applied(applied)
+    for measurement in program.measurements.values():
+        compiler.measurement(measurement)
+    for claim in program.claims:
+        compiler.graph.claims.append(compiler.applied(claim.condition))
+    return compiler.graph
+
+
+class _Compiler:
+    def __init__(self, program: CheckedProgram):
+        self.graph = Graph()
+        self.model = program.model.shapes.fingerprint if program.model else ""
+
+    def add(self, operation: Operation, span: Span | None) -> str:
+        """Put an operation into the graph, if equal work is not there yet."""
+        key = operation.key
+        if key not in self.graph.network:
+            self.graph.network.add_node(key, operation=operation)
+            for given in operation.inputs:
+                self.graph.network.add_edge(given.key, key, role=given.role)
+            if span is not None:
+                self.graph.spans[key] = span
+        return key
+
+    def applied(self, applied: Applied) -> str:
+        """A word with its operands: one operation, after those it is applied to."""
+        at: SiteAt | None = None
+        classes: list[str] = []
+        inputs: list[Input] = []
+        for role, value in applied.operands:
+            if isinstance(value, Place):
+                assert value.position is not None
+                at = SiteAt(site=value.site, position=value.position)
+            elif isinstance(value, ClassName):
+                classes.append(value.text)
+            elif isinstance(value, PairSet):
+                inputs += [Input(role=side, key=self.clean_run(value, side)) for side in _SIDES]
+            elif isinstance(value, Applied):
+                inputs.append(Input(role=role, key=self.applied(value)))
+            elif isinstance(value, tuple):
+                inputs += [Input(role=role, key=self.applied(part)) for part in value]
+            else:
+                inputs.append(Input(role=role, key=self.graph.measurements[value]))
+        operation = Operation(
+            word=applied.word,
+            at=at,
+            classes=tuple(classes),
+            inputs=tuple(inputs),
+            model=self.model,
+        )
+        return self.add(operation, applied.span)
+
+    def pair_set(self, pairs: PairSet) -> str:
+        key = self.add(pairs_operation(pairs, self.model), None)
+        self.graph.pairs.setdefault(key, pairs)
+        self.graph.names.setdefault(pairs.name, key)
+        return key
+
+    def clean_run(self, pairs: PairSet, side: str) -> str:
+        given = Input(role="pairs", key=self.pair_set(pairs))
+        word = CleanRunWord(side=side)
+        return self.add(Operation(word=word, inputs=(given,), model=self.model), None)
+
+    def run(self, run: Run, pairs: PairSet) -> str:
+        """One arm: the base run, and the interventions that are in force at once."""
+        base = self.clean_run(pairs, "base")
+        if not run.interventions:
+            return base
+        inputs = [Input(role="base", key=base)]
+        for intervention in run.interventions:
+            inputs.append(Input(role="do", key=self.intervention(intervention, pairs)))
+        operation = Operation(word=PatchedRunWord(), inputs=tuple(inputs), model=self.model)
+        return self.add(operation, run.span)
+
+    def intervention(self, applied: Applied, pairs: PairSet) -> str:
+        """An intervention takes its values from the source run (patch) or the base run (ablate)."""
+        side = {"patch": "source", "ablate": "base"}.get(applied.word.word)
+        place, along = applied.operand("site"), applied.operand("along")
+        assert isinstance(place, Place)
+        assert place.position is not None
+        inputs = [Input(role=side, key=self.clean_run(pairs, side))] if side else []
+        if isinstance(along, Applied):
+            inputs.append(Input(role="along", key=self.applied(along)))
+        operation = Operation(
+            word=applied.word,
+            at=SiteAt(site=place.site, position=place.position),
+            inputs=tuple(inputs),
+            model=self.model,
+        )
+        return self.add(operation, applied.span)
+
+    def measurement(self, measurement: Measurement) -> str:
+        keys = [self.run(run, measurement.pairs) for run in measurement.runs]
+        for run, key in zip(measurement.runs, keys, strict=True):
+            self.graph.runs[measurement.name, run.name] = key
+        operation = Operation(
+            word=MeasureWord(metrics=measurement.metrics),
+            inputs=tuple(
+                Input(role=run.name, key=key)
+                for run, key in zip(measurement.runs, keys, strict=True)
+            ),
+            model=self.model,
+        )
+        key = self.add(operation, measurement.span)
+        self.graph.measurements[measurement.name] = key
+        self.graph.names[measurement.name] = key
+        return key
+
+
+_SIDES = ("base", "source")

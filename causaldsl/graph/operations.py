@@ -1,0 +1,123 @@
+"""The nodes of the graph: frozen operations, each with a content key.
+
+The key is a hash of the operation's word, its options, its places, its inputs' keys and the model's
+fingerprint. Equal work has equal keys, so it appears once, whatever it is called in the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.values import PositionRef
+from causaldsl.model.sites import Site
+from causaldsl.vocabulary.base import Word
+
+
+class SiteAt(BaseModel):
+    """A site at positions, as an operation needs it."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    site: Site
+    position: PositionRef
+
+    def __str__(self) -> str:
+        return f"{self.site} @ {self.position}"
+
+
+class Input(BaseModel):
+    """What an operation takes from another one, and as what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    key: str
+
+
+class Operation(BaseModel):
+    """One operation. ``at`` is where in the model it acts, ``classes`` the classes it compares."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    word: SerializeAsAny[Word]
+    at: SiteAt | None = None
+    classes: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    model: str
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that identify the operation by its content."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that enters the key, as plain data."""
+        return {
+            "word": self.word.word,
+            "options": self.word.identity(),
+            "at": str(self.at) if self.at else None,
+            "classes": list(self.classes),
+            "inputs": [[given.role, given.key] for given in self.inputs],
+            "model": self.model,
+        }
+
+    def given(self, role: str) -> str | None:
+        """The key of the first input with this role."""
+        return next((i.key for i in self.inputs if i.role == role), None)
+
+    def all_given(self, role: str) -> list[str]:
+        return [i.key for i in self.inputs if i.role == role]
+
+    @property
+    def label(self) -> str:
+        """The operation in one line, for people: its word, place and options."""
+        options = self.word.identity()
+        parts = [str(self.at)] if self.at else []
+        parts += self.classes
+        parts += [f"{name}: {value}" for name, value in options.items()]
+        return f"{self.word.word} {', '.join(parts)}".strip()
+
+
+class PairsWord(Word):
+    """Prompts in pairs, tokenized."""
+
+    word = "pairs"
+    name: str
+    digest: str
+    count: int
+
+    def identity(self) -> dict[str, Any]:
+        """What the pairs are, not what they are called."""
+        return {"digest": self.digest, "count": self.count}
+
+
+class CleanRunWord(Word):
+    """The model run on the bases or the sources, with nothing changed."""
+
+    word = "clean_run"
+    side: str
+
+
+class PatchedRunWord(Word):
+    """The model run on the bases with interventions in force."""
+
+    word = "patched_run"
+
+
+class MeasureWord(Word):
+    """Metrics over the runs of a measure or sweep."""
+
+    word = "measure"
+    metrics: tuple[str, ...]
+
+
+def pairs_operation(pairs: PairSet, model: str) -> Operation:
+    word = PairsWord(name=pairs.name, digest=pairs.digest, count=len(pairs))
+    return Operation(word=word, model=model)
