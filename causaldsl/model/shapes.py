@@ -37,31 +37,39 @@ class Shapes(BaseModel):
     """False for a toy model whose inputs are numbers, not tokens."""
 
 
-_GATED = {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"}
-_PARALLEL = {"gpt_neox", "gptj", "phi", "cohere", "codegen"}
+# The values of ``model_type`` that say what their configuration does not.
+_GATED = {
+    "cohere", "cohere2", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "granite", "llama",
+    "mistral", "olmo", "olmo2", "olmo3", "phi3", "qwen2", "qwen3", "smollm3", "stablelm",
+}  # fmt: skip
+_PLAIN = {
+    "bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "mpt",
+    "opt", "phi", "starcoder2",
+}  # fmt: skip
+_PARALLEL = {"codegen", "cohere", "cohere2", "gptj", "phi"}
+_PARALLEL_BY_DEFAULT = {"gpt_neox": True, "stablelm": False}
+_HEAD_BY_DEFAULT = {"gemma": 256, "gemma2": 256, "gemma3": 256, "gemma3_text": 256, "qwen3": 128}
 
 
 def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -> Shapes:
-    """Shapes from a Hugging Face ``config.json``. Raises :class:`Mistake` on one we can't read."""
+    """Shapes from a Hugging Face ``config.json``. Raises :class:`Mistake` on one we can't read.
 
-    def first(*keys: str) -> int | None:
-        for key in keys:
-            if config.get(key) is not None:
-                return int(config[key])
-        return None
-
+    Knows the spellings of GPT-2, GPT-J, GPT-NeoX (Pythia), Llama, Mistral, Qwen, Gemma, Phi, OLMo
+    and Falcon; a multimodal configuration is read for its text part.
+    """
+    config = {**config, **(config.get("text_config") or {})}
     family = str(config.get("model_type", ""))
-    n_layers = first("num_hidden_layers", "n_layer", "num_layers")
-    d_model = first("hidden_size", "n_embd", "d_model")
-    n_heads = first("num_attention_heads", "n_head", "num_heads")
-    d_vocab = first("vocab_size")
+    n_layers = _first(config, "num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    d_model = _first(config, "hidden_size", "n_embd", "d_model")
+    n_heads = _first(config, "num_attention_heads", "n_head", "num_heads", "n_heads")
+    d_vocab = _first(config, "vocab_size")
     if n_layers is None or d_model is None or n_heads is None or d_vocab is None:
         raise Mistake(
             "unreadable-config",
             f"the configuration of {name} does not name its layers, width, heads or vocabulary",
             f"its model_type is {family!r}; a decoder-only Hugging Face config is expected",
         )
-    d_mlp = first("intermediate_size", "n_inner", "ffn_dim") or 4 * d_model
+    d_head = _first(config, "head_dim") or _HEAD_BY_DEFAULT.get(family) or d_model // n_heads
     architectures = config.get("architectures") or [family]
     return Shapes(
         name=name,
@@ -69,12 +77,46 @@ def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -
         n_layers=n_layers,
         d_model=d_model,
         n_heads=n_heads,
-        n_kv_heads=first("num_key_value_heads") or n_heads,
-        d_head=first("head_dim") or d_model // n_heads,
-        d_mlp=d_mlp,
+        n_kv_heads=_key_value_heads(config, family, n_heads),
+        d_head=d_head,
+        d_mlp=_first(config, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+        or 4 * d_model,
         d_vocab=d_vocab,
-        n_ctx=first("max_position_embeddings", "n_positions", "n_ctx") or 2048,
-        gated_mlp=family in _GATED,
-        parallel=family in _PARALLEL and bool(config.get("use_parallel_residual", True)),
+        n_ctx=_first(config, "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+        or 2048,
+        gated_mlp=_gated(config, family),
+        parallel=_parallel(config, family),
         fingerprint=fingerprint,
     )
+
+
+def _first(config: Mapping[str, Any], *keys: str) -> int | None:
+    """The first of these keys that is set, as a whole number."""
+    for key in keys:
+        if config.get(key) is not None:
+            return int(config[key])
+    return None
+
+
+def _key_value_heads(config: Mapping[str, Any], family: str, n_heads: int) -> int:
+    if family == "falcon" and not config.get("new_decoder_architecture", False):
+        return 1 if config.get("multi_query", True) else n_heads
+    if family == "gpt_bigcode":
+        return 1 if config.get("multi_query", True) else n_heads
+    return _first(config, "num_key_value_heads", "num_kv_heads") or n_heads
+
+
+def _gated(config: Mapping[str, Any], family: str) -> bool:
+    """Whether the MLP is gated; for a family unknown to us, SiLU is taken as the sign of it."""
+    if family in _GATED:
+        return True
+    return family not in _PLAIN and config.get("hidden_act") == "silu"
+
+
+def _parallel(config: Mapping[str, Any], family: str) -> bool:
+    if family == "falcon":
+        parallel = config.get("parallel_attn", True) or config.get("new_decoder_architecture")
+        return bool(parallel)
+    if family in _PARALLEL_BY_DEFAULT:
+        return bool(config.get("use_parallel_residual", _PARALLEL_BY_DEFAULT[family]))
+    return family in _PARALLEL

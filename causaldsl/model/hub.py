@@ -1,0 +1,150 @@
+"""Models by their name on the Hugging Face hub, kept in huggingface_hub's own cache.
+
+Every call that could use the network is preceded by one short look whether there is any: without
+it, huggingface_hub would retry each file for some twenty seconds. ``huggingface_hub`` is imported
+inside the functions, because it is slow and reads HF_HUB_OFFLINE when it is imported.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from causaldsl.diagnostics import Mistake
+from causaldsl.model.cache import Progress
+from causaldsl.model.folders import weight_files
+
+_SECONDS = 3.0
+_DESCRIPTION = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+]
+_SAFETENSORS = ["*.safetensors", "*.safetensors.index.json"]
+_PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+
+
+def cached_snapshot(name: str) -> Path | None:
+    """The folder of a model that the cache holds with configuration and tokenizer, or None."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    has_tokenizer = (folder / "tokenizer.json").exists() or (folder / "merges.txt").exists()
+    return folder if has_tokenizer else None
+
+
+def fetch_description(name: str, progress: Progress, help: str) -> Path:
+    """Fetch configuration and tokenizer. Raises :class:`Mistake`, with ``help``, if that fails."""
+    _require_network(name, help)
+    progress(f"fetching the configuration and tokenizer of {name} from the hub")
+    return _fetch(name, _DESCRIPTION, help)
+
+
+def fetch_weights(name: str, progress: Progress, help: str) -> Path:
+    """Fetch all that running needs, if the cache lacks it.
+
+    Raises :class:`Mistake`, with ``help``, if that fails.
+    """
+    cached = cached_snapshot(name)
+    if cached is not None and weight_files(cached):
+        return cached
+    _require_network(name, help)
+    progress(f"fetching the weights of {name} from the hub")
+    folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], help)
+    return folder if weight_files(folder) else _fetch(name, [*_DESCRIPTION, *_PICKLED], help)
+
+
+def snapshot_fingerprint(name: str, folder: Path) -> str:
+    """A snapshot's folder is named by its commit, which fixes every file, fetched yet or not."""
+    return f"hub-{name}-{folder.name}"
+
+
+def reachable() -> bool:
+    """Whether the hub answers within a few seconds (and use of it is not switched off)."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answers: queue.Queue[bool] = queue.Queue()
+    # In a thread, since looking up a host's name has no timeout of its own.
+    threading.Thread(target=_knock, args=(constants.ENDPOINT, answers), daemon=True).start()
+    try:
+        return answers.get(timeout=_SECONDS + 1.0)
+    except queue.Empty:
+        return False
+
+
+def _require_network(name: str, help: str) -> None:
+    if not reachable():
+        raise Mistake(
+            "model-absent", f"{name} is not on this machine and the hub is out of reach", help
+        )
+
+
+def _knock(endpoint: str, answers: queue.Queue[bool]) -> None:
+    import huggingface_hub.utils
+
+    utils: Any = huggingface_hub.utils
+    try:
+        utils.get_session().head(endpoint, timeout=_SECONDS)
+    except Exception:  # whatever the HTTP library in use raises: the hub did not answer
+        answers.put(False)
+    else:
+        answers.put(True)
+
+
+def _fetch(name: str, patterns: list[str], help: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        with _no_bars():
+            where = snapshot_download(name, allow_patterns=patterns, etag_timeout=_SECONDS)
+    except GatedRepoError:
+        raise Mistake(
+            "model-absent",
+            f"the hub gives {name} only to those who accepted its terms",
+            "accept them on the model's page and log in with `hf auth login`",
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise Mistake("model-absent", f"there is no model {name} on the hub", help) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Mistake("model-absent", f"could not fetch {name}: {reason}", help) from error
+    return Path(where)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    import huggingface_hub.utils
+
+    utils: Any = huggingface_hub.utils
+    if utils.are_progress_bars_disabled():
+        yield
+        return
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()

@@ -1,0 +1,124 @@
+"""The toy models: x -> W_out . (W_in x), one number in, one number out.
+
+The three-neuron example of an interpretability illusion has, in an orthonormal frame e1, e2, e3,::
+
+    w = e1 + e2        (W_in)           u = e1 + 2 e3        (W_out)
+
+- e1 carries the feature: it is written by w and read by u.
+- e2 is disconnected: it follows the input, but u . e2 = 0.
+- e3 is dormant: u reads it, but w . e3 = 0, so it never moves on the data.
+
+Patching the hidden layer along a unit vector v from source s into base b changes the output by
+(v.w)(v.u)(x_s - x_b); patching it whole, by (w.u)(x_s - x_b) with w.u = 1. Along e1 that is the
+whole effect. Along e2 or e3 it is none. Yet along v = (e2 + e3)/sqrt(2) it is the whole effect
+again: (v.w)(v.u) = (1/sqrt(2))(2/sqrt(2)) = (e2.w)(e3.u)/2 = 1 = w.u. The patch works because it
+switches on a pathway that no input uses.
+
+- ``toy/illusion``: the frame is the three neurons themselves.
+- ``toy/illusion-rotated``: the frame is R for a fixed orthogonal R, so W1' = R W1 and W2' = W2 R^T,
+  and no neuron stands for anything.
+- ``toy/illusion-wide``: the frame lies at random in 64 neurons, so |w| = sqrt(2), w.u = 1, and with
+  a = e2 in the kernel of W_out and b = e3 orthogonal to W_in, (a.w)(b.u) = 2 (w.u) as above.
+
+In the wide model a and b are not the projections w - (w.u)u/|u|^2 and u - (w.u)w/|w|^2. Those two
+are not orthogonal to each other, and they span the same plane as w and u, where no unit vector
+has the effect of the whole patch but w and u themselves: at the angles p from w and q - p from u
+(q lies between w and u), cos(p) cos(q - p) = cos(q) holds only for p = 0 and p = q.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causaldsl.diagnostics import Mistake, suggest
+from causaldsl.model.shapes import Shapes
+
+Array = NDArray[np.float64]
+
+_SEED = 20  # any seed does; it only has to stay the same
+_SIZES = {"toy/illusion": 3, "toy/illusion-rotated": 3, "toy/illusion-wide": 64}
+
+TOY_NAMES = tuple(_SIZES)
+
+
+@dataclass(frozen=True, eq=False)
+class Toy:
+    """A toy model: its orthonormal ``frame`` (d, 3) has the columns e1, e2, e3 of the example."""
+
+    name: str
+    frame: Array
+
+    @cached_property
+    def w_in(self) -> Array:
+        """W_in as (inputs, outputs): (1, d)."""
+        return (self.frame @ np.array([1.0, 1.0, 0.0]))[None, :]
+
+    @cached_property
+    def w_out(self) -> Array:
+        """W_out as (inputs, outputs): (d, 1)."""
+        return (self.frame @ np.array([1.0, 0.0, 2.0]))[:, None]
+
+    @cached_property
+    def directions(self) -> dict[str, Array]:
+        """The unit vectors (d,) that the example speaks of."""
+        feature, disconnected, dormant = self.frame.T
+        return {
+            "feature": feature,
+            "disconnected": disconnected,
+            "dormant": dormant,
+            "illusory": (disconnected + dormant) / np.sqrt(2.0),
+        }
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """One layer of d neurons between one number and another; no heads and no tokens."""
+        return Shapes(
+            name=self.name,
+            architecture="Toy",
+            n_layers=1,
+            d_model=1,
+            n_heads=0,
+            n_kv_heads=0,
+            d_head=0,
+            d_mlp=len(self.frame),
+            d_vocab=1,
+            n_ctx=1,
+            gated_mlp=False,
+            fingerprint=self._fingerprint(),
+            text=False,
+        )
+
+    def _fingerprint(self) -> str:
+        # Rounded, since the last bits of a sum may differ between machines; adding 0 unsigns -0.
+        weights = np.concatenate([self.w_in.ravel(), self.w_out.ravel()]).round(9) + 0.0
+        return hashlib.sha256(self.name.encode() + weights.astype("<f8").tobytes()).hexdigest()
+
+
+def toy(name: str) -> Toy:
+    """The toy model of this name. Raises :class:`Mistake` if there is none."""
+    if name not in _SIZES:
+        raise Mistake(
+            "model-absent", f"there is no toy model {name}", suggest(name, TOY_NAMES, "toy models")
+        )
+    if name == "toy/illusion":
+        return Toy(name, np.eye(3))
+    return Toy(name, _random_frame(_SIZES[name]))
+
+
+def _random_frame(size: int) -> Array:
+    """Three seeded orthonormal columns (size, 3), by Gram-Schmidt.
+
+    ``RandomState`` is the one generator of numpy whose stream is promised never to change.
+    """
+    draws = np.random.RandomState(_SEED).standard_normal((3, size))
+    columns: list[Array] = []
+    for draw in draws:
+        for column in columns:
+            draw = draw - (draw @ column) * column
+        columns.append(draw / np.linalg.norm(draw))
+    return np.stack(columns, axis=1)
