@@ -1,0 +1,175 @@
+"""A model's weights, read from the folder that the front end found.
+
+Nothing here uses the network or prints. Attention is ``eager``, which TransformerLens needs to show
+attention patterns, so that every backend computes the same thing.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.toy import ToyModel
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.folders import weight_files
+from causaldsl.model.tokens import Tokens
+from causaldsl.model.toy import toy
+
+_DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model with its weights, in evaluation mode and without gradients on them.
+
+    ``hf`` is the Hugging Face module as transformers made it (None for a toy model). It stays that
+    way: the bridge is built around a twin with submodules of its own that holds the same tensors.
+    ``weights`` has every parameter under its Hugging Face name, tied ones under each of their
+    names; these are references, not copies.
+    """
+
+    spec: ModelSpec
+    hf: Any
+    device: str
+    dtype: torch.dtype
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    @cached_property
+    def bridge(self) -> Any:
+        """What hooks run on: a ``TransformerBridge``, or the :class:`ToyModel` itself."""
+        return build_bridge(self)
+
+
+def load(spec: ModelSpec, device: str = "cpu", dtype: str = "float32") -> Loaded:
+    """Read the weights of a model. A toy model is always float64.
+
+    Raises :class:`RunFailure` if the weights are missing or don't fit the configuration, or if the
+    device or dtype is unknown.
+    """
+    _check_device(device)
+    if dtype not in _DTYPES:
+        raise RunFailure(f"unknown dtype {dtype}", suggest(dtype, _DTYPES, "dtypes"))
+    if spec.path is None:
+        return Loaded(spec, None, device, torch.float64, {})
+    if not weight_files(spec.path):
+        raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
+    model = _read(spec.path, _DTYPES[dtype]).to(device).eval().requires_grad_(False)
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    return Loaded(spec, model, device, _DTYPES[dtype], weights)
+
+
+def build_bridge(loaded: Loaded) -> Any:
+    """A new TransformerBridge (or toy module) on the weights of ``loaded``.
+
+    The bridge replaces submodules of the module it wraps by components of its own, and may switch
+    how that module computes attention. It is given a twin of ``loaded.hf``, so the latter is
+    untouched afterwards. The twin holds the same tensors; where q, k and v share one parameter, the
+    bridge adds its own copies of the three. Give the bridge token ids: its own tokenization (with a
+    prepended BOS) is not the model's convention.
+
+    Raises :class:`RunFailure` if TransformerLens does not know the architecture.
+    """
+    spec = loaded.spec
+    if spec.path is None:
+        return ToyModel(toy(spec.name), loaded.device)
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
+    with quiet():
+        try:
+            bridge = TransformerBridge.boot_transformers(
+                str(spec.path),
+                hf_model=_twin(loaded.hf),
+                tokenizer=tokenizer,
+                dtype=loaded.dtype,
+                device=loaded.device,
+            )
+        except Exception as error:  # its adapters raise what they like
+            raise RunFailure(
+                f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
+                "its documentation lists the architectures that TransformerBridge supports",
+            ) from error
+    return bridge.eval().requires_grad_(False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the progress bars, log lines and warnings of transformers and TransformerLens."""
+    from transformers.utils import logging as reports
+
+    level, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    disabled = logging.root.manager.disable
+    reports.set_verbosity_error()
+    reports.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        reports.set_verbosity(level)
+        if bars:
+            reports.enable_progress_bar()
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        try:
+            read: Any = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                attn_implementation="eager",
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers raises what it likes
+            reason = " ".join(str(error).split())
+            raise RunFailure(f"cannot load the weights in {folder}: {reason}") from error
+    model, report = read
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise RunFailure(
+            f"the weights in {folder} lack {missing[0]} and {len(missing) - 1} more",
+            "they would be random numbers; the file may belong to another model",
+        )
+    return model
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy of the module tree that holds the very same parameters and buffers."""
+    shared = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunFailure(f"no device {device} here: {reason}", "`--device cpu` works") from error
+
+
+def _where_from(spec: ModelSpec) -> str:
+    if spec.kind == "hub":
+        return f"fetch them with `causaldsl models pull {spec.name}`"
+    return "put model.safetensors there, as save_pretrained writes it"

@@ -1,0 +1,73 @@
+"""A toy model as a TransformerLens module, so that hooks run on it as on any other.
+
+For inputs x (n, 1)::
+
+    hidden = x W_in                 (n, 1, d)    hook blocks.0.mlp.hook_post
+    output = hidden W_out           (n, 1, 1)    hook unembed.hook_out
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+from transformer_lens.HookedRootModule import HookedRootModule
+
+from causaldsl.model.toy import Toy
+
+
+class _Mlp(nn.Module):
+    def __init__(self, w_in: Tensor):
+        super().__init__()
+        self.W_in = nn.Parameter(w_in, requires_grad=False)
+        self.hook_post = HookPoint()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hook_post(x @ self.W_in)
+
+
+class _Block(nn.Module):
+    def __init__(self, w_in: Tensor):
+        super().__init__()
+        self.mlp = _Mlp(w_in)
+
+
+class _Unembed(nn.Module):
+    def __init__(self, w_out: Tensor):
+        super().__init__()
+        self.W_out = nn.Parameter(w_out, requires_grad=False)
+        self.hook_out = HookPoint()
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.hook_out(hidden @ self.W_out)
+
+
+class ToyModel(HookedRootModule):
+    """x -> x W_in W_out in float64, with W_in (1, d) and W_out (d, 1) as (inputs, outputs)."""
+
+    def __init__(self, toy: Toy, device: str = "cpu"):
+        super().__init__()
+        w_in = torch.tensor(toy.w_in, dtype=torch.float64, device=device)
+        w_out = torch.tensor(toy.w_out, dtype=torch.float64, device=device)
+        self.blocks = nn.ModuleList([_Block(w_in)])
+        self.unembed = _Unembed(w_out)
+        self.setup()
+
+    @property
+    def W_in(self) -> Tensor:
+        return self._mlp.W_in
+
+    @property
+    def W_out(self) -> Tensor:
+        return self.unembed.W_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 1) numbers to (n, 1, 1) numbers."""
+        out: Tensor = self.unembed(self._mlp(x.to(self.W_in)[:, :, None]))
+        return out
+
+    @property
+    def _mlp(self) -> _Mlp:
+        return cast(_Block, self.blocks[0]).mlp
