@@ -276,6 +276,6 @@ def _intervention(expressions: Expressions, node: ast.Intervention, pairs: PairS
     )
     place = applied.operand("site")
     assert isinstance(place, Place)
-    check_place(place, pairs, node.site.span, both=verb == "patch")
+    check_place(place, pairs, node.site.span, both=INTERVENTIONS[verb].takes == "source")
     check_held_out(applied, pairs, node.span)
     return applied

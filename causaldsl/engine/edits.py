@@ -11,7 +11,7 @@ resample ablation are ``set`` with other values; steering is ``add``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -21,10 +21,21 @@ from causaldsl.model.sites import Site
 
 @dataclass(frozen=True)
 class Read:
-    """Record the activation of ``site`` at ``positions`` (n, k), one row of token indices a prompt."""
+    """Record the activation of ``site`` at ``positions`` (n, k), token indices of each prompt."""
 
     site: Site
     positions: Tensor
+
+
+@dataclass
+class Watch:
+    """Sees an edit happen: the largest change that it made to any activation so far."""
+
+    largest: float = 0.0
+
+    def see(self, old: Tensor, new: Tensor) -> None:
+        if new.numel():
+            self.largest = max(self.largest, float((new - old).detach().abs().max()))
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Edit:
     value: Tensor
     basis: Tensor | None = None
     add: bool = False
+    watch: Watch | None = field(default=None, compare=False)
 
     def take(self, rows: Tensor | slice) -> Edit:
         """The same edit for some of the prompts."""
@@ -47,6 +59,12 @@ class Edit:
 
     def apply(self, x: Tensor) -> Tensor:
         """The new activation for the old one, both (n, k, d)."""
+        new = self._changed(x)
+        if self.watch is not None:
+            self.watch.see(x, new)
+        return new
+
+    def _changed(self, x: Tensor) -> Tensor:
         value = self.value.to(x)
         if self.add:
             return x + value

@@ -19,6 +19,8 @@ from causaldsl.graph.operations import (
     SiteAt,
     pairs_operation,
 )
+from causaldsl.vocabulary.interventions import Patch
+from causaldsl.vocabulary.subspaces import Das
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Graph:
 
     ``network`` has an operation under each content key (attribute ``operation``) and an edge, with
     its ``role``, from every operation to those that use it. ``runs`` gives the operation of each
-    run of a measurement; ``claims`` that of each claim, in the program's order.
+    run of a measurement; ``claims`` that of each claim, in the program's order; ``fits`` the
+    measures of every learned subspace's effect on its training pairs and on the held-out ones.
     """
 
     network: nx.MultiDiGraph = field(default_factory=nx.MultiDiGraph)
@@ -37,6 +40,7 @@ class Graph:
     measurements: dict[str, str] = field(default_factory=dict)
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     claims: list[str] = field(default_factory=list)
+    fits: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def operation(self, key: str) -> Operation:
         operation: Operation = self.network.nodes[key]["operation"]
@@ -67,6 +71,7 @@ def compile_program(program: CheckedProgram) -> Graph:
 class _Compiler:
     def __init__(self, program: CheckedProgram):
         self.graph = Graph()
+        self.program = program
         self.model = program.model.shapes.fingerprint if program.model else ""
 
     def add(self, operation: Operation, span: Span | None) -> str:
@@ -106,7 +111,35 @@ class _Compiler:
             inputs=tuple(inputs),
             model=self.model,
         )
-        return self.add(operation, applied.span)
+        key = self.add(operation, applied.span)
+        if isinstance(applied.word, Das) and key not in self.graph.fits:
+            self.fit(key, applied)
+        return key
+
+    def fit(self, key: str, applied: Applied) -> None:
+        """Patch along a learned subspace on its training pairs, and on the held-out ones if any.
+
+        An effect in training alone is an overfit, so the two stand side by side in the results.
+        """
+        trained, place = applied.operand("on"), applied.operand("site")
+        assert isinstance(trained, PairSet)
+        assert isinstance(place, Place)
+        parts = {"train": trained}
+        for family in self.program.families.values():
+            if family.train is trained and family.test is not None:
+                parts["test"] = family.test
+        self.graph.fits[key] = {}
+        for part, pairs in parts.items():
+            run = Applied(
+                Patch(), (("site", place), ("along", applied)), applied.type, applied.span
+            )
+            arms = (
+                Run("clean", (), "clean", (), applied.span),
+                Run("patched", (run,), "patched", (), applied.span),
+            )
+            metrics = ("fldd", "interchange_accuracy")
+            measurement = Measurement("", pairs, arms, metrics, (), applied.span)
+            self.graph.fits[key][part] = self.measure(measurement)
 
     def pair_set(self, pairs: PairSet) -> str:
         key = self.add(pairs_operation(pairs, self.model), None)
@@ -131,8 +164,8 @@ class _Compiler:
         return self.add(operation, run.span)
 
     def intervention(self, applied: Applied, pairs: PairSet) -> str:
-        """An intervention takes its values from the source run (patch) or the base run (ablate)."""
-        side = {"patch": "source", "ablate": "base"}.get(applied.word.word)
+        """One change of one activation, with the clean run that it takes its values from."""
+        side = applied.word.takes
         place, along = applied.operand("site"), applied.operand("along")
         assert isinstance(place, Place)
         assert place.position is not None
@@ -147,10 +180,16 @@ class _Compiler:
         )
         return self.add(operation, applied.span)
 
-    def measurement(self, measurement: Measurement) -> str:
+    def measurement(self, measurement: Measurement) -> None:
+        """A `measure` or `sweep` of the program, under its names."""
+        key = self.measure(measurement)
+        for run in measurement.runs:
+            self.graph.runs[measurement.name, run.name] = self.run(run, measurement.pairs)
+        self.graph.measurements[measurement.name] = key
+        self.graph.names[measurement.name] = key
+
+    def measure(self, measurement: Measurement) -> str:
         keys = [self.run(run, measurement.pairs) for run in measurement.runs]
-        for run, key in zip(measurement.runs, keys, strict=True):
-            self.graph.runs[measurement.name, run.name] = key
         operation = Operation(
             word=MeasureWord(metrics=measurement.metrics),
             inputs=tuple(
@@ -159,10 +198,7 @@ class _Compiler:
             ),
             model=self.model,
         )
-        key = self.add(operation, measurement.span)
-        self.graph.measurements[measurement.name] = key
-        self.graph.names[measurement.name] = key
-        return key
+        return self.add(operation, measurement.span)
 
 
 _SIDES = ("base", "source")

@@ -68,6 +68,12 @@ class Operation(BaseModel):
             "model": self.model,
         }
 
+    @property
+    def at_site(self) -> SiteAt:
+        """Where it acts; only for an operation that acts somewhere."""
+        assert self.at is not None
+        return self.at
+
     def given(self, role: str) -> str | None:
         """The key of the first input with this role."""
         return next((i.key for i in self.inputs if i.role == role), None)

@@ -108,6 +108,8 @@ class Word(BaseModel):
 
     word: ClassVar[str]
     operands: ClassVar[tuple[Operand, ...]] = ()
+    takes: ClassVar[Literal["source", "base"] | None] = None
+    """For an intervention: the clean run that it takes its values from."""
 
     def result(self, types: Mapping[str, Any]) -> Type:
         """What the word gives for operands of these types (a tuple of types for ``subspaces``).

@@ -32,6 +32,7 @@ class Patch(Word):
     """
 
     word = "patch"
+    takes = "source"
     operands = (_SITE, _ALONG)
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
@@ -46,6 +47,7 @@ class Ablate(Word):
     """
 
     word = "ablate"
+    takes = "base"
     operands = (_SITE, _ALONG)
     to: Literal["zero", "mean", "resample"]
     seed: int = 0

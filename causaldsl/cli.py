@@ -1,0 +1,317 @@
+"""The command line. Each command is a thin layer over one floor of the house."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from causaldsl import __version__
+from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from causaldsl.check.program import CheckedProgram
+    from causaldsl.graph.compile import Graph
+    from causaldsl.model.shapes import Shapes
+
+HELD, FELL, WRONG, FAILED = 0, 1, 2, 3
+"""Exit codes: all claims held; one fell; the program is wrong; the run failed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ProgramError as error:
+        print(render_all(error.diagnostics), file=sys.stderr)
+        count = len(error.diagnostics)
+        print(f"\n{count} {'mistake' if count == 1 else 'mistakes'}", file=sys.stderr)
+        return WRONG
+    except Mistake as mistake:
+        _complain(mistake.message, mistake.help)
+        return WRONG
+    except RunFailure as failure:
+        _complain(failure.message, failure.help)
+        return FAILED
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (such as `head`) has gone; that is not a failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HELD
+
+
+def _complain(message: str, help: str | None) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if help:
+        print(f"  help: {help}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="causaldsl", description="Causal-intervention experiments on transformers."
+    )
+    parser.add_argument("--version", action="version", version=f"causaldsl {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run a program")
+    run.add_argument("program", type=Path)
+    run.add_argument("--out", type=Path, help="write the run's files here")
+    run.add_argument(
+        "--backend",
+        choices=("cone", "hooks"),
+        default="cone",
+        help="cone computes only what an intervention can change (default); hooks is the reference",
+    )
+    run.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    run.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    run.add_argument("--seed", type=int, default=0, help="added to every seed of the run")
+    run.add_argument("--json", action="store_true", help="print results.json instead of tables")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check", help="check a program without loading any weight")
+    check.add_argument("program", type=Path)
+    check.add_argument("--tree", action="store_true", help="print the syntax tree")
+    check.set_defaults(command=_check)
+
+    graph = commands.add_parser("graph", help="print the graph that a program compiles to")
+    graph.add_argument("program", type=Path)
+    graph.add_argument("--format", choices=("text", "json", "dot", "svg"), default="text")
+    graph.set_defaults(command=_graph)
+
+    formatting = commands.add_parser("format", help="rewrite a program in the house style")
+    formatting.add_argument("program", type=Path)
+    formatting.add_argument("--check", action="store_true", help="only say whether it would change")
+    formatting.set_defaults(command=_format)
+
+    sites = commands.add_parser("sites", help="list a model's sites with their shapes")
+    sites.add_argument("model")
+    sites.add_argument("--all", action="store_true", help="every layer and head, one line each")
+    sites.set_defaults(command=_sites)
+
+    models = commands.add_parser("models", help="list models; `models pull NAME` fetches one")
+    models.add_argument("action", nargs="?", choices=("list", "pull"), default="list")
+    models.add_argument("name", nargs="?")
+    models.set_defaults(command=_models)
+    return parser
+
+
+def _load(path: Path) -> CheckedProgram:
+    from causaldsl.check.program import check_file
+
+    if not path.is_file():
+        raise Mistake(
+            "missing-file", f"there is no program {path}", "give the path of a .cpatch file"
+        )
+    try:
+        return check_file(path, _say)
+    except UnicodeDecodeError as error:
+        raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    program = _load(options.program)
+    if options.tree:
+        from causaldsl.syntax.parse import parse, tree_text
+
+        print(tree_text(parse(program.source)))
+        return HELD
+    runs = sum(len(m.runs) for m in program.measurements.values())
+    pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
+    model = program.model.name if program.model else "no model"
+    print(
+        f"{options.program} is right: {model}, {pairs} pairs, {runs} runs, "
+        f"{len(program.claims)} claims"
+    )
+    return HELD
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from causaldsl.graph.compile import compile_program
+    from causaldsl.graph.printing import graph_json, graph_text
+
+    program = _load(options.program)
+    graph = compile_program(program)
+    if options.format in ("text", "json"):
+        print({"text": graph_text, "json": graph_json}[options.format](graph), end="")
+        return HELD
+    from causaldsl.report.dot import graph_dot
+    from causaldsl.report.pictures import picture_text
+
+    dot = graph_dot(program, graph)
+    print(dot if options.format == "dot" else picture_text(dot), end="")
+    return HELD
+
+
+def _format(options: argparse.Namespace) -> int:
+    from causaldsl.syntax.format import format_program
+    from causaldsl.syntax.parse import parse_file
+
+    if not options.program.is_file():
+        raise Mistake("missing-file", f"there is no program {options.program}")
+    before = options.program.read_text(encoding="utf-8")
+    after = format_program(parse_file(options.program))
+    if options.check:
+        print(f"{options.program} {'is' if before == after else 'is not'} in the house style")
+        return HELD if before == after else FELL
+    if before != after:
+        draft = options.program.with_name(options.program.name + ".tmp")
+        draft.write_text(after, encoding="utf-8")
+        os.replace(draft, options.program)
+    return HELD
+
+
+def _sites(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from causaldsl.model.catalog import resolve
+
+    spec = resolve(options.model, Path.cwd(), _say)
+    shapes = spec.shapes
+    table = Table(
+        title=f"{spec.name}: {shapes.architecture}, {shapes.n_layers} layers", title_justify="left"
+    )
+    for column in ("site", "width", "TransformerLens hook", ""):
+        table.add_column(column)
+    for row in _site_rows(shapes, options.all):
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)
+    return HELD
+
+
+def _site_rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
+    """All sites, or one line for each kind with the range of its index."""
+    from causaldsl.model.sites import all_sites
+    from causaldsl.vocabulary.sites import SITE_WORDS
+
+    rows: dict[str, tuple[str, ...]] = {}
+    for site in all_sites(shapes):
+        name, hook = str(site), site.hook_name
+        if not every and site.layer is not None:
+            count = shapes.n_kv_heads if site.kind.startswith("kv") else shapes.n_heads
+            owner, dot, part = site.kind.partition(".")
+            heads = f".0..{count - 1}" if site.head is not None else ""
+            name = f"{owner}[0..{shapes.n_layers - 1}{heads}]{dot}{part}"
+            hook = hook.replace(f".{site.layer}.", ".{layer}.")
+        rows[name] = (
+            name.replace("[", "\\["),
+            str(site.width(shapes)),
+            hook,
+            SITE_WORDS[site.kind].doc,
+        )
+    return list(rows.values())
+
+
+def _models(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from causaldsl.model.catalog import catalog, pull
+
+    if options.action == "pull":
+        if not options.name:
+            raise Mistake("no-name", "which model?", "causaldsl models pull smollm2-135m")
+        spec = pull(options.name, _say)
+        print(f"{spec.name} is ready: {spec.path or 'built in'}")
+        return HELD
+    table = Table(title="Models that a program can name", title_justify="left")
+    for column in ("name", "about", "licence", "size", "on this machine"):
+        table.add_column(column)
+    for entry in catalog():
+        where = str(entry.where or "built in") if entry.present else "no: causaldsl models pull"
+        table.add_row(entry.name, entry.about, entry.licence, entry.size, where)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
+    return HELD
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from causaldsl.graph.compile import compile_program
+    from causaldsl.results.store import run_folder
+
+    started = time.perf_counter()
+    program = _load(options.program)
+    graph = compile_program(program)
+    folder = options.out or Path("runs") / options.program.stem / _run_key(graph, options)
+    console = Console(stderr=True)
+    with run_folder(folder) as draft, _progress(console) as progress:
+        held, text, results = _execute(program, graph, options, progress, started, draft)
+    if options.json:
+        print(text)
+    else:
+        from causaldsl.report.tables import print_results
+
+        out = Console()
+        print_results(results, out)
+        _name_files(out, folder, program)
+    return HELD if held else FELL
+
+
+def _execute(program, graph, options, progress, started, draft):  # type: ignore[no-untyped-def]
+    from causaldsl.engine.interpret import gather, interpret, subspace_tensors
+    from causaldsl.engine.open import open_session
+    from causaldsl.engine.session import Settings
+    from causaldsl.report.write import write_run
+    from causaldsl.results.records import Results
+
+    settings = Settings(options.backend, options.device, options.dtype, options.seed)
+    session = open_session(program, graph, settings, progress)
+    interpret(session)
+    results = Results.model_validate(gather(program, session, started))
+    progress("writing the run's files", 0, 0)
+    write_run(draft, program, graph, results, subspace_tensors(program, session))
+    return results.held, results.model_dump_json(indent=1), results
+
+
+def _run_key(graph: Graph, options: argparse.Namespace) -> str:
+    """Identifies a run by what it computes: the graph's operations and the settings."""
+    parts = [*graph.network.nodes, options.backend, options.dtype, str(options.seed)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _progress(console: Console):  # type: ignore[no-untyped-def]
+    """A bar for what is being done now; quiet when nobody watches."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task("starting", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            bars.update(task, description=what, completed=done, total=total or None)
+
+        yield update
+
+
+def _name_files(console: Console, folder: Path, program: CheckedProgram) -> None:
+    pictures = [f"{o.stem}{o.suffix}" for o in program.outputs] or ["graph.svg"]
+    console.print(f"results   {folder / 'results.json'}", soft_wrap=True)
+    for picture in dict.fromkeys([*pictures, "graph.svg"]):
+        console.print(f"picture   {folder / picture}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

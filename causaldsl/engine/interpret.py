@@ -1,0 +1,129 @@
+"""Runs a graph and gathers what it found."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+import causaldsl
+from causaldsl.check.program import CheckedProgram
+from causaldsl.engine.metrics import Estimate
+from causaldsl.engine.session import Session
+from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.graph.compile import Graph
+
+
+def interpret(session: Session) -> None:
+    """Evaluate every operation of the session's graph, inputs first.
+
+    Raises:
+        RunFailure: where the run can't go on.
+    """
+    graph = session.graph
+    for key in graph.order():
+        name = graph.name_of(key)
+        word = graph.operation(key).word.word
+        session.progress(f"{word} {name}" if name else word, 0, 0)
+        session.evaluate(key)
+
+
+def gather(program: CheckedProgram, session: Session, started: float) -> dict[str, Any]:
+    """The fields of :class:`causaldsl.results.records.Results`, as plain data."""
+    graph = session.graph
+    measures = {
+        name: _table(session.values[key])
+        for name, key in graph.measurements.items()
+        if name in program.measurements
+    }
+    sweeps = {
+        m.name: {
+            "axes": {axis.name: list(axis.labels) for axis in m.axes},
+            "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
+        }
+        for m in program.measurements.values()
+        if m.axes
+    }
+    values = {name: session.values[graph.names[name]] for name in program.named}
+    expectations = []
+    for claim, key in zip(program.claims, graph.claims, strict=True):
+        verdict = session.values[key]
+        expectations.append({"text": claim.text, "place": claim.span.place, **asdict(verdict)})
+    return {
+        "program": program.path.name,
+        "measures": measures,
+        "sweeps": sweeps,
+        "numbers": {n: v for n, v in values.items() if isinstance(v, float)},
+        "subspaces": {
+            n: _subspace(session, graph, graph.names[n], v)
+            for n, v in values.items()
+            if isinstance(v, SubspaceValue)
+        },
+        "expectations": expectations,
+        "notes": session.notes,
+        "timings": {"run_seconds": round(time.perf_counter() - started, 3)},
+        "provenance": _provenance(program, session),
+    }
+
+
+def subspace_tensors(program: CheckedProgram, session: Session) -> dict[str, dict[str, Any]]:
+    """The tensors to save of every named subspace: its basis, and the vectors as they were made."""
+    found = {}
+    for name in program.named:
+        value = session.values[session.graph.names[name]]
+        if isinstance(value, SubspaceValue):
+            tensors = {"basis": value.basis, "vectors": value.vectors}
+            found[name] = {k: t.contiguous().cpu() for k, t in tensors.items()}
+    return found
+
+
+def _table(table: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
+    return {arm: _asdict_table(metrics) for arm, metrics in table.items()}
+
+
+def _subspace(session: Session, graph: Graph, key: str, value: SubspaceValue) -> dict[str, Any]:
+    effects = {
+        part: _asdict_table(session.values[measure]["patched"])
+        for part, measure in graph.fits.get(key, {}).items()
+    }
+    return {
+        "made": graph.operation(key).label,
+        "width": value.vectors.shape[0],
+        "rank": value.rank,
+        "norm": float(value.vectors.norm()),
+        "losses": session.training.get(key),
+        "effects": effects or None,
+    }
+
+
+def _asdict_table(metrics: dict[str, Estimate]) -> dict[str, Any]:
+    return {metric: asdict(value) for metric, value in metrics.items()}
+
+
+def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    import transformer_lens
+    import transformers
+
+    spec = session.loaded.spec
+    return {
+        "causaldsl": causaldsl.__version__,
+        "model": spec.name,
+        "fingerprint": spec.shapes.fingerprint,
+        "backend": session.backend_for([]),
+        **{name: getattr(session.settings, name) for name in ("device", "dtype", "seed")},
+        "bootstrap_resamples": session.settings.resamples,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "transformers": transformers.__version__,
+        "transformer_lens": getattr(transformer_lens, "__version__", "unknown"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "pairs": {
+            pairs.name: {"n": len(pairs), "digest": pairs.digest}
+            for pairs in session.graph.pairs.values()
+        },
+        "program_text": program.source.text,
+    }

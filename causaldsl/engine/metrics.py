@@ -1,0 +1,95 @@
+"""Metrics: from logits to numbers by pair, and from those to a mean with an interval.
+
+For pair i with clean and patched logit differences c_i and p_i::
+
+    logit_diff = mean p_i
+    fldd       = 1 - mean(p_i) / mean(c_i)
+    flip_rate  = mean [p_i c_i < 0]
+
+Intervals are percentile bootstraps over pairs; for the ratio of means both means are taken over the
+same resample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over n pairs with its bootstrap interval (95%)."""
+
+    mean: float
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was kept of one run, one number a pair; None where no metric asked for it."""
+
+    logit_diff: Tensor
+    hit: Tensor | None = None
+    prob: Tensor | None = None
+    kl: Tensor | None = None
+    largest_change: float = 0.0
+
+
+def from_answers(logits: Tensor) -> Tensor:
+    """Logit difference from the logits of answer and foil, (n, 2)."""
+    return (logits[:, 0] - logits[:, 1]).double()
+
+
+def from_vocabulary(
+    logits: Tensor, clean: Tensor, answers: Tensor, counterfactual: Tensor
+) -> dict[str, Tensor]:
+    """Numbers by pair that need all logits, (n, V); ``answers`` is (n, 2).
+
+    ``kl`` is KL(clean || patched) in nats.
+    """
+    log_probs = torch.log_softmax(logits.double(), dim=-1)
+    log_clean = torch.log_softmax(clean.double(), dim=-1)
+    return {
+        "hit": (logits.argmax(-1) == counterfactual).double(),
+        "prob": log_probs.gather(1, answers[:, :1])[:, 0].exp(),
+        "kl": (log_clean.exp() * (log_clean - log_probs)).sum(-1),
+    }
+
+
+def estimate(
+    metric: str, patched: Outcome, clean: Outcome, generator: torch.Generator, resamples: int
+) -> Estimate:
+    """A metric's mean over the pairs, with its interval."""
+    top, bottom = _per_pair(metric, patched, clean)
+    n = len(top)
+    draws = torch.randint(0, n, (resamples, n), generator=generator)
+    if bottom is None:
+        means = top[draws].mean(1)
+        mean = float(top.mean())
+    else:
+        means = 1 - top[draws].mean(1) / bottom[draws].mean(1)
+        mean = float(1 - top.mean() / bottom.mean())
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
+    return Estimate(mean, n, low, high)
+
+
+def _per_pair(metric: str, patched: Outcome, clean: Outcome) -> tuple[Tensor, Tensor | None]:
+    """The numbers whose mean is taken; with a second row, one minus the ratio of the means."""
+    difference = patched.logit_diff
+    if metric == "fldd":
+        return difference, clean.logit_diff
+    plain = {
+        "logit_diff": difference,
+        "output": difference,
+        "flip_rate": (difference * clean.logit_diff < 0).double(),
+        "positive_rate": (difference > 0).double(),
+        "interchange_accuracy": patched.hit,
+        "prob": patched.prob,
+        "kl": patched.kl,
+    }[metric]
+    assert plain is not None
+    return plain, None

@@ -1,0 +1,49 @@
+"""From a compiled graph to a session that can run it: weights, backends, settings."""
+
+from __future__ import annotations
+
+from causaldsl.check.program import CheckedProgram
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import Backend
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.cone.weights import Unsupported
+from causaldsl.engine.hooks import HooksBackend
+from causaldsl.engine.load import Loaded, load
+from causaldsl.engine.session import Progress, Session, Settings
+from causaldsl.graph.compile import Graph
+
+
+class Backends(dict[str, Backend]):
+    """Backends by name, built when first used: most runs need no bridge."""
+
+    def __init__(self, loaded: Loaded, notes: list[str]):
+        super().__init__()
+        self.loaded = loaded
+        shapes = loaded.spec.shapes
+        if shapes.text:
+            try:
+                self["cone"] = ConeBackend(loaded.hf, shapes)
+            except Unsupported as error:
+                notes.append(f"everything is run with the hooks backend: {error}")
+
+    def __missing__(self, name: str) -> Backend:
+        if name != "hooks":
+            raise KeyError(name)
+        self[name] = HooksBackend(self.loaded.bridge, self.loaded.spec.shapes)
+        return self[name]
+
+
+def open_session(
+    program: CheckedProgram, graph: Graph, settings: Settings, progress: Progress
+) -> Session:
+    """Load the program's model and make a session for its graph.
+
+    Raises:
+        RunFailure: if the program has no model, or its weights can't be loaded.
+    """
+    if program.model is None:
+        raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
+    progress(f"loading {program.model.name}", 0, 0)
+    loaded = load(program.model, settings.device, settings.dtype)
+    notes: list[str] = []
+    return Session(graph, loaded, Backends(loaded, notes), settings, progress, notes)

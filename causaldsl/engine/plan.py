@@ -1,0 +1,106 @@
+"""What each clean run must record, and where edits will start from it, read off the graph.
+
+A clean run happens once; whatever is wanted of it later has to be asked for before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.operations import MeasureWord, Operation, PatchedRunWord, SiteAt
+from causaldsl.model.sites import Site
+from causaldsl.vocabulary.metrics import METRICS
+from causaldsl.vocabulary.subspaces import Das
+
+
+@dataclass
+class Needs:
+    """Of one clean run on one backend: sites to record, and sites that edits will change.
+
+    Each is kept in the order in which the graph asks for it.
+    """
+
+    reads: dict[SiteAt, None] = field(default_factory=dict)
+    edits: dict[SiteAt, None] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """The needs of every (clean run, backend), the backend of every run, the logits it must give.
+
+    ``vocabulary`` holds the runs of which some metric wants the logits of the whole vocabulary.
+    """
+
+    needs: dict[tuple[str, str], Needs]
+    backends: dict[str, str]
+    vocabulary: set[str]
+
+    def recorded_by(self, clean_run: str, at: SiteAt) -> str:
+        """A backend on which this clean run records this site."""
+        return next(
+            backend
+            for (key, backend), needs in self.needs.items()
+            if key == clean_run and at in needs.reads
+        )
+
+
+def make_plan(graph: Graph, backend_of: Callable[[list[Site]], str]) -> Plan:
+    """Read the needs of all operations off the graph."""
+    plan = Plan(defaultdict(Needs), {}, set())
+    for key in graph.order():
+        operation = graph.operation(key)
+        if isinstance(operation.word, PatchedRunWord):
+            _plan_run(plan, graph, key, operation, backend_of)
+        elif operation.at is not None and operation.given("base") and operation.given("source"):
+            _plan_learned(plan, key, operation, backend_of)
+        elif isinstance(operation.word, MeasureWord) and _needs_vocabulary(operation.word):
+            plan.vocabulary |= {given.key for given in operation.inputs}
+    default = backend_of([])
+    for key in graph.order():
+        if graph.operation(key).word.word == "clean_run":
+            plan.backends[key] = default
+            plan.needs[key, default]
+    return plan
+
+
+def _needs_vocabulary(word: MeasureWord) -> bool:
+    return any(METRICS[metric].needs == "vocabulary" for metric in word.metrics)
+
+
+def _plan_run(
+    plan: Plan,
+    graph: Graph,
+    key: str,
+    operation: Operation,
+    backend_of: Callable[[list[Site]], str],
+) -> None:
+    changes = [graph.operation(k) for k in operation.all_given("do")]
+    places = [change.at for change in changes if change.at is not None]
+    name = plan.backends[key] = backend_of([place.site for place in places])
+    base = operation.given("base")
+    assert base is not None
+    for change, place in zip(changes, places, strict=True):
+        plan.needs[base, name].edits[place] = None
+        if change.word.takes:
+            taken = change.given(change.word.takes)
+            assert taken is not None
+            plan.needs[taken, name].reads[place] = None
+
+
+def _plan_learned(
+    plan: Plan, key: str, operation: Operation, backend_of: Callable[[list[Site]], str]
+) -> None:
+    """A subspace made from activations; DAS also edits the bases, and takes other bases' values."""
+    assert operation.at is not None
+    name = plan.backends[key] = backend_of([operation.at.site])
+    for side in ("base", "source"):
+        run = operation.given(side)
+        assert run is not None
+        plan.needs[run, name].reads[operation.at] = None
+    if isinstance(operation.word, Das):
+        base = operation.given("base")
+        assert base is not None
+        plan.needs[base, name].edits[operation.at] = None

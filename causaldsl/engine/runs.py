@@ -1,0 +1,94 @@
+"""Clean runs of pairs: prompts of one length at a time, put together again by pair.
+
+No result depends on how prompts are grouped: groups hold prompts of equal length, so there is no
+padding, and every number is kept by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.pairs import PairSet, Prompt
+from causaldsl.engine.backend import Backend, CleanRun
+from causaldsl.engine.edits import Edit, Read
+from causaldsl.engine.plan import Needs
+from causaldsl.graph.operations import SiteAt
+
+
+@dataclass
+class Group:
+    """The prompts of one length: ``rows`` are their pairs' indices."""
+
+    rows: Tensor
+    clean: CleanRun
+    positions: dict[SiteAt, Tensor] = field(default_factory=dict)
+    clean_logits: dict[bool, Tensor] = field(default_factory=dict)
+    """Of the unchanged run, once asked for: all of them (True), or answer and foil (False)."""
+
+
+class PromptRuns:
+    """One side of a pair set, run clean on one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pairs: PairSet,
+        side: str,
+        needs: Needs,
+        tick: Callable[[int], None] = lambda n: None,
+    ):
+        self.backend, self.pairs, self.side = backend, pairs, side
+        self.prompts: list[Prompt] = [getattr(pair, side) for pair in pairs.pairs]
+        self.groups = [self._run(rows, needs, tick) for rows in _by_length(self.prompts, needs)]
+        self.group_of = torch.empty(len(self.prompts), dtype=torch.long)
+        self.place_in = torch.empty(len(self.prompts), dtype=torch.long)
+        for number, group in enumerate(self.groups):
+            self.group_of[group.rows] = number
+            self.place_in[group.rows] = torch.arange(len(group.rows))
+
+    def _run(self, rows: list[int], needs: Needs, tick: Callable[[int], None]) -> Group:
+        prompts = [self.prompts[row] for row in rows]
+        ids = [prompt.ids for prompt in prompts]
+        whole = all(isinstance(i, int) for i in ids[0])
+        tokens = torch.tensor(ids, dtype=torch.long if whole else torch.float64)
+        positions = {
+            at: torch.tensor([at.position.resolve(prompt) for prompt in prompts])
+            for at in [*needs.reads, *needs.edits]
+        }
+        reads = [Read(at.site, positions[at]) for at in needs.reads]
+        edits = [Read(at.site, positions[at]) for at in needs.edits]
+        clean = self.backend.clean(tokens, reads, edits)
+        tick(len(rows))
+        return Group(torch.tensor(rows), clean, positions)
+
+    def read(self, at: SiteAt) -> list[Tensor]:
+        """The recorded activation, (k, d) for each pair in order."""
+        out: list[Tensor | None] = [None] * len(self.prompts)
+        for group in self.groups:
+            values = group.clean.read(Read(at.site, group.positions[at]))
+            for row, value in zip(group.rows.tolist(), values, strict=True):
+                out[row] = value
+        return [value for value in out if value is not None]
+
+    def logits(self, group: Group, edits: list[Edit], columns: Tensor | None) -> Tensor:
+        """Logits of a group's prompts under edits: (n, V), or (n, c) for ``columns`` (n, c)."""
+        if edits:
+            return self.backend.logits(group.clean, edits, None, columns)
+        whole = columns is None
+        if whole not in group.clean_logits:
+            group.clean_logits[whole] = self.backend.logits(group.clean, (), None, columns)
+        return group.clean_logits[whole]
+
+
+def _by_length(prompts: list[Prompt], needs: Needs) -> list[list[int]]:
+    """Indices of prompts of equal length whose sites also have equally many positions."""
+    places = [*needs.reads, *needs.edits]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        shape = (prompt.length, *(len(at.position.resolve(prompt)) for at in places))
+        groups.setdefault(shape, []).append(i)
+    return list(groups.values())

@@ -1,0 +1,128 @@
+"""One run of one graph: the model, the clean runs, and the value of every operation so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import Backend
+from causaldsl.engine.load import Loaded
+from causaldsl.engine.plan import Plan, make_plan
+from causaldsl.engine.registry import evaluator
+from causaldsl.engine.runs import PromptRuns
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.operations import CleanRunWord, Operation
+from causaldsl.model.sites import Site
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws."""
+
+    backend: str = "cone"
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    resamples: int = 2000
+
+
+@dataclass
+class Session:
+    """Evaluates operations and remembers their values by key.
+
+    ``backends`` holds those that can serve this model, by name; ``notes`` what a reader of the
+    results should know, such as a fallback to the slower backend.
+    """
+
+    graph: Graph
+    loaded: Loaded
+    backends: dict[str, Backend]
+    settings: Settings
+    progress: Progress = lambda what, done, total: None
+    notes: list[str] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    """For every learned subspace's key, its loss curve and options."""
+    _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plan: Plan = make_plan(self.graph, self.backend_for)
+
+    def backend_for(self, sites: list[Site]) -> str:
+        """The preferred backend if it serves all these sites, else the reference one."""
+        first = self.settings.backend if self.settings.backend in self.backends else "hooks"
+        missing = [site for site in sites if not self.backends[first].serves(site)]
+        if not missing:
+            return first
+        if first != "hooks" and all(self.backends["hooks"].serves(site) for site in sites):
+            note = f"{missing[0]} is run with the hooks backend: the {first} can't serve it"
+            if note not in self.notes:
+                self.notes.append(note)
+            return "hooks"
+        raise RunFailure(
+            f"{missing[0]} has no hook in {self.loaded.spec.name}",
+            f"`causaldsl sites {self.loaded.spec.name}` lists its sites",
+        )
+
+    def value(self, key: str | None) -> Any:
+        """The value of an operation that has been evaluated before."""
+        assert key is not None
+        return self.values[key]
+
+    def evaluate(self, key: str) -> Any:
+        """Evaluate one operation; its inputs have been evaluated before."""
+        operation: Operation = self.graph.operation(key)
+        self.values[key] = evaluator(operation.word)(self, operation)
+        return self.values[key]
+
+    def runs(self, clean_key: str | None, backend: str) -> PromptRuns:
+        """A clean run on a backend, made when first asked for."""
+        assert clean_key is not None
+        if (clean_key, backend) not in self._clean:
+            operation = self.graph.operation(clean_key)
+            assert isinstance(operation.word, CleanRunWord)
+            pairs: PairSet = self.graph.pairs[operation.given("pairs") or ""]
+            side, done, total = operation.word.side, 0, len(pairs)
+            what = f"clean {side} run of {pairs.name}"
+
+            def tick(count: int) -> None:
+                nonlocal done
+                done += count
+                self.progress(what, done, total)
+
+            self.progress(what, 0, total)
+            self._clean[clean_key, backend] = PromptRuns(
+                self.backends[backend], pairs, side, self.plan.needs[clean_key, backend], tick
+            )
+        return self._clean[clean_key, backend]
+
+    def cached(self, name: str, make: Callable[[], Any]) -> Any:
+        """A by-product that several operations share."""
+        if name not in self.values:
+            self.values[name] = make()
+        return self.values[name]
+
+    def generator(self, seed: int, *labels: str) -> torch.Generator:
+        """A seeded generator of its own for every use, so that order does not matter."""
+        from transformer_lens.utilities.statistics import derive_generator
+
+        return derive_generator(seed + self.settings.seed, *labels)
+
+
+def stack(values: list[Tensor]) -> Tensor:
+    """(n, k, d) from the activations of n prompts, which must have equally many positions."""
+    if len({value.shape for value in values}) > 1:
+        raise RunFailure(
+            "the prompts have different numbers of positions here, so they can't be averaged",
+            "name a single position",
+        )
+    return torch.stack(values)

@@ -1,0 +1,60 @@
+"""A subspace at run time: vectors as they were made, and an orthonormal basis of their span.
+
+The basis comes from the singular value decomposition of the vectors (d, k); singular values below
+``max(d, k) * eps * largest`` count as zero, so the rank is numerical, and is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from causaldsl.diagnostics import RunFailure
+
+
+@dataclass(frozen=True, eq=False)
+class SubspaceValue:
+    """``vectors`` is (d, k) in float64, not necessarily orthonormal."""
+
+    vectors: Tensor
+    tolerance: float = 0.0
+    """Lengths at or below this are rounding, not a direction."""
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """Orthonormal columns (d, rank) that span the vectors."""
+        if self.vectors.shape[1] == 1:
+            length = self.vectors.norm()
+            keep = bool(length > self.tolerance)
+            return self.vectors / length if keep else self.vectors[:, :0]
+        left, values, _ = torch.linalg.svd(self.vectors, full_matrices=False)
+        eps = torch.finfo(self.vectors.dtype).eps
+        floor = max(self.vectors.shape) * eps * float(values.max()) if len(values) else 0.0
+        return left[:, values > max(floor, self.tolerance)]
+
+    @property
+    def rank(self) -> int:
+        return self.basis.shape[1]
+
+    @property
+    def direction(self) -> Tensor:
+        """The one unit vector (d,) of a one-dimensional subspace, with its sign."""
+        if self.rank != 1:
+            raise RunFailure(f"a direction is needed here; this subspace has rank {self.rank}")
+        if self.vectors.shape[1] == 1:
+            return self.vectors[:, 0] / self.vectors.norm()
+        return self.basis[:, 0]
+
+
+def row_basis(matrix: Tensor) -> Tensor:
+    """Orthonormal basis (inputs, rank) of what a matrix (inputs, outputs) does not send to 0.
+
+    By singular value decomposition in float64. Values below ``max(shape) * eps * largest`` are
+    zero, with eps of the matrix's own precision: rounding of the weights is not signal.
+    """
+    eps = torch.finfo(matrix.dtype).eps
+    left, values, _ = torch.linalg.svd(matrix.double(), full_matrices=False)
+    return left[:, values > max(matrix.shape) * eps * values.max()]

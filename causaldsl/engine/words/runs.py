@@ -1,0 +1,189 @@
+"""Pairs, clean runs, interventions, patched runs, and the tables made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.edits import Edit, Watch
+from causaldsl.engine.metrics import Estimate, Outcome, estimate, from_answers, from_vocabulary
+from causaldsl.engine.registry import evaluates
+from causaldsl.engine.runs import Group, PromptRuns
+from causaldsl.engine.session import Session, stack
+from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.graph.operations import (
+    CleanRunWord,
+    MeasureWord,
+    Operation,
+    PairsWord,
+    PatchedRunWord,
+    SiteAt,
+)
+from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
+
+
+@dataclass(frozen=True)
+class Change:
+    """An intervention, ready to run: the value for each pair, (k, d), or one for all of them."""
+
+    at: SiteAt
+    values: list[Tensor] | Tensor
+    basis: Tensor | None
+    add: bool = False
+    watch: Watch = field(default_factory=Watch)
+
+    def edit(self, group: Group) -> Edit:
+        positions = group.positions[self.at]
+        if isinstance(self.values, Tensor):
+            value = self.values.expand(*positions.shape, self.values.shape[-1])
+        else:
+            value = torch.stack([self.values[row] for row in group.rows.tolist()])
+        return Edit(self.at.site, positions, value, self.basis, self.add, self.watch)
+
+
+@evaluates(PairsWord)
+def pairs(session: Session, operation: Operation) -> PairSet:
+    return session.graph.pairs[operation.key]
+
+
+@evaluates(CleanRunWord)
+def clean_run(session: Session, operation: Operation) -> Outcome:
+    """The clean run's own outcome; the run itself is kept by the session."""
+    key = operation.key
+    runs = session.runs(key, session.plan.backends[key])
+    if operation.word.side == "source":  # type: ignore[attr-defined]
+        return Outcome(torch.zeros(0))  # nothing is measured on sources
+    return _outcome(session, key, runs, [])
+
+
+@evaluates(Patch)
+def patch(session: Session, operation: Operation) -> Change:
+    values = _values(session, operation, "source")
+    return Change(operation.at_site, values, _along(session, operation))
+
+
+@evaluates(Ablate)
+def ablate(session: Session, operation: Operation) -> Change:
+    word = operation.word
+    assert isinstance(word, Ablate)
+    values = _values(session, operation, "base")
+    basis = _along(session, operation)
+    if word.to == "zero":
+        return Change(operation.at_site, [torch.zeros_like(v) for v in values], basis)
+    if word.to == "mean":
+        return Change(operation.at_site, stack(values).mean(0), basis)
+    generator = session.generator(word.seed, "resample", operation.key)
+    order = torch.randperm(len(values), generator=generator).tolist()
+    # Along one cycle through all pairs, so that no base gets its own value back.
+    after = {order[i]: order[(i + 1) % len(order)] for i in range(len(order))}
+    resampled = [values[after[i]] for i in range(len(values))]
+    stack(resampled)
+    return Change(operation.at_site, resampled, basis)
+
+
+@evaluates(Steer)
+def steer(session: Session, operation: Operation) -> Change:
+    word = operation.word
+    assert isinstance(word, Steer)
+    along: SubspaceValue = session.value(operation.given("along"))
+    if along.rank == 0:
+        raise RunFailure("the direction to steer along is zero", "choose another direction")
+    return Change(operation.at_site, word.by * along.direction[None], None, add=True)
+
+
+@evaluates(PatchedRunWord)
+def patched_run(session: Session, operation: Operation) -> Outcome:
+    changes: list[Change] = [session.value(key) for key in operation.all_given("do")]
+    base = operation.given("base")
+    runs = session.runs(base, session.plan.backends[operation.key])
+    outcome = _outcome(session, operation.key, runs, changes)
+    moved = [change for change in changes if change.watch.largest > 0]
+    if outcome.largest_change == 0 and any(_can_reach(session, c, runs.pairs) for c in moved):
+        raise RunFailure(
+            f"the intervention at {' + '.join(str(c.at) for c in changes)} changed the activation "
+            "but no logit of any pair",
+            "this should not happen; run with --backend hooks and report it",
+        )
+    return outcome
+
+
+@evaluates(MeasureWord)
+def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estimate]]:
+    """Every metric of every run, by the run's name."""
+    word = operation.word
+    assert isinstance(word, MeasureWord)
+    clean: Outcome = session.value(operation.given("clean"))
+    table: dict[str, dict[str, Estimate]] = {}
+    for given in operation.inputs:
+        table[given.role] = {
+            metric: estimate(
+                metric,
+                session.value(given.key),
+                clean,
+                session.generator(0, "bootstrap", given.key, metric),
+                session.settings.resamples,
+            )
+            for metric in word.metrics
+        }
+    return table
+
+
+def _values(session: Session, operation: Operation, side: str) -> list[Tensor]:
+    key = operation.given(side)
+    assert key is not None
+    backend = session.plan.recorded_by(key, operation.at_site)
+    return session.runs(key, backend).read(operation.at_site)
+
+
+def _along(session: Session, operation: Operation) -> Tensor | None:
+    """The basis to intervene along; None for the whole site."""
+    key = operation.given("along")
+    return None if key is None else session.value(key).basis
+
+
+def _can_reach(session: Session, change: Change, pairs: PairSet) -> bool:
+    """Whether causality lets this change reach the answer: it is at END, or attention reads it."""
+    if change.at.site.feeds_attention(session.loaded.spec.shapes):
+        return True
+    position = change.at.position
+    return any(position.resolve(p.base)[-1] == p.base.length - 1 for p in pairs.pairs)
+
+
+def _outcome(session: Session, key: str, runs: PromptRuns, changes: list[Change]) -> Outcome:
+    """Run every group with the changes in force, and keep what the metrics want of each pair."""
+    rows: dict[str, list[Tensor]] = {}
+    largest = 0.0
+    for group in runs.groups:
+        found, change = _group_outcome(session, key, runs, group, changes)
+        largest = max(largest, change)
+        for name, values in found.items():
+            rows.setdefault(name, []).append(values.cpu())
+    order = torch.argsort(torch.cat([group.rows for group in runs.groups]))
+    in_order = {name: torch.cat(parts)[order] for name, parts in rows.items()}
+    return Outcome(**in_order, largest_change=largest)
+
+
+@torch.no_grad()
+def _group_outcome(
+    session: Session, key: str, runs: PromptRuns, group: Group, changes: list[Change]
+) -> tuple[dict[str, Tensor], float]:
+    """Numbers by pair for the prompts of one group, and the largest change of a logit."""
+    chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
+    answers = torch.tensor([[pair.answer, pair.foil] for pair in chosen])
+    text, whole = session.loaded.spec.shapes.text, key in session.plan.vocabulary
+    columns = answers if text and not whole else None
+    clean = runs.logits(group, [], columns)
+    edits = [change.edit(group) for change in changes]
+    logits = runs.logits(group, edits, columns) if edits else clean
+    largest = float((logits - clean).abs().max())
+    if not text:
+        return {"logit_diff": logits[:, 0].double()}, largest
+    if not whole:
+        return {"logit_diff": from_answers(logits)}, largest
+    counterfactual = torch.tensor([pair.counterfactual for pair in chosen])
+    found = {"logit_diff": from_answers(logits.gather(1, answers))}
+    return found | from_vocabulary(logits, clean, answers, counterfactual), largest

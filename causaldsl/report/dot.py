@@ -1,0 +1,239 @@
+"""The compiled graph as DOT, with the measured effects on its nodes.
+
+A sweep is one node however many runs it has, and the words inside an `expect` are folded into its
+claim, so that the picture keeps to what a reader of the program would name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkx as nx
+
+from causaldsl.check.program import CheckedProgram
+from causaldsl.check.values import Measurement
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.operations import Operation
+from causaldsl.results.records import Number, Results
+
+_NUMBERS = {"result", "constant", "arithmetic", "compare", "cos", "norm", "abs", "max", "min"}
+# Shape and fill by kind; shape alone tells the kinds apart in black and white.
+_STYLE = {
+    "pairs": ("folder", "#f2f2f2"),
+    "clean_run": ("box", "#ffffff"),
+    "matrix": ("trapezium", "#f2f2f2"),
+    "subspace": ("ellipse", "#dbe9f6"),
+    "run": ("box", "#fdf3d6"),
+    "sweep": ("box3d", "#fdf3d6"),
+    "held": ("note", "#dff0d8"),
+    "fell": ("note", "#f8d7d3"),
+    "claim": ("note", "#ffffff"),
+}
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One node of the picture and the operations that it stands for."""
+
+    name: str
+    kind: str
+    lines: tuple[str, ...]
+
+
+def graph_dot(
+    program: CheckedProgram, graph: Graph, results: Results | None = None, only: str | None = None
+) -> str:
+    """DOT source of the graph; with ``results``, numbers on the nodes; ``only`` one measurement."""
+    drawn, stands_for = _nodes(program, graph, results)
+    edges = _edges(program, graph, stands_for)
+    if only is not None:
+        keep = _ancestors(
+            edges, {n for n in drawn if n.startswith((f"run {only}.", f"sweep {only}"))}
+        )
+        keep |= {n for n in drawn if n.startswith((f"run {only}.", f"sweep {only}"))}
+        drawn = {name: node for name, node in drawn.items() if name in keep}
+        edges = [edge for edge in edges if edge[0] in drawn and edge[1] in drawn]
+    return _dot(program, list(drawn.values()), edges, results, only)
+
+
+def _nodes(
+    program: CheckedProgram, graph: Graph, results: Results | None
+) -> tuple[dict[str, _Drawn], dict[str, str]]:
+    """The nodes to draw, by name, and which one each operation is drawn in."""
+    drawn: dict[str, _Drawn] = {}
+    stands_for: dict[str, str] = {}
+    for key in graph.order():
+        operation = graph.operation(key)
+        node = _plain_node(graph, key, operation)
+        if node is not None:
+            drawn[node.name] = node
+            stands_for[key] = node.name
+    for measurement in program.measurements.values():
+        for node, key in _run_nodes(graph, measurement, results):
+            drawn[node.name] = node
+            stands_for.setdefault(key, node.name)
+    for i, claim in enumerate(program.claims):
+        found = results.expectations[i] if results else None
+        kind = "claim" if found is None else "held" if found.held else "fell"
+        lines = [_wrap(claim.text)]
+        if found is not None:
+            lines.append(
+                f"{'held' if found.held else 'FELL'}: {found.left:.3g} and {found.right:.3g}"
+            )
+        drawn[f"claim {i}"] = _Drawn(f"claim {i}", kind, tuple(lines))
+    return drawn, stands_for
+
+
+def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
+    word = operation.word.word
+    name = graph.name_of(key)
+    options = operation.word.identity()
+    if word == "pairs":
+        return _Drawn(f"node {key}", "pairs", (f"{name}", f"{options['count']} pairs"))
+    if word == "clean_run":
+        pairs = graph.name_of(operation.given("pairs") or "")
+        return _Drawn(f"node {key}", "clean_run", ("clean run", f"{options['side']}s of {pairs}"))
+    if word == "matrix":
+        index = ".".join(str(options[i]) for i in ("layer", "head") if options[i] is not None)
+        title = f"{options['name']}[{index}]" if index else str(options["name"])
+        return _Drawn(f"node {key}", "matrix", (title,))
+    if word in _NUMBERS or word in ("measure", "patched_run", "patch", "ablate", "steer"):
+        return None
+    details = [str(operation.at)] if operation.at else []
+    title = word if name is None else f"{name} = {word}"
+    return _Drawn(f"node {key}", "subspace", (title, *details))
+
+
+def _run_nodes(
+    graph: Graph, measurement: Measurement, results: Results | None
+) -> list[tuple[_Drawn, str]]:
+    table = results.measures[measurement.name] if results else {}
+    metric = _headline(measurement.metrics)
+    if measurement.axes:
+        cells = [run for run in measurement.runs if run.coordinates]
+        axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
+        lines = [f"sweep {measurement.name}", f"{len(cells)} runs ({axes})"]
+        if table:
+            best = max(cells, key=lambda run: table[run.name][metric].mean)
+            lines.append(f"largest {metric} {table[best.name][metric].mean:.3g} at {best.name}")
+        name = f"sweep {measurement.name}"
+        node = _Drawn(name, "sweep", tuple(lines))
+        return [(node, graph.runs[measurement.name, run.name]) for run in cells]
+    found = []
+    for run in measurement.runs[1:]:
+        lines = [f"{measurement.name}.{run.name}", _wrap(run.label)]
+        lines += [_estimate(metric, table[run.name][metric])] if table else []
+        node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines))
+        found.append((node, graph.runs[measurement.name, run.name]))
+    return found
+
+
+def _headline(metrics: tuple[str, ...]) -> str:
+    return "fldd" if "fldd" in metrics else metrics[0]
+
+
+def _estimate(metric: str, number: Number) -> str:
+    return f"{metric} {number.mean:.3g} [{number.low:.3g}, {number.high:.3g}]"
+
+
+def _edges(
+    program: CheckedProgram, graph: Graph, stands_for: dict[str, str]
+) -> list[tuple[str, str, str]]:
+    """Edges between drawn nodes; operations that are not drawn pass their inputs on."""
+    edges: dict[tuple[str, str, str], None] = {}
+
+    def sources(key: str, role: str) -> list[tuple[str, str]]:
+        if key in stands_for:
+            return [(stands_for[key], role)]
+        operation = graph.operation(key)
+        if operation.word.word == "measure":
+            return []
+        return [found for given in operation.inputs for found in sources(given.key, given.role)]
+
+    for key in graph.order():
+        target = stands_for.get(key)
+        if target is not None:
+            for given in graph.operation(key).inputs:
+                for source, role in sources(given.key, given.role):
+                    if source != target:
+                        edges[source, target, _edge_label(role)] = None
+    for i, key in enumerate(graph.claims):
+        for source in _claim_sources(graph, key, stands_for):
+            edges[source, f"claim {i}", ""] = None
+    return list(edges)
+
+
+def _claim_sources(graph: Graph, key: str, stands_for: dict[str, str]) -> list[str]:
+    operation = graph.operation(key)
+    if key in stands_for:
+        return [stands_for[key]]
+    if operation.word.word == "result":
+        measure = graph.operation(operation.given("measure") or "")
+        run = measure.given(operation.word.identity()["arm"])
+        return [stands_for[run]] if run in stands_for else []
+    return [s for given in operation.inputs for s in _claim_sources(graph, given.key, stands_for)]
+
+
+def _edge_label(role: str) -> str:
+    return role if role in ("along", "source", "matrix") else ""
+
+
+def _ancestors(edges: list[tuple[str, str, str]], targets: set[str]) -> set[str]:
+    network = nx.DiGraph([(source, target) for source, target, _ in edges])
+    return {a for t in targets if t in network for a in nx.ancestors(network, t)}
+
+
+def _wrap(text: str, width: int = 34) -> str:
+    """Break a line of the program at spaces so that no node gets too wide."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _dot(
+    program: CheckedProgram,
+    nodes: list[_Drawn],
+    edges: list[tuple[str, str, str]],
+    results: Results | None,
+    only: str | None,
+) -> str:
+    import graphviz
+
+    model = program.model.name if program.model else ""
+    caption = f"{program.path.name}{f': {only}' if only else ''} on {model}"
+    if results is not None:
+        held = sum(e.held for e in results.expectations)
+        caption += f", {held} of {len(results.expectations)} claims held"
+    picture = graphviz.Digraph(
+        graph_attr={
+            "rankdir": "LR",
+            "label": caption,
+            "fontname": "Helvetica",
+            "fontsize": "12",
+            "nodesep": "0.15",
+            "ranksep": "0.5",
+        },
+        node_attr={
+            "fontname": "Helvetica",
+            "fontsize": "10",
+            "style": "filled",
+            "margin": "0.1,0.06",
+        },
+        edge_attr={
+            "fontname": "Helvetica",
+            "fontsize": "8",
+            "color": "#666666",
+            "fontcolor": "#666666",
+            "arrowsize": "0.6",
+        },
+    )
+    for node in nodes:
+        shape, fill = _STYLE[node.kind]
+        picture.node(node.name, "\n".join(node.lines), shape=shape, fillcolor=fill)
+    for source, target, label in edges:
+        style = "dashed" if label == "along" else "solid"
+        picture.edge(source, target, label, style=style)
+    return str(picture.source)

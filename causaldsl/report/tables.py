@@ -1,0 +1,101 @@
+"""Results as tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from causaldsl.results.records import Number, Results
+
+_ROWS = 12
+
+
+def print_results(results: Results, console: Console) -> None:
+    """Every measure and sweep as a table, then learned subspaces, then the claims."""
+    for name, table in results.measures.items():
+        console.print(
+            _sweep_table(results, name) if name in results.sweeps else _measure_table(name, table)
+        )
+        console.print()
+    learned = {n: s for n, s in results.subspaces.items() if s.effects}
+    if learned:
+        console.print(_learned_table(results))
+        console.print()
+    if results.expectations:
+        console.print(_claims_table(results))
+        console.print()
+    for note in results.notes:
+        console.print(f"note: {note}", style="yellow")
+
+
+def _measure_table(name: str, table: dict[str, dict[str, Number]]) -> Table:
+    metrics = list(next(iter(table.values())))
+    n = next(iter(table.values()))[metrics[0]].n
+    out = Table(title=f"{name} (n = {n}, 95% bootstrap intervals)", title_justify="left")
+    out.add_column("arm")
+    for metric in metrics:
+        out.add_column(metric, justify="right")
+    for arm, numbers in table.items():
+        out.add_row(arm, *(_number(numbers[metric]) for metric in metrics))
+    return out
+
+
+def _sweep_table(results: Results, name: str) -> Table:
+    """The cells with the largest effect; all of them are in results.json and in the plot."""
+    table = results.measures[name]
+    cells = {cell: numbers for cell, numbers in table.items() if cell != "clean"}
+    metrics = list(table["clean"])
+    key = "fldd" if "fldd" in metrics else metrics[0]
+    best = sorted(cells, key=lambda cell: -abs(cells[cell][key].mean))[:_ROWS]
+    n = table["clean"][key].n
+    shown = f"the {len(best)} of {len(cells)} cells with the largest |{key}|"
+    out = Table(title=f"{name} (n = {n}): {shown}", title_justify="left")
+    out.add_column(", ".join(results.sweeps[name].axes))
+    for metric in metrics:
+        out.add_column(metric, justify="right")
+    for cell in ["clean", *best]:
+        out.add_row(
+            cell.replace("[", " ").strip(" ]"),
+            *(_number(table[cell][metric]) for metric in metrics),
+        )
+    return out
+
+
+def _learned_table(results: Results) -> Table:
+    out = Table(title="Learned subspaces: effect in training and held out", title_justify="left")
+    for column in (
+        "subspace",
+        "pairs",
+        "fldd",
+        "interchange_accuracy",
+        "loss, first to last epoch",
+    ):
+        out.add_column(column, justify="left" if column in ("subspace", "pairs") else "right")
+    for name, subspace in results.subspaces.items():
+        for part, metrics in (subspace.effects or {}).items():
+            losses = subspace.losses or []
+            curve = f"{losses[0]:.3f} to {losses[-1]:.3f}" if losses and part == "train" else ""
+            out.add_row(
+                name if part == "train" else "",
+                part,
+                _number(metrics["fldd"]),
+                _number(metrics["interchange_accuracy"]),
+                curve,
+            )
+    return out
+
+
+def _claims_table(results: Results) -> Table:
+    out = Table(title="Claims", title_justify="left")
+    for column in ("", "claim", "left", "right"):
+        out.add_column(column, justify="right" if column in ("left", "right") else "left")
+    for claim in results.expectations:
+        mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
+        out.add_row(mark, claim.text.replace("[", "\\["), f"{claim.left:.4g}", f"{claim.right:.4g}")
+    return out
+
+
+def _number(number: Number) -> str:
+    if number.n == 1:
+        return f"{number.mean:.4g}"
+    return f"{number.mean:.3f} \\[{number.low:.3f}, {number.high:.3f}]"

@@ -1,0 +1,66 @@
+"""Everything that a run leaves, written into one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from causaldsl.check.program import CheckedProgram, Output
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.printing import graph_json, graph_text
+from causaldsl.report.dot import graph_dot
+from causaldsl.report.pictures import render_dot
+from causaldsl.report.plots import plot_sweep
+from causaldsl.results.records import Results
+
+
+def write_run(
+    folder: Path,
+    program: CheckedProgram,
+    graph: Graph,
+    results: Results,
+    subspaces: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write results, program, graph, pictures, pairs and subspaces.
+
+    ``subspaces`` gives, by name, the tensors of each named subspace.
+    """
+    (folder / "results.json").write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
+    (folder / program.path.name).write_text(program.source.text, "utf-8")
+    (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
+    (folder / "graph.json").write_text(graph_json(graph), "utf-8")
+    _picture(folder, "graph", ".svg", graph_dot(program, graph, results))
+    for output in program.outputs:
+        _output(folder, output, program, graph, results)
+    _pairs(folder / "pairs", graph)
+    _subspaces(folder / "subspaces", subspaces)
+
+
+def _output(
+    folder: Path, output: Output, program: CheckedProgram, graph: Graph, results: Results
+) -> None:
+    if output.kind == "plot":
+        plot_sweep(results, output.target, folder / f"{output.stem}{output.suffix}")
+        return
+    only = None if output.target == "graph" else output.target
+    _picture(folder, output.stem, output.suffix, graph_dot(program, graph, results, only))
+
+
+def _picture(folder: Path, stem: str, suffix: str, dot: str) -> None:
+    (folder / f"{stem}.dot").write_text(dot, "utf-8")
+    render_dot(dot, folder / f"{stem}{suffix}")
+
+
+def _pairs(folder: Path, graph: Graph) -> None:
+    folder.mkdir()
+    for pairs in graph.pairs.values():
+        (folder / f"{pairs.name}.jsonl").write_text("\n".join(pairs.lines()) + "\n", "utf-8")
+
+
+def _subspaces(folder: Path, subspaces: Mapping[str, Mapping[str, Any]]) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    for name, tensors in subspaces.items():
+        save_file(dict(tensors), str(folder / f"{name}.safetensors"))
