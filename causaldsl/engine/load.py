@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
-from causaldsl.engine.toy import ToyModel
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
@@ -52,7 +51,7 @@ class Loaded:
 
     @cached_property
     def bridge(self) -> Any:
-        """What hooks run on: a ``TransformerBridge``, or the :class:`ToyModel` itself."""
+        """What hooks run on: a ``TransformerBridge``, or a ``ToyModel`` (``engine/toy.py``)."""
         return build_bridge(self)
 
 
@@ -87,6 +86,8 @@ def build_bridge(loaded: Loaded) -> Any:
     """
     spec = loaded.spec
     if spec.path is None:
+        from causaldsl.engine.toy import ToyModel
+
         return ToyModel(toy(spec.name), loaded.device)
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast

@@ -141,7 +141,7 @@ def pull(name: str, progress: Progress | None = None, base: Path | None = None) 
     spec = resolve(name, base or Path.cwd(), progress)
     if spec.kind != "hub":
         return spec
-    folder = hub.fetch_weights(name, progress or _silently, _way_out(name))
+    folder = hub.fetch_weights(name, progress or _silently, _hint(name))
     return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
 
 
@@ -186,9 +186,9 @@ def _from_gguf(name: str, path: Path, say: Progress) -> ModelSpec:
 def _from_hub(name: str, say: Progress, fetch: bool) -> ModelSpec:
     folder = hub.cached_snapshot(name)
     if folder is None and not fetch:
-        raise Mistake("model-absent", f"{name} is not on this machine", _way_out(name))
+        raise hub.absent(name, "is not on this machine", _hint(name))
     if folder is None:
-        folder = hub.fetch_description(name, say, _way_out(name))
+        folder = hub.fetch_description(name, say, _hint(name))
     return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
 
 
@@ -205,12 +205,6 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
-def _way_out(name: str) -> str:
-    """What to do about a name that is neither in the catalog nor on this machine."""
-    known = [*_CATALOG, *TOY_NAMES]
-    hint = suggest(name.lower(), known, "models of the catalog")
-    others = "" if hint.startswith("models") else f" (the catalog has {', '.join(known)})"
-    return (
-        f"{hint}{others}; for a model of the hub, run once with a network, or name a local"
-        " folder that holds its config.json"
-    )
+def _hint(name: str) -> str:
+    """The entry of the catalog that an unknown name may have meant, or else all of them."""
+    return suggest(name.lower(), [*_CATALOG, *TOY_NAMES], "models of the catalog")

@@ -48,25 +48,25 @@ def cached_snapshot(name: str) -> Path | None:
     return folder if has_tokenizer else None
 
 
-def fetch_description(name: str, progress: Progress, help: str) -> Path:
-    """Fetch configuration and tokenizer. Raises :class:`Mistake`, with ``help``, if that fails."""
-    _require_network(name, help)
+def fetch_description(name: str, progress: Progress, hint: str) -> Path:
+    """Fetch configuration and tokenizer. Raises :class:`Mistake`, with ``hint``, if that fails."""
+    _require_network(name, hint)
     progress(f"fetching the configuration and tokenizer of {name} from the hub")
-    return _fetch(name, _DESCRIPTION, help)
+    return _fetch(name, _DESCRIPTION, hint)
 
 
-def fetch_weights(name: str, progress: Progress, help: str) -> Path:
+def fetch_weights(name: str, progress: Progress, hint: str) -> Path:
     """Fetch all that running needs, if the cache lacks it.
 
-    Raises :class:`Mistake`, with ``help``, if that fails.
+    Raises :class:`Mistake`, with ``hint``, if that fails.
     """
     cached = cached_snapshot(name)
     if cached is not None and weight_files(cached):
         return cached
-    _require_network(name, help)
+    _require_network(name, hint)
     progress(f"fetching the weights of {name} from the hub")
-    folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], help)
-    return folder if weight_files(folder) else _fetch(name, [*_DESCRIPTION, *_PICKLED], help)
+    folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], hint)
+    return folder if weight_files(folder) else _fetch(name, [*_DESCRIPTION, *_PICKLED], hint)
 
 
 def snapshot_fingerprint(name: str, folder: Path) -> str:
@@ -89,11 +89,19 @@ def reachable() -> bool:
         return False
 
 
-def _require_network(name: str, help: str) -> None:
+def absent(name: str, what: str, hint: str) -> Mistake:
+    """The mistake for a model that can't be had here and now."""
+    way_out = "run once with a network, or name a local folder that holds its config.json"
+    joined = f"{hint} Or {way_out}" if hint.endswith("?") else f"{hint}; or {way_out}"
+    return Mistake("model-absent", f"{name} {what}", joined)
+
+
+def _require_network(name: str, hint: str) -> None:
+    from huggingface_hub import constants
+
     if not reachable():
-        raise Mistake(
-            "model-absent", f"{name} is not on this machine and the hub is out of reach", help
-        )
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub is out of reach"
+        raise absent(name, f"is not on this machine, and {why}", hint)
 
 
 def _knock(endpoint: str, answers: queue.Queue[bool]) -> None:
@@ -108,7 +116,7 @@ def _knock(endpoint: str, answers: queue.Queue[bool]) -> None:
         answers.put(True)
 
 
-def _fetch(name: str, patterns: list[str], help: str) -> Path:
+def _fetch(name: str, patterns: list[str], hint: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -128,10 +136,10 @@ def _fetch(name: str, patterns: list[str], help: str) -> Path:
             "accept them on the model's page and log in with `hf auth login`",
         ) from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise Mistake("model-absent", f"there is no model {name} on the hub", help) from None
+        raise Mistake("model-absent", f"there is no model {name} on the hub", hint) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Mistake("model-absent", f"could not fetch {name}: {reason}", help) from error
+        raise absent(name, f"could not be fetched: {reason}", hint) from error
     return Path(where)
 
 

@@ -122,8 +122,10 @@ def _without_space(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _adds_space(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer sets a space before a text that begins with a word."""
-    tokens = tokenizer.encode("a", add_special_tokens=False).tokens
-    return bool(tokens) and tokens[0].startswith((_SENTENCEPIECE_SPACE, "Ġ"))
+    text = tokenizer.normalizer.normalize_str("a") if tokenizer.normalizer else "a"
+    if tokenizer.pre_tokenizer:
+        text = "".join(piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+    return text.startswith((_SENTENCEPIECE_SPACE, "Ġ", " "))
 
 
 def _from_vocab_and_merges(vocab: Path, merges: Path) -> Tokenizer:
