@@ -168,8 +168,8 @@ def _member(expressions: Expressions, node: Any, pairs: PairSet) -> Any:
     """A member of a set: a head `7.3`, a number, or a named position with an offset."""
     if isinstance(node, ast.Number):
         if "." in node.text:
-            layer, _, head = node.text.partition(".")
-            return HeadValue(int(layer), int(head))
+            layer, _, number = node.text.partition(".")
+            return HeadValue(int(layer), int(number))
         return constant(int(node.text), node.span)
     text = show(node).replace(" ", "")
     head = node.left if isinstance(node, ast.BinarySum) else node

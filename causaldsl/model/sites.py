@@ -69,6 +69,14 @@ class Site:
             return None
         return int(getattr(shapes, SITE_WORDS[self.kind].width))
 
+    def feeds_attention(self, shapes: Shapes) -> bool:
+        """Whether some attention layer reads this site, so that later positions can see it."""
+        if self.kind in ("hook", "logits"):
+            return False
+        if self.kind in ("embed", "resid_pre") or self.kind.endswith((".k", ".v")):
+            return True
+        return self.layer is not None and self.layer < shapes.n_layers - 1
+
     def check(self, shapes: Shapes) -> None:
         """Raise a :class:`Mistake` if this model has no such site."""
         if self.kind == "hook":
