@@ -116,6 +116,7 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
+        self._more = False  # something failed because of a mistake that was reported elsewhere
 
     def add(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self.found:
@@ -127,6 +128,7 @@ class Diagnostics:
         try:
             yield
         except ProgramError as error:
+            self._more = self._more or not error.diagnostics
             for diagnostic in error.diagnostics:
                 self.add(diagnostic)
         except Mistake as mistake:
@@ -135,7 +137,7 @@ class Diagnostics:
             self.add(mistake.at(span))
 
     def raise_if_any(self) -> None:
-        if self.found:
+        if self.found or self._more:
             raise ProgramError(self.found)
 
 

@@ -84,8 +84,8 @@ class Applier:
         values: dict[str, Located] = {}
         for name, argument in nodes.items():
             values[name] = self._operand(expressions, operands[name], argument)
-        options |= self._from_operands(cls, values)
-        word = _make(cls, options, span)
+        known = self._from_operands(cls, values)
+        word = _make(cls, options | known, span)
         return self.build(word, values, span)
 
     def build(self, word: Word, operands: Mapping[str, Located], span: Span) -> Applied:
@@ -97,7 +97,9 @@ class Applier:
             place = operands[mistake.operand][1] if mistake.operand in operands else span
             with located(place):
                 raise Mistake(mistake.code, mistake.message, mistake.help) from None
-        applied = Applied(word, tuple((n, v) for n, (v, _) in operands.items()), result, span)
+        # A list of numbers is one of the word's options, and so no operand of the operation.
+        kept = tuple((n, v) for n, (v, _) in operands.items() if n != "indices")
+        applied = Applied(word, kept, result, span)
         check_learned(applied)
         return applied
 
@@ -186,7 +188,7 @@ class Applier:
     def _from_operands(self, cls: type[Word], values: dict[str, Located]) -> dict[str, Any]:
         """Operands that are known now, and so are options of the operation: lists and files."""
         if "indices" in values and "indices" in cls.model_fields:
-            return {"indices": values.pop("indices")[0]}
+            return {"indices": values["indices"][0]}
         if "path" in values and "digest" in cls.model_fields:
             written, span = values.pop("path")
             with located(span):
@@ -199,7 +201,7 @@ class Applier:
         if isinstance(value, Place):
             return SiteType(value.site.width(self.shapes(value.span)))
         if isinstance(value, tuple):
-            return tuple(self._type(part) for part in value)
+            return tuple(self._type(part) for part in value if not isinstance(part, int))
         assert isinstance(value, PairSet | ClassName | str | int)
         return None
 

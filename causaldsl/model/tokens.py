@@ -89,8 +89,9 @@ class Tokens:
         return int(encoding.ids[0])
 
     def pieces(self, text: str) -> list[str]:
-        """The tokens of a text as one reads them, spaces included: ``["Mary", " and"]``."""
-        return [self.piece(token) for token in self.encode(text).ids]
+        """The tokens of a text as one reads them, with their spaces: ``["Mary", " and"]``."""
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        return [self.piece(token) for token in encoded.ids]
 
     def piece(self, token: int) -> str:
         """One token as one reads it; a part of a character stays in the tokenizer's spelling."""

@@ -75,9 +75,9 @@ def _matrix_input(types: Mapping[str, Any], operand: str) -> MatrixType:
 class Das(Word):
     """A subspace found by distributed alignment search (Geiger et al., 2024).
 
-    An orthonormal basis trained through the patch, by Adam, on the pairs in both directions and on
-    no-change pairs (prompts of the same class with unrelated names). ``no_change`` is how many of
-    these there are for each pair.
+    An orthonormal basis trained through the patch, by Adam, on the pairs and on no-change pairs
+    (prompts of the same class with unrelated names). ``no_change`` is how many of these there are
+    for each pair; ``decay`` is that of the learning rate.
     """
 
     word = "das"
@@ -89,6 +89,7 @@ class Das(Word):
     batch: int = Field(64, ge=1)
     seed: int = Field(0, ge=0)
     no_change: float = Field(1.0, ge=0, le=1)
+    decay: Literal["linear", "cosine", "none"] = "linear"
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         width = _site_width(types)

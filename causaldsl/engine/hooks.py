@@ -1,0 +1,301 @@
+"""The reference backend: TransformerLens hooks around whole forward passes.
+
+For each edited site x of a pass, at the hook where x is seen (n prompts, T tokens, width d)::
+
+    x[i, positions[i]] := edit(x[i, positions[i]])                       (engine/edits.py)
+
+Two sites have no hook of their own to write to, so the write goes where it has their effect::
+
+    head.out:   y = z W_O[h];     attn_out := attn_out + (edit(y) - y)
+    resid_mid:  m = resid_pre + attn_out;     attn_out := edit(m) - resid_pre
+
+(TransformerLens's ``hook_resid_mid`` is only the input of the second norm: a write there leaves the
+skip connection as it was.) A pass that went through says nothing about hooks that never fired, so
+each one is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.edits import Edit, Read, gather, scatter
+from causaldsl.engine.exact import exact
+from causaldsl.engine.kept import Kept, needs_grad
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.sites import Site
+
+Change = Callable[[Tensor], Tensor | None]
+"""What to do with the activation at a hook; None leaves it as it is."""
+
+_NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
+
+
+class HooksRun:
+    """The tokens of a clean run and what was recorded; edited runs start again from the tokens."""
+
+    def __init__(self, tokens: Tensor, kept: Kept):
+        self.tokens, self._kept = tokens, kept
+
+    def read(self, read: Read) -> Tensor:
+        return self._kept.find(read)
+
+
+class HooksBackend:
+    """Runs a ``TransformerBridge``, or any other ``HookedRootModule`` (``shapes.text`` false).
+
+    ``rows`` prompts go through the model at a time. The model's parameters are frozen: gradients
+    are only ever wanted for edits.
+    """
+
+    name = "hooks"
+
+    def __init__(self, model: Any, shapes: Shapes, rows: int = 64):
+        self.model, self.shapes, self.rows = model, shapes, rows
+        self._names = frozenset(model.hook_dict)
+        parameter = next(iter(model.parameters()), None)
+        self._dtype = torch.float32 if parameter is None else parameter.dtype
+        model.requires_grad_(False)
+
+    def serves(self, site: Site) -> bool:
+        return site.hook_name in self._names
+
+    def clean(
+        self, tokens: Tensor, reads: Sequence[Read] = (), edits_at: Sequence[Read] = ()
+    ) -> HooksRun:
+        run = HooksRun(tokens, Kept())
+        if reads:
+            for read, value in zip(reads, self.record(run, (), reads), strict=True):
+                run._kept.add(read, value)
+        return run
+
+    def logits(
+        self,
+        clean: HooksRun,
+        edits: Sequence[Edit] = (),
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        logits, _ = self._run(clean, edits, (), rows)
+        return logits if columns is None else logits.gather(1, columns)
+
+    def record(
+        self,
+        clean: HooksRun,
+        edits: Sequence[Edit],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+    ) -> list[Tensor]:
+        """The activations of ``reads`` with all ``edits`` in force, each (n, k, d).
+
+        Like the edits, the reads are already cut to ``rows``.
+        """
+        return self._run(clean, edits, reads, rows)[1]
+
+    def _run(
+        self, clean: HooksRun, edits: Sequence[Edit], reads: Sequence[Read], rows: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        tokens = clean.tokens if rows is None else clean.tokens[rows]
+        wanted = [*(e.value for e in edits), *(e.basis for e in edits)]
+        parts = []
+        with torch.set_grad_enabled(needs_grad(*wanted)), exact(self._dtype):
+            for start in range(0, len(tokens), self.rows):
+                part = slice(start, start + self.rows)
+                parts.append(
+                    self._forward(
+                        tokens[part],
+                        [edit.take(part) for edit in edits],
+                        [Read(read.site, read.positions[part]) for read in reads],
+                    )
+                )
+        logits = torch.cat([part[0] for part in parts])
+        return logits, [torch.cat([p[1][i] for p in parts]) for i in range(len(reads))]
+
+    def _forward(
+        self, tokens: Tensor, edits: Sequence[Edit], reads: Sequence[Read]
+    ) -> tuple[Tensor, list[Tensor]]:
+        for site in [*(e.site for e in edits), *(r.site for r in reads)]:
+            if not self.serves(site):
+                raise RunFailure(
+                    f"{self.shapes.name} has no hook for {site}",
+                    suggest(site.hook_name, self._names),
+                )
+        one_pass = _Pass(self.model, tokens.shape[:2], edits, reads)
+        hooks = [(name, one_pass.at(name)) for name in one_pass.points]
+        try:
+            context = self.model.hooks(fwd_hooks=hooks)
+            with context:
+                logits = self.model(tokens)[:, -1]
+        except ValueError as error:
+            # TransformerLens refuses hook points that a setting of the model has switched off.
+            if "Cannot add hook" not in str(error):
+                raise
+            sites = ", ".join(str(item.site) for item in (*edits, *reads))
+            raise RunFailure(f"a hook of {sites} is switched off: {error}") from error
+        one_pass.check_fired()
+        return logits, one_pass.values
+
+
+class _Pass:
+    """The changes and records of one forward pass, by hook point.
+
+    Within a hook point the order is: what other sites pushed here, this site's edits as given, its
+    reads, then what later sites need of it.
+    """
+
+    def __init__(self, model: Any, shape: torch.Size, edits: Sequence[Edit], reads: Sequence[Read]):
+        self._model, self._shape = model, shape
+        self.points: dict[str, list[Change]] = {}
+        self._fired: list[tuple[Site, str, list[int]]] = []
+        self.values: list[Tensor] = [torch.empty(0)] * len(reads)
+        out_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "head.out"})
+        mid_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "resid_mid"})
+        head_out = {
+            layer: _HeadOut(self._W_O(layer), _at(edits, "head.out", layer)) for layer in out_layers
+        }
+        for layer, change in head_out.items():
+            self._on(Site("attn_out", layer), change.add)
+        for edit in edits:
+            if edit.site.kind not in ("head.out", "resid_mid"):
+                self._on(edit.site, self._write(edit))
+        for layer, change in head_out.items():
+            self._on(change.edits[0].site, change.measure)
+        for index, read in enumerate(reads):
+            self._on(read.site, self._read(index, read, head_out.get(_layer(read.site))))
+        for layer in mid_layers:
+            mid = _ResidMid(_at(edits, "resid_mid", layer))
+            self._on(Site("resid_pre", layer), mid.capture)
+            self._on(Site("attn_out", layer), mid.write)
+            self._on(Site("resid_mid", layer), mid.check)
+
+    def at(self, name: str) -> Callable[..., Tensor]:
+        """The hook function for one hook point."""
+
+        def hook(x: Tensor, hook: Any) -> Tensor:
+            for change in self.points[name]:
+                new = change(x)
+                x = x if new is None else new
+            return x
+
+        return hook
+
+    def check_fired(self) -> None:
+        for site, name, count in self._fired:
+            if count[0] != 1:
+                times = "never fired" if count[0] == 0 else f"fired {count[0]} times"
+                raise RunFailure(
+                    f"the hook of {site} {times} in a forward pass",
+                    f"its hook point is {name}",
+                )
+
+    def _on(self, site: Site, change: Change) -> None:
+        count = [0]
+
+        def counted(x: Tensor) -> Tensor | None:
+            count[0] += 1
+            return change(x)
+
+        self.points.setdefault(site.hook_name, []).append(counted)
+        self._fired.append((site, site.hook_name, count))
+
+    def _W_O(self, layer: int) -> Tensor:
+        weight: Tensor = self._model.blocks[layer].attn.W_O
+        return weight.detach()
+
+    def _write(self, edit: Edit) -> Change:
+        def change(x: Tensor) -> Tensor:
+            part = self._part(x, edit.site)
+            new = scatter(part, edit.positions, edit.apply(gather(part, edit.positions)))
+            if edit.site.head is None:
+                return new.reshape(x.shape)
+            out = x.clone()
+            out[:, :, edit.site.head] = new
+            return out
+
+        return change
+
+    def _read(self, index: int, read: Read, head_out: _HeadOut | None) -> Change:
+        site = read.site
+
+        def record(x: Tensor) -> None:
+            value = gather(self._part(x, site), read.positions)
+            if site.kind == "head.out":
+                value = value @ self._W_O(_layer(site))[site.head]
+                if head_out is not None:
+                    value = value + gather(head_out.change(x, site), read.positions)
+            self.values[index] = value
+
+        return record
+
+    def _part(self, x: Tensor, site: Site) -> Tensor:
+        """The site's own activation (n, T, d) in what its hook point shows."""
+        by_position = x.shape[:2] == self._shape and x.dim() >= 3
+        if not by_position or site.hook_name.endswith(_NOT_BY_POSITION):
+            raise RunFailure(
+                f"{site} has shape {tuple(x.shape)}, which is not one vector a prompt and token",
+                "only hooks of shape (prompts, tokens, ...) can be read and written",
+            )
+        return x[:, :, site.head] if site.head is not None else x.flatten(2)
+
+
+class _HeadOut:
+    """head.out of one layer: measured where z is seen, added where the heads have been summed."""
+
+    def __init__(self, W_O: Tensor, edits: Sequence[Edit]):
+        self.W_O, self.edits = W_O, edits
+        self._changes: dict[Site, Tensor] = {}
+
+    def measure(self, z: Tensor) -> None:
+        for site in dict.fromkeys(edit.site for edit in self.edits):
+            old = y = z[:, :, site.head] @ self.W_O[site.head]
+            for edit in self.edits:
+                if edit.site == site:
+                    y = scatter(y, edit.positions, edit.apply(gather(y, edit.positions)))
+            self._changes[site] = y - old
+
+    def change(self, z: Tensor, site: Site) -> Tensor:
+        """How far the edits move this head's output; zero for a head without one."""
+        none = z.new_zeros(*z.shape[:2], self.W_O.shape[-1])
+        return self._changes.get(site, none)
+
+    def add(self, attn_out: Tensor) -> Tensor:
+        return attn_out + torch.stack(list(self._changes.values())).sum(0)
+
+
+class _ResidMid:
+    """resid_mid of one layer, written through attn_out and checked where the norm sees it."""
+
+    def __init__(self, edits: Sequence[Edit]):
+        self._edits = edits
+        self._pre = self._mid = torch.empty(0)
+
+    def capture(self, resid_pre: Tensor) -> None:
+        self._pre = resid_pre
+
+    def write(self, attn_out: Tensor) -> Tensor:
+        mid = self._pre + attn_out
+        for edit in self._edits:
+            mid = scatter(mid, edit.positions, edit.apply(gather(mid, edit.positions)))
+        self._mid = mid
+        return mid - self._pre
+
+    def check(self, seen: Tensor) -> None:
+        """A block that scales or normalises attn_out before adding it can't be served this way."""
+        wanted = self._mid.detach()
+        if (seen.detach() - wanted).abs().max() > 1e-2 * wanted.abs().max():
+            raise RunFailure(
+                f"{self._edits[0].site} is not resid_pre + attn_out in this model",
+                "edit resid_pre or resid_post instead",
+            )
+
+
+def _layer(site: Site) -> int:
+    return -1 if site.layer is None else site.layer
+
+
+def _at(edits: Sequence[Edit], kind: str, layer: int) -> list[Edit]:
+    return [e for e in edits if e.site.kind == kind and e.site.layer == layer]

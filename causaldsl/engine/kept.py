@@ -1,0 +1,33 @@
+"""Recorded activations, found again by the read that asked for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from causaldsl.engine.edits import Read
+
+
+class Kept:
+    """What a clean run recorded: one (n, k, d) tensor for each read."""
+
+    def __init__(self) -> None:
+        self._values: list[tuple[Read, Tensor]] = []
+
+    def add(self, read: Read, value: Tensor) -> None:
+        self._values.append((read, value))
+
+    def find(self, read: Read) -> Tensor:
+        """The value recorded for this read, or for another of the same site and positions."""
+        for kept, value in self._values:
+            if kept is read:
+                return value
+        for kept, value in self._values:
+            if kept.site == read.site and torch.equal(kept.positions, read.positions):
+                return value
+        raise LookupError(f"{read.site} was not recorded at these positions in the clean run")
+
+
+def needs_grad(*tensors: Tensor | None) -> bool:
+    """Whether a forward pass must record a graph for any of these."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -1,0 +1,156 @@
+"""Distributed alignment search on pairs: which prompts are trained on, and the loss of a batch.
+
+Every pair (base b, source s) is one example: patched along the basis with s, the model should give
+the counterfactual answer. Every no-change example patches b with a prompt of the same class with
+unrelated names, so that the answer should stay b's: a direction that carries the names themselves
+is pulled back. (Patching b with itself would teach nothing.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from causaldsl.engine.das import DasOptions, fit
+from causaldsl.engine.edits import Edit
+from causaldsl.engine.registry import evaluates
+from causaldsl.engine.runs import PromptRuns
+from causaldsl.engine.session import Session, stack
+from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.graph.operations import Operation, SiteAt
+from causaldsl.vocabulary.subspaces import Das
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples: base row, value to patch in (n, k, d), token wanted, token unwanted."""
+
+    rows: Tensor
+    values: Tensor
+    wanted: Tensor
+    unwanted: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@evaluates(Das)
+def das(session: Session, operation: Operation) -> SubspaceValue:
+    word = operation.word
+    assert isinstance(word, Das)
+    backend = session.plan.backends[operation.key]
+    bases = session.runs(operation.given("base"), backend)
+    sources = session.runs(operation.given("source"), backend)
+    seed = word.seed + session.settings.seed
+    examples = _examples(session, operation, bases, sources, word)
+    options = DasOptions(
+        dim=word.dim,
+        lr=word.lr,
+        epochs=word.epochs,
+        batch=word.batch,
+        seed=seed,
+        objective=word.objective,
+        decay=word.decay,
+    )
+    name = session.graph.name_of(operation.key) or "das"
+
+    def batches(epoch: int) -> Iterator[Tensor]:
+        session.progress(f"training {name}", epoch, word.epochs)
+        order = torch.randperm(
+            len(examples), generator=session.generator(word.seed, "das order", str(epoch))
+        )
+        yield from order.split(word.batch)
+
+    def loss(basis: Tensor, chosen: Tensor) -> Tensor:
+        return _loss(bases, operation.at_site, examples, basis, chosen, word.objective)
+
+    values = examples.values
+    found = fit(values.shape[-1], options, batches, loss, dtype=values.dtype, device=values.device)
+    session.training[operation.key] = list(found.losses)
+    return SubspaceValue(found.basis.detach().double().cpu())
+
+
+def _examples(
+    session: Session, operation: Operation, bases: PromptRuns, sources: PromptRuns, word: Das
+) -> Examples:
+    at, pairs = operation.at_site, bases.pairs.pairs
+    base_values, source_values = stack(bases.read(at)), stack(sources.read(at))
+    rows = list(range(len(pairs)))
+    values = [source_values]
+    wanted = [pair.counterfactual for pair in pairs]
+    unwanted = [pair.answer if pair.counterfactual != pair.answer else pair.foil for pair in pairs]
+    unchanged = _no_change(session, bases, sources, word)
+    if unchanged:
+        rows += [row for row, _, _ in unchanged]
+        values.append(
+            torch.stack(
+                [(base_values if own else source_values)[other] for _, other, own in unchanged]
+            )
+        )
+        wanted += [pairs[row].answer for row, _, _ in unchanged]
+        unwanted += [pairs[row].foil for row, _, _ in unchanged]
+    return Examples(
+        torch.tensor(rows), torch.cat(values), torch.tensor(wanted), torch.tensor(unwanted)
+    )
+
+
+def _no_change(
+    session: Session, bases: PromptRuns, sources: PromptRuns, word: Das
+) -> list[tuple[int, int, bool]]:
+    """For a share of the bases: another pair's prompt of the same class with unrelated names.
+
+    Each is (base row, other pair's row, whether that is the other pair's base). Pairs that were not
+    made from patterns say nothing of classes, so there are none.
+    """
+    pairs = bases.pairs.pairs
+    by_shape: dict[str, list[tuple[int, bool]]] = {}
+    for row, pair in enumerate(pairs):
+        for own, prompt in ((True, pair.base), (False, pair.source)):
+            if prompt.pattern:
+                by_shape.setdefault(prompt.shape, []).append((row, own))
+    generator = session.generator(word.seed, "das no change")
+    chosen = torch.randperm(len(pairs), generator=generator)[: round(word.no_change * len(pairs))]
+    found = []
+    for row in sorted(chosen.tolist()):
+        names = {pairs[row].answer, pairs[row].foil}
+        others = [
+            (other, own)
+            for other, own in by_shape.get(pairs[row].base.shape, ())
+            if not names & {pairs[other].answer, pairs[other].foil}
+        ]
+        if others:
+            pick = int(torch.randint(len(others), (1,), generator=generator))
+            found.append((row, *others[pick]))
+    return found
+
+
+def _loss(
+    bases: PromptRuns,
+    at: SiteAt,
+    examples: Examples,
+    basis: Tensor,
+    chosen: Tensor,
+    objective: str,
+) -> Tensor:
+    """Mean loss of a batch of examples; prompts of one length run together."""
+    total = basis.new_zeros(())
+    rows = examples.rows[chosen]
+    for number, group in enumerate(bases.groups):
+        mine = (bases.group_of[rows] == number).nonzero()[:, 0]
+        if len(mine) == 0:
+            continue
+        picked, members = chosen[mine], bases.place_in[rows[mine]]
+        edit = Edit(at.site, group.positions[at][members], examples.values[picked], basis)
+        wanted, unwanted = examples.wanted[picked], examples.unwanted[picked]
+        if objective == "cross_entropy":
+            logits = bases.backend.logits(group.clean, [edit], members, None)
+            total = total + F.cross_entropy(logits, wanted.to(logits.device), reduction="sum")
+        else:
+            both = torch.stack([wanted, unwanted], 1)
+            logits = bases.backend.logits(group.clean, [edit], members, both)
+            total = total - (logits[:, 0] - logits[:, 1]).sum()
+    return total / len(chosen)

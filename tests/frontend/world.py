@@ -1,0 +1,55 @@
+"""A small world for programs under test: a tiny model, word lists and pair files in one folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.tiny import NAMES, OBJECTS, PLACES, tiny_folder
+
+PRELUDE = """model lm = "tiny-llama"
+lexicon name = words("names.txt") split half
+lexicon place = words("places.txt") split half
+prompts ioi {
+  train "Then {X} and {Y} went to the {place} and {Z} gave"
+  test "When {X} and {Y} went to the {place} {Z} said"
+  slots X Y Z: name, place: place
+  answer A  foil B
+  position IO = A.1, S2 = B.2
+}
+pairs flip = ioi ABB <-> BAB { train 8  test 6  seed 0 }
+"""
+
+
+def make_world(folder: Path) -> Path:
+    """Write the files that the programs of these tests name. Gives the folder."""
+    tiny_folder(folder, "llama")
+    tiny_folder(folder, "gpt2")
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
+    (folder / "places.txt").write_text("\n".join(PLACES) + "\n")
+    (folder / "objects.txt").write_text("\n".join(OBJECTS) + "\n")
+    (folder / "long.txt").write_text("Mary\nBartholomew\nJohn\nTom\n")
+    pairs = [
+        ("The man gave Mary the ring", "The man gave John the ring", " book", " snack"),
+        ("The boy gave Amy the book", "The boy gave Dan the book", " ring", " apple"),
+        ("The girl gave Kate", "The girl Dan Mark gave Paul", " ring", " apple"),
+    ]
+    for name, chosen in (("even.jsonl", pairs[:2]), ("uneven.jsonl", pairs)):
+        lines = [
+            json.dumps({"base": b, "source": s, "answer": a, "foil": f}) for b, s, a, f in chosen
+        ]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    bad = {"base": "The man", "source": "The boy", "answer": " Bartholomew", "foil": " snack"}
+    (folder / "bad_answer.jsonl").write_text(json.dumps(bad) + "\n")
+    (folder / "prompts.cpatch").write_text(PRELUDE)
+    (folder / "looks.cpatch").write_text('import "looks.cpatch"\n')
+    (folder / "measures.cpatch").write_text(
+        PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report fldd }\n"
+    )
+    return folder
+
+
+def sections(text: str, kind: str) -> list[str]:
+    """The bodies of all fenced blocks of a kind in a Markdown text."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.M | re.S)
