@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from causaldsl.check.expressions import Expressions
 
 Located = tuple[Any, Span]
+_LISTS = {"indices", "coordinates"}
 
 
 class Applier:
@@ -98,7 +99,7 @@ class Applier:
             with located(place):
                 raise Mistake(mistake.code, mistake.message, mistake.help) from None
         # A list of numbers is one of the word's options, and so no operand of the operation.
-        kept = tuple((n, v) for n, (v, _) in operands.items() if n != "indices")
+        kept = tuple((n, v) for n, (v, _) in operands.items() if n not in _LISTS)
         applied = Applied(word, kept, result, span)
         check_learned(applied)
         return applied
@@ -157,16 +158,8 @@ class Applier:
                     'write it in quotes: "file.safetensors"',
                 )
             return node.text, node.span
-        if kind == "integers":
-            items = node.items if isinstance(node, ast.ListOf) else None
-            if items is None:
-                raise wrong(
-                    "wrong-kind",
-                    f"`{show(node)}` is not a list",
-                    node.span,
-                    "write whole numbers in brackets: [0, 7]",
-                )
-            return tuple(expressions.integer(i, "an index") for i in items), node.span
+        if kind in ("integers", "coordinates"):
+            return _list_of_numbers(expressions, kind, node), node.span
         if kind == "numbers":
             cells = expressions.value(node)
             values = getattr(cells, "values", None)
@@ -187,8 +180,8 @@ class Applier:
 
     def _from_operands(self, cls: type[Word], values: dict[str, Located]) -> dict[str, Any]:
         """Operands that are known now, and so are options of the operation: lists and files."""
-        if "indices" in values and "indices" in cls.model_fields:
-            return {"indices": values["indices"][0]}
+        for name in _LISTS & values.keys():
+            return {name: values[name][0]}
         if "path" in values and "digest" in cls.model_fields:
             written, span = values.pop("path")
             with located(span):
@@ -201,9 +194,26 @@ class Applier:
         if isinstance(value, Place):
             return SiteType(value.site.width(self.shapes(value.span)))
         if isinstance(value, tuple):
-            return tuple(self._type(part) for part in value if not isinstance(part, int))
+            return tuple(self._type(part) for part in value if isinstance(part, Applied))
         assert isinstance(value, PairSet | ClassName | str | int)
         return None
+
+
+def _list_of_numbers(expressions: Expressions, kind: str, node: Any) -> tuple[float, ...]:
+    if not isinstance(node, ast.ListOf):
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is not a list",
+            node.span,
+            "write numbers in brackets: [0, 7]",
+        )
+    if kind == "integers":
+        return tuple(expressions.integer(item, "an index") for item in node.items)
+    numbers = [expressions.of_type(item, NumberType, "a number") for item in node.items]
+    for item, number in zip(node.items, numbers, strict=True):
+        if number.type.constant is None:
+            raise wrong("not-constant", f"`{show(item)}` is not known before the run", item.span)
+    return tuple(float(number.type.constant) for number in numbers)
 
 
 def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dict[str, Any]:

@@ -7,7 +7,7 @@ what an edit can change. Both give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -47,13 +47,14 @@ class Backend(Protocol):
 
     def logits(
         self,
-        clean: CleanRun,
+        clean: Any,
         edits: Sequence[Edit] = (),
         rows: Tensor | None = None,
         columns: Tensor | None = None,
     ) -> Tensor:
-        """Logits at the last position with all ``edits`` in force, (n, V).
+        """Logits (n, V) at the last position, with all ``edits`` in force.
 
+        ``clean`` is a run that this backend made.
         ``rows`` picks prompts of the clean run (the edits are already cut to these); ``columns``
         (n, c) picks vocabulary entries per prompt, giving (n, c). Differentiable in the edits'
         values and bases. Raises ``RunFailure`` if an edit's hook never fires.

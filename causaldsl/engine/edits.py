@@ -29,11 +29,13 @@ class Read:
 
 @dataclass
 class Watch:
-    """Sees an edit happen: the largest change that it made to any activation so far."""
+    """Sees an edit happen: how often, and the largest change that it made to any activation."""
 
+    times: int = 0
     largest: float = 0.0
 
     def see(self, old: Tensor, new: Tensor) -> None:
+        self.times += 1
         if new.numel():
             self.largest = max(self.largest, float((new - old).detach().abs().max()))
 

@@ -15,10 +15,11 @@ again: (v.w)(v.u) = (1/sqrt(2))(2/sqrt(2)) = (e2.w)(e3.u)/2 = 1 = w.u. The patch
 switches on a pathway that no input uses.
 
 - ``toy/illusion``: the frame is the three neurons themselves.
-- ``toy/illusion-rotated``: the frame is R for a fixed orthogonal R, so W1' = R W1 and W2' = W2 R^T,
-  and no neuron stands for anything.
-- ``toy/illusion-wide``: the frame lies at random in 64 neurons, so |w| = sqrt(2), w.u = 1, and with
-  a = e2 in the kernel of W_out and b = e3 orthogonal to W_in, (a.w)(b.u) = 2 (w.u) as above.
+- ``toy/illusion-rotated``: the frame is R for an orthogonal R, so W1' = R W1 and W2' = W2 R^T, and
+  no neuron stands for anything. R has the columns (2, 2, -1)/3, (-1, 2, 2)/3 and (2, -1, 2)/3.
+- ``toy/illusion-wide``: the frame lies across 8 neurons, so |w| = sqrt(2), w.u = 1, and with a = e2
+  in the kernel of W_out and b = e3 orthogonal to W_in, (a.w)(b.u) = 2 (w.u) as above. Its columns
+  are those of ``_WIDE``, at length 1.
 
 In the wide model a and b are not the projections w - (w.u)u/|u|^2 and u - (w.u)w/|w|^2. Those two
 are not orthogonal to each other, and they span the same plane as w and u, where no unit vector
@@ -40,10 +41,17 @@ from causaldsl.model.shapes import Shapes
 
 Array = NDArray[np.float64]
 
-_SEED = 20  # any seed does; it only has to stay the same
-_SIZES = {"toy/illusion": 3, "toy/illusion-rotated": 3, "toy/illusion-wide": 64}
+# Rows are e1, e2 and e3 in whole numbers, at right angles, so that a program can write them down.
+_PLAIN = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+_ROTATED = ((2, 2, -1), (-1, 2, 2), (2, -1, 2))
+_WIDE = ((1, 1, 1, 1, 1, 1, 1, 1), (1, -1, 2, -2, 3, -3, 4, -4), (1, 1, -2, -2, 3, 3, -2, -2))
+_FRAMES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "toy/illusion": _PLAIN,
+    "toy/illusion-rotated": _ROTATED,
+    "toy/illusion-wide": _WIDE,
+}
 
-TOY_NAMES = tuple(_SIZES)
+TOY_NAMES = tuple(_FRAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,24 +109,9 @@ class Toy:
 
 def toy(name: str) -> Toy:
     """The toy model of this name. Raises :class:`Mistake` if there is none."""
-    if name not in _SIZES:
+    if name not in _FRAMES:
         raise Mistake(
             "model-absent", f"there is no toy model {name}", suggest(name, TOY_NAMES, "toy models")
         )
-    if name == "toy/illusion":
-        return Toy(name, np.eye(3))
-    return Toy(name, _random_frame(_SIZES[name]))
-
-
-def _random_frame(size: int) -> Array:
-    """Three seeded orthonormal columns (size, 3), by Gram-Schmidt.
-
-    ``RandomState`` is the one generator of numpy whose stream is promised never to change.
-    """
-    draws = np.random.RandomState(_SEED).standard_normal((3, size))
-    columns: list[Array] = []
-    for draw in draws:
-        for column in columns:
-            draw = draw - (draw @ column) * column
-        columns.append(draw / np.linalg.norm(draw))
-    return np.stack(columns, axis=1)
+    rows = np.array(_FRAMES[name], dtype=np.float64)
+    return Toy(name, (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T)

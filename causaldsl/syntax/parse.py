@@ -171,6 +171,9 @@ def _syntax_error(source: Source, error: UnexpectedInput) -> ProgramError:
             "syntax", "the program ends in the middle of a statement", span, _expected(expected)
         )
     span = Span(source, token.start_pos or 0, (token.start_pos or 0) + len(token))
+    if token.type != "NAME" and token.isidentifier() and "NAME" in expected:
+        message = f"`{token}` is a keyword, so it can't be a name here"
+        return wrong("keyword", message, span, f"choose another name, such as `my_{token}`")
     near = difflib.get_close_matches(str(token), _STATEMENTS, n=1)
     if {"MODEL", "LET"} <= expected and (near or expected <= {*_STATEMENT_TERMINALS, "$END"}):
         return wrong(

@@ -28,6 +28,7 @@ OperandKind = Literal[
     "number",
     "numbers",
     "integers",
+    "coordinates",
     "path",
 ]
 

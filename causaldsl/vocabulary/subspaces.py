@@ -163,6 +163,27 @@ class Neurons(Word):
 
 
 @function
+class Vector(Word):
+    """The direction with these coordinates at a site."""
+
+    word = "vector"
+    operands = (_SITE, Operand("coordinates", "coordinates"))
+    coordinates: tuple[float, ...] = ()
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        width = _site_width(types)
+        if len(self.coordinates) != width:
+            raise OperandMistake(
+                "coordinates",
+                "width-mismatch",
+                f"this lists {len(self.coordinates)} coordinates, but the site has {width}",
+            )
+        if not any(self.coordinates):
+            raise OperandMistake("coordinates", "zero-vector", "a zero vector has no direction")
+        return SubspaceType(width, 1)
+
+
+@function
 class File(Word):
     """Directions from a safetensors file: the tensor `basis` (width, rank), or the only tensor."""
 

@@ -64,13 +64,13 @@ def test_rotation_leaves_the_function_alone_but_not_the_neurons():
     assert rotation.T @ rotation == pytest.approx(np.eye(3))
     assert rotation.T @ w_in == pytest.approx([1, 1, 0])
     assert rotation.T @ w_out == pytest.approx([1, 0, 2])
-    assert np.abs(rotation).min() > 1e-3
+    assert np.abs(rotation).min() > 0.3
 
 
 def test_every_neuron_of_the_wide_model_takes_part():
     _, w_in, w_out = parts("toy/illusion-wide")
-    assert (np.abs(w_in) > 1e-6).sum() == 64
-    assert (np.abs(w_out) > 1e-6).sum() == 64
+    assert (np.abs(w_in) > 1e-6).sum() == 8
+    assert (np.abs(w_out) > 1e-6).sum() == 8
 
 
 def test_fingerprints_are_stable_and_differ():

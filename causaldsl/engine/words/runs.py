@@ -26,6 +26,9 @@ from causaldsl.graph.operations import (
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 
+_REPORT = "this should not happen; compare with --backend hooks and report it"
+
+
 @dataclass(frozen=True)
 class Change:
     """An intervention, ready to run: the value for each pair, (k, d), or one for all of them."""
@@ -101,13 +104,7 @@ def patched_run(session: Session, operation: Operation) -> Outcome:
     base = operation.given("base")
     runs = session.runs(base, session.plan.backends[operation.key])
     outcome = _outcome(session, operation.key, runs, changes)
-    moved = [change for change in changes if change.watch.largest > 0]
-    if outcome.largest_change == 0 and any(_can_reach(session, c, runs.pairs) for c in moved):
-        raise RunFailure(
-            f"the intervention at {' + '.join(str(c.at) for c in changes)} changed the activation "
-            "but no logit of any pair",
-            "this should not happen; run with --backend hooks and report it",
-        )
+    _check_effect(session, changes, outcome, runs.pairs)
     return outcome
 
 
@@ -143,6 +140,23 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
     """The basis to intervene along; None for the whole site."""
     key = operation.given("along")
     return None if key is None else session.value(key).basis
+
+
+def _check_effect(
+    session: Session, changes: list[Change], outcome: Outcome, pairs: PairSet
+) -> None:
+    """A change that never happened, or that was lost on the way, is an error and not a zero.
+
+    Along a subspace an effect of exactly zero can be right: the next matrix may not see it.
+    """
+    for change in changes:
+        if change.watch.times == 0:
+            raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
+        whole = change.basis is None and not change.add
+        lost = outcome.largest_change == 0 and change.watch.largest > 0
+        if whole and lost and len(changes) == 1 and _can_reach(session, change, pairs):
+            message = f"the intervention at {change.at} changed the activation but no logit"
+            raise RunFailure(message, _REPORT)
 
 
 def _can_reach(session: Session, change: Change, pairs: PairSet) -> bool:

@@ -24,6 +24,7 @@ from causaldsl.vocabulary.subspaces import (
     Random,
     Row,
     Span,
+    Vector,
 )
 
 # A component of a unit vector shorter than this is rounding (float32 weights).
@@ -76,6 +77,14 @@ def neurons(session: Session, operation: Operation) -> SubspaceValue:
     basis = torch.zeros(width, len(word.indices), dtype=torch.float64)
     basis[list(word.indices), range(len(word.indices))] = 1
     return SubspaceValue(basis)
+
+
+@evaluates(Vector)
+def vector(session: Session, operation: Operation) -> SubspaceValue:
+    word = operation.word
+    assert isinstance(word, Vector)
+    coordinates = torch.tensor(word.coordinates, dtype=torch.float64)
+    return SubspaceValue(coordinates[:, None] / coordinates.norm())
 
 
 @evaluates(File)
