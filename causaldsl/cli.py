@@ -261,7 +261,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         from causaldsl.report.tables import print_results
 
-        out = Console()
+        out = Console(width=None if sys.stdout.isatty() else 130)
         print_results(results, out)
         _name_files(out, folder, program)
     return HELD if held else FELL

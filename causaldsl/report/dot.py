@@ -6,7 +6,9 @@ claim, so that the picture keeps to what a reader of the program would name.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 
@@ -14,7 +16,7 @@ from causaldsl.check.program import CheckedProgram
 from causaldsl.check.values import Measurement
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
-from causaldsl.results.records import Number, Results
+from causaldsl.results.records import Number, Results, two_decimals
 
 _NUMBERS = {"result", "constant", "arithmetic", "compare", "cos", "norm", "abs", "max", "min"}
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
@@ -38,6 +40,8 @@ class _Drawn:
     name: str
     kind: str
     lines: tuple[str, ...]
+    effect: float | None = None
+    """The headline metric as a share of the largest on the picture's scale, -1 to 1."""
 
 
 def graph_dot(
@@ -122,8 +126,12 @@ def _run_nodes(
     found = []
     for run in measurement.runs[1:]:
         lines = [f"{measurement.name}.{run.name}", _wrap(run.label)]
-        lines += [_estimate(metric, table[run.name][metric])] if table else []
-        node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines))
+        effect = None
+        if table:
+            number = table[run.name][metric]
+            lines.append(_estimate(metric, number))
+            effect = max(-1.0, min(1.0, number.mean)) if metric == "fldd" else None
+        node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
         found.append((node, graph.runs[measurement.name, run.name]))
     return found
 
@@ -133,7 +141,20 @@ def _headline(metrics: tuple[str, ...]) -> str:
 
 
 def _estimate(metric: str, number: Number) -> str:
-    return f"{metric} {number.mean:.3g} [{number.low:.3g}, {number.high:.3g}]"
+    if number.n == 1:
+        return f"{metric} {number.mean:.4g}"
+    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
+    return f"{metric} {mean} [{low}, {high}]"
+
+
+def _fill(node: _Drawn) -> str:
+    """Runs by effect: white at 0, orange when a patch lowers the answer, blue when it raises it."""
+    plain = _STYLE[node.kind][1]
+    if node.effect is None:
+        return plain
+    full = (253, 174, 97) if node.effect > 0 else (146, 197, 222)
+    share = abs(node.effect)
+    return "#" + "".join(f"{round(255 + (c - 255) * share):02x}" for c in full)
 
 
 def _edges(
@@ -231,9 +252,26 @@ def _dot(
         },
     )
     for node in nodes:
-        shape, fill = _STYLE[node.kind]
-        picture.node(node.name, "\n".join(node.lines), shape=shape, fillcolor=fill)
+        shape = _STYLE[node.kind][0]
+        picture.node(node.name, "\n".join(node.lines), shape=shape, fillcolor=_fill(node))
     for source, target, label in edges:
-        style = "dashed" if label == "along" else "solid"
-        picture.edge(source, target, label, style=style)
+        # What the runs of a measure share is drawn light, what tells them apart is drawn dark.
+        light = target.startswith("run ") and label != "along"
+        picture.edge(
+            source,
+            target,
+            label if label == "along" else "",
+            style="dashed" if label == "along" else "solid",
+            color="#bbbbbb" if light else "#444444",
+        )
+    _keep_order(picture, [node.name for node in nodes if node.kind == "run"])
     return str(picture.source)
+
+
+def _keep_order(picture: Any, runs: list[str]) -> None:
+    """The runs of one measure stand below one another, as in the program."""
+    for measure in dict.fromkeys(name.split(".")[0] for name in runs):
+        mine = [name for name in runs if name.split(".")[0] == measure]
+        with picture.subgraph(graph_attr={"rank": "same"}) as same:
+            for upper, lower in itertools.pairwise(mine):
+                same.edge(upper, lower, style="invis")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from causaldsl.results.records import Number, Results
+from causaldsl.results.records import Number, Results, two_decimals
 
 _ROWS = 12
 
@@ -96,6 +96,8 @@ def _claims_table(results: Results) -> Table:
 
 
 def _number(number: Number) -> str:
+    """A mean with its interval: `0.57 [0.53, 0.62]`."""
     if number.n == 1:
         return f"{number.mean:.4g}"
-    return f"{number.mean:.3f} \\[{number.low:.3f}, {number.high:.3f}]"
+    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
+    return f"{mean} \\[{low}, {high}]"

@@ -136,7 +136,12 @@ class Word(BaseModel):
             for operand in cls.operands
             if operand.required
         ]
-        parts += [f"{name}: {field.default}" for name, field in cls.model_fields.items()]
+        given = {operand.name for operand in cls.operands}
+        parts += [
+            f"{name}: {field.default}"
+            for name, field in cls.model_fields.items()
+            if name not in given and "path" not in given
+        ]
         return f"{cls.word}({', '.join(parts)})"
 
 

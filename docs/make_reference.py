@@ -1,0 +1,48 @@
+"""Writes docs/reference.md from the vocabulary. Run it after changing a word.
+
+python docs/make_reference.py
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS, Word, load_vocabulary
+from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.metrics import METRICS
+from causaldsl.vocabulary.sites import SITE_WORDS
+
+
+def reference() -> str:
+    """The reference page."""
+    load_vocabulary()
+    lines = ["# Reference", "", "Made from the vocabulary by `docs/make_reference.py`.", ""]
+    lines += ["## Sites", "", "| Word | Index | Width | |", "|---|---|---|---|"]
+    indices = {"none": "", "layer": "layer", "head": "layer.head", "kv_head": "layer.kv head"}
+    lines += [
+        f"| `{s.word}` | {indices[s.index]} | {s.width} | {s.doc} |" for s in SITE_WORDS.values()
+    ]
+    lines += ["", "## Matrices", "", "| Word | Index | From, to | |", "|---|---|---|---|"]
+    lines += [
+        f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {m.doc} |"
+        for m in MATRIX_WORDS.values()
+    ]
+    lines += ["", "## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
+    lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in METRICS.values()]
+    lines += ["", "## Interventions", ""]
+    for cls in INTERVENTIONS.values():
+        lines += _entry(cls, cls.word)
+    lines += ["## Functions", ""]
+    for cls in sorted(FUNCTIONS.values(), key=lambda cls: cls.word):
+        lines += _entry(cls, cls.signature())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(cls: type[Word], title: str) -> list[str]:
+    return [f"### `{title}`", "", inspect.cleandoc(cls.__doc__ or "").replace("``", "`"), ""]
+
+
+if __name__ == "__main__":
+    path = Path(__file__).parent / "reference.md"
+    path.write_text(reference(), encoding="utf-8")
