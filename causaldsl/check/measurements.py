@@ -11,6 +11,7 @@ from causaldsl.check.expressions import Expressions, HeadValue, constant
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.values import Applied, Axis, Measurement, Place, Point, Run
 from causaldsl.diagnostics import Diagnostics, Label, Mistake, ProgramError, Span, suggest, wrong
+from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import INTERVENTIONS, NumberType
@@ -71,6 +72,17 @@ def check_sweep(expressions: Expressions, node: ast.Sweep) -> Measurement:
     return Measurement(
         node.name.text, pairs, tuple(runs), metrics, tuple(axis for axis, _ in axes), node.span
     )
+
+
+def token_labels(pairs: PairSet, tokens: Tokens, length: int) -> tuple[str, ...]:
+    """For each token index, the tokens that the prompts have there: `2 iffel/osse`."""
+    labels = []
+    for index in range(length):
+        prompts = [prompt for pair in pairs.pairs for prompt in (pair.base, pair.source)]
+        pieces = list(dict.fromkeys(tokens.piece(int(p.ids[index])).strip() for p in prompts))
+        shown = "/".join(pieces[:2]) + ("/..." if len(pieces) > 2 else "")
+        labels.append(f"{index} {shown}")
+    return tuple(labels)
 
 
 def _cell_runs(

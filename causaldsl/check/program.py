@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from causaldsl.check.apply import Applier
 from causaldsl.check.expressions import Expressions
-from causaldsl.check.measurements import check_measure, check_sweep
+from causaldsl.check.measurements import check_measure, check_sweep, token_labels
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.scope import BROKEN, Scope
 from causaldsl.check.sources import number_pairs, read_jsonl, read_text, read_words
@@ -330,9 +330,20 @@ def _measure(self: Checker, node: ast.Measure) -> None:
 
 
 def _sweep(self: Checker, node: ast.Sweep) -> None:
-    measurement = check_sweep(self.expressions, node)
+    measurement = _show_tokens(self, node, check_sweep(self.expressions, node))
     self.scope.define(node.name.text, node.name.span, measurement)
     self.program.measurements[node.name.text] = measurement
+
+
+def _show_tokens(self: Checker, node: ast.Sweep, sweep: Measurement) -> Measurement:
+    """Give an axis over token indices the tokens that stand there, for the plot."""
+    axes = []
+    for binding, axis in zip(node.bindings, sweep.axes, strict=True):
+        if isinstance(binding.values, ast.Name) and binding.values.text == "positions":
+            tokens = self.tokenizer(node.span)
+            axis = replace(axis, shown=token_labels(sweep.pairs, tokens, len(axis.labels)))
+        axes.append(axis)
+    return replace(sweep, axes=tuple(axes))
 
 
 def _expect(self: Checker, node: ast.Expect) -> None:

@@ -134,10 +134,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Axis:
-    """One loop variable of a sweep with the printed names of its values."""
+    """One loop variable of a sweep: its values' names in a cell, and as a plot shows them."""
 
     name: str
     labels: tuple[str, ...]
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
     sweeps = {
         m.name: {
             "axes": {axis.name: list(axis.labels) for axis in m.axes},
+            "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
             "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
         }
         for m in program.measurements.values()

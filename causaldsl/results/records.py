@@ -39,9 +39,14 @@ class Expectation(Record):
 
 
 class SweepRecord(Record):
-    """The axes of a sweep; its numbers are under `measures`, one arm a cell."""
+    """The axes of a sweep; its numbers are under `measures`, one arm a cell.
+
+    ``shown`` has, for some axes, what a reader should see instead of the cell's name: the tokens at
+    a token index.
+    """
 
     axes: dict[str, list[str]]
+    shown: dict[str, list[str]] = {}
     arms: list[str]
 
 
