@@ -118,7 +118,8 @@ class HooksBackend:
     def _forward(
         self, tokens: Tensor, edits: Sequence[Edit], reads: Sequence[Read]
     ) -> tuple[Tensor, list[Tensor]]:
-        for site in [*(e.site for e in edits), *(r.site for r in reads)]:
+        sites = [*(edit.site for edit in edits), *(read.site for read in reads)]
+        for site in sites:
             if not self.serves(site):
                 raise RunFailure(
                     f"{self.shapes.name} has no hook for {site}",
@@ -127,15 +128,14 @@ class HooksBackend:
         one_pass = _Pass(self.model, tokens.shape[:2], edits, reads)
         hooks = [(name, one_pass.at(name)) for name in one_pass.points]
         try:
-            context = self.model.hooks(fwd_hooks=hooks)
-            with context:
+            with self.model.hooks(fwd_hooks=hooks):
                 logits = self.model(tokens)[:, -1]
         except ValueError as error:
             # TransformerLens refuses hook points that a setting of the model has switched off.
             if "Cannot add hook" not in str(error):
                 raise
-            sites = ", ".join(str(item.site) for item in (*edits, *reads))
-            raise RunFailure(f"a hook of {sites} is switched off: {error}") from error
+            named = ", ".join(map(str, sites))
+            raise RunFailure(f"a hook of {named} is switched off: {error}") from error
         one_pass.check_fired()
         return logits, one_pass.values
 
@@ -162,7 +162,7 @@ class _Pass:
         for edit in edits:
             if edit.site.kind not in ("head.out", "resid_mid"):
                 self._on(edit.site, self._write(edit))
-        for layer, change in head_out.items():
+        for change in head_out.values():
             self._on(change.edits[0].site, change.measure)
         for index, read in enumerate(reads):
             self._on(read.site, self._read(index, read, head_out.get(_layer(read.site))))

@@ -1,0 +1,77 @@
+"""Tiny float64 models as three parties: the oracle, the hooks backend and the cone backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.hooks import HooksBackend
+from causaldsl.model.shapes import Shapes, shapes_from_config
+from tests.oracle import in_double
+from tests.tiny import FAMILIES, tiny_folder
+
+LENGTH = 7
+
+
+@dataclass(frozen=True)
+class Parties:
+    """One model three times over, and prompts for it."""
+
+    family: str
+    shapes: Shapes
+    oracle: Any
+    backends: dict[str, Any]
+    base: Tensor
+    source: Tensor
+
+
+def boot(folder: Path, module: Any, dtype: torch.dtype) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    return TransformerBridge.boot_transformers(
+        str(folder),
+        hf_model=module,
+        tokenizer=AutoTokenizer.from_pretrained(folder),
+        dtype=dtype,
+        device="cpu",
+    )
+
+
+def parties(folder: Path, family: str) -> Parties:
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+
+    shapes = shapes_from_config(family, json.loads((folder / "config.json").read_text()), "none")
+    backends: dict[str, Any] = {"hooks": HooksBackend(boot(folder, load(), torch.float64), shapes)}
+    if family != "neox":
+        backends["cone"] = ConeBackend(load(), shapes)
+    generator = torch.Generator().manual_seed(1)
+    base, source = torch.randint(shapes.d_vocab, (2, 3, LENGTH), generator=generator)
+    return Parties(family, shapes, in_double(load()), backends, base, source)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    folder = tiny_folder(tmp_path_factory.mktemp(request.param), request.param)
+    return parties(folder, request.param)
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    return parties(tiny_folder(tmp_path_factory.mktemp("llama-alone"), "llama"), "llama")
+
+
+@pytest.fixture(autouse=True)
+def _grad_mode() -> Iterator[None]:
+    before = torch.is_grad_enabled()
+    yield
+    assert torch.is_grad_enabled() == before
