@@ -274,6 +274,10 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
     from causaldsl.report.write import write_run
     from causaldsl.results.records import Results
 
+    if program.model is not None and program.model.kind == "hub":
+        from causaldsl.model.catalog import pull
+
+        pull(program.model.name, lambda message: progress(message, 0, 0))
     settings = Settings(options.backend, options.device, options.dtype, options.seed)
     session = open_session(program, graph, settings, progress)
     interpret(session)

@@ -24,7 +24,6 @@ from causaldsl.model.gguf_files import (
     gguf_fingerprint,
 )
 from causaldsl.model.shapes import Shapes
-from causaldsl.model.toy import TOY_NAMES, toy
 from causaldsl.model.wheels import WheelFile, take_from_wheel
 
 Kind = Literal["catalog", "toy", "hub", "folder", "gguf"]
@@ -94,6 +93,8 @@ def catalog() -> list[CatalogEntry]:
                 where=folder if present else None,
             )
         )
+    from causaldsl.model.toy import TOY_NAMES, toy
+
     for name in TOY_NAMES:
         neurons = toy(name).shapes.d_mlp
         entries.append(
@@ -122,6 +123,8 @@ def resolve(
     if name in _CATALOG:
         return _from_catalog(name, say, fetch)
     if name.startswith("toy/"):
+        from causaldsl.model.toy import toy  # needs numpy, which takes a sixth of a second
+
         return ModelSpec(name=name, kind="toy", path=None, shapes=toy(name).shapes)
     path = base / Path(name).expanduser()
     if path.suffix == ".gguf":
@@ -207,4 +210,6 @@ def _looks_like_path(name: str) -> bool:
 
 def _hint(name: str) -> str:
     """The entry of the catalog that an unknown name may have meant, or else all of them."""
+    from causaldsl.model.toy import TOY_NAMES
+
     return suggest(name.lower(), [*_CATALOG, *TOY_NAMES], "models of the catalog")

@@ -1,0 +1,105 @@
+"""The main program on SmolLM2 in float32: both backends give the same logits on every arm."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import Source
+from causaldsl.engine.edits import Edit
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.open import open_session
+from causaldsl.engine.plan import Needs
+from causaldsl.engine.runs import PromptRuns
+from causaldsl.engine.session import Session, Settings
+from causaldsl.graph.compile import compile_program
+from causaldsl.model.catalog import catalog
+
+PROGRAMS = Path(__file__).parents[2] / "programs"
+needs_model = pytest.mark.skipif(
+    not next(entry.present for entry in catalog() if entry.name == "smollm2-135m"),
+    reason="smollm2-135m is not on this machine: causaldsl models pull smollm2-135m",
+)
+
+
+def main_program(train: int, test: int, epochs: int) -> str:
+    """The shipped program with fewer pairs."""
+    prompts = (PROGRAMS / "ioi.cpatch").read_text()
+    prompts = re.sub(r"train \d+  test \d+", f"train {train}  test {test}", prompts)
+    text = (PROGRAMS / "mlp_in_the_middle.cpatch").read_text()
+    text = re.sub(r"epochs: \d+", f"epochs: {epochs}", text)
+    return text.replace('import "ioi.cpatch"', prompts)
+
+
+def run(text: str) -> Session:
+    path = PROGRAMS / "main_test.cpatch"
+    program = Checker(Source("main_test.cpatch", text), path).check()
+    session = open_session(program, compile_program(program), Settings(), lambda *_: None)
+    interpret(session)
+    return session
+
+
+def differences(session: Session) -> dict[str, tuple[float, float]]:
+    """For each arm: the largest difference between backends, and from the clean run."""
+    graph = session.graph
+    pairs = graph.pairs[graph.names["flip.test"]]
+    places = {
+        change.at: None
+        for (name, _), key in graph.runs.items()
+        if name == "effects"
+        for change in (session.values[k] for k in graph.operation(key).all_given("do"))
+    }
+    both = {
+        name: PromptRuns(session.backends[name], pairs, "base", Needs({}, places))
+        for name in ("cone", "hooks")
+    }
+    found = {}
+    for (name, arm), key in graph.runs.items():
+        changes = [session.values[k] for k in graph.operation(key).all_given("do")]
+        if name != "effects" or not changes:
+            continue
+        apart = moved = 0.0
+        for cone, hooks in zip(both["cone"].groups, both["hooks"].groups, strict=True):
+            edits: list[Edit] = [change.edit(cone) for change in changes]
+            with torch.no_grad():
+                ours = both["cone"].logits(cone, edits, None)
+                theirs = both["hooks"].logits(hooks, edits, None)
+                clean = both["hooks"].logits(hooks, [], None)
+            apart = max(apart, float((ours - theirs).abs().max()))
+            moved = max(moved, float((ours - clean).abs().max()))
+        found[arm] = (apart, moved)
+    return found
+
+
+def check_arms(session: Session) -> None:
+    found = differences(session)
+    assert set(found) == {"whole_resid", "v_resid", "v_mean", "whole_mlp", "v_mlp", "row_only",
+                          "null_only"}  # fmt: skip
+    for arm, (apart, moved) in found.items():
+        assert apart < 1e-3, (arm, apart)
+        # W_out sends the null part to 0, so that arm must change nothing but the last bits.
+        assert (moved < 1e-3) if arm == "null_only" else (moved > 0.1), (arm, moved)
+
+
+@needs_model
+def test_both_backends_agree_on_every_arm() -> None:
+    check_arms(run(main_program(train=24, test=12, epochs=1)))
+
+
+@needs_model
+@pytest.mark.soak
+def test_both_backends_agree_on_every_arm_of_the_whole_program() -> None:
+    session = run(main_program(train=300, test=150, epochs=3))
+    check_arms(session)
+    assert all(session.values[key].held for key in session.graph.claims)
+
+
+@needs_model
+@pytest.mark.soak
+@pytest.mark.parametrize("path", sorted(PROGRAMS.glob("*.cpatch")), ids=lambda p: p.name)
+def test_every_claim_of_every_program_holds(path: Path, tmp_path: Path) -> None:
+    from causaldsl.cli import main
+
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0
