@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from causaldsl.engine.cone import ConeBackend
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.model.shapes import Shapes, shapes_from_config
-from tests.oracle import in_double
+from tests import oracle
 from tests.tiny import FAMILIES, tiny_folder
 
 LENGTH = 7
@@ -32,6 +32,8 @@ class Parties:
     backends: dict[str, Any]
     base: Tensor
     source: Tensor
+    clean: Tensor
+    """The oracle's logits for ``base``."""
 
 
 def boot(folder: Path, module: Any, dtype: torch.dtype) -> Any:
@@ -56,7 +58,8 @@ def parties(folder: Path, family: str) -> Parties:
         backends["cone"] = ConeBackend(load(), shapes)
     generator = torch.Generator().manual_seed(1)
     base, source = torch.randint(shapes.d_vocab, (2, 3, LENGTH), generator=generator)
-    return Parties(family, shapes, in_double(load()), backends, base, source)
+    double = oracle.in_double(load())
+    return Parties(family, shapes, double, backends, base, source, oracle.logits(double, base))
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -68,6 +71,12 @@ def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     return parties(tiny_folder(tmp_path_factory.mktemp("llama-alone"), "llama"), "llama")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny tensors on several threads, in several test processes, mostly wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -72,22 +72,22 @@ def source_value(trio: Parties, site: Site, positions: Tensor) -> Tensor:
     return gather(oracle.read(trio.oracle, trio.source, place(site)), positions)
 
 
-def compare(trio: Parties, edits: list[Edit], changes: bool = True) -> None:
+def compare(trio: Parties, edits: list[Edit], thorough: bool = False) -> None:
     """Every backend gives the oracle's logits, and those are not the clean ones."""
     wanted = oracle.logits(trio.oracle, trio.base, [(place(e.site), by_hand(e)) for e in edits])
-    moved = (wanted - oracle.logits(trio.oracle, trio.base)).abs().amax(1)
-    assert (moved > CHANGED).all() if changes else (moved == 0).all()
+    assert ((wanted - trio.clean).abs().amax(1) > CHANGED).all()
     at = [Read(edit.site, edit.positions) for edit in edits]
-    columns = torch.tensor([[3, 1], [0, 5], [7, 7]])
     for name, backend in trio.backends.items():
         clean = backend.clean(trio.base, edits_at=at)
         error = (backend.logits(clean, edits) - wanted).abs().max()
         assert error < CLOSE, f"{name}: {error:.3g}"
-        few = backend.logits(clean, edits, columns=columns)
-        assert (few - wanted.gather(1, columns)).abs().max() < CLOSE
-        rows = torch.tensor([2, 0])
-        some = backend.logits(clean, [edit.take(rows) for edit in edits], rows=rows)
-        assert (some - wanted[rows]).abs().max() < CLOSE
+        if thorough:
+            columns, rows = torch.tensor([[3, 1], [0, 5], [7, 7]]), torch.tensor([2, 0])
+            few = backend.logits(clean, edits, columns=columns)
+            assert (few - wanted.gather(1, columns)).abs().max() < CLOSE
+            cut = [edit.take(rows) for edit in edits]
+            some = backend.logits(clean, cut, rows=rows, columns=columns[rows])
+            assert (some - wanted.gather(1, columns)[rows]).abs().max() < CLOSE
 
 
 @pytest.mark.parametrize("where", PLACES)
@@ -99,7 +99,7 @@ def test_patch(trio: Parties, kind: str, where: str) -> None:
     positions = torch.tensor(PLACES[where])
     value = source_value(trio, site, positions)
     whole = Edit(site, positions, value)
-    compare(trio, [whole])
+    compare(trio, [whole], thorough=True)
     for rank in (1, 3):
         compare(trio, [replace(whole, basis=basis_of(value.shape[-1], rank))])
 
@@ -142,8 +142,8 @@ def test_several_edits(trio: Parties) -> None:
             basis = basis_of(value.shape[-1], 2, seed=index) if index % 2 else None
             edits.append(Edit(site, positions, value, basis, add=index % 4 == 2))
     compare(trio, edits)
-    for pair in pairwise(edits):
-        compare(trio, list(pair))
+    for pair in list(pairwise(edits))[::3]:
+        compare(trio, list(pair), thorough=True)
 
 
 @pytest.mark.parametrize("kind", ["resid_post", "mlp_hidden", "out", "q", "resid_mid"])
@@ -199,9 +199,8 @@ def test_record(trio: Parties, kind: str) -> None:
 
 
 def test_without_edits(trio: Parties) -> None:
-    wanted = oracle.logits(trio.oracle, trio.base)
     for backend in trio.backends.values():
         clean = backend.clean(trio.base)
-        assert (backend.logits(clean) - wanted).abs().max() < CLOSE
+        assert (backend.logits(clean) - trio.clean).abs().max() < CLOSE
         rows = torch.tensor([1])
-        assert (backend.logits(clean, rows=rows) - wanted[rows]).abs().max() < CLOSE
+        assert (backend.logits(clean, rows=rows) - trio.clean[rows]).abs().max() < CLOSE

@@ -182,7 +182,7 @@ class ConeBackend:
             if entry == Entry(-1):
                 x = embed(self.decoder, clean.tokens[rows, start:], start, probe)
             else:
-                x = _residual(clean, entry)[rows, start - clean.first :]
+                x = _residual(clean, entry, start)[rows]
             past = _past(clean, rows, start) if start > 0 else None
             x = run_blocks(self.decoder, x, entry, start, past, probe)
             if probe.touches(_LOGITS):
@@ -277,10 +277,12 @@ def _leftmost(items: Sequence[Edit | Read]) -> int:
     return min(int(item.positions.min()) for item in items)
 
 
-def _residual(clean: ConeRun, entry: Entry) -> Tensor:
+def _residual(clean: ConeRun, entry: Entry, start: int) -> Tensor:
     if entry not in clean.residual:
         raise LookupError(f"the clean run kept nothing to start from at {entry}")
-    return clean.residual[entry]
+    if start < clean.first:
+        raise LookupError(f"the clean run kept nothing left of position {clean.first}")
+    return clean.residual[entry][:, start - clean.first :]
 
 
 def _past(clean: ConeRun, rows: slice | Tensor, start: int) -> Past:

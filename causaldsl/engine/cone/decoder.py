@@ -20,6 +20,7 @@ from torch import Tensor
 
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.weights import Block, Decoder
+from causaldsl.engine.exact import exact
 
 Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values left of ``start`` at a layer."""
@@ -72,7 +73,8 @@ def rotation(decoder: Decoder, like: Tensor, start: int) -> tuple[Tensor, Tensor
     if decoder.rotary is None:
         return None
     ids = torch.arange(start, start + like.shape[1], device=like.device)
-    cos, sin = decoder.rotary(like, ids[None])
+    with exact(like.dtype):
+        cos, sin = decoder.rotary(like, ids[None])
     return cos.unsqueeze(2), sin.unsqueeze(2)
 
 

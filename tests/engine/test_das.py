@@ -1,0 +1,131 @@
+"""Learning a subspace: the parametrisation, the loss, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.das import DasOptions, cross_entropy, fit, orthonormal, shuffled, start
+from causaldsl.engine.edits import Edit, Read
+from causaldsl.model.sites import Site
+from tests.engine.conftest import LENGTH, Parties
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_basis_is_orthonormal_and_differentiable(dim: int) -> None:
+    free = torch.randn(7, dim, dtype=torch.float64, requires_grad=True)
+    basis = orthonormal(free)
+    assert torch.allclose(basis.T @ basis, torch.eye(dim, dtype=torch.float64))
+    projection = free @ torch.linalg.pinv(free)
+    assert torch.allclose(basis @ basis.T, projection)
+    assert torch.autograd.gradcheck(lambda m: orthonormal(m) @ orthonormal(m).T, (free,))
+
+
+def planted(width: int, dim: int) -> Tensor:
+    return start(width, dim, seed=99).float()
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+def test_finds_a_planted_subspace(dim: int, decay: str) -> None:
+    goal = planted(30, dim)
+    options = DasOptions(dim=dim, lr=0.05, epochs=40, decay=decay)  # type: ignore[arg-type]
+
+    def loss(basis: Tensor, batch: int) -> Tensor:
+        return dim - (goal.T @ basis).square().sum()
+
+    found = fit(30, options, lambda epoch: range(5), loss)
+    assert found.basis.shape == (30, dim)
+    assert torch.allclose(found.basis.T @ found.basis, torch.eye(dim), atol=1e-5)
+    assert torch.linalg.svdvals(goal.T @ found.basis).min() > 0.999
+    assert len(found.losses) == 40
+    assert found.losses[-1] < 0.01 < found.losses[0]
+
+
+def test_depends_on_the_seed_alone() -> None:
+    goal = planted(12, 2)
+
+    def loss(basis: Tensor, batch: Tensor) -> Tensor:
+        return -(goal.T @ basis).square().sum() + 0.0 * batch.sum()
+
+    def train(seed: int) -> Tensor:
+        options = DasOptions(dim=2, epochs=2, seed=seed)
+        return fit(12, options, lambda epoch: shuffled(6, 2, seed, epoch), loss).basis
+
+    torch.manual_seed(1)
+    first = train(0)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(first, train(0))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.allclose(first, train(1))
+
+
+def test_shuffled() -> None:
+    once = [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=0)]
+    assert [len(batch) for batch in once] == [3, 3, 1]
+    assert sorted(chain.from_iterable(once)) == list(range(7))
+    assert once == [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=0)]
+    assert once != [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=1)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_cross_entropy(scale: float) -> None:
+    """The value and gradient of PyTorch's, also where the target's probability is zero."""
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(4, 9, generator=generator, dtype=torch.float64)
+    targets = torch.tensor([0, 8, 3, 3])
+    mine, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    value = cross_entropy(mine, targets)
+    assert torch.isclose(value, F.cross_entropy(theirs, targets))
+    (2 * value).backward()
+    (2 * F.cross_entropy(theirs, targets)).backward()
+    assert mine.grad is not None
+    assert theirs.grad is not None
+    assert torch.allclose(mine.grad, theirs.grad)
+
+
+def test_refusals() -> None:
+    options = DasOptions(epochs=1)
+
+    def square(basis: Tensor, batch: int) -> Tensor:
+        return basis.square().sum()
+
+    with pytest.raises(RunFailure, match="does not depend"):
+        fit(4, options, lambda epoch: [0], lambda basis, batch: torch.ones(()))
+    with pytest.raises(RunFailure, match="not a finite number"):
+        fit(4, options, lambda epoch: [0], lambda basis, batch: basis.sum() * torch.nan)
+    with pytest.raises(RunFailure, match="no pairs"):
+        fit(4, options, lambda epoch: [], square)
+    for dim in (0, 5):
+        with pytest.raises(RunFailure, match="dimensions of a space of 4"):
+            fit(4, replace(options, dim=dim), lambda epoch: [0], square)
+
+
+def test_through_a_patch(llama: Parties) -> None:
+    """Trained on the cone it lowers the loss; on the hooks backend it takes the same way."""
+    site = Site("mlp_hidden", 2)
+    at = Read(site, torch.full((3, 1), LENGTH - 1))
+    targets = torch.tensor([5, 6, 7])
+    width = site.width(llama.shapes)
+    assert width is not None
+    curves = []
+    for backend in llama.backends.values():
+        value = backend.clean(llama.source, reads=[at]).read(at)
+        clean = backend.clean(llama.base, edits_at=[at])
+
+        def loss(basis: Tensor, batch: None, backend=backend, clean=clean, value=value) -> Tensor:
+            logits = backend.logits(clean, [Edit(site, at.positions, value, basis)])
+            return cross_entropy(logits, targets)
+
+        options = DasOptions(dim=2, lr=0.05, epochs=8)
+        found = fit(width, options, lambda epoch: [None] * 3, loss, dtype=torch.float64)
+        curves.append(torch.tensor(found.losses))
+    assert curves[0][-1] < curves[0][0] - 0.1
+    assert torch.allclose(curves[0], curves[1], atol=1e-6)
