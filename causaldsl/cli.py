@@ -18,7 +18,7 @@ from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from causaldsl.check.program import CheckedProgram
+    from causaldsl.check.checked import CheckedProgram
     from causaldsl.graph.compile import Graph
     from causaldsl.model.shapes import Shapes
 

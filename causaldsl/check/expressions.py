@@ -8,9 +8,10 @@ from typing import Any
 
 from causaldsl.check.addresses import SiteOwner, site_at, site_word
 from causaldsl.check.apply import Applier
+from causaldsl.check.measured import ArmRef, Cells, cell_of, measurement_part, metric_of
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.scope import Scope
-from causaldsl.check.values import Applied, Measurement, Place, Point, PositionRef, Run
+from causaldsl.check.values import Applied, Measurement, Place, Point, PositionRef
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
@@ -18,7 +19,7 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import FUNCTIONS, MatrixType, NumberType, SubspaceType, TruthType
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
-from causaldsl.vocabulary.numbers import Arithmetic, Compare, Constant, Result
+from causaldsl.vocabulary.numbers import Arithmetic, Compare, Constant
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.subspaces import Combination, Image
 
@@ -32,21 +33,6 @@ class HeadValue:
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.head}"
-
-
-@dataclass(frozen=True)
-class ArmRef:
-    """`measure.arm`, or a cell of a sweep: what a metric's name can follow."""
-
-    measurement: Measurement
-    run: Run
-
-
-@dataclass(frozen=True)
-class Cells:
-    """One metric over all cells of a sweep (or one arm of it)."""
-
-    values: tuple[Applied, ...]
 
 
 @dataclass
@@ -223,9 +209,9 @@ def _attribute(self: Expressions, node: ast.Attribute) -> Any:
     if isinstance(owner, PairFamily):
         return _pair_part(owner, node)
     if isinstance(owner, Measurement):
-        return _measurement_part(self, owner, node)
+        return measurement_part(owner, node)
     if isinstance(owner, ArmRef):
-        return _metric(owner, node.name)
+        return metric_of(owner, node.name)
     if isinstance(owner, Place):
         raise wrong(
             "wrong-kind", f"`{show(node.owner)}` is a site; it has no part `{name}`", node.name.span
@@ -244,47 +230,6 @@ def _pair_part(family: PairFamily, node: ast.Attribute) -> PairSet:
     return part
 
 
-def _measurement_part(self: Expressions, owner: Measurement, node: ast.Attribute) -> Any:
-    name = node.name.text
-    if not owner.axes:
-        runs = {run.name: run for run in owner.runs}
-        if name in runs:
-            return ArmRef(owner, runs[name])
-        raise wrong(
-            "no-arm",
-            f"measure `{owner.name}` has no arm `{name}`",
-            node.name.span,
-            suggest(name, runs, "arms"),
-        )
-    if name == "clean":
-        return ArmRef(owner, owner.runs[0])
-    cells = [run for run in owner.runs if run.coordinates]
-    if name in owner.metrics:
-        return Cells(tuple(_metric(ArmRef(owner, run), node.name) for run in cells))
-    arms = {run.name.partition("[")[0] for run in cells}
-    if name in arms:
-        kept = tuple(run for run in cells if run.name.partition("[")[0] == name)
-        return replace(owner, runs=(owner.runs[0], *kept))
-    raise wrong(
-        "no-arm",
-        f"sweep `{owner.name}` has no metric or arm `{name}`",
-        node.name.span,
-        suggest(name, [*owner.metrics, *arms], "metrics"),
-    )
-
-
-def _metric(arm: ArmRef, name: ast.Identifier) -> Applied:
-    if name.text not in arm.measurement.metrics:
-        raise wrong(
-            "no-metric",
-            f"`{arm.measurement.name}` does not report `{name.text}`",
-            name.span,
-            f"add it to its report line; it reports {', '.join(arm.measurement.metrics)}",
-        )
-    word = Result(arm=arm.run.name, metric=name.text)
-    return Applied(word, (("measure", arm.measurement.name),), NumberType(), name.span)
-
-
 def _index(self: Expressions, node: ast.Index) -> Any:
     if isinstance(node.owner, ast.Name) and node.owner.text not in self.loop:
         name = node.owner.text
@@ -297,30 +242,8 @@ def _index(self: Expressions, node: ast.Index) -> Any:
             return self.apply.matrix(name, layer, head, self.shapes(node.span), node.span)
     owner = self.value(node.owner)
     if isinstance(owner, Measurement) and owner.axes:
-        return _cell(owner, node)
+        return cell_of(owner, node)
     raise wrong("no-index", f"{describe(owner)} can't be indexed", node.at.span)
-
-
-def _cell(owner: Measurement, node: ast.Index) -> ArmRef:
-    wanted = show(node.at)
-    arms = {run.name.partition("[")[0] for run in owner.runs if run.coordinates}
-    if len(arms) > 1:
-        raise wrong(
-            "which-arm",
-            f"sweep `{owner.name}` has several arms",
-            node.span,
-            f"write {owner.name}.{sorted(arms)[0]}[{wanted}]",
-        )
-    for run in owner.runs:
-        if run.coordinates and ".".join(run.coordinates) == wanted:
-            return ArmRef(owner, run)
-    cells = [".".join(run.coordinates) for run in owner.runs if run.coordinates]
-    raise wrong(
-        "no-cell",
-        f"sweep `{owner.name}` has no cell [{wanted}]",
-        node.at.span,
-        suggest(wanted, cells, "cells"),
-    )
 
 
 def _call(self: Expressions, node: ast.Call) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from causaldsl.check.apply import Applier
+from causaldsl.check.checked import CheckedProgram, Claim, Output
 from causaldsl.check.expressions import Expressions
 from causaldsl.check.measurements import check_measure, check_sweep, token_labels
 from causaldsl.check.pairs import PairFamily
@@ -22,47 +23,13 @@ from causaldsl.check.templates import (
 )
 from causaldsl.check.values import Applied, Measurement
 from causaldsl.diagnostics import Diagnostics, Label, ProgramError, Source, Span, located, wrong
-from causaldsl.model.catalog import ModelSpec, resolve
+from causaldsl.model.catalog import resolve
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.parse import parse
 from causaldsl.vocabulary.base import NumberType, SubspaceType, TruthType, load_vocabulary
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One comparison of an `expect`, with the text that a reader sees."""
-
-    text: str
-    condition: Applied
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Output:
-    """A `plot` or `render`: what to draw and the file's name without its ending."""
-
-    kind: str
-    target: str
-    stem: str
-    suffix: str
-    span: Span = field(compare=False, repr=False)
-
-
-@dataclass
-class CheckedProgram:
-    """A program whose names, types, shapes and positions are right."""
-
-    source: Source
-    path: Path
-    model: ModelSpec | None = None
-    named: dict[str, Applied] = field(default_factory=dict)
-    families: dict[str, PairFamily] = field(default_factory=dict)
-    measurements: dict[str, Measurement] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
-    outputs: list[Output] = field(default_factory=list)
 
 
 def check_file(path: Path, progress: Callable[[str], None] | None = None) -> CheckedProgram:

@@ -15,7 +15,7 @@ switching on a pathway that is dormant on the data. See ``audit illusion``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -94,12 +94,6 @@ def start(width: int, dim: int, seed: int) -> Tensor:
     """A random orthonormal basis, the same for the same seed on every machine."""
     generator = torch.Generator().manual_seed(seed)
     return orthonormal(torch.randn(width, dim, generator=generator, dtype=torch.float64))
-
-
-def shuffled(count: int, batch: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The numbers 0 to count - 1 in the epoch's order, ``batch`` at a time."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    yield from torch.randperm(count, generator=generator).split(batch)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import causaldsl
-from causaldsl.check.program import CheckedProgram
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue

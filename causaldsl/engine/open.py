@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from causaldsl.check.program import CheckedProgram
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.cone.backend import ConeBackend

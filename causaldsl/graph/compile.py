@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.program import CheckedProgram
 from causaldsl.check.values import Applied, ClassName, Measurement, Place, Run
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import (

@@ -12,7 +12,7 @@ from typing import Any
 
 import networkx as nx
 
-from causaldsl.check.program import CheckedProgram
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.values import Measurement
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation

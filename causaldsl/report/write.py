@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from causaldsl.check.program import CheckedProgram, Output
+from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.printing import graph_json, graph_text
 from causaldsl.report.dot import graph_dot

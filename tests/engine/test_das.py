@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.das import DasOptions, cross_entropy, fit, orthonormal, shuffled, start
+from causaldsl.engine.das import DasOptions, cross_entropy, fit, orthonormal, start
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import LENGTH, Parties
@@ -56,7 +55,7 @@ def test_depends_on_the_seed_alone() -> None:
 
     def train(seed: int) -> Tensor:
         options = DasOptions(dim=2, epochs=2, seed=seed)
-        return fit(12, options, lambda epoch: shuffled(6, 2, seed, epoch), loss).basis
+        return fit(12, options, lambda epoch: torch.arange(6.0).split(2), loss).basis
 
     torch.manual_seed(1)
     first = train(0)
@@ -65,14 +64,6 @@ def test_depends_on_the_seed_alone() -> None:
     assert torch.equal(first, train(0))
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.allclose(first, train(1))
-
-
-def test_shuffled() -> None:
-    once = [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=0)]
-    assert [len(batch) for batch in once] == [3, 3, 1]
-    assert sorted(chain.from_iterable(once)) == list(range(7))
-    assert once == [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=0)]
-    assert once != [batch.tolist() for batch in shuffled(7, 3, seed=0, epoch=1)]
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import Pair
-from causaldsl.check.program import CheckedProgram, Checker
+from causaldsl.check.program import Checker
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine.interpret import gather, interpret

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from causaldsl.check.program import CheckedProgram, Checker
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
 from causaldsl.graph.compile import Graph, compile_program
 from causaldsl.graph.printing import graph_json, graph_text

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from causaldsl.engine.das import DasOptions, fit
+from causaldsl.engine.das import DasOptions, cross_entropy, fit
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
@@ -148,7 +147,7 @@ def _loss(
         wanted, unwanted = examples.wanted[picked], examples.unwanted[picked]
         if objective == "cross_entropy":
             logits = bases.backend.logits(group.clean, [edit], members, None)
-            total = total + F.cross_entropy(logits, wanted.to(logits.device), reduction="sum")
+            total = total + len(mine) * cross_entropy(logits, wanted.to(logits.device))
         else:
             both = torch.stack([wanted, unwanted], 1)
             logits = bases.backend.logits(group.clean, [edit], members, both)

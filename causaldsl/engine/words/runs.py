@@ -25,7 +25,6 @@ from causaldsl.graph.operations import (
 )
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
-
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 

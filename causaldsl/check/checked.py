@@ -1,0 +1,45 @@
+"""What checking gives: a program whose names, types, shapes and positions are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from causaldsl.check.pairs import PairFamily
+from causaldsl.check.values import Applied, Measurement
+from causaldsl.diagnostics import Source, Span
+from causaldsl.model.catalog import ModelSpec
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One comparison of an `expect`, with the text that a reader sees."""
+
+    text: str
+    condition: Applied
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A `plot` or `render`: what to draw and the file's name without its ending."""
+
+    kind: str
+    target: str
+    stem: str
+    suffix: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass
+class CheckedProgram:
+    """A program whose names, types, shapes and positions are right."""
+
+    source: Source
+    path: Path
+    model: ModelSpec | None = None
+    named: dict[str, Applied] = field(default_factory=dict)
+    families: dict[str, PairFamily] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)

@@ -1,0 +1,94 @@
+"""Names for measured numbers: `measure.arm.metric`, `sweep[20].metric`, `sweep.metric`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from causaldsl.check.values import Applied, Measurement, Run
+from causaldsl.diagnostics import suggest, wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.numbers import Result
+
+
+@dataclass(frozen=True)
+class ArmRef:
+    """`measure.arm`, or a cell of a sweep: what a metric's name can follow."""
+
+    measurement: Measurement
+    run: Run
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One metric over all cells of a sweep (or one arm of it)."""
+
+    values: tuple[Applied, ...]
+
+
+def measurement_part(owner: Measurement, node: ast.Attribute) -> Any:
+    """`measure.arm`, or of a sweep: a metric over its cells, or one of its arms."""
+    name = node.name.text
+    if not owner.axes:
+        runs = {run.name: run for run in owner.runs}
+        if name in runs:
+            return ArmRef(owner, runs[name])
+        raise wrong(
+            "no-arm",
+            f"measure `{owner.name}` has no arm `{name}`",
+            node.name.span,
+            suggest(name, runs, "arms"),
+        )
+    if name == "clean":
+        return ArmRef(owner, owner.runs[0])
+    cells = [run for run in owner.runs if run.coordinates]
+    if name in owner.metrics:
+        return Cells(tuple(metric_of(ArmRef(owner, run), node.name) for run in cells))
+    arms = {run.name.partition("[")[0] for run in cells}
+    if name in arms:
+        kept = tuple(run for run in cells if run.name.partition("[")[0] == name)
+        return replace(owner, runs=(owner.runs[0], *kept))
+    raise wrong(
+        "no-arm",
+        f"sweep `{owner.name}` has no metric or arm `{name}`",
+        node.name.span,
+        suggest(name, [*owner.metrics, *arms], "metrics"),
+    )
+
+
+def metric_of(arm: ArmRef, name: ast.Identifier) -> Applied:
+    """A metric of one arm: the number that the run will measure."""
+    if name.text not in arm.measurement.metrics:
+        raise wrong(
+            "no-metric",
+            f"`{arm.measurement.name}` does not report `{name.text}`",
+            name.span,
+            f"add it to its report line; it reports {', '.join(arm.measurement.metrics)}",
+        )
+    word = Result(arm=arm.run.name, metric=name.text)
+    return Applied(word, (("measure", arm.measurement.name),), NumberType(), name.span)
+
+
+def cell_of(owner: Measurement, node: ast.Index) -> ArmRef:
+    """`sweep[20]`: one cell, by its loop variables' values joined with dots."""
+    wanted = show(node.at)
+    arms = {run.name.partition("[")[0] for run in owner.runs if run.coordinates}
+    if len(arms) > 1:
+        raise wrong(
+            "which-arm",
+            f"sweep `{owner.name}` has several arms",
+            node.span,
+            f"write {owner.name}.{sorted(arms)[0]}[{wanted}]",
+        )
+    for run in owner.runs:
+        if run.coordinates and ".".join(run.coordinates) == wanted:
+            return ArmRef(owner, run)
+    cells = [".".join(run.coordinates) for run in owner.runs if run.coordinates]
+    raise wrong(
+        "no-cell",
+        f"sweep `{owner.name}` has no cell [{wanted}]",
+        node.at.span,
+        suggest(wanted, cells, "cells"),
+    )
