@@ -77,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     run.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    run.add_argument("--seed", type=int, default=0, help="added to every seed of the run")
+    run.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
+    )
     run.add_argument("--json", action="store_true", help="print results.json instead of tables")
     run.set_defaults(command=_run)
 
@@ -165,7 +170,10 @@ def _format(options: argparse.Namespace) -> int:
 
     if not options.program.is_file():
         raise Mistake("missing-file", f"there is no program {options.program}")
-    before = options.program.read_text(encoding="utf-8")
+    try:
+        before = options.program.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Mistake("unreadable-file", f"{options.program} is not UTF-8 text: {error}") from None
     after = format_program(parse_file(options.program))
     if options.check:
         print(f"{options.program} {'is' if before == after else 'is not'} in the house style")
@@ -277,7 +285,7 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
     if program.model is not None and program.model.kind == "hub":
         from causaldsl.model.catalog import pull
 
-        pull(program.model.name, lambda message: progress(message, 0, 0))
+        program.model = pull(program.model.name, lambda message: progress(message, 0, 0))
     settings = Settings(options.backend, options.device, options.dtype, options.seed)
     session = open_session(program, graph, settings, progress)
     interpret(session)
@@ -289,7 +297,8 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
 
 def _run_key(graph: Graph, options: argparse.Namespace) -> str:
     """Identifies a run by what it computes: the graph's operations and the settings."""
-    parts = [*graph.network.nodes, options.backend, options.dtype, str(options.seed)]
+    settings = (options.backend, options.device, options.dtype, str(options.seed))
+    parts = [*graph.network.nodes, *settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

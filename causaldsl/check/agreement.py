@@ -47,11 +47,18 @@ def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
                     )
 
 
-def check_learned(applied: Applied) -> None:
+def check_learned(applied: Applied, text: bool) -> None:
     """A word with a site and pairs: its positions and classes must be in these pairs."""
     pairs, place = applied.operand("on"), applied.operand("site")
     if not isinstance(pairs, PairSet) or not isinstance(place, Place):
         return
+    if applied.word.learned and not text:
+        raise wrong(
+            "toy-text",
+            f"`{applied.word.word}` needs answers, and a toy model has none",
+            applied.span,
+            "name the direction: neurons(site, [0]) or vector(site, [1, 2])",
+        )
     check_place(place, pairs, applied.span)
     known = {p.pattern for pair in pairs.pairs for p in (pair.base, pair.source) if p.pattern}
     known |= {"base", "source"}

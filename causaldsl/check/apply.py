@@ -64,15 +64,15 @@ class Applier:
                 raise wrong("option-twice", f"`{name}` is given twice", identifier.span)
             if name in operands:
                 nodes[name] = value
-            elif name in cls.model_fields:
-                options[name] = _option(value)
+            elif name in cls.options():
+                options[name] = _option(expressions, value)
             else:
                 keywords = [o.name for o in cls.operands if o.keyword]
                 raise wrong(
                     "unknown-option",
                     f"`{cls.word}` has no option `{name}`",
                     identifier.span,
-                    suggest(name, [*keywords, *cls.model_fields], "options"),
+                    suggest(name, [*keywords, *cls.options()], "options"),
                 )
         for operand in cls.operands:
             if operand.required and operand.name not in nodes:
@@ -101,7 +101,8 @@ class Applier:
         # A list of numbers is one of the word's options, and so no operand of the operation.
         kept = tuple((n, v) for n, (v, _) in operands.items() if n not in _LISTS)
         applied = Applied(word, kept, result, span)
-        check_learned(applied)
+        if applied.operand("on") is not None:
+            check_learned(applied, self.shapes(span).text)
         return applied
 
     def matrix(
@@ -238,14 +239,16 @@ def _asked(operand: Operand) -> str:
     return f"`{operand.name}: ...`, {kind}" if operand.keyword else kind
 
 
-def _option(node: Any) -> Any:
-    if isinstance(node, ast.Number):
-        return int(node.text) if node.is_integer else node.value
-    if isinstance(node, ast.Negative) and isinstance(node.value, ast.Number):
-        return -_option(node.value)
-    if isinstance(node, ast.Name | ast.String):
+def _option(expressions: Expressions, node: Any) -> Any:
+    """An option's value: a number known before the run, or a word."""
+    if isinstance(node, ast.String):
         return node.text
-    raise wrong("bad-option", f"`{show(node)}` is not a number or a word", node.span)
+    if isinstance(node, ast.Name) and not expressions.knows(node.text):
+        return node.text
+    number = expressions.of_type(node, NumberType, "a number").type.constant
+    if number is None:
+        raise wrong("not-constant", f"`{show(node)}` is not known before the run", node.span)
+    return int(number) if number == int(number) else number
 
 
 def _make(cls: type[Word], options: dict[str, Any], span: Span) -> Word:

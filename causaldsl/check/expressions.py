@@ -11,8 +11,10 @@ from causaldsl.check.apply import Applier
 from causaldsl.check.measured import ArmRef, Cells, cell_of, measurement_part, metric_of
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.scope import Scope
+from causaldsl.check.templates import Lexicon, PromptFamily
 from causaldsl.check.values import Applied, Measurement, Place, Point, PositionRef
 from causaldsl.diagnostics import Span, suggest, wrong
+from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -52,9 +54,15 @@ class Expressions:
         """
         return _HANDLERS[type(node)](self, node)
 
+    def knows(self, name: str) -> bool:
+        """Whether a name stands for something that the program or a loop defined."""
+        return name in self.loop or name in self.scope.values
+
     def of_type(self, node: ast.Expression, kind: type, what: str) -> Any:
         """The value of an expression that must be an :class:`Applied` of this type."""
         value = self.value(node)
+        if kind is NumberType and isinstance(value, HeadValue):
+            value = constant(float(str(value)), node.span)  # {0.5, 1.5} swept as numbers
         if not isinstance(value, Applied) or not isinstance(value.type, kind):
             raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not {what}", node.span)
         return value
@@ -153,6 +161,9 @@ def describe(value: Any) -> str:
         PairFamily: "pairs",
         PairSet: "pairs",
         Measurement: "a measure or sweep",
+        ModelSpec: "a model",
+        Lexicon: "a lexicon",
+        PromptFamily: "a prompts block",
         ArmRef: "an arm of a measure",
         Cells: "a metric over a sweep",
         HeadValue: "a head",

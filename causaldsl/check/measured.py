@@ -73,7 +73,7 @@ def metric_of(arm: ArmRef, name: ast.Identifier) -> Applied:
 
 def cell_of(owner: Measurement, node: ast.Index) -> ArmRef:
     """`sweep[20]`: one cell, by its loop variables' values joined with dots."""
-    wanted = show(node.at)
+    wanted = show(node.at).replace(" ", "")
     arms = {run.name.partition("[")[0] for run in owner.runs if run.coordinates}
     if len(arms) > 1:
         raise wrong(

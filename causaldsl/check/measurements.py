@@ -9,6 +9,7 @@ from typing import Any
 from causaldsl.check.agreement import check_held_out, check_place
 from causaldsl.check.expressions import Expressions, HeadValue, constant
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.scope import reserved
 from causaldsl.check.values import Applied, Axis, Measurement, Place, Point, Run
 from causaldsl.diagnostics import Diagnostics, Label, Mistake, ProgramError, Span, suggest, wrong
 from causaldsl.model.tokens import Tokens
@@ -43,6 +44,15 @@ def check_measure(expressions: Expressions, node: ast.Measure) -> Measurement:
 def check_sweep(expressions: Expressions, node: ast.Sweep) -> Measurement:
     """A `sweep`: one run for every combination of its loop variables, in order."""
     pairs = expressions.pair_set(node.pairs)
+    names = [binding.name.text for binding in node.bindings]
+    for i, binding in enumerate(node.bindings):
+        if binding.name.text in names[:i]:
+            raise wrong(
+                "name-twice",
+                f"the loop variable `{names[i]}` is used twice",
+                binding.name.span,
+                "choose another name",
+            )
     axes = [_axis(expressions, binding, pairs) for binding in node.bindings]
     metrics = _metrics(expressions, node.report)
     cells = 1
@@ -57,7 +67,6 @@ def check_sweep(expressions: Expressions, node: ast.Sweep) -> Measurement:
         )
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for combination in itertools.product(*(values for _, values in axes)):
-        names = [binding.name.text for binding in node.bindings]
         bound = dict(zip(names, combination, strict=True))
         inner = replace(expressions, loop={**expressions.loop, **bound})
         labels = tuple(_label(value) for value in combination)
@@ -111,6 +120,13 @@ def _new_arm(arm: ast.Arm, seen: dict[str, Span]) -> None:
             arm.name.span,
             "it is always there; choose another name",
         )
+    if name in METRICS:
+        raise wrong(
+            "reserved-name",
+            f"`{name}` is a metric",
+            arm.name.span,
+            "choose another name for the arm",
+        )
     if name in seen:
         raise wrong(
             "name-twice",
@@ -127,6 +143,13 @@ def _axis(expressions: Expressions, binding: ast.Binding, pairs: PairSet) -> tup
     if not values:
         raise wrong("empty-range", f"`{show(binding.values)}` is empty", binding.values.span)
     name = binding.name.text
+    if name in reserved():
+        raise wrong(
+            "reserved-name",
+            f"`{name}` is a word of the language",
+            binding.name.span,
+            "choose another loop variable",
+        )
     if name in expressions.scope.values:
         raise wrong(
             "name-twice",
@@ -178,11 +201,15 @@ def _axis_values(expressions: Expressions, node: Any, pairs: PairSet) -> list[An
 
 def _member(expressions: Expressions, node: Any, pairs: PairSet) -> Any:
     """A member of a set: a head `7.3`, a number, or a named position with an offset."""
+    if isinstance(node, ast.Negative):
+        value = expressions.of_type(node, NumberType, "a number").type.constant
+        if value is not None:
+            return constant(value, node.span)
     if isinstance(node, ast.Number):
-        if "." in node.text:
+        if "." in node.text and node.text.replace(".", "").isdigit():
             layer, _, number = node.text.partition(".")
             return HeadValue(int(layer), int(number))
-        return constant(int(node.text), node.span)
+        return constant(node.value, node.span)
     text = show(node).replace(" ", "")
     head = node.left if isinstance(node, ast.BinarySum) else node
     if isinstance(head, ast.Name):
@@ -268,21 +295,14 @@ def _intervention(expressions: Expressions, node: ast.Intervention, pairs: PairS
             node.verb.span,
             suggest(verb, INTERVENTIONS, "interventions"),
         )
-    named = []
-    for clause in node.clauses:
-        value = clause.value
-        # A number that only this program knows, such as a `let`, may stand where an option does.
-        if clause.word == "by" and not isinstance(value, ast.Number | ast.Negative):
-            number = expressions.of_type(value, NumberType, "a number").type.constant
-            if number is None:
-                raise wrong(
-                    "not-constant",
-                    f"`{show(value)}` is not known before the run",
-                    value.span,
-                    "steer by a number",
-                )
-            value = ast.Number(value.span, repr(float(number)))
-        named.append((ast.Identifier(clause.span, clause.word), value))
+    named = [(ast.Identifier(c.span, c.word), c.value) for c in node.clauses]
+    if INTERVENTIONS[verb].takes == "base" and len(pairs) < 2 and "resample" in show(node):
+        raise wrong(
+            "too-few-pairs",
+            "resampling needs another pair to take from",
+            node.span,
+            "measure on at least two pairs",
+        )
     applied = expressions.apply.word(
         expressions, INTERVENTIONS[verb], [node.site], named, node.span
     )

@@ -61,7 +61,9 @@ class Pair:
 
     @property
     def identity(self) -> tuple[str, str]:
-        return self.base.text, self.source.text
+        """The two prompts, whichever is the base: a pair and its reverse teach the same."""
+        first, second = sorted((self.base.text, self.source.text))
+        return first, second
 
 
 @dataclass(frozen=True)

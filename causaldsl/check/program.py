@@ -13,7 +13,7 @@ from causaldsl.check.expressions import Expressions
 from causaldsl.check.measurements import check_measure, check_sweep, token_labels
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.scope import BROKEN, Scope
-from causaldsl.check.sources import number_pairs, read_jsonl, read_text, read_words
+from causaldsl.check.sources import check_words, number_pairs, read_jsonl, read_text, read_words
 from causaldsl.check.templates import (
     Lexicon,
     PairMaker,
@@ -54,6 +54,7 @@ class Checker:
         self.model_span: Span | None = None
         self.tokens: Tokens | None = None
         self.importing: list[Path] = [path.resolve()]
+        self.imported: set[Path] = set()
         self.enter(path.parent)
 
     def enter(self, folder: Path) -> None:
@@ -91,8 +92,8 @@ class Checker:
     def shapes(self, span: Span) -> Shapes:
         """The model's shapes; an error at ``span`` if there is no model."""
         if self.program.model is None:
-            if self.model_span is not None:
-                raise ProgramError([])  # the model statement itself is wrong
+            if self.model_span is not None or self.scope.incomplete:
+                raise ProgramError([])  # the model statement or an import is wrong
             raise wrong(
                 "no-model",
                 "there is no model yet",
@@ -122,9 +123,13 @@ def _import(self: Checker, node: ast.ImportFile) -> None:
     path = (self.folder / node.path.text).resolve()
     if path in self.importing:
         raise wrong("import-cycle", f"{node.path.text} imports itself", node.path.span)
+    if path in self.imported:
+        return  # by another way: its names are there already
+    self.scope.incomplete = True  # until the file has been read
     with located(node.path.span):
         text = read_text(path, node.path.text)
     tree = parse(Source(str(self.folder / node.path.text), text))
+    self.scope.incomplete = False
     for statement in tree.statements:
         if isinstance(statement, _EXPERIMENT):
             raise wrong(
@@ -134,6 +139,7 @@ def _import(self: Checker, node: ast.ImportFile) -> None:
                 "keep measure, sweep, expect, plot and render in the program that is run",
                 [Label(node.path.span, "imported here")],
             )
+    self.imported.add(path)
     outer = self.folder
     self.importing.append(path)
     self.enter(path.parent)
@@ -178,6 +184,8 @@ def _lexicon(self: Checker, node: ast.Lexicon) -> None:
             words = read_words(self.folder / value, value)
     elif isinstance(value, tuple) and value and all(isinstance(word, str) for word in value):
         words = value
+        with located(argument.span):
+            check_words(words, "this list")
     else:
         raise wrong("bad-lexicon", "a word list is a file or a list of texts", argument.span)
     lexicon = Lexicon(
@@ -226,6 +234,13 @@ def _pairs_from_call(self: Checker, node: ast.Pairs) -> PairFamily:
     plain = [a for a in getattr(call, "arguments", ()) if not isinstance(a, ast.Option)]
     if name == "jsonl" and len(plain) == 1 and set(options) <= {"train"}:
         written = self.expressions.value(plain[0])
+        if not isinstance(written, str):
+            raise wrong(
+                "wrong-kind",
+                f"`{show(plain[0])}` is not a path",
+                plain[0].span,
+                'write it in quotes: jsonl("pairs.jsonl")',
+            )
         train = None
         if "train" in options:
             share = self.expressions.of_type(options["train"].value, NumberType, "a number")
@@ -339,6 +354,13 @@ def _output(self: Checker, node: ast.Plot | ast.Render) -> None:
             f"`{node.path.text}` is not the name of a picture",
             node.path.span,
             "it goes into the run's folder: use a plain name that ends in .svg, .png or .pdf",
+        )
+    if written.stem == "graph" and target != "graph":
+        raise wrong(
+            "output-twice",
+            "the run's whole graph is called graph.svg",
+            node.path.span if node.path else node.span,
+            "choose another name",
         )
     for other in self.program.outputs:
         if other.stem == written.stem:

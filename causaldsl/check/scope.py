@@ -34,6 +34,8 @@ class Scope:
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     later: dict[str, Span] = field(default_factory=dict)
+    incomplete: bool = False
+    """Set when an import can't be read: what it would define is then not reported as unknown."""
 
     def define(self, name: str, span: Span, value: Any) -> None:
         if name in self.places:
@@ -66,6 +68,8 @@ class Scope:
                 "move its statement above this one",
                 [Label(self.later[name], "defined here")],
             )
+        if self.incomplete:
+            raise ProgramError([])
         raise wrong(
             "unknown-name",
             f"there is nothing called `{name}`",

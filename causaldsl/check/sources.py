@@ -9,7 +9,7 @@ from typing import Any
 
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.tokens import Tokens
+from causaldsl.model.tokens import Tokens, last_token_before
 
 _FIELDS = {"base", "source", "answer", "foil", "counterfactual_answer", "split", "positions"}
 
@@ -32,6 +32,12 @@ def read_words(path: Path, written: str) -> tuple[str, ...]:
     """A word list, one a line; blank lines and lines that start with # are left out."""
     lines = (line.strip() for line in read_text(path, written).splitlines())
     words = tuple(line for line in lines if line and not line.startswith("#"))
+    check_words(words, written)
+    return words
+
+
+def check_words(words: tuple[str, ...], written: str) -> None:
+    """A word list has words, and none twice."""
     if not words:
         raise Mistake("empty-file", f"{written} has no words", "write one word a line")
     repeated = {word for word in words if words.count(word) > 1}
@@ -41,7 +47,6 @@ def read_words(path: Path, written: str) -> tuple[str, ...]:
             f"{written} lists {', '.join(sorted(repeated))} more than once",
             "a word that stands in both halves would be in training and test prompts",
         )
-    return words
 
 
 def read_jsonl(
@@ -63,7 +68,7 @@ def read_jsonl(
     if splits == {None}:
         return _unsplit(name, [pair for _, pair in pairs], train)
     if not splits <= {"train", "test"}:
-        odd = next(s for s in splits if s not in ("train", "test"))
+        odd = min(str(s) for s in splits - {"train", "test"})
         raise Mistake(
             "bad-split",
             f"{written} has a line whose split is {json.dumps(odd)}",
@@ -90,7 +95,7 @@ def _parts(name: str, pairs: list[tuple[str, Pair]]) -> PairFamily:
     if shared:
         raise Mistake(
             "train-test-overlap",
-            f"the pair with base {next(iter(shared))[0]!r} is in both train and test",
+            f"the pair with base {min(min(shared))!r} is in both train and test",
             "take it out of one of them",
         )
     return PairFamily(name, parts["train"] or None, parts["test"] or None)
@@ -116,13 +121,16 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
         _json_prompt(record[side], side, positions, where, tokens) for side in ("base", "source")
     )
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
-    counterfactual = record.get("counterfactual_answer")
-    return record.get("split"), Pair(
+    counterfactual, split = record.get("counterfactual_answer"), record.get("split")
+    for field, value in (("split", split), ("counterfactual_answer", counterfactual)):
+        if value is not None and not isinstance(value, str):
+            raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
+    return split, Pair(
         base,
         source,
         answer,
         foil,
-        foil if counterfactual is None else _answer(str(counterfactual), where, tokens),
+        foil if counterfactual is None else _answer(counterfactual, where, tokens),
     )
 
 
@@ -176,7 +184,7 @@ def _position(
             'give a text that stands there once, a token index, or {"base": ..., "source": ...}',
         )
     end = text.index(value) + len(value)
-    return max(i for i, (start, _) in enumerate(offsets) if start < end)
+    return last_token_before(offsets, end)
 
 
 def number_pairs(name: str, base: list[float], source: list[float]) -> PairFamily:

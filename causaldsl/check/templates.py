@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt, shape_of
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
-from causaldsl.model.tokens import Tokens
+from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
 
 
@@ -151,12 +151,13 @@ class PairMaker:
         self.family, self.node, self.tokens = family, node, tokens
         self.left, self.right = node.left.text, node.right.text
         self.group = self._pattern_group()
+        self._check_letters()
         # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
         for base in (self.left, self.right) if node.arrow == "<->" else (self.right,):
             self._check_answers(base)
 
     def family_of(self, name: str) -> PairFamily:
-        options = {option.name: int(option.value) for option in self.node.options}
+        options = self._options()
         seed = options.get("seed", 0)
         parts: dict[str, PairSet | None] = {"train": None, "test": None}
         taken: set[tuple[str, str]] = set()
@@ -173,10 +174,24 @@ class PairMaker:
             )
         return PairFamily(name, parts["train"], parts["test"])
 
+    def _options(self) -> dict[str, int]:
+        options: dict[str, int] = {}
+        for option in self.node.options:
+            if not option.value.isdigit():
+                raise wrong(
+                    "bad-option",
+                    f"`{option.name} {option.value}` is not a whole number",
+                    option.span,
+                )
+            if option.name in options:
+                raise wrong("option-twice", f"`{option.name}` is given twice", option.span)
+            options[option.name] = int(option.value)
+        return options
+
     def _pattern_group(self) -> tuple[str, ...]:
         for side in (self.node.left, self.node.right):
             fitting = [g for g in self.family.groups if len(g) == len(side.text)]
-            if len(fitting) != 1 or not side.text.isalpha():
+            if len(fitting) != 1 or not side.text.isalpha() or len(side.text) != len(self.left):
                 sizes = ", ".join(" ".join(g) for g in self.family.groups)
                 raise wrong(
                     "pattern-length",
@@ -187,6 +202,17 @@ class PairMaker:
                     [Label(self.family.span, "the prompts")],
                 )
         return next(g for g in self.family.groups if len(g) == len(self.left))
+
+    def _check_letters(self) -> None:
+        clash = sorted(set(self.left + self.right) & set(self.family.lexicons))
+        if clash:
+            raise wrong(
+                "slot-letter",
+                f"`{clash[0]}` is a letter of the pattern and also a slot of the template",
+                self.node.span,
+                "call the slots by other letters, such as X Y Z",
+                [Label(self.family.span, "the prompts")],
+            )
 
     def _check_answers(self, base: str) -> None:
         for letter in (self.family.answer, self.family.foil):
@@ -311,7 +337,7 @@ class PairMaker:
                     suggest(place, [*known, "last"], "places"),
                 )
             end = found[number - 1][1]
-            index = max(i for i, (start, _) in enumerate(offsets) if start < end)
+            index = last_token_before(offsets, end)
         with located(span):
             if not 0 <= index + offset < len(ids):
                 raise Mistake("position-range", f"`{place}` is outside the prompt: {filled.text}")

@@ -105,8 +105,7 @@ def _asdict_table(metrics: dict[str, Estimate]) -> dict[str, Any]:
 
 
 def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
-    import transformer_lens
-    import transformers
+    from importlib.metadata import version
 
     spec = session.loaded.spec
     return {
@@ -118,8 +117,8 @@ def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "bootstrap_resamples": session.settings.resamples,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "transformers": transformers.__version__,
-        "transformer_lens": getattr(transformer_lens, "__version__", "unknown"),
+        "transformers": version("transformers"),
+        "transformer_lens": version("transformer-lens"),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "pairs": {

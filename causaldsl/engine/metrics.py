@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import RunFailure
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -41,7 +43,7 @@ class Outcome:
 
 def from_answers(logits: Tensor) -> Tensor:
     """Logit difference from the logits of answer and foil, (n, 2)."""
-    return (logits[:, 0] - logits[:, 1]).double()
+    return (logits[:, 0] - logits[:, 1]).cpu().double()
 
 
 def from_vocabulary(
@@ -51,10 +53,13 @@ def from_vocabulary(
 
     ``kl`` is KL(clean || patched) in nats.
     """
-    log_probs = torch.log_softmax(logits.double(), dim=-1)
-    log_clean = torch.log_softmax(clean.double(), dim=-1)
+    hit = logits.argmax(-1) == counterfactual
+    answers = answers.cpu()
+    # In double precision on the CPU: not every device has it.
+    log_probs = torch.log_softmax(logits.cpu().double(), dim=-1)
+    log_clean = torch.log_softmax(clean.cpu().double(), dim=-1)
     return {
-        "hit": (logits.argmax(-1) == counterfactual).double(),
+        "hit": hit.cpu().double(),
         "prob": log_probs.gather(1, answers[:, :1])[:, 0].exp(),
         "kl": (log_clean.exp() * (log_clean - log_probs)).sum(-1),
     }
@@ -63,13 +68,22 @@ def from_vocabulary(
 def estimate(
     metric: str, patched: Outcome, clean: Outcome, generator: torch.Generator, resamples: int
 ) -> Estimate:
-    """A metric's mean over the pairs, with its interval."""
+    """A metric's mean over the pairs, with its interval, in the metric's unit.
+
+    Raises:
+        RunFailure: for fldd, when the clean logit differences average to 0.
+    """
     top, bottom = _per_pair(metric, patched, clean)
     n = len(top)
     draws = torch.randint(0, n, (resamples, n), generator=generator)
     if bottom is None:
         means = top[draws].mean(1)
         mean = float(top.mean())
+    elif bottom.mean() == 0:
+        raise RunFailure(
+            "fldd is not defined: the mean logit difference of the clean run is 0",
+            "report logit_diff instead",
+        )
     else:
         means = 1 - top[draws].mean(1) / bottom[draws].mean(1)
         mean = float(1 - top.mean() / bottom.mean())

@@ -16,11 +16,11 @@ from causaldsl.graph.compile import Graph
 class Backends(dict[str, Backend]):
     """Backends by name, built when first used: most runs need no bridge."""
 
-    def __init__(self, loaded: Loaded, notes: list[str]):
+    def __init__(self, loaded: Loaded, notes: list[str], preferred: str = "cone"):
         super().__init__()
         self.loaded = loaded
         shapes = loaded.spec.shapes
-        if shapes.text:
+        if shapes.text and preferred == "cone":
             try:
                 self["cone"] = ConeBackend(loaded.hf, shapes)
             except Unsupported as error:
@@ -46,4 +46,6 @@ def open_session(
     progress(f"loading {program.model.name}", 0, 0)
     loaded = load(program.model, settings.device, settings.dtype)
     notes: list[str] = []
-    return Session(graph, loaded, Backends(loaded, notes), settings, progress, notes)
+    return Session(
+        graph, loaded, Backends(loaded, notes, settings.backend), settings, progress, notes
+    )

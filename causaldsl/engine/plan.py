@@ -13,7 +13,6 @@ from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import MeasureWord, Operation, PatchedRunWord, SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.metrics import METRICS
-from causaldsl.vocabulary.subspaces import Das
 
 
 @dataclass
@@ -100,7 +99,7 @@ def _plan_learned(
         run = operation.given(side)
         assert run is not None
         plan.needs[run, name].reads[operation.at] = None
-    if isinstance(operation.word, Das):
+    if operation.word.learned:
         base = operation.given("base")
         assert base is not None
         plan.needs[base, name].edits[operation.at] = None

@@ -39,9 +39,10 @@ class PromptRuns:
         pairs: PairSet,
         side: str,
         needs: Needs,
+        device: str = "cpu",
         tick: Callable[[int], None] = lambda n: None,
     ):
-        self.backend, self.pairs, self.side = backend, pairs, side
+        self.backend, self.pairs, self.side, self.device = backend, pairs, side, device
         self.prompts: list[Prompt] = [getattr(pair, side) for pair in pairs.pairs]
         self.groups = [self._run(rows, needs, tick) for rows in _by_length(self.prompts, needs)]
         self.group_of = torch.empty(len(self.prompts), dtype=torch.long)
@@ -54,7 +55,8 @@ class PromptRuns:
         prompts = [self.prompts[row] for row in rows]
         ids = [prompt.ids for prompt in prompts]
         whole = all(isinstance(i, int) for i in ids[0])
-        tokens = torch.tensor(ids, dtype=torch.long if whole else torch.float64)
+        dtype = torch.long if whole else torch.float64
+        tokens = torch.tensor(ids, dtype=dtype, device=self.device)
         positions = {
             at: torch.tensor([at.position.resolve(prompt) for prompt in prompts])
             for at in [*needs.reads, *needs.edits]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """For every learned subspace's key, its loss curve and options."""
+    """For every learned subspace's key, its mean loss in each epoch."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,7 +102,12 @@ class Session:
 
             self.progress(what, 0, total)
             self._clean[clean_key, backend] = PromptRuns(
-                self.backends[backend], pairs, side, self.plan.needs[clean_key, backend], tick
+                self.backends[backend],
+                pairs,
+                side,
+                self.plan.needs[clean_key, backend],
+                self.loaded.device,
+                tick,
             )
         return self._clean[clean_key, backend]
 
@@ -113,9 +119,9 @@ class Session:
 
     def generator(self, seed: int, *labels: str) -> torch.Generator:
         """A seeded generator of its own for every use, so that order does not matter."""
-        from transformer_lens.utilities.statistics import derive_generator
-
-        return derive_generator(seed + self.settings.seed, *labels)
+        words = ":".join([str(seed + self.settings.seed), *labels])
+        digest = hashlib.sha256(words.encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def stack(values: list[Tensor]) -> Tensor:

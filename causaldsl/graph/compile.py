@@ -20,7 +20,6 @@ from causaldsl.graph.operations import (
     pairs_operation,
 )
 from causaldsl.vocabulary.interventions import Patch
-from causaldsl.vocabulary.subspaces import Das
 
 
 @dataclass
@@ -112,7 +111,7 @@ class _Compiler:
             model=self.model,
         )
         key = self.add(operation, applied.span)
-        if isinstance(applied.word, Das) and key not in self.graph.fits:
+        if applied.word.learned and key not in self.graph.fits:
             self.fit(key, applied)
         return key
 

@@ -113,6 +113,11 @@ class Tokens:
         return self.tokenizer.token_to_id(name) if name else None
 
 
+def last_token_before(offsets: Sequence[tuple[int, int]], end: int) -> int:
+    """The token in which the text up to character ``end`` ends. Special tokens cover no text."""
+    return max(i for i, (start, stop) in enumerate(offsets) if start < min(stop, end))
+
+
 def _without_space(text: str, start: int, end: int) -> tuple[int, int]:
     """The range less the white space at its ends, unless there is nothing else in it."""
     inside = text[start:end]

@@ -17,6 +17,7 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.results.records import Number, Results, two_decimals
+from causaldsl.vocabulary.base import INTERVENTIONS
 
 _NUMBERS = {"result", "constant", "arithmetic", "compare", "cos", "norm", "abs", "max", "min"}
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
@@ -48,13 +49,11 @@ def graph_dot(
     program: CheckedProgram, graph: Graph, results: Results | None = None, only: str | None = None
 ) -> str:
     """DOT source of the graph; with ``results``, numbers on the nodes; ``only`` one measurement."""
-    drawn, stands_for = _nodes(program, graph, results)
-    edges = _edges(program, graph, stands_for)
+    drawn, drawn_in = _nodes(program, graph, results)
+    edges = _edges(program, graph, drawn_in)
     if only is not None:
-        keep = _ancestors(
-            edges, {n for n in drawn if n.startswith((f"run {only}.", f"sweep {only}"))}
-        )
-        keep |= {n for n in drawn if n.startswith((f"run {only}.", f"sweep {only}"))}
+        roots = {n for n in drawn if n == f"sweep {only}" or n.startswith(f"run {only}.")}
+        keep = roots | _ancestors(edges, roots)
         drawn = {name: node for name, node in drawn.items() if name in keep}
         edges = [edge for edge in edges if edge[0] in drawn and edge[1] in drawn]
     return _dot(program, list(drawn.values()), edges, results, only)
@@ -62,20 +61,23 @@ def graph_dot(
 
 def _nodes(
     program: CheckedProgram, graph: Graph, results: Results | None
-) -> tuple[dict[str, _Drawn], dict[str, str]]:
-    """The nodes to draw, by name, and which one each operation is drawn in."""
+) -> tuple[dict[str, _Drawn], dict[str, list[str]]]:
+    """The nodes to draw, by name, and those that each operation is drawn in.
+
+    Two measures may share a run, which then is drawn in both.
+    """
     drawn: dict[str, _Drawn] = {}
-    stands_for: dict[str, str] = {}
+    drawn_in: dict[str, list[str]] = {}
     for key in graph.order():
         operation = graph.operation(key)
         node = _plain_node(graph, key, operation)
         if node is not None:
             drawn[node.name] = node
-            stands_for[key] = node.name
+            drawn_in[key] = [node.name]
     for measurement in program.measurements.values():
         for node, key in _run_nodes(graph, measurement, results):
             drawn[node.name] = node
-            stands_for.setdefault(key, node.name)
+            drawn_in.setdefault(key, []).append(node.name)
     for i, claim in enumerate(program.claims):
         found = results.expectations[i] if results else None
         kind = "claim" if found is None else "held" if found.held else "fell"
@@ -85,7 +87,7 @@ def _nodes(
                 f"{'held' if found.held else 'FELL'}: {found.left:.3g} and {found.right:.3g}"
             )
         drawn[f"claim {i}"] = _Drawn(f"claim {i}", kind, tuple(lines))
-    return drawn, stands_for
+    return drawn, drawn_in
 
 
 def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
@@ -101,7 +103,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         index = ".".join(str(options[i]) for i in ("layer", "head") if options[i] is not None)
         title = f"{options['name']}[{index}]" if index else str(options["name"])
         return _Drawn(f"node {key}", "matrix", (title,))
-    if word in _NUMBERS or word in ("measure", "patched_run", "patch", "ablate", "steer"):
+    if word in _NUMBERS or word in INTERVENTIONS or word in ("measure", "patched_run"):
         return None
     details = [str(operation.at)] if operation.at else []
     title = word if name is None else f"{name} = {word}"
@@ -118,7 +120,7 @@ def _run_nodes(
         axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
         lines = [f"sweep {measurement.name}", f"{len(cells)} runs ({axes})"]
         if table:
-            best = max(cells, key=lambda run: table[run.name][metric].mean)
+            best = max(cells, key=lambda run: abs(table[run.name][metric].mean))
             lines.append(f"largest {metric} {table[best.name][metric].mean:.3g} at {best.name}")
         name = f"sweep {measurement.name}"
         node = _Drawn(name, "sweep", tuple(lines))
@@ -158,41 +160,50 @@ def _fill(node: _Drawn) -> str:
 
 
 def _edges(
-    program: CheckedProgram, graph: Graph, stands_for: dict[str, str]
+    program: CheckedProgram, graph: Graph, drawn_in: dict[str, list[str]]
 ) -> list[tuple[str, str, str]]:
     """Edges between drawn nodes; operations that are not drawn pass their inputs on."""
     edges: dict[tuple[str, str, str], None] = {}
 
     def sources(key: str, role: str) -> list[tuple[str, str]]:
-        if key in stands_for:
-            return [(stands_for[key], role)]
+        if key in drawn_in:
+            return [(drawn_in[key][0], role)]
         operation = graph.operation(key)
         if operation.word.word == "measure":
             return []
         return [found for given in operation.inputs for found in sources(given.key, given.role)]
 
     for key in graph.order():
-        target = stands_for.get(key)
-        if target is not None:
+        for target in drawn_in.get(key, ()):
             for given in graph.operation(key).inputs:
                 for source, role in sources(given.key, given.role):
                     if source != target:
                         edges[source, target, _edge_label(role)] = None
+    measure_of = {key: name for name, key in graph.measurements.items()}
     for i, key in enumerate(graph.claims):
-        for source in _claim_sources(graph, key, stands_for):
+        for source in _claim_sources(graph, key, drawn_in, measure_of):
             edges[source, f"claim {i}", ""] = None
     return list(edges)
 
 
-def _claim_sources(graph: Graph, key: str, stands_for: dict[str, str]) -> list[str]:
+def _claim_sources(
+    graph: Graph, key: str, drawn_in: dict[str, list[str]], measure_of: dict[str, str]
+) -> list[str]:
     operation = graph.operation(key)
-    if key in stands_for:
-        return [stands_for[key]]
     if operation.word.word == "result":
-        measure = graph.operation(operation.given("measure") or "")
-        run = measure.given(operation.word.identity()["arm"])
-        return [stands_for[run]] if run in stands_for else []
-    return [s for given in operation.inputs for s in _claim_sources(graph, given.key, stands_for)]
+        measure = operation.given("measure") or ""
+        arm = operation.word.identity()["arm"]
+        run = graph.operation(measure).given(arm) or ""
+        names = drawn_in.get(run, [])
+        mine = f"run {measure_of[measure]}.{arm}"
+        return [mine] if mine in names else names[:1]
+    if key in drawn_in:
+        return drawn_in[key][:1]
+    return [
+        source
+        for given in operation.inputs
+        for source in _claim_sources(graph, given.key, drawn_in, measure_of)
+    ]
 
 
 def _edge_label(role: str) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast as python_ast
 import dataclasses
 import difflib
 import inspect
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
 from causaldsl.diagnostics import ProgramError, Source, Span, suggest, wrong
 from causaldsl.syntax import ast
@@ -65,7 +65,10 @@ def parse(source: Source) -> ast.Program:
         tree = parser.parse(source.text)
     except UnexpectedInput as error:
         raise _syntax_error(source, error) from None
-    statements = _Build(source).transform(tree)
+    try:
+        statements = _Build(source).transform(tree)
+    except VisitError as error:
+        raise error.orig_exc from None
     return ast.Program(
         Span(source, 0, len(source.text)),
         statements,
@@ -121,8 +124,18 @@ class _Build(Transformer):
         # A rule that matched nothing has an empty meta; every node here holds at least one token.
         span = Span(self.source, meta.start_pos, meta.end_pos)
         if cls is ast.String:
-            return ast.String(span, python_ast.literal_eval(parts[0]))
+            return ast.String(span, _unescape(parts[0], span))
         return cls(span, *_pack(cls, parts))
+
+
+def _unescape(text: str, span: Span) -> str:
+    """The text between the quotes, with \\" and \\\\ and other escapes of JSON resolved."""
+    try:
+        return str(json.loads(text))
+    except json.JSONDecodeError:
+        raise wrong(
+            "syntax", "a `\\` here begins no known escape", span, "write `\\\\` for a backslash"
+        ) from None
 
 
 @cache

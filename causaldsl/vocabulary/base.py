@@ -109,6 +109,8 @@ class Word(BaseModel):
 
     word: ClassVar[str]
     operands: ClassVar[tuple[Operand, ...]] = ()
+    learned: ClassVar[bool] = False
+    """Whether it is trained through the patch, so that its effect on held-out pairs is reported."""
     takes: ClassVar[Literal["source", "base"] | None] = None
     """For an intervention: the clean run that it takes its values from."""
 
@@ -119,6 +121,14 @@ class Word(BaseModel):
             OperandMistake: if their dimensions don't fit together.
         """
         raise NotImplementedError
+
+    computed: ClassVar[tuple[str, ...]] = ()
+    """Fields that are worked out from the operands, and so can't be written as options."""
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """The names of the fields that a program can write."""
+        return [name for name in cls.model_fields if name not in cls.computed]
 
     def identity(self) -> dict[str, Any]:
         """The options as plain data: what, with the word, says which operation this is."""
@@ -136,12 +146,7 @@ class Word(BaseModel):
             for operand in cls.operands
             if operand.required
         ]
-        given = {operand.name for operand in cls.operands}
-        parts += [
-            f"{name}: {field.default}"
-            for name, field in cls.model_fields.items()
-            if name not in given and "path" not in given
-        ]
+        parts += [f"{name}: {cls.model_fields[name].default}" for name in cls.options()]
         return f"{cls.word}({', '.join(parts)})"
 
 

@@ -81,6 +81,7 @@ class Das(Word):
     """
 
     word = "das"
+    learned = True
     operands = (_SITE, _ON)
     dim: int = Field(1, ge=1)
     objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
@@ -143,6 +144,7 @@ class Neurons(Word):
 
     word = "neurons"
     operands = (_SITE, Operand("indices", "integers"))
+    computed = ("indices",)
     indices: tuple[int, ...] = ()
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -168,6 +170,7 @@ class Vector(Word):
 
     word = "vector"
     operands = (_SITE, Operand("coordinates", "coordinates"))
+    computed = ("coordinates",)
     coordinates: tuple[float, ...] = ()
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -189,6 +192,7 @@ class File(Word):
 
     word = "file"
     operands = (Operand("path", "path"),)
+    computed = ("path", "digest", "width", "rank")
     path: str = ""
     digest: str = ""
     width: int = 0
@@ -272,7 +276,7 @@ class Image(Word):
 
 
 class Combination(Word):
-    """`u + v`, `u - v`: the sum or difference of two directions, as vectors of length 1."""
+    """`u + v`, `u - v`: the sum or difference of two directions of length 1, again at length 1."""
 
     word = "+"
     operands = (Operand("left", "subspace"), Operand("right", "subspace"))

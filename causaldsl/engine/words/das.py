@@ -70,7 +70,7 @@ def das(session: Session, operation: Operation) -> SubspaceValue:
     values = examples.values
     found = fit(values.shape[-1], options, batches, loss, dtype=values.dtype, device=values.device)
     session.training[operation.key] = list(found.losses)
-    return SubspaceValue(found.basis.detach().double().cpu())
+    return SubspaceValue(found.basis.detach().cpu().double())
 
 
 def _examples(
@@ -149,7 +149,7 @@ def _loss(
             logits = bases.backend.logits(group.clean, [edit], members, None)
             total = total + len(mine) * cross_entropy(logits, wanted.to(logits.device))
         else:
-            both = torch.stack([wanted, unwanted], 1)
+            both = torch.stack([wanted, unwanted], 1).to(bases.device)
             logits = bases.backend.logits(group.clean, [edit], members, both)
             total = total - (logits[:, 0] - logits[:, 1]).sum()
     return total / len(chosen)

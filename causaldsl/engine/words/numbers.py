@@ -61,7 +61,7 @@ def constant(session: Session, operation: Operation) -> float:
 def model_matrix(session: Session, operation: Operation) -> torch.Tensor:
     word = operation.word
     assert isinstance(word, Matrix)
-    return matrix(session.loaded, word.name, word.layer, word.head)
+    return matrix(session.loaded, word.name, word.layer, word.head).cpu()
 
 
 @evaluates(Cos)

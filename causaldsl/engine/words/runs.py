@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -36,15 +36,14 @@ class Change:
     values: list[Tensor] | Tensor
     basis: Tensor | None
     add: bool = False
-    watch: Watch = field(default_factory=Watch)
 
-    def edit(self, group: Group) -> Edit:
+    def edit(self, group: Group, watch: Watch | None = None) -> Edit:
         positions = group.positions[self.at]
         if isinstance(self.values, Tensor):
             value = self.values.expand(*positions.shape, self.values.shape[-1])
         else:
             value = torch.stack([self.values[row] for row in group.rows.tolist()])
-        return Edit(self.at.site, positions, value, self.basis, self.add, self.watch)
+        return Edit(self.at.site, positions, value, self.basis, self.add, watch)
 
 
 @evaluates(PairsWord)
@@ -59,7 +58,7 @@ def clean_run(session: Session, operation: Operation) -> Outcome:
     runs = session.runs(key, session.plan.backends[key])
     if operation.word.side == "source":  # type: ignore[attr-defined]
         return Outcome(torch.zeros(0))  # nothing is measured on sources
-    return _outcome(session, key, runs, [])
+    return _outcome(session, key, runs, [], [])
 
 
 @evaluates(Patch)
@@ -102,8 +101,9 @@ def patched_run(session: Session, operation: Operation) -> Outcome:
     changes: list[Change] = [session.value(key) for key in operation.all_given("do")]
     base = operation.given("base")
     runs = session.runs(base, session.plan.backends[operation.key])
-    outcome = _outcome(session, operation.key, runs, changes)
-    _check_effect(session, changes, outcome, runs.pairs)
+    watches = [Watch() for _ in changes]
+    outcome = _outcome(session, operation.key, runs, changes, watches)
+    _check_effect(session, changes, watches, outcome, runs.pairs)
     return outcome
 
 
@@ -142,17 +142,21 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
 
 
 def _check_effect(
-    session: Session, changes: list[Change], outcome: Outcome, pairs: PairSet
+    session: Session,
+    changes: list[Change],
+    watches: list[Watch],
+    outcome: Outcome,
+    pairs: PairSet,
 ) -> None:
     """A change that never happened, or that was lost on the way, is an error and not a zero.
 
     Along a subspace an effect of exactly zero can be right: the next matrix may not see it.
     """
-    for change in changes:
-        if change.watch.times == 0:
+    for change, watch in zip(changes, watches, strict=True):
+        if watch.times == 0:
             raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
         whole = change.basis is None and not change.add
-        lost = outcome.largest_change == 0 and change.watch.largest > 0
+        lost = outcome.largest_change == 0 and watch.largest > 0
         if whole and lost and len(changes) == 1 and _can_reach(session, change, pairs):
             message = f"the intervention at {change.at} changed the activation but no logit"
             raise RunFailure(message, _REPORT)
@@ -166,12 +170,15 @@ def _can_reach(session: Session, change: Change, pairs: PairSet) -> bool:
     return any(position.resolve(p.base)[-1] == p.base.length - 1 for p in pairs.pairs)
 
 
-def _outcome(session: Session, key: str, runs: PromptRuns, changes: list[Change]) -> Outcome:
+def _outcome(
+    session: Session, key: str, runs: PromptRuns, changes: list[Change], watches: list[Watch]
+) -> Outcome:
     """Run every group with the changes in force, and keep what the metrics want of each pair."""
     rows: dict[str, list[Tensor]] = {}
     largest = 0.0
     for group in runs.groups:
-        found, change = _group_outcome(session, key, runs, group, changes)
+        edits = [c.edit(group, watch) for c, watch in zip(changes, watches, strict=True)]
+        found, change = _group_outcome(session, key, runs, group, edits)
         largest = max(largest, change)
         for name, values in found.items():
             rows.setdefault(name, []).append(values.cpu())
@@ -182,21 +189,21 @@ def _outcome(session: Session, key: str, runs: PromptRuns, changes: list[Change]
 
 @torch.no_grad()
 def _group_outcome(
-    session: Session, key: str, runs: PromptRuns, group: Group, changes: list[Change]
+    session: Session, key: str, runs: PromptRuns, group: Group, edits: list[Edit]
 ) -> tuple[dict[str, Tensor], float]:
     """Numbers by pair for the prompts of one group, and the largest change of a logit."""
     chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
-    answers = torch.tensor([[pair.answer, pair.foil] for pair in chosen])
+    device = session.loaded.device
+    answers = torch.tensor([[pair.answer, pair.foil] for pair in chosen], device=device)
     text, whole = session.loaded.spec.shapes.text, key in session.plan.vocabulary
     columns = answers if text and not whole else None
     clean = runs.logits(group, [], columns)
-    edits = [change.edit(group) for change in changes]
     logits = runs.logits(group, edits, columns) if edits else clean
     largest = float((logits - clean).abs().max())
     if not text:
-        return {"logit_diff": logits[:, 0].double()}, largest
+        return {"logit_diff": logits[:, 0].cpu().double()}, largest
     if not whole:
         return {"logit_diff": from_answers(logits)}, largest
-    counterfactual = torch.tensor([pair.counterfactual for pair in chosen])
+    counterfactual = torch.tensor([pair.counterfactual for pair in chosen], device=device)
     found = {"logit_diff": from_answers(logits.gather(1, answers))}
     return found | from_vocabulary(logits, clean, answers, counterfactual), largest

@@ -146,7 +146,10 @@ def combination(session: Session, operation: Operation) -> SubspaceValue:
     assert isinstance(word, Combination)
     left, right = (session.value(operation.given(side)).direction for side in ("left", "right"))
     total = left + word.sign * right
-    return SubspaceValue(total[:, None] / max(float(total.norm()), ROUNDING), ROUNDING)
+    length = float(total.norm())
+    if length <= ROUNDING:
+        return SubspaceValue(total[:, None], ROUNDING)
+    return SubspaceValue(total[:, None] / length)
 
 
 def _unit(value: SubspaceValue) -> Tensor:
@@ -169,7 +172,7 @@ def _flat(session: Session, operation: Operation, side: str) -> Tensor:
     key = operation.given(side)
     assert operation.at is not None
     runs = session.runs(key, session.plan.backends[operation.key])
-    return torch.cat(runs.read(operation.at)).double().cpu()
+    return torch.cat(runs.read(operation.at)).cpu().double()
 
 
 def _class_mean(session: Session, operation: Operation, name: str) -> Tensor:
@@ -182,4 +185,4 @@ def _class_mean(session: Session, operation: Operation, name: str) -> Tensor:
         for pair, value in zip(pairs.pairs, runs.read(operation.at_site), strict=True):
             if name in (side, getattr(pair, side).pattern):
                 chosen.append(value)
-    return stack(chosen).double().cpu().mean((0, 1))
+    return stack(chosen).cpu().double().mean((0, 1))
