@@ -6,8 +6,12 @@ import argparse
 import contextlib
 import hashlib
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return command(options)
     except ProgramError as error:
@@ -51,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (such as `head`) has gone; that is not a failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return HELD
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a bug in causaldsl; nothing was written", file=sys.stderr)
+        return FAILED
 
 
 def _complain(message: str, help: str | None) -> None:
@@ -79,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     run.add_argument(
         "--seed",
-        type=int,
+        type=_seed,
         default=0,
         help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
     )
@@ -111,6 +121,14 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("name", nargs="?")
     models.set_defaults(command=_models)
     return parser
+
+
+def _seed(text: str) -> int:
+    """A seed small enough for every generator."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError("a seed is a whole number from 0 to 2147483647")
+    return value
 
 
 def _load(path: Path) -> CheckedProgram:
@@ -171,7 +189,7 @@ def _format(options: argparse.Namespace) -> int:
     if not options.program.is_file():
         raise Mistake("missing-file", f"there is no program {options.program}")
     try:
-        before = options.program.read_text(encoding="utf-8")
+        before = options.program.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Mistake("unreadable-file", f"{options.program} is not UTF-8 text: {error}") from None
     after = format_program(parse_file(options.program))
@@ -179,9 +197,12 @@ def _format(options: argparse.Namespace) -> int:
         print(f"{options.program} {'is' if before == after else 'is not'} in the house style")
         return HELD if before == after else FELL
     if before != after:
-        draft = options.program.with_name(options.program.name + ".tmp")
-        draft.write_text(after, encoding="utf-8")
-        os.replace(draft, options.program)
+        path = options.program.resolve()
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(after)
+        shutil.copymode(path, draft)
+        os.replace(draft, path)
     return HELD
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -194,6 +195,8 @@ def _name(self: Expressions, node: ast.Name) -> Any:
 
 
 def _number(self: Expressions, node: ast.Number) -> Applied:
+    if not math.isfinite(node.value):
+        raise wrong("number-range", f"{node.text} is too large a number", node.span)
     return constant(node.value, node.span)
 
 
@@ -262,7 +265,7 @@ def _call(self: Expressions, node: ast.Call) -> Any:
         raise wrong("no-call", "only a function's name can stand before `(`", node.function.span)
     name = node.function.text
     if name == "hook":
-        arguments = [self.value(a) for a in node.arguments if not isinstance(a, ast.Option)]
+        arguments = [None if isinstance(a, ast.Option) else self.value(a) for a in node.arguments]
         if len(arguments) != 1 or not isinstance(arguments[0], str):
             raise wrong(
                 "bad-call", "hook takes one name", node.span, 'write hook("blocks.3.mlp.hook_post")'
@@ -317,7 +320,9 @@ def _binary(self: Expressions, node: ast.BinarySum | ast.BinaryProduct) -> Appli
         "wrong-kind",
         f"`{node.operator}` can't join {describe(left)} and {describe(right)}",
         node.span,
-        "numbers can be combined, directions added, and `u * W` carries u through a matrix",
+        "an offset of a position is written without spaces: END-1"
+        if isinstance(left, Place)
+        else "numbers can be combined, directions added, and `u * W` carries u through a matrix",
     )
 
 
@@ -327,6 +332,8 @@ def _arithmetic(operator: str, left: Applied, right: Applied, span: Span) -> App
         if operator == "/" and b == 0:
             raise wrong("division", "division by zero", span)
         results = {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0.0}
+        if not math.isfinite(results[operator]):
+            raise wrong("number-range", "this number is too large", span)
         return constant(results[operator], span)
     word = Arithmetic.model_validate({"operator": operator})
     return Applied(word, (("left", left), ("right", right)), NumberType(), span)

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
+from causaldsl.diagnostics import Mistake
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -33,6 +35,17 @@ class Prompt:
     @property
     def shape(self) -> str:
         return shape_of(self.pattern)
+
+
+def check_length(prompt: Prompt, n_ctx: int) -> Prompt:
+    """The prompt, if the model can read it whole."""
+    if prompt.length > n_ctx:
+        raise Mistake(
+            "too-long",
+            f"a prompt of {prompt.length} tokens is longer than the model's context of {n_ctx}",
+            f"it begins: {prompt.text[:60]}",
+        )
+    return prompt
 
 
 def shape_of(pattern: str) -> str:

@@ -11,7 +11,7 @@ from causaldsl.check.apply import Applier
 from causaldsl.check.checked import CheckedProgram, Claim, Output
 from causaldsl.check.expressions import Expressions
 from causaldsl.check.measurements import check_measure, check_sweep, token_labels
-from causaldsl.check.pairs import PairFamily
+from causaldsl.check.pairs import PairFamily, check_length
 from causaldsl.check.scope import BROKEN, Scope
 from causaldsl.check.sources import check_words, number_pairs, read_jsonl, read_text, read_words
 from causaldsl.check.templates import (
@@ -22,7 +22,16 @@ from causaldsl.check.templates import (
     check_prompts,
 )
 from causaldsl.check.values import Applied, Measurement
-from causaldsl.diagnostics import Diagnostics, Label, ProgramError, Source, Span, located, wrong
+from causaldsl.diagnostics import (
+    Diagnostics,
+    Label,
+    ProgramError,
+    Source,
+    Span,
+    located,
+    suggest,
+    wrong,
+)
 from causaldsl.model.catalog import resolve
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.tokens import Tokens
@@ -38,7 +47,7 @@ def check_file(path: Path, progress: Callable[[str], None] | None = None) -> Che
     Raises:
         ProgramError: with every independent mistake, in source order.
     """
-    source = Source(str(path), path.read_text(encoding="utf-8"))
+    source = Source(str(path), path.read_text(encoding="utf-8-sig"))
     return Checker(source, path, progress).check()
 
 
@@ -219,6 +228,12 @@ def _pairs(self: Checker, node: ast.Pairs) -> None:
         pairs = maker.family_of(node.name.text)
     else:
         pairs = _pairs_from_call(self, node)
+    n_ctx = self.shapes(node.span).n_ctx
+    with located(node.value.span):
+        for part in (pairs.train, pairs.test, pairs.whole):
+            for pair in part.pairs if part else ():
+                check_length(pair.base, n_ctx)
+                check_length(pair.source, n_ctx)
     self.scope.define(node.name.text, node.name.span, pairs)
     self.program.families[node.name.text] = pairs
 
@@ -232,6 +247,19 @@ def _pairs_from_call(self: Checker, node: ast.Pairs) -> PairFamily:
     )
     options = {a.name.text: a for a in getattr(call, "arguments", ()) if isinstance(a, ast.Option)}
     plain = [a for a in getattr(call, "arguments", ()) if not isinstance(a, ast.Option)]
+    names = [a.name for a in getattr(call, "arguments", ()) if isinstance(a, ast.Option)]
+    for i, option in enumerate(names):
+        if option.text in [other.text for other in names[:i]]:
+            raise wrong("option-twice", f"`{option.text}` is given twice", option.span)
+    known = {"jsonl": {"train"}, "numbers": {"base", "source"}}.get(name or "")
+    for option in names:
+        if known is not None and option.text not in known:
+            raise wrong(
+                "unknown-option",
+                f"`{name}` has no option `{option.text}`",
+                option.span,
+                suggest(option.text, known, "options"),
+            )
     if name == "jsonl" and len(plain) == 1 and set(options) <= {"train"}:
         written = self.expressions.value(plain[0])
         if not isinstance(written, str):
@@ -347,7 +375,11 @@ def _output(self: Checker, node: ast.Plot | ast.Render) -> None:
                 "wrong-kind", f"`{target}` is not {what}", node.name.span, f"{kind} takes {what}"
             )
     written = Path(node.path.text) if node.path else Path(f"{target}.svg")
-    if written.suffix not in (".svg", ".png", ".pdf") or len(written.parts) != 1:
+    if (
+        len(written.name.encode()) > 200
+        or written.suffix not in (".svg", ".png", ".pdf")
+        or len(written.parts) != 1
+    ):
         assert node.path is not None
         raise wrong(
             "bad-output",

@@ -17,7 +17,7 @@ _FIELDS = {"base", "source", "answer", "foil", "counterfactual_answer", "split",
 def read_text(path: Path, written: str) -> str:
     """A file's text. Raises :class:`Mistake` when it is missing or is not text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise Mistake(
             "missing-file",
@@ -58,13 +58,17 @@ def read_jsonl(
     no ``split``.
     """
     pairs: list[tuple[str | None, Pair]] = []
-    for number, line in enumerate(read_text(path, written).splitlines(), 1):
+    for number, line in enumerate(read_text(path, written).split("\n"), 1):
         if line.strip():
             where = f"{written}, line {number}"
             pairs.append(_json_pair(line, where, tokens))
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", "write one JSON object a line")
     splits = {split for split, _ in pairs}
+    if train is not None and splits != {None}:
+        raise Mistake(
+            "bad-split", f"{written} says itself which lines are `train`", "leave out `train: ...`"
+        )
     if splits == {None}:
         return _unsplit(name, [pair for _, pair in pairs], train)
     if not splits <= {"train", "test"}:
@@ -83,6 +87,12 @@ def _unsplit(name: str, pairs: list[Pair], train: float | None) -> PairFamily:
     order = list(range(len(pairs)))
     random.Random(0).shuffle(order)
     chosen = set(order[: round(train * len(pairs))])
+    if not 0 < len(chosen) < len(pairs):
+        raise Mistake(
+            "bad-split",
+            f"a share of {train:g} of {len(pairs)} lines leaves one part empty",
+            "choose another share",
+        )
     return _parts(name, [("train" if i in chosen else "test", p) for i, p in enumerate(pairs)])
 
 
@@ -104,8 +114,10 @@ def _parts(name: str, pairs: list[tuple[str, Pair]]) -> PairFamily:
 def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise Mistake("bad-json", f"{where} is not JSON: {error}") from None
+        line.encode()
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Mistake("bad-json", f"{where} is not JSON text: {str(error)[:200]}") from None
     if not isinstance(record, dict):
         raise Mistake("bad-json", f"{where} is not a JSON object", 'write {"base": ..., ...}')
     unknown = set(record) - _FIELDS
@@ -125,6 +137,8 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
     for field, value in (("split", split), ("counterfactual_answer", counterfactual)):
         if value is not None and not isinstance(value, str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
+    if answer == foil:
+        raise Mistake("bad-pair", f"{where}: answer and foil are the same token")
     return split, Pair(
         base,
         source,
@@ -152,6 +166,12 @@ def _json_prompt(
     encoded = tokens.encode(text)
     if not encoded.ids:
         raise Mistake("bad-pair", f"{where}: the {side} is empty")
+    for name in {"END", "all"} & positions.keys():
+        raise Mistake(
+            "reserved-name",
+            f"{where}: the position `{name}` has a fixed meaning",
+            "choose another name",
+        )
     named = tuple(
         (
             name,

@@ -86,12 +86,45 @@ def check_prompts(node: ast.Prompts, lexicons: dict[str, Lexicon]) -> PromptFami
                         slot.lexicon.span,
                         suggest(slot.lexicon.text, lexicons, "lexicons"),
                     )
+                for letter in slot.letters:
+                    if letter.text in by_slot or letter.text == "last":
+                        raise wrong(
+                            "name-twice",
+                            f"the slot `{letter.text}` is filled twice",
+                            letter.span,
+                            "choose another name",
+                        )
                 groups.append(tuple(letter.text for letter in slot.letters))
                 by_slot |= {i.text: lexicons[slot.lexicon.text] for i in slot.letters}
         elif isinstance(item, ast.Answers):
+            if answers is not None:
+                raise wrong(
+                    "name-twice",
+                    "the answer is given twice",
+                    item.span,
+                    None,
+                    [Label(answers.span, "first here")],
+                )
+            if item.answer.text == item.foil.text:
+                raise wrong(
+                    "answer-foil",
+                    "answer and foil are the same letter",
+                    item.span,
+                    "the foil is the other name",
+                )
             answers = item
         elif isinstance(item, ast.Positions):
-            places += [(d.name.text, d.place, d.span) for d in item.definitions]
+            for d in item.definitions:
+                fixed = d.name.text == "all" or (d.name.text == "END" and d.place != "last")
+                if fixed or d.name.text in [name for name, _, _ in places]:
+                    what = "has a fixed meaning" if fixed else "is defined twice"
+                    raise wrong(
+                        "name-twice",
+                        f"the position `{d.name.text}` {what}",
+                        d.name.span,
+                        "choose another name",
+                    )
+                places.append((d.name.text, d.place, d.span))
     templates = tuple(
         _template(item, by_slot) for item in node.items if isinstance(item, ast.Template)
     )
@@ -133,6 +166,14 @@ def _template(node: ast.Template, slots: dict[str, Lexicon]) -> Template:
                 Span(node.span.source, at, at + len(name)),
                 suggest(name, slots, "slots"),
             )
+    stray = next((char for piece in parts[0::2] for char in piece if char in "{}"), None)
+    if stray is not None:
+        raise wrong(
+            "stray-brace",
+            f"the template has a `{stray}` that belongs to no slot",
+            node.text.span,
+            "slots are written {X}",
+        )
     return Template(node.role, tuple(parts[0::2]), names, node.text.span)
 
 
@@ -228,6 +269,15 @@ class PairMaker:
         self, role: str, count: int, seed: int, taken: set[tuple[str, str]]
     ) -> tuple[Pair, ...]:
         templates = self.family.of_role(role)
+        for template in templates:
+            unused = [slot for slot in self.group if slot not in template.slots]
+            if unused:
+                raise wrong(
+                    "unused-slot",
+                    f"this template has no {{{unused[0]}}}, so the pattern does not fit it",
+                    template.span,
+                    f"it needs {' '.join(self.group)}",
+                )
         if not templates:
             raise wrong(
                 "no-template",

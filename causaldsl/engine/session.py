@@ -66,8 +66,7 @@ class Session:
             return first
         if first != "hooks" and all(self.backends["hooks"].serves(site) for site in sites):
             note = f"{missing[0]} is run with the hooks backend: the {first} can't serve it"
-            if note not in self.notes:
-                self.notes.append(note)
+            self.note(note)
             return "hooks"
         raise RunFailure(
             f"{missing[0]} has no hook in {self.loaded.spec.name}",
@@ -110,6 +109,11 @@ class Session:
                 tick,
             )
         return self._clean[clean_key, backend]
+
+    def note(self, text: str) -> None:
+        """Something that a reader of the results should know, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """A by-product that several operations share."""

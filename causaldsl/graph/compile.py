@@ -102,6 +102,7 @@ class _Compiler:
             elif isinstance(value, tuple):
                 inputs += [Input(role=role, key=self.applied(part)) for part in value]
             else:
+                self.measurement(self.program.measurements[value])
                 inputs.append(Input(role=role, key=self.graph.measurements[value]))
         operation = Operation(
             word=applied.word,
@@ -180,7 +181,9 @@ class _Compiler:
         return self.add(operation, applied.span)
 
     def measurement(self, measurement: Measurement) -> None:
-        """A `measure` or `sweep` of the program, under its names."""
+        """A `measure` or `sweep` of the program, under its names; once, when first needed."""
+        if measurement.name in self.graph.measurements:
+            return
         key = self.measure(measurement)
         for run in measurement.runs:
             self.graph.runs[measurement.name, run.name] = self.run(run, measurement.pairs)

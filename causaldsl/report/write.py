@@ -27,7 +27,7 @@ def write_run(
     ``subspaces`` gives, by name, the tensors of each named subspace.
     """
     (folder / "results.json").write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
-    (folder / program.path.name).write_text(program.source.text, "utf-8")
+    (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")
     (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
     (folder / "graph.json").write_text(graph_json(graph), "utf-8")
     _picture(folder, "graph", ".svg", graph_dot(program, graph, results))

@@ -11,39 +11,74 @@ from pathlib import Path
 
 from causaldsl.diagnostics import RunFailure
 
+MARKER = ".causaldsl-run"
+"""Lists the files of a run, so that a folder with anything else in it is never replaced."""
+
 
 @contextmanager
-def run_folder(final: Path) -> Iterator[Path]:
-    """A new folder to write into, which becomes ``final`` when the block ends without an error.
+def run_folder(wanted: Path) -> Iterator[Path]:
+    """A new folder to write into, which becomes ``wanted`` when the block ends without an error.
 
-    What stood at ``final`` before is replaced only then, and only if a run made it. If the block
-    raises, nothing is left.
+    What stood there before is replaced only then, and only if it is a run and nothing else. If the
+    block raises, nothing is left.
     """
-    if final.exists() and not _replaceable(final):
-        raise RunFailure(
-            f"{final} exists and holds something other than a run",
-            "give another folder with --out",
-        )
-    try:
+    final = wanted.resolve()
+    if final == Path.cwd() or final in Path.cwd().parents:
+        raise RunFailure(f"{wanted} is the folder you are in", "give another folder with --out")
+    _check_replaceable(final, wanted)
+    with _writing_to(wanted):
         final.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    except OSError as error:
-        raise RunFailure(
-            f"can't write to {final.parent}: {error.strerror}", "give another folder with --out"
-        ) from None
+        draft = Path(tempfile.mkdtemp(prefix=f".{final.name[:100]}.", dir=final.parent))
     try:
         yield draft
-        draft.chmod(0o755)
-        if final.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
-            os.replace(final, old / "run")
-            os.replace(draft, final)
-            shutil.rmtree(old)
-        else:
-            os.replace(draft, final)
+        with _writing_to(wanted):
+            (draft / MARKER).write_text("\n".join(_files(draft)) + "\n", "utf-8")
+            draft.chmod(0o755)
+            _check_replaceable(final, wanted)
+            _move(draft, final)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / "results.json").is_file())
+def _move(draft: Path, final: Path) -> None:
+    if not final.exists():
+        os.replace(draft, final)
+        return
+    old = Path(tempfile.mkdtemp(prefix=".old.", dir=final.parent))
+    try:
+        os.replace(final, old / "run")
+        try:
+            os.replace(draft, final)
+        except OSError:
+            os.replace(old / "run", final)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _check_replaceable(final: Path, wanted: Path) -> None:
+    """Refuse a folder that holds anything but the files of one run."""
+    if not final.exists():
+        return
+    ours = {MARKER}
+    if final.is_dir() and (final / MARKER).is_file():
+        ours |= set((final / MARKER).read_text("utf-8").splitlines())
+    if not final.is_dir() or not set(_files(final)) <= ours:
+        raise RunFailure(
+            f"{wanted} exists and holds something other than a run",
+            "give another folder with --out",
+        )
+
+
+@contextmanager
+def _writing_to(wanted: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFailure(
+            f"can't write to {wanted}: {error.strerror}", "give another folder with --out"
+        ) from None

@@ -69,6 +69,14 @@ def parse(source: Source) -> ast.Program:
         statements = _Build(source).transform(tree)
     except VisitError as error:
         raise error.orig_exc from None
+    except RecursionError:
+        span = Span(source, 0, len(source.text.split("\n")[0]))
+        raise wrong(
+            "syntax",
+            "an expression of this program is nested too deeply",
+            span,
+            "split it with `let`",
+        ) from None
     return ast.Program(
         Span(source, 0, len(source.text)),
         statements,
@@ -78,7 +86,7 @@ def parse(source: Source) -> ast.Program:
 
 def parse_file(path: Path) -> ast.Program:
     """Parse a file; the path as given is its name in messages."""
-    return parse(Source(str(path), path.read_text(encoding="utf-8")))
+    return parse(Source(str(path), path.read_text(encoding="utf-8-sig")))
 
 
 @cache

@@ -146,8 +146,15 @@ class Word(BaseModel):
             for operand in cls.operands
             if operand.required
         ]
-        parts += [f"{name}: {cls.model_fields[name].default}" for name in cls.options()]
-        return f"{cls.word}({', '.join(parts)})"
+        fields = cls.model_fields
+        options = [
+            f"{name}: {'...' if fields[name].is_required() else fields[name].default}"
+            for name in cls.options()
+        ]
+        if INTERVENTIONS.get(cls.word) is cls:  # a verb: its clauses have no colon
+            clauses = [part.replace(":", "", 1) for part in [*parts[1:], *options]]
+            return " ".join([cls.word, parts[0], *clauses])
+        return f"{cls.word}({', '.join([*parts, *options])})"
 
 
 FUNCTIONS: dict[str, type[Word]] = {}

@@ -50,7 +50,6 @@ class Ablate(Word):
     takes = "base"
     operands = (_SITE, _ALONG)
     to: Literal["zero", "mean", "resample"]
-    seed: int = 0
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         return _check_along(types)

@@ -88,7 +88,7 @@ class Das(Word):
     lr: float = Field(0.01, gt=0)
     epochs: int = Field(10, ge=1)
     batch: int = Field(64, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     no_change: float = Field(1.0, ge=0, le=1)
     decay: Literal["linear", "cosine", "none"] = "linear"
 
@@ -130,7 +130,7 @@ class Random(Word):
     word = "random"
     operands = (_SITE,)
     dim: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         width = _site_width(types)

@@ -319,3 +319,75 @@ expect cos(e, neurons(resid, [0])) == 1
     )
     results, _ = run(text, world)
     assert results.held
+
+
+def test_a_folder_with_anything_else_in_it_is_never_replaced(world: Path) -> None:
+    program = world / "keep.cpatch"
+    program.write_text(PRELUDE)
+    out = world / "kept"
+    assert main(["run", str(program), "--out", str(out)]) == 0
+    assert main(["run", str(program), "--out", str(out)]) == 0  # a run gives way to a run
+    (out / "notes.txt").write_text("precious")
+    assert main(["run", str(program), "--out", str(out)]) == 3
+    assert (out / "notes.txt").read_text() == "precious"
+    (world / "dangling").symlink_to(world / "nowhere")
+    assert main(["run", str(program), "--out", str(world / "dangling")]) == 0
+    assert (world / "nowhere/results.json").is_file()
+
+
+def test_measured_numbers_can_be_named(world: Path) -> None:
+    text = (
+        PRELUDE
+        + """
+measure m on flip.test { a = patch resid_post[1] @ END  report kl }
+sweep s on flip.test { for l in layers: patch resid_post[l] @ END  report kl }
+let twice = m.a.kl * 2
+let most = max(s.kl)
+expect twice / 2 == s[1].kl
+"""
+    )
+    results, _ = run(text, world)
+    assert results.held
+    assert results.numbers["twice"] == pytest.approx(2 * results.measures["m"]["a"]["kl"].mean)
+    assert results.numbers["most"] >= results.numbers["twice"] / 2
+
+
+def test_steering_by_a_swept_amount_adds_that_multiple(world: Path) -> None:
+    text = (
+        PRELUDE
+        + """
+site resid = resid_post[3] @ END
+subspace e = neurons(resid, [3])
+sweep s on flip.test { for k in {-2, 0.5, 3}: steer resid along e by k  report logit_diff }
+"""
+    )
+    results, session = run(text, world)
+    module = in_double(session.loaded.hf)
+    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    for label, amount in (("[-2]", -2.0), ("[0.5]", 0.5), ("[3]", 3.0)):
+
+        def change(x: Tensor, amount: float = amount) -> Tensor:
+            x = x.clone()
+            x[:, -1, 3] += amount
+            return x
+
+        found = []
+        for pair in pairs:
+            place: Place = ("resid_post", 3, None)
+            x = logits(module, torch.tensor([pair.base.ids]), [(place, change)])[0]
+            found.append(float(x[pair.answer] - x[pair.foil]))
+        mean = results.measures["s"][label]["logit_diff"].mean
+        assert mean == pytest.approx(sum(found) / len(found), abs=1e-9)
+
+
+def test_an_intervention_that_moves_nothing_is_noted(world: Path) -> None:
+    text = (
+        PRELUDE
+        + """
+site resid = resid_post[1] @ END
+subspace none = project(neurons(resid, [0]), onto: neurons(resid, [1]))
+measure m on flip.test { a = patch resid along none  report kl }
+"""
+    )
+    results, _ = run(text, world)
+    assert any("left every activation as it was" in note for note in results.notes)

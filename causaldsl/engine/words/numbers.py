@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 
@@ -118,4 +119,6 @@ def compare(session: Session, operation: Operation) -> Verdict:
     word = operation.word
     assert isinstance(word, Compare)
     left, right = (session.value(operation.given(side)) for side in ("left", "right"))
+    if not (math.isfinite(left) and math.isfinite(right)):
+        raise RunFailure(f"a claim compares {left:g} with {right:g}, which says nothing")
     return Verdict(left, right, bool(_COMPARE[word.operator](left, right)))

@@ -77,7 +77,7 @@ def ablate(session: Session, operation: Operation) -> Change:
         return Change(operation.at_site, [torch.zeros_like(v) for v in values], basis)
     if word.to == "mean":
         return Change(operation.at_site, stack(values).mean(0), basis)
-    generator = session.generator(word.seed, "resample", operation.key)
+    generator = session.generator(0, "resample", operation.key)
     order = torch.randperm(len(values), generator=generator).tolist()
     # Along one cycle through all pairs, so that no base gets its own value back.
     after = {order[i]: order[(i + 1) % len(order)] for i in range(len(order))}
@@ -155,6 +155,8 @@ def _check_effect(
     for change, watch in zip(changes, watches, strict=True):
         if watch.times == 0:
             raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
+        if watch.largest == 0:
+            session.note(f"the intervention at {change.at} left every activation as it was")
         whole = change.basis is None and not change.add
         lost = outcome.largest_change == 0 and watch.largest > 0
         if whole and lost and len(changes) == 1 and _can_reach(session, change, pairs):
