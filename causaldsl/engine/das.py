@@ -26,6 +26,9 @@ from causaldsl.diagnostics import RunFailure
 
 Batch = TypeVar("Batch")
 
+_UNDERFLOWS = 1e-30
+"""Smaller probabilities have lost digits, or are zero, in float32."""
+
 
 @dataclass(frozen=True)
 class DasOptions:
@@ -111,10 +114,10 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         probabilities = torch.softmax(logits, dim=-1)
         ctx.save_for_backward(probabilities, targets)
-        # log sum exp, from the one entry whose probability can't have been rounded to nothing
-        likeliest, index = probabilities.max(dim=-1, keepdim=True)
-        log_sum = logits.gather(-1, index) - likeliest.log()
-        return (log_sum - logits.gather(-1, targets[:, None])).mean()
+        chosen = probabilities.gather(-1, targets[:, None])
+        if (chosen < _UNDERFLOWS).any():
+            return -torch.log_softmax(logits, dim=-1).gather(-1, targets[:, None]).mean()
+        return -chosen.log().mean()
 
     @staticmethod
     @torch.autograd.function.once_differentiable

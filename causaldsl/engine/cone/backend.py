@@ -4,6 +4,7 @@ An edit at layer l and position p changes nothing below l and nothing left of p.
 keeps, for the places where edits will enter (n prompts, T tokens, width d)::
 
     residual[entry]          (n, T - first, d)            the stream where a tail starts
+    neurons[layer]           (n, T - first, d_mlp)        if it starts at an MLP's neurons
     keys, values[layer]      (n, kv_heads, P, d_head)     of later layers, left of the edits
 
 and an edited run computes the blocks from the entry up, on positions p to T - 1, then the
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.decoder import Entry, Past, embed, run_blocks
+from causaldsl.engine.cone.decoder import Entry, Past, Stage, embed, run_blocks
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.weights import Decoder, Unsupported, read_decoder
 from causaldsl.engine.edits import Edit, Read
@@ -30,7 +31,7 @@ from causaldsl.engine.kept import Kept, needs_grad
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 
-_AFTER_ATTENTION = ("resid_mid", "mlp_hidden", "mlp_out")
+_STAGES = {"resid_mid": Stage.MID, "mlp_out": Stage.MID, "mlp_hidden": Stage.HIDDEN}
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 _LOGITS = ("logits", -1)
 
@@ -42,6 +43,7 @@ class ConeRun:
         self.tokens, self.first = tokens, first
         self.kept = Kept()
         self.residual: dict[Entry, Tensor] = {}
+        self.neurons: dict[int, Tensor] = {}
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         self.last = torch.empty(0)
@@ -179,12 +181,15 @@ class ConeBackend:
         wanted = [*(e.value for e in edits), *(e.basis for e in edits)]
         with torch.set_grad_enabled(needs_grad(*wanted)):
             probe = Probe(edits, reads, start)
+            neurons = None
             if entry == Entry(-1):
                 x = embed(self.decoder, clean.tokens[rows, start:], start, probe)
             else:
                 x = _residual(clean, entry, start)[rows]
+            if entry.stage == Stage.HIDDEN:
+                neurons = clean.neurons[entry.layer][rows, start - clean.first :]
             past = _past(clean, rows, start) if start > 0 else None
-            x = run_blocks(self.decoder, x, entry, start, past, probe)
+            x = run_blocks(self.decoder, x, entry, start, past, probe, neurons)
             if probe.touches(_LOGITS):
                 logits = probe.at(*_LOGITS, self._unembed(x))[:, -1]
                 return logits if columns is None else logits.gather(1, columns), probe.values
@@ -206,14 +211,15 @@ class ConeBackend:
         assert site.layer is not None
         if site.kind == "resid_post":
             return Entry(site.layer + 1)
-        return Entry(site.layer, mid=site.kind in _AFTER_ATTENTION)
+        return Entry(site.layer, _STAGES.get(site.kind, Stage.INPUT))
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
         """For each layer, how many positions a tail may find to its left there."""
         lefts: dict[int, int] = {}
         for read in edits_at:
             entry, left = self._entry(read.site), int(read.positions.min(1).values.max())
-            for layer in range(max(entry.layer + entry.mid, 0), self._n_layers):
+            attends = entry.layer + (entry.stage > Stage.INPUT)
+            for layer in range(max(attends, 0), self._n_layers):
                 lefts[layer] = max(lefts.get(layer, 0), left)
         return lefts
 
@@ -241,13 +247,19 @@ class _Recorder(Probe):
         super().__init__((), reads, 0)
         self._entries, self._first, self._lefts = entries, first, lefts
         self.residual: dict[Entry, Tensor] = {}
+        self.neurons: dict[int, Tensor] = {}
         self.keys: dict[int, Tensor] = {}
         self.values_of: dict[int, Tensor] = {}
         self.last = torch.empty(0)
 
     def at(self, word: str, layer: int, x: Tensor) -> Tensor:
-        if word in ("resid_pre", "resid_mid"):
-            self.keep(Entry(layer, word == "resid_mid"), x)
+        if word == "resid_pre":
+            self.keep(Entry(layer), x)
+        elif word == "resid_mid":
+            self.keep(Entry(layer, Stage.MID), x)
+            self.keep(Entry(layer, Stage.HIDDEN), x)
+        elif word == "mlp_hidden" and Entry(layer, Stage.HIDDEN) in self._entries:
+            self.neurons[layer] = x[:, self._first :].clone()
         return super().at(word, layer, x)
 
     def keep(self, entry: Entry, x: Tensor) -> None:
@@ -265,6 +277,8 @@ def _join(run: ConeRun, parts: Sequence[_Recorder], reads: Sequence[Read]) -> No
     """One clean run of the recorded parts; the pieces are let go as they are joined."""
     for entry in list(parts[0].residual):
         run.residual[entry] = torch.cat([part.residual.pop(entry) for part in parts])
+    for layer in list(parts[0].neurons):
+        run.neurons[layer] = torch.cat([part.neurons.pop(layer) for part in parts])
     for layer in list(parts[0].keys):
         run.keys[layer] = torch.cat([part.keys.pop(layer) for part in parts])
         run.values[layer] = torch.cat([part.values_of.pop(layer) for part in parts])

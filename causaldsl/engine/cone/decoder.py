@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -26,15 +27,18 @@ Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values left of ``start`` at a layer."""
 
 
+class Stage(IntEnum):
+    """How far into a block, in the order of the pass."""
+
+    INPUT, MID, HIDDEN = range(3)  # its input, after attention, at the MLP's neurons
+
+
 @dataclass(frozen=True, order=True)
 class Entry:
-    """Where a pass starts: at the input of a block, or after its attention (``mid``).
-
-    Layer -1 is before the embedding; layer n_layers is after the last block.
-    """
+    """Where a pass starts. Layer -1 is before the embedding; n_layers is after the last block."""
 
     layer: int
-    mid: bool = False
+    stage: Stage = Stage.INPUT
 
 
 def embed(decoder: Decoder, tokens: Tensor, start: int, probe: Probe) -> Tensor:
@@ -46,23 +50,36 @@ def embed(decoder: Decoder, tokens: Tensor, start: int, probe: Probe) -> Tensor:
 
 
 def run_blocks(
-    decoder: Decoder, x: Tensor, entry: Entry, start: int, past: Past | None, probe: Probe
+    decoder: Decoder,
+    x: Tensor,
+    entry: Entry,
+    start: int,
+    past: Past | None,
+    probe: Probe,
+    neurons: Tensor | None = None,
 ) -> Tensor:
     """From the residual stream at ``entry`` to the last block's output, both (n, S, d).
 
-    ``past`` is None when nothing lies to the left of ``start``.
+    ``past`` is None when nothing lies to the left of ``start``. At stage HIDDEN the stream is that
+    of stage MID, and ``neurons`` (n, S, d_mlp) are the MLP's.
     """
     rotary = rotation(decoder, x, start)
-    if entry.layer > 0 and not entry.mid:  # the input of a block is the output of the one before
+    if entry.layer > 0 and entry.stage == Stage.INPUT:  # also the output of the block before
         x = probe.at("resid_post", entry.layer - 1, x)
     for layer in range(max(entry.layer, 0), len(decoder.blocks)):
         block = decoder.blocks[layer]
-        if not (entry.mid and layer == entry.layer):
+        stage = entry.stage if layer == entry.layer else Stage.INPUT
+        if stage == Stage.INPUT:
             x = probe.at("resid_pre", layer, x)
             before = None if past is None else past(layer)
             x = x + _attention(decoder, block, layer, x, rotary, before, probe)
-        x = probe.at("resid_mid", layer, x)
-        hidden = probe.at("mlp_hidden", layer, block.mlp.hidden(block.norm2(x)))
+        if stage == Stage.HIDDEN:
+            assert neurons is not None
+            hidden = neurons
+        else:
+            x = probe.at("resid_mid", layer, x)
+            hidden = block.mlp.hidden(block.norm2(x))
+        hidden = probe.at("mlp_hidden", layer, hidden)
         x = x + probe.at("mlp_out", layer, block.mlp.down(hidden))
         x = probe.at("resid_post", layer, x)
     return x
