@@ -148,6 +148,13 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def _console() -> Console:
+    """Standard output; wide enough for any table when it goes into a file or a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 130)
+
+
 def _check(options: argparse.Namespace) -> int:
     program = _load(options.program)
     if options.tree:
@@ -207,7 +214,6 @@ def _format(options: argparse.Namespace) -> int:
 
 
 def _sites(options: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from causaldsl.model.catalog import resolve
@@ -218,10 +224,10 @@ def _sites(options: argparse.Namespace) -> int:
         title=f"{spec.name}: {shapes.architecture}, {shapes.n_layers} layers", title_justify="left"
     )
     for column in ("site", "width", "TransformerLens hook", ""):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in _site_rows(shapes, options.all):
         table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    _console().print(table)
     return HELD
 
 
@@ -237,7 +243,8 @@ def _site_rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
             count = shapes.n_kv_heads if site.kind.startswith("kv") else shapes.n_heads
             owner, dot, part = site.kind.partition(".")
             heads = f".0..{count - 1}" if site.head is not None else ""
-            name = f"{owner}[0..{shapes.n_layers - 1}{heads}]{dot}{part}"
+            layers = f"0..{shapes.n_layers - 1}" if shapes.n_layers > 1 else "0"
+            name = f"{owner}[{layers}{heads}]{dot}{part}"
             hook = hook.replace(f".{site.layer}.", ".{layer}.")
         rows[name] = (
             name.replace("[", "\\["),
@@ -249,7 +256,6 @@ def _site_rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from causaldsl.model.catalog import catalog, pull
@@ -262,11 +268,11 @@ def _models(options: argparse.Namespace) -> int:
         return HELD
     table = Table(title="Models that a program can name", title_justify="left")
     for column in ("name", "about", "licence", "size", "on this machine"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold", min_width=12)
     for entry in catalog():
         where = str(entry.where or "built in") if entry.present else "no: causaldsl models pull"
         table.add_row(entry.name, entry.about, entry.licence, entry.size, where)
-    console = Console(soft_wrap=True)
+    console = _console()
     console.print(table)
     console.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
     return HELD
@@ -290,7 +296,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         from causaldsl.report.tables import print_results
 
-        out = Console(width=None if sys.stdout.isatty() else 130)
+        out = _console()
         print_results(results, out)
         _name_files(out, folder, program)
     return HELD if held else FELL

@@ -118,6 +118,8 @@ class Applier:
                 f"its layers are 0 to {shapes.n_layers - 1}",
             )
         count = shapes.n_kv_heads if entry.index == "kv_head" else shapes.n_heads
+        if not shapes.text and name not in ("W_in", "W_out"):
+            raise wrong("no-matrix", f"{shapes.name} has no {name}", span, "it has W_in and W_out")
         if head is not None and not 0 <= head < count:
             what = "key-value heads" if entry.index == "kv_head" else "heads"
             raise wrong(

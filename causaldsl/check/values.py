@@ -36,6 +36,12 @@ class Point:
     def resolve(self, prompt: Prompt) -> int:
         """The token index in one prompt. Raises :class:`Mistake` if there is none."""
         named = prompt.named
+        if self.name == "all":
+            raise Mistake(
+                "position-range",
+                "`all` means every token, so it has no offset",
+                "name a position, such as END-1",
+            )
         if self.name is not None and self.name not in named:
             raise Mistake(
                 "unknown-position",

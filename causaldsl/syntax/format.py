@@ -64,7 +64,8 @@ class _Comments:
         if self._left:
             source, start = node.span.source, self._left[0].span.start
             between = source.text[node.span.end : start]
-            if start >= node.span.end and not between.strip(" \t}"):
+            # Only punctuation may stand between: a closing brace, or the colon of a sweep.
+            if start >= node.span.end and not between.strip(" \t}:"):
                 return "  " + self._left.pop(0).text
         return ""
 
