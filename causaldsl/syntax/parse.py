@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import inspect
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import platformdirs
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
@@ -103,15 +106,29 @@ def _terminal_spellings() -> dict[str, str]:
 def _parser() -> tuple[Lark, list[Token]]:
     """The parser, and the list into which it puts the comments of the text at hand."""
     comments: list[Token] = []
-    parser = Lark(
-        (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8"),
-        parser="lalr",
-        lexer="contextual",
-        maybe_placeholders=True,
-        propagate_positions=True,
-        lexer_callbacks={"COMMENT": comments.append},
-    )
-    return parser, comments
+    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
+
+    def build(cache: str | bool) -> Lark:
+        return Lark(
+            grammar,
+            parser="lalr",
+            lexer="contextual",
+            maybe_placeholders=True,
+            propagate_positions=True,
+            lexer_callbacks={"COMMENT": comments.append},
+            cache=cache,
+        )
+
+    # Building the tables takes a third of a second; Lark keeps them under a hash of the grammar.
+    try:
+        chosen = os.environ.get("CAUSALDSL_CACHE") or platformdirs.user_cache_dir("causaldsl")
+        folder = Path(chosen)
+        folder.mkdir(parents=True, exist_ok=True)
+        return build(
+            str(folder / f"grammar-{hashlib.sha256(grammar.encode()).hexdigest()[:12]}")
+        ), comments
+    except OSError:  # nowhere to keep them
+        return build(False), comments
 
 
 class _Build(Transformer):
