@@ -11,8 +11,8 @@ from causaldsl.check.addresses import SiteOwner, site_at, site_word
 from causaldsl.check.apply import Applier
 from causaldsl.check.measured import ArmRef, Cells, cell_of, measurement_part, metric_of
 from causaldsl.check.pairs import PairFamily, PairSet
+from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.scope import Scope
-from causaldsl.check.templates import Lexicon, PromptFamily
 from causaldsl.check.values import Applied, Measurement, Place, Point, PositionRef
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.catalog import ModelSpec

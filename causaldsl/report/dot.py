@@ -95,7 +95,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
     name = graph.name_of(key)
     options = operation.word.identity()
     if word == "pairs":
-        return _Drawn(f"node {key}", "pairs", (f"{name}", f"{options['count']} pairs"))
+        return _Drawn(f"node {key}", "pairs", (f"{name}", _count(options["count"], "pair")))
     if word == "clean_run":
         pairs = graph.name_of(operation.given("pairs") or "")
         return _Drawn(f"node {key}", "clean_run", ("clean run", f"{options['side']}s of {pairs}"))
@@ -118,7 +118,7 @@ def _run_nodes(
     if measurement.axes:
         cells = [run for run in measurement.runs if run.coordinates]
         axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
-        lines = [f"sweep {measurement.name}", f"{len(cells)} runs ({axes})"]
+        lines = [f"sweep {measurement.name}", f"{_count(len(cells), 'run')} ({axes})"]
         if table:
             best = max(cells, key=lambda run: abs(table[run.name][metric].mean))
             lines.append(f"largest {metric} {table[best.name][metric].mean:.3g} at {best.name}")
@@ -213,6 +213,10 @@ def _edge_label(role: str) -> str:
 def _ancestors(edges: list[tuple[str, str, str]], targets: set[str]) -> set[str]:
     network = nx.DiGraph([(source, target) for source, target, _ in edges])
     return {a for t in targets if t in network for a in nx.ancestors(network, t)}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _wrap(text: str, width: int = 34) -> str:

@@ -112,7 +112,9 @@ def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estim
     """Every metric of every run, by the run's name."""
     word = operation.word
     assert isinstance(word, MeasureWord)
-    clean: Outcome = session.value(operation.given("clean"))
+    clean_key = operation.given("clean")
+    assert clean_key is not None
+    clean: Outcome = session.value(clean_key)
     table: dict[str, dict[str, Estimate]] = {}
     for given in operation.inputs:
         table[given.role] = {
@@ -120,7 +122,8 @@ def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estim
                 metric,
                 session.value(given.key),
                 clean,
-                session.generator(0, "bootstrap", given.key, metric),
+                # The same draws of pairs for every arm, so that arms can be compared.
+                session.generator(0, "bootstrap", clean_key),
                 session.settings.resamples,
             )
             for metric in word.metrics
