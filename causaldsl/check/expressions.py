@@ -288,8 +288,8 @@ def _call(self: Expressions, node: ast.Call) -> Any:
     return self.apply.call(self, FUNCTIONS[name], node)
 
 
-def _at(self: Expressions, node: ast.At) -> Place:
-    place = self.place(node.site, positioned=False)
+def check_unpositioned(place: Place, node: ast.At) -> None:
+    """A site that has its position already can't be given another one."""
     if place.position is not None:
         raise wrong(
             "two-positions",
@@ -297,6 +297,11 @@ def _at(self: Expressions, node: ast.At) -> Place:
             node.position.span,
             "leave out this one",
         )
+
+
+def _at(self: Expressions, node: ast.At) -> Place:
+    place = self.place(node.site, positioned=False)
+    check_unpositioned(place, node)
     points = [self.point(node.position.first)]
     if node.position.last is not None:
         points.append(self.point(node.position.last))

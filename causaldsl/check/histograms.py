@@ -7,10 +7,11 @@ from typing import Literal
 from causaldsl.check.agreement import check_held_out, check_place
 from causaldsl.check.expressions import Expressions
 from causaldsl.check.interventions import plain, site_of
+from causaldsl.check.measurements import new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.reach import can_reach
 from causaldsl.check.values import Applied, Histogram, HistogramArm, Place
-from causaldsl.diagnostics import Diagnostics, Label, Span, wrong
+from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import SubspaceType
@@ -26,16 +27,7 @@ def check_histogram(expressions: Expressions, node: ast.Histogram) -> Histogram:
     seen: dict[str, Span] = {}
     for arm in node.arms:
         with problems.collecting():
-            name = arm.name
-            if name.text in seen:
-                raise wrong(
-                    "name-twice",
-                    f"the arm `{name.text}` is used twice",
-                    name.span,
-                    "choose another name",
-                    [Label(seen[name.text], "first defined here")],
-                )
-            seen[name.text] = name.span
+            new_name(arm.name, seen)
             arms.append(_arm(expressions, arm, sets, by == "side"))
     problems.raise_if_any()
     return Histogram(node.name.text, sets, tuple(arms), by, classes, node.span)

@@ -135,15 +135,20 @@ def _new_arm(arm: ast.Arm, seen: dict[str, Span]) -> None:
             arm.name.span,
             "choose another name for the arm",
         )
-    if name in seen:
+    new_name(arm.name, seen)
+
+
+def new_name(name: ast.Identifier, seen: dict[str, Span]) -> None:
+    """Add an arm's name to those of its statement; an error if it is there."""
+    if name.text in seen:
         raise wrong(
             "name-twice",
-            f"the arm `{name}` is used twice",
-            arm.name.span,
+            f"the arm `{name.text}` is used twice",
+            name.span,
             "choose another name",
-            [Label(seen[name], "first defined here")],
+            [Label(seen[name.text], "first defined here")],
         )
-    seen[name] = arm.name.span
+    seen[name.text] = name.span
 
 
 def _axis(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from causaldsl.check.addresses import SiteOwner
-from causaldsl.check.expressions import Expressions
+from causaldsl.check.expressions import Expressions, check_unpositioned
 from causaldsl.check.values import HeadValue, Place, PositionRef
 from causaldsl.diagnostics import Mistake, Span, wrong
 from causaldsl.model.shapes import Shapes
@@ -107,13 +107,7 @@ def _places(expressions: Expressions, node: ast.Expression, sending: bool) -> li
 
 
 def _positioned(place: Place, position: PositionRef, node: ast.At) -> Place:
-    if place.position is not None:
-        raise wrong(
-            "two-positions",
-            f"`{show(node.site)}` has a position already ({place})",
-            node.position.span,
-            "leave out this one",
-        )
+    check_unpositioned(place, node)
     return replace(place, position=position, span=node.span)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from causaldsl.check.expressions import Expressions
-from causaldsl.check.measurements import loops
+from causaldsl.check.measurements import loops, new_name
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied
-from causaldsl.diagnostics import Diagnostics, Label, Span, wrong
+from causaldsl.diagnostics import Diagnostics, Span
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.base import NumberType
 
@@ -19,17 +19,8 @@ def check_table(expressions: Expressions, node: ast.Table) -> Table:
     seen: dict[str, Span] = {}
     for arm in node.arms:
         with problems.collecting():
-            name = arm.name
-            if name.text in seen:
-                raise wrong(
-                    "name-twice",
-                    f"the arm `{name.text}` is used twice",
-                    name.span,
-                    "choose another name",
-                    [Label(seen[name.text], "first defined here")],
-                )
-            seen[name.text] = name.span
-            cells[name.text] = {
+            new_name(arm.name, seen)
+            cells[arm.name.text] = {
                 ".".join(labels): inner.of_type(arm.value, NumberType, "a number")
                 for labels, inner in combinations
             }

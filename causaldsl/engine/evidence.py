@@ -25,7 +25,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.illusion import NOTHING
-from causaldsl.engine.metrics import Estimate, Outcome, ratio_of_draws
+from causaldsl.engine.metrics import Estimate, Outcome, draw, interval, ratio_of_draws
 from causaldsl.engine.subspace import SubspaceValue
 
 _NEURON_DRAWS = 200
@@ -108,8 +108,7 @@ class Audited:
 
     @cached_property
     def draws(self) -> Tensor:
-        n = len(self.pairs)
-        return torch.randint(0, n, (self.resamples, n), generator=self.draw("bootstrap"))
+        return draw(len(self.pairs), self.draw("bootstrap"), self.resamples)
 
     @cached_property
     def scale(self) -> Tensor:
@@ -155,15 +154,12 @@ class Audited:
         """The share of the patch's movement of neurons that they make naturally too."""
         if self.matrix is None or self.share("v") is None:
             return None
-        generator, n = self.draw("neurons"), len(self.pairs)
-        drawn = torch.randint(0, n, (_NEURON_DRAWS, n), generator=generator)
+        n = len(self.pairs)
+        drawn = draw(n, self.draw("neurons"), _NEURON_DRAWS)
         weights = torch.zeros(_NEURON_DRAWS, n, dtype=torch.float64)
         weights.scatter_add_(1, drawn, torch.ones_like(weights)).div_(n)
         found = self._overlap(torch.full((1, n), 1 / n, dtype=torch.float64))
-        spread = self._overlap(weights)
-        quantiles = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        low, high = torch.quantile(spread, quantiles).tolist()
-        return Estimate(float(found[0]), n, low, high)
+        return interval(float(found[0]), n, self._overlap(weights))
 
     def _overlap(self, weights: Tensor) -> Tensor:
         """(r,) overlaps for r ways to weight the pairs, (r, n)."""

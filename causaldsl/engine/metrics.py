@@ -96,13 +96,13 @@ def estimate(
 
 def mean(values: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
     """Mean of numbers by pair (n,), with its interval."""
-    draws = _draws(len(values), generator, resamples)
-    return _interval(float(values.mean()), len(values), values[draws].mean(1))
+    draws = draw(len(values), generator, resamples)
+    return interval(float(values.mean()), len(values), values[draws].mean(1))
 
 
 def ratio(top: Tensor, bottom: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
     """Ratio of two means over the same pairs, with its interval; 0 if the lower one is 0."""
-    return ratio_of_draws(top, bottom, _draws(len(top), generator, resamples))
+    return ratio_of_draws(top, bottom, draw(len(top), generator, resamples))
 
 
 def ratio_of_draws(top: Tensor, bottom: Tensor, draws: Tensor) -> Estimate:
@@ -113,14 +113,16 @@ def ratio_of_draws(top: Tensor, bottom: Tensor, draws: Tensor) -> Estimate:
     defined = lower != 0
     found = top.mean() / bottom.mean()
     ratios = top[draws].mean(1)[defined] / lower[defined] if defined.any() else found[None]
-    return _interval(float(found), len(top), ratios)
+    return interval(float(found), len(top), ratios)
 
 
-def _draws(n: int, generator: torch.Generator, resamples: int) -> Tensor:
+def draw(n: int, generator: torch.Generator, resamples: int) -> Tensor:
+    """Bootstrap draws (resamples, n) of n pairs."""
     return torch.randint(0, n, (resamples, n), generator=generator)
 
 
-def _interval(mean: float, n: int, means: Tensor) -> Estimate:
+def interval(mean: float, n: int, means: Tensor) -> Estimate:
+    """A number over n pairs with the 95% interval of its values in bootstrap draws."""
     low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
     return Estimate(mean, n, low, high)
 

@@ -125,21 +125,20 @@ def _plan_trace(
     operation: Operation,
     backend_of: Callable[[list[Site]], str],
 ) -> None:
-    """Every component is recorded clean, in base and source, and changed in runs on the bases."""
+    """Components are recorded clean on the bases; of the sources, only what is changed."""
     _plan_run(plan, graph, key, operation, backend_of)
     assert isinstance(operation.word, TraceWord)
     changed = [*changed_at(graph, operation), *streams_behind(graph, operation, plan.parallel)]
     traced = [component.at for component in components_of(operation.word)]
-    places = [*changed, *traced]
-    name = plan.backends[key] = backend_of([place.site for place in places])
-    for side in ("base", "source"):
-        run = operation.given(side)
-        assert run is not None
-        plan.needs[run, name].reads |= dict.fromkeys(places)
-    base = operation.given("base")
+    name = plan.backends[key] = backend_of([place.site for place in [*changed, *traced]])
+    base, source = operation.given("base"), operation.given("source")
     assert base is not None
-    plan.needs[base, name].edits |= dict.fromkeys(places)
-    plan.needs[base, name].frozen = True
+    assert source is not None
+    plan.needs[source, name].reads |= dict.fromkeys(changed)
+    needs = plan.needs[base, name]
+    needs.reads |= dict.fromkeys(traced)
+    needs.edits |= dict.fromkeys([*changed, *traced])
+    needs.frozen = True
 
 
 def changed_places(change: Operation) -> tuple[SiteAt, ...]:

@@ -6,7 +6,7 @@ take prompts of different lengths gets those of one length at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -53,6 +53,8 @@ class PromptRuns:
         for number, group in enumerate(self.groups):
             self.group_of[group.rows] = number
             self.place_in[group.rows] = torch.arange(len(group.rows))
+        self.order = torch.argsort(torch.cat([group.rows for group in self.groups]))
+        """Puts what was joined group by group into the order of the pairs."""
 
     def _groups(self, needs: Needs) -> list[list[int]]:
         """Indices of prompts whose sites have equally many positions, of one length if need be."""
@@ -86,12 +88,14 @@ class PromptRuns:
 
     def read(self, at: SiteAt) -> list[Tensor]:
         """The recorded activation, (k, d) for each pair in order."""
-        out: list[Tensor | None] = [None] * len(self.prompts)
-        for group in self.groups:
-            values = group.clean.read(Read(at.site, group.positions[at]))
-            for row, value in zip(group.rows.tolist(), values, strict=True):
-                out[row] = value
-        return [value for value in out if value is not None]
+        return self.by_pair(
+            [group.clean.read(Read(at.site, group.positions[at])) for group in self.groups]
+        )
+
+    def by_pair(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """What was found for each group, (n, ...) each, by pair in order."""
+        places = zip(self.group_of.tolist(), self.place_in.tolist(), strict=True)
+        return [parts[group][place] for group, place in places]
 
     def logits(
         self,

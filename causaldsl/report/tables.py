@@ -8,8 +8,9 @@ from rich.table import Table
 from causaldsl.report.audit_tables import audit_tables
 from causaldsl.report.curves import number_table
 from causaldsl.report.histograms import histogram_table
+from causaldsl.report.terminal import with_interval
 from causaldsl.report.trace_tables import trace_tables
-from causaldsl.results.records import Number, Results, two_decimals
+from causaldsl.results.records import Number, Results
 
 _ROWS = 12
 
@@ -52,7 +53,7 @@ def _measure_table(name: str, table: dict[str, dict[str, Number]]) -> Table:
     for metric in metrics:
         out.add_column(metric, justify="right")
     for arm, numbers in table.items():
-        out.add_row(arm, *(_number(numbers[metric]) for metric in metrics))
+        out.add_row(arm, *(with_interval(numbers[metric]) for metric in metrics))
     return out
 
 
@@ -72,7 +73,7 @@ def _sweep_table(results: Results, name: str) -> Table:
     for cell in ["clean", *best]:
         out.add_row(
             cell.replace("[", " ").strip(" ]"),
-            *(_number(table[cell][metric]) for metric in metrics),
+            *(with_interval(table[cell][metric]) for metric in metrics),
         )
     return out
 
@@ -94,8 +95,8 @@ def _learned_table(results: Results) -> Table:
             out.add_row(
                 name if part == "train" else "",
                 part,
-                _number(metrics["fldd"]),
-                _number(metrics["interchange_accuracy"]),
+                with_interval(metrics["fldd"]),
+                with_interval(metrics["interchange_accuracy"]),
                 curve,
             )
     return out
@@ -109,11 +110,3 @@ def _claims_table(results: Results) -> Table:
         mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
         out.add_row(mark, claim.text.replace("[", "\\["), f"{claim.left:.4g}", f"{claim.right:.4g}")
     return out
-
-
-def _number(number: Number) -> str:
-    """A mean with its interval: `0.57 [0.53, 0.62]`."""
-    if number.n == 1:
-        return f"{number.mean:.4g}"
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    return f"{mean} \\[{low}, {high}]"

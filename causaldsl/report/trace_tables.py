@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from causaldsl.report.terminal import with_interval
 from causaldsl.results.records import (
     ComparisonRecord,
     Number,
@@ -34,8 +35,8 @@ def _summary(name: str, trace: TraceRecord) -> Table:
     out = _titled(f"{name}: {trace.does}, {trace.pairs} (n = {trace.n})")
     out.add_column(trace.metric)
     out.add_column("mean", justify="right")
-    out.add_row("clean", _number(trace.clean))
-    out.add_row("total effect", _number(trace.total))
+    out.add_row("clean", with_interval(trace.clean))
+    out.add_row("total effect", with_interval(trace.total))
     out.add_row("share that the shown edges carry", _share(trace.explained))
     return out
 
@@ -50,7 +51,7 @@ def _components(name: str, trace: TraceRecord) -> Table:
         out.add_row(
             _label(node),
             node.position,
-            "" if node.mediated is None else _number(node.mediated),
+            "" if node.mediated is None else with_interval(node.mediated),
             "" if node.share is None else _share(node.share),
         )
     return out
@@ -68,9 +69,9 @@ def _edges(name: str, trace: TraceRecord) -> Table:
         out.add_row(
             edge.sender,
             edge.receiver,
-            _number(edge.effect),
+            with_interval(edge.effect),
             _percent(edge.share),
-            _number(edge.natural),
+            with_interval(edge.natural),
             _percent(edge.natural_share),
             "[bold]DORMANT[/bold]" if edge.dormant else "",
         )
@@ -102,14 +103,6 @@ def _label(node: TraceNode) -> str:
 
 def _strength(node: TraceNode) -> tuple[float, str]:
     return (0.0 if node.share is None else -abs(node.share.mean)), node.id
-
-
-def _number(number: Number) -> str:
-    """A mean with its interval: `0.57 [0.53, 0.62]`."""
-    if number.n == 1:
-        return f"{number.mean:.4g}"
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    return f"{mean} \\[{low}, {high}]"
 
 
 def _share(number: Number) -> str:

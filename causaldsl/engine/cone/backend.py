@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.decoder import Entry, Pass, Past, Stage, embed
+from causaldsl.engine.cone.decoder import Entry, Pass, Past, Stage, embed, unembed
 from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
@@ -92,7 +92,7 @@ class ConeBackend:
         n, longest = tokens.shape
         lengths = torch.full((n,), longest) if lengths is None else lengths.cpu()
         self._check_length(longest)
-        window = Window(lengths - _size(edits_at, lengths), _size(edits_at, lengths))
+        window = _window(edits_at, lengths)
         run = ConeRun(tokens, lengths, window)
         entries = {self._entry(read.site) for read in edits_at}
         lefts = self._lefts(edits_at)
@@ -130,7 +130,7 @@ class ConeBackend:
             if not len(clean.last):
                 raise LookupError("this clean run stopped before the logits")
             last = clean.last if rows is None else clean.last[rows]
-            return self._pass_over(clean).unembed(last[:, None], columns)
+            return unembed(self.decoder, last, columns)
         parts = [
             self._tail(clean, part, freeze)[0]
             for part in self._parts(clean, edits, (), rows, columns)
@@ -186,7 +186,7 @@ class ConeBackend:
         """
         items: list[Edit | Read] = [*part.edits, *part.reads]
         lengths, entry = clean.lengths[part.rows], min(self._entry(item.site) for item in items)
-        window = Window(lengths - _size(items, lengths), _size(items, lengths))
+        window = _window(items, lengths)
         wanted = [*(e.value for e in part.edits), *(e.basis for e in part.edits)]
         with torch.set_grad_enabled(needs_grad(*wanted)):
             probe = Probe(part.edits, part.reads, window.starts)
@@ -209,26 +209,14 @@ class ConeBackend:
             return forward.unembed(x, part.columns), probe.values
 
     def _pass_over(
-        self,
-        clean: ConeRun,
-        part: _Part | None = None,
-        window: Window | None = None,
-        probe: Probe | None = None,
-        freeze: Freeze | None = None,
+        self, clean: ConeRun, part: _Part, window: Window, probe: Probe, freeze: Freeze | None
     ) -> Pass:
-        window = window or Window(clean.lengths - 1, 1)
-        rows = part.rows if part else slice(None)
         held = None
-        if freeze is not None and part is not None:
+        if freeze is not None:
             freeze = freeze.freeing(part.edits, self.shapes)
-            held = Held(freeze, clean.outputs, rows, window.size)
-        return Pass(
-            self.decoder,
-            geometry(self.decoder, window),
-            _past(clean, rows, window.left) if window.left else None,
-            probe or Probe((), (), window.starts),
-            held,
-        )
+            held = Held(freeze, clean.outputs, part.rows, window.size)
+        past = _past(clean, part.rows, window.left) if window.left else None
+        return Pass(self.decoder, geometry(self.decoder, window), past, probe, held)
 
     def _entry(self, site: Site) -> Entry:
         if site.kind == "embed":
@@ -283,6 +271,11 @@ class ConeBackend:
 def _size(items: Sequence[Edit | Read], lengths: Tensor) -> int:
     """How many positions, counted from the prompts' ends, hold all items; at least the last."""
     return max((int((lengths - i.positions.min(1).values).max()) for i in items), default=1)
+
+
+def _window(items: Sequence[Edit | Read], lengths: Tensor) -> Window:
+    size = _size(items, lengths)
+    return Window(lengths - size, size)
 
 
 def _past(clean: ConeRun, rows: slice | Tensor, left: int) -> Past:

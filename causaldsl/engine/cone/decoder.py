@@ -88,15 +88,10 @@ class Pass:
 
     def unembed(self, x: Tensor, columns: Tensor | None = None, at_last: bool = True) -> Tensor:
         """Logits (..., V) of the last block's output; (n, c) at ``columns`` of the vocabulary."""
-        unembed = self.decoder.unembed
         scale = self.held.scale(3, len(self.decoder.blocks)) if self.held else None
         if at_last:
             x, scale = x[:, -1], None if scale is None else scale[:, -1]
-        normed = _normed(self.decoder.norm, x, scale)
-        if columns is None:
-            return unembed(normed)
-        logits = (unembed.weight[columns] @ normed.unsqueeze(-1)).squeeze(-1)
-        return logits if unembed.bias is None else logits + unembed.bias[columns]
+        return unembed(self.decoder, x, columns, scale)
 
     def _attention(self, layer: int, x: Tensor) -> Tensor:
         """What the attention layer adds to the residual stream."""
@@ -173,6 +168,20 @@ class Pass:
         scale = self.held.scale(2, layer) if self.held else None
         normed = _normed(self.decoder.blocks[layer].norm2, x, scale)
         return self.probe.at("mlp_in", layer, normed)
+
+
+def unembed(
+    decoder: Decoder, x: Tensor, columns: Tensor | None = None, scale: Tensor | None = None
+) -> Tensor:
+    """Logits (..., V) of the stream x (..., d); of x (n, d), (n, c) at ``columns``.
+
+    ``scale`` is that of the last norm, if it is held.
+    """
+    head, normed = decoder.unembed, _normed(decoder.norm, x, scale)
+    if columns is None:
+        return head(normed)
+    logits = (head.weight[columns] @ normed.unsqueeze(-1)).squeeze(-1)
+    return logits if head.bias is None else logits + head.bias[columns]
 
 
 def _normed(norm: Norm, x: Tensor, scale: Tensor | None) -> Tensor:

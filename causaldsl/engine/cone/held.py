@@ -12,7 +12,7 @@ edited, read or free, the clean output is added and nothing is computed at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from torch import Tensor
 
@@ -36,10 +36,7 @@ class Outputs:
     final_scale: dict[int, Tensor] = field(default_factory=dict)
 
     def tables(self) -> list[dict[int, Tensor]]:
-        return [
-            *(self.attn_out, self.mlp_out, self.z, self.hidden),
-            *(self.scale1, self.scale2, self.final_scale),
-        ]
+        return [getattr(self, table.name) for table in fields(self)]
 
 
 class Held:

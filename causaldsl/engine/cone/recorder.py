@@ -66,9 +66,6 @@ class Recorder(Probe):
         self.outputs = Outputs()
         self.last = torch.empty(0)
 
-    def touches_any(self, layer: int, *words: str) -> bool:
-        return True
-
     def at(self, word: str, layer: int, x: Tensor) -> Tensor:
         if word == "resid_pre":
             self._keep(Entry(layer), x)

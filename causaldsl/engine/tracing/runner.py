@@ -40,7 +40,6 @@ class Runner:
         pairs = [(pair.answer, pair.foil) for pair in runs.pairs.pairs]
         answers = torch.tensor(pairs, device=runs.device)
         self._answers = [answers[group.rows] for group in runs.groups]
-        self._order = torch.argsort(torch.cat([group.rows for group in runs.groups]))
 
     @torch.no_grad()
     def logit_diff(self, settings: Sequence[Setting], freeze: Freeze | None = None) -> Tensor:
@@ -51,7 +50,7 @@ class Runner:
             )
             for number, group in enumerate(self.runs.groups)
         ]
-        return torch.cat([from_answers(logits) for logits in found])[self._order]
+        return torch.cat([from_answers(logits) for logits in found])[self.runs.order]
 
     @torch.no_grad()
     def record(

@@ -64,13 +64,16 @@ def _gradients(session: Session, operation: Operation) -> Tensor:
     bases = session.runs(base, backend)
 
     def make() -> Tensor:
-        out: list[Tensor | None] = [None] * len(bases.prompts)
-        for group in bases.groups:
-            for rows in torch.arange(len(group.rows)).split(_AT_ONCE):
-                found = _of_rows(session, operation, bases, group, rows).cpu().double()
-                for row, value in zip(group.rows[rows].tolist(), found, strict=True):
-                    out[row] = value
-        return stack([value for value in out if value is not None])
+        parts = [
+            torch.cat(
+                [
+                    _of_rows(session, operation, bases, group, rows).cpu().double()
+                    for rows in torch.arange(len(group.rows)).split(_AT_ONCE)
+                ]
+            )
+            for group in bases.groups
+        ]
+        return stack(bases.by_pair(parts))
 
     gradients: Tensor = session.cached(f"gradient {base} {operation.at}", make)
     return gradients

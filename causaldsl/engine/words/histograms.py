@@ -20,15 +20,15 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Read, Watch
+from causaldsl.engine.metrics import mean
 from causaldsl.engine.random_mlp import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.words.runs import check_fired
 from causaldsl.graph.operations import CleanRunWord, Operation
 from causaldsl.vocabulary.histograms import HistogramNumber, HistogramWord, Projection
-
-_REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,15 @@ def _edited(
     """The site's activations, (k, d) for each base, with the run's interventions in force."""
     changes = [session.value(key) for key in run.all_given("do")]
     at = operation.at_site
-    out: list[Tensor | None] = [None] * len(runs.prompts)
+    parts: list[Tensor] = []
     for group in runs.groups:
         watches = [Watch() for _ in changes]
         edits = [c.edit(group, watch) for c, watch in zip(changes, watches, strict=True)]
         read = Read(at.site, group.positions[at])
         (values,) = runs.backend.record(group.clean, edits, [read])
-        for change, watch in zip(changes, watches, strict=True):
-            if watch.times == 0:
-                raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
-        for row, value in zip(group.rows.tolist(), values, strict=True):
-            out[row] = value
-    return [value for value in out if value is not None]
+        check_fired(changes, watches)
+        parts.append(values)
+    return runs.by_pair(parts)
 
 
 @evaluates(HistogramWord)
@@ -157,14 +154,12 @@ def _arm(session: Session, classes: dict[str, Tensor], edges: Tensor) -> ArmValu
 
 
 def _class(session: Session, values: Tensor, edges: Tensor) -> ClassValue:
-    n = len(values)
     generator = session.generator(0, "bootstrap histogram")
-    means = values[torch.randint(0, n, (session.settings.resamples, n), generator=generator)]
-    low, high = torch.quantile(means.mean(1), torch.tensor([0.025, 0.975], dtype=values.dtype))
+    found = mean(values, generator, session.settings.resamples)
     inner = torch.bucketize(values, edges[1:-1], right=True)
     counts = torch.bincount(inner, minlength=len(edges) - 1)
-    sd = float(values.std()) if n > 1 else 0.0
-    return ClassValue(n, float(values.mean()), float(low), float(high), sd, counts.tolist())
+    sd = float(values.std()) if found.n > 1 else 0.0
+    return ClassValue(found.n, found.mean, found.low, found.high, sd, counts.tolist())
 
 
 def separate(first: Tensor, second: Tensor) -> tuple[float, float | None]:

@@ -30,17 +30,14 @@ def hop(session: Session, operation: Operation) -> list[Change]:
     changes = changes_of(session, operation)
     runs = session.runs(operation.given("base"), session.plan.backends[operation.key])
     watches = [Watch() for _ in changes]
-    found: list[list[Tensor | None]] = [[None] * len(runs.prompts) for _ in operation.to]
+    freeze = freeze_of(operation.word)
+    by_group: list[list[Tensor]] = []
     for group in runs.groups:
         edits = [change.edit(group, watch) for change, watch in zip(changes, watches, strict=True)]
         reads = [Read(at.site, group.positions[at]) for at in operation.to]
-        freeze = freeze_of(operation.word)
-        values = runs.backend.record(group.clean, edits, reads, None, freeze)
-        for values_there, value in zip(found, values, strict=True):
-            for row, mine in zip(group.rows.tolist(), value, strict=True):
-                values_there[row] = mine
+        by_group.append(runs.backend.record(group.clean, edits, reads, None, freeze))
     check_made(session, changes, watches)
     return [
-        Change(at, [value for value in values if value is not None], None)
-        for at, values in zip(operation.to, found, strict=True)
+        Change(at, runs.by_pair(values), None)
+        for at, values in zip(operation.to, zip(*by_group, strict=True), strict=True)
     ]

@@ -110,7 +110,7 @@ def _stepped(session: Session, operation: Operation, step: Tensor) -> list[Tenso
     """The bases' activations (k, d) at the probe's site, a step (d,) added at the other."""
     (at,) = operation.to
     runs = session.runs(operation.given("base"), session.plan.backends[operation.key])
-    out: list[Tensor | None] = [None] * len(runs.prompts)
+    parts: list[Tensor] = []
     watch = Watch()
     for group in runs.groups:
         positions = group.positions[at]
@@ -118,11 +118,10 @@ def _stepped(session: Session, operation: Operation, step: Tensor) -> list[Tenso
         edit = Edit(at.site, positions, value, add=True, watch=watch)
         read = Read(operation.at_site.site, group.positions[operation.at_site])
         (found,) = runs.backend.record(group.clean, [edit], [read])
-        for row, activation in zip(group.rows.tolist(), found, strict=True):
-            out[row] = activation.cpu().double()
+        parts.append(found.cpu().double())
     if watch.largest == 0:
         session.note(f"a step at {at} was too small to change any activation")
-    return [value for value in out if value is not None]
+    return runs.by_pair(parts)
 
 
 def _split(session: Session, operation: Operation) -> tuple[list[int], list[int]]:

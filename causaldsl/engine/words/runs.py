@@ -194,11 +194,17 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
 
 def check_made(session: Session, changes: list[Change], watches: list[Watch]) -> None:
     """A change that never happened is an error; one that changed nothing is worth a note."""
+    check_fired(changes, watches)
+    for change, watch in zip(changes, watches, strict=True):
+        if watch.largest == 0:
+            session.note(f"the intervention at {change.at} left every activation as it was")
+
+
+def check_fired(changes: list[Change], watches: list[Watch]) -> None:
+    """A change that never happened is an error."""
     for change, watch in zip(changes, watches, strict=True):
         if watch.times == 0:
             raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
-        if watch.largest == 0:
-            session.note(f"the intervention at {change.at} left every activation as it was")
 
 
 def _check_effect(
@@ -245,6 +251,5 @@ def _outcome(
         largest = max(largest, change)
         for name, values in found.items():
             rows.setdefault(name, []).append(values.cpu())
-    order = torch.argsort(torch.cat([group.rows for group in runs.groups]))
-    in_order = {name: torch.cat(parts)[order] for name, parts in rows.items()}
+    in_order = {name: torch.cat(parts)[runs.order] for name, parts in rows.items()}
     return Outcome(**in_order, largest_change=largest)
