@@ -147,7 +147,7 @@ class HooksBackend:
                 )
         held: dict[Site, Change] = {}
         if freeze is not None:
-            freeze = freeze.freeing(edits, self.shapes)
+            freeze = freeze.freeing([edit.site for edit in edits], self.shapes)
             clean = clean_values(self.model, tokens, held_sites(self.model, self.shapes, freeze))
             held = {site: hold(site, value, freeze) for site, value in clean.items()}
         one_pass = _Pass(self.model, tokens.shape[:2], edits, reads, held)

@@ -1,7 +1,7 @@
 """Holding components at their clean values with TransformerLens hooks.
 
 A frozen run is two forward passes: a clean one that records every z, every MLP's neurons and every
-norm's scale, and one whose hooks put them back before the edits act (engine/edits.py, Freeze).
+norm's scale, and one whose hooks put them back before the edits act (plan/freeze.py).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,13 +24,13 @@ from causaldsl.vocabulary.traces import RankCorrelation
 
 
 def interpret(session: Session) -> None:
-    """Evaluate every operation of the session's graph, inputs first.
+    """Evaluate every operation of the session's graph, in the order of its plan.
 
     Raises:
         RunFailure: where the run can't go on.
     """
     graph = session.graph
-    for key in graph.order():
+    for key in chain.from_iterable(session.plan.order):
         name = graph.name_of(key)
         word = graph.operation(key).word.word
         session.progress(f"{word} {name}" if name else word, 0, 0)

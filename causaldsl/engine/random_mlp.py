@@ -23,9 +23,9 @@ from torch import Tensor
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.matrices import bias, matrix
 from causaldsl.engine.session import Session
-from causaldsl.engine.virtual import edited, read_for
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
+from causaldsl.plan.virtual import edited, read_for
 
 Act = Callable[[Tensor], Tensor]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.engine.backend import Backend, CleanRun
 from causaldsl.engine.edits import Edit, Freeze, Read
-from causaldsl.engine.plan import Needs
 from causaldsl.graph.operations import SiteAt
+from causaldsl.plan.needs import Needs
 
 
 @dataclass

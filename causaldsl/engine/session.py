@@ -14,12 +14,12 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.load import Loaded
-from causaldsl.engine.plan import Plan, make_plan
 from causaldsl.engine.registry import evaluator
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord, Operation
 from causaldsl.model.sites import Site
+from causaldsl.plan.planner import Plan, make_plan
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -58,7 +58,7 @@ class Session:
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes.parallel)
+        self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
 
     def backend_for(self, sites: list[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""

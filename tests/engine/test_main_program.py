@@ -12,12 +12,12 @@ from causaldsl.check.program import Checker, check_file
 from causaldsl.diagnostics import Source
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
-from causaldsl.engine.plan import Needs
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.words.runs import Change
 from causaldsl.graph.compile import compile_program
 from causaldsl.model.catalog import catalog
+from causaldsl.plan.needs import Needs
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
 needs_model = pytest.mark.skipif(

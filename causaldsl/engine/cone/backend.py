@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.decoder import Entry, Pass, Past, Stage, embed, unembed
+from causaldsl.engine.cone.decoder import Pass, Past, embed, unembed
 from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
@@ -34,11 +34,8 @@ from causaldsl.engine.exact import exact
 from causaldsl.engine.kept import needs_grad
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
 
-_STAGES = {
-    **dict.fromkeys(("resid_mid", "mlp_in", "mlp_out"), Stage.MID),
-    "mlp_hidden": Stage.HIDDEN,
-}
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 _LOGITS = ("logits", -1)
 
@@ -213,26 +210,16 @@ class ConeBackend:
     ) -> Pass:
         held = None
         if freeze is not None:
-            freeze = freeze.freeing(part.edits, self.shapes)
+            freeze = freeze.freeing([edit.site for edit in part.edits], self.shapes)
             held = Held(freeze, clean.outputs, part.rows, window.size)
         past = _past(clean, part.rows, window.left) if window.left else None
         return Pass(self.decoder, geometry(self.decoder, window), past, probe, held)
 
     def _entry(self, site: Site) -> Entry:
-        if site.kind == "embed":
-            return Entry(-1)
-        if site.kind == "logits":
-            return Entry(self._n_layers)
-        assert site.layer is not None
-        if site.kind == "resid_post":
-            return Entry(site.layer + 1)
-        return Entry(site.layer, _STAGES.get(site.kind, Stage.INPUT))
+        return entry_of(site, self._n_layers)
 
     def _last_block(self, reads: Sequence[Read]) -> int:
-        """The block that a pass must have computed before it has met all of these."""
-        ends = {"embed": -1, "logits": self._n_layers}
-        layers = [ends.get(read.site.kind, read.site.layer) for read in reads]
-        return max((layer for layer in layers if layer is not None), default=-1)
+        return last_block((read.site for read in reads), self._n_layers)
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
         """For each layer, how many positions a tail may find to its left there."""

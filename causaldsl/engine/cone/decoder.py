@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -23,23 +22,10 @@ from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
 from causaldsl.engine.cone.window import Geometry, Window
+from causaldsl.plan.cones import Entry, Stage
 
 Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values left of the window at a layer."""
-
-
-class Stage(IntEnum):
-    """How far into a block, in the order of the pass."""
-
-    INPUT, MID, HIDDEN = range(3)  # its input, after attention, at the MLP's neurons
-
-
-@dataclass(frozen=True, order=True)
-class Entry:
-    """Where a pass starts. Layer -1 is before the embedding; n_layers is after the last block."""
-
-    layer: int
-    stage: Stage = Stage.INPUT
 
 
 def embed(decoder: Decoder, tokens: Tensor, window: Window, probe: Probe) -> Tensor:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.decoder import Entry, Stage
 from causaldsl.engine.cone.held import Outputs
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window
 from causaldsl.engine.edits import Read
 from causaldsl.engine.kept import Kept
+from causaldsl.plan.cones import Entry, Stage
 
 
 class ConeRun:

@@ -7,8 +7,8 @@ from typing import Any
 
 from causaldsl.check.values import CheckedTrace
 from causaldsl.engine.metrics import Estimate
-from causaldsl.engine.tracing.components import Component
 from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Sender, Traced
+from causaldsl.plan.components import Component
 
 
 def trace_data(trace: CheckedTrace, found: Traced) -> dict[str, Any]:

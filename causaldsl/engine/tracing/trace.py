@@ -34,8 +34,8 @@ from torch import Tensor
 
 from causaldsl.engine.edits import Freeze
 from causaldsl.engine.metrics import Estimate
-from causaldsl.engine.tracing.components import Component
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
+from causaldsl.plan.components import Component
 
 CARRIES = 0.05
 """Share of the total effect from which an edge counts as carrying some."""

@@ -21,8 +21,8 @@ from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.engine.virtual import edited
 from causaldsl.graph.operations import Operation, SiteAt
+from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.subspaces import Das
 
 MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]

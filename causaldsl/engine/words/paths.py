@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.edits import Read, Watch
-from causaldsl.engine.plan import freeze_of
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session
 from causaldsl.engine.words.runs import Change, changes_of, check_made
 from causaldsl.graph.operations import HopWord, Operation
+from causaldsl.plan.freeze import freeze_of
 
 
 @evaluates(HopWord)

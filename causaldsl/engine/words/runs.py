@@ -12,14 +12,12 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Edit, Freeze, Watch
 from causaldsl.engine.metrics import Estimate, Outcome, estimate
 from causaldsl.engine.outcomes import group_outcome
-from causaldsl.engine.plan import freeze_of
 from causaldsl.engine.random_mlp import activations, write
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.sampling import sample_texts
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.engine.virtual import edited
 from causaldsl.graph.operations import (
     CleanRunWord,
     MeasureWord,
@@ -28,6 +26,8 @@ from causaldsl.graph.operations import (
     PatchedRunWord,
     SiteAt,
 )
+from causaldsl.plan.freeze import freeze_of
+from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 _REPORT = "this should not happen; compare with --backend hooks and report it"

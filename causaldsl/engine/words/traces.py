@@ -13,11 +13,11 @@ from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session
-from causaldsl.engine.tracing.components import changed_at, components_of, streams_behind
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.engine.tracing.trace import Case, Statistics, Traced, Tracer
 from causaldsl.engine.words.runs import changes_of
 from causaldsl.graph.operations import Operation, SiteAt, TraceWord
+from causaldsl.plan.components import changed_at, components_of, streams_behind
 from causaldsl.vocabulary.traces import RankCorrelation, TraceNumber
 
 _ROUNDING = {"float32": 1e-5, "float64": 1e-11}

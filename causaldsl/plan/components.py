@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from causaldsl.check.values import Point, PositionRef
-from causaldsl.engine.virtual import edited
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation, SiteAt, TraceWord
 from causaldsl.model.sites import Site
+from causaldsl.plan.virtual import edited
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,1 @@
+"""From the graph of operations to work: what is run, from where, together with what, and when."""

@@ -1,0 +1,48 @@
+"""Where a pass of the cone starts, and how far it must go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from causaldsl.model.sites import Site
+
+
+class Stage(IntEnum):
+    """How far into a block, in the order of the pass."""
+
+    INPUT, MID, HIDDEN = range(3)  # its input, after attention, at the MLP's neurons
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """Where a pass starts. Layer -1 is before the embedding; n_layers is after the last block."""
+
+    layer: int
+    stage: Stage = Stage.INPUT
+
+
+_STAGES = {
+    **dict.fromkeys(("resid_mid", "mlp_in", "mlp_out"), Stage.MID),
+    "mlp_hidden": Stage.HIDDEN,
+}
+
+
+def entry_of(site: Site, n_layers: int) -> Entry:
+    """The last place at which a pass can start and still meet this site."""
+    if site.kind == "embed":
+        return Entry(-1)
+    if site.kind == "logits":
+        return Entry(n_layers)
+    assert site.layer is not None
+    if site.kind == "resid_post":
+        return Entry(site.layer + 1)
+    return Entry(site.layer, _STAGES.get(site.kind, Stage.INPUT))
+
+
+def last_block(sites: Iterable[Site], n_layers: int) -> int:
+    """The block that a pass must have computed before it has met all of these."""
+    ends = {"embed": -1, "logits": n_layers}
+    layers = [ends.get(site.kind, site.layer) for site in sites]
+    return max((layer for layer in layers if layer is not None), default=-1)

@@ -1,0 +1,137 @@
+"""Which operations go through the model in one pass, each as rows of its own.
+
+Patched runs, hops and DAS can, if they start from the same clean run and hold the same; a pass is
+made when everything that any of its members takes has been made. So those of one kind go together
+that have equally many of their kind before them: patched runs along subspaces that are learned
+first all wait for them, and steps of a path go step by step.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+import networkx as nx
+
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.operations import HopWord, Operation, PatchedRunWord
+from causaldsl.model.shapes import Shapes
+from causaldsl.plan.freeze import freeze_of
+from causaldsl.plan.needs import places_changed_in
+from causaldsl.plan.virtual import edited
+from causaldsl.vocabulary.subspaces import Das
+
+Members = tuple[str, ...]
+_KINDS = (PatchedRunWord, HopWord, Das)
+
+
+def shared_passes(graph: Graph, backends: Mapping[str, str], shapes: Shapes) -> dict[str, Members]:
+    """For every operation that can share a pass, all of its pass in the graph's order."""
+    order = graph.order()
+    level = {kind: _levels(graph, order, kind) for kind in _KINDS}
+    alike: dict[Hashable, list[str]] = defaultdict(list)
+    for key in order:
+        operation = graph.operation(key)
+        kind = type(operation.word)
+        if kind in level and backends[key] == "cone":
+            mark = _mark(graph, operation, shapes)
+            alike[(kind, level[kind][key], mark) if mark else key].append(key)
+    groups = _acyclic(graph, order, [tuple(keys) for keys in alike.values()])
+    return {key: group for group in groups for key in group}
+
+
+def pass_order(graph: Graph, shared: Mapping[str, Members]) -> list[Members]:
+    """Every operation once, those of a pass together, after all that they take.
+
+    What only reads prompts (pairs and clean runs) comes right before what first uses it.
+    """
+    order = graph.order()
+    group_of = {key: shared.get(key, (key,)) for key in order}
+    position = {group: i for i, group in reversed(list(enumerate(group_of.values())))}
+    contracted = _contracted(graph, group_of)
+    found: dict[Members, None] = {}
+
+    def make(group: Members) -> None:
+        for before in sorted(contracted.predecessors(group), key=position.__getitem__):
+            if before not in found:
+                make(before)
+        found[group] = None
+
+    late = {(k,) for k in order if graph.operation(k).word.word in ("pairs", "clean_run")}
+    groups = list(nx.lexicographical_topological_sort(contracted, key=position.__getitem__))
+    for group in sorted(groups, key=late.__contains__):
+        if group not in found:
+            make(group)
+    return list(found)
+
+
+def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, int]:
+    """How many operations of a kind (None: of any) come before each one, on the longest way."""
+    levels: dict[str, int] = {}
+    for key in order:
+        before = graph.network.predecessors(key)
+        levels[key] = max(
+            (
+                levels[b] + (kind is None or isinstance(graph.operation(b).word, kind))
+                for b in before
+            ),
+            default=0,
+        )
+    return levels
+
+
+def _mark(graph: Graph, operation: Operation, shapes: Shapes) -> Hashable:
+    """What operations of one kind and level must have in common; None for one that goes alone."""
+    word, base = operation.word, operation.given("base")
+    if isinstance(word, Das):
+        if word.dim == _allowed(operation, word, shapes):
+            return None  # nothing to learn, and so another number of steps
+        return base, operation.given("source"), word.batch, word.epochs, word.no_change
+    freeze = freeze_of(word)
+    if freeze is not None:
+        changed = [edited(place).site for place in places_changed_in(graph, operation)]
+        freeze = freeze.freeing(changed, shapes)
+    return base, freeze, operation.to
+
+
+def _allowed(operation: Operation, word: Das, shapes: Shapes) -> int | None:
+    """How many coordinates DAS may use."""
+    if isinstance(word.neurons, tuple):
+        return len(word.neurons)
+    if word.neurons is not None:
+        return word.neurons
+    return operation.at_site.site.width(shapes)
+
+
+def _acyclic(graph: Graph, order: Sequence[str], groups: list[Members]) -> list[Members]:
+    """The groups, some of them split, so that no pass waits for another that waits for it."""
+    levels = _levels(graph, order, None)
+    while True:
+        group_of = {key: group for group in groups for key in group}
+        contracted = _contracted(graph, {key: group_of.get(key, (key,)) for key in order})
+        knots = [knot for knot in nx.strongly_connected_components(contracted) if len(knot) > 1]
+        if not knots:
+            return groups
+        knotted = set().union(*knots)
+        groups = [
+            part
+            for group in groups
+            for part in (_by_level(group, levels) if group in knotted else [group])
+        ]
+
+
+def _by_level(group: Members, levels: Mapping[str, int]) -> list[Members]:
+    parts: dict[int, list[str]] = {}
+    for key in group:
+        parts.setdefault(levels[key], []).append(key)
+    return [tuple(part) for part in parts.values()]
+
+
+def _contracted(graph: Graph, group_of: Mapping[str, Members]) -> nx.DiGraph:
+    """The graph with each group as one node."""
+    contracted = nx.DiGraph()
+    contracted.add_nodes_from(dict.fromkeys(group_of.values()))
+    for before, after in graph.network.edges():
+        if group_of[before] != group_of[after]:
+            contracted.add_edge(group_of[before], group_of[after])
+    return contracted
