@@ -1,0 +1,121 @@
+"""How much arithmetic a pass is: FLOPs of its matrix multiplications, two for a multiply-add.
+
+For one prompt with S positions in the window and P to the left of it, H heads and K key-value heads
+of width h, stream width d, m neurons, and V of the vocabulary's entries, a block is::
+
+    attention   2 (S d (H + 2 K) h + 2 H h S (S + P) + S H h d)
+    mlp         2 S d m (2 + gated)          from its neurons on: 2 S m d
+    logits      2 V d                        at the last position only
+
+What edits, norms and softmaxes take is not counted. A batch with prompts of different lengths pads
+them, so what is computed is a little more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.sites import Site
+from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.freeze import Freeze
+
+_SEEN = {"head.out": "head_out"}
+"""Names of sites inside attention are those of its parts (q, k, v, z), but for this one."""
+
+
+def tail_flops(
+    shapes: Shapes,
+    entry: Entry,
+    window: int,
+    left: int,
+    columns: int | None = None,
+    last: int | None = None,
+    freeze: Freeze | None = None,
+    touched: Collection[Site] = (),
+) -> int:
+    """FLOPs of the pass of one prompt from ``entry`` up, over the last ``window`` positions.
+
+    ``left`` positions lie before these. ``columns`` is how many logits are wanted, None for those
+    of the whole vocabulary. With ``last`` the pass ends after that block, without logits. With
+    ``freeze`` only what is free is computed, and what ``touched``, the sites that are edited and
+    read, needs.
+    """
+    end = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
+    total = 0
+    for layer in range(max(entry.layer, 0), end):
+        stage = entry.stage if layer == entry.layer else Stage.INPUT
+        here = {_part(site) for site in touched if site.layer == layer}
+        outputs = {site.head for site in touched if (site.layer, site.kind) == (layer, "head.out")}
+        if stage == Stage.INPUT:
+            total += _attention(shapes, window, left, layer, freeze, here)
+            total += 2 * len(outputs) * window * shapes.d_head * shapes.d_model
+        total += _mlp(shapes, window, layer, freeze, here, stage == Stage.HIDDEN)
+    if last is None or last >= shapes.n_layers:
+        total += unembed_flops(shapes, columns)
+    return total
+
+
+def backward_flops(
+    shapes: Shapes, entry: Entry, window: int, left: int, columns: int | None = None
+) -> int:
+    """FLOPs of the gradients of that pass, without those of weights, which are never wanted.
+
+    Every matrix multiplication with a weight takes one more, and those between activations two.
+    For an edit in the middle of the first block this is a little too much.
+    """
+    blocks = shapes.n_layers - max(entry.layer, 0) - (entry.stage > Stage.INPUT)
+    among_own = 4 * shapes.n_heads * shapes.d_head * window * window
+    return tail_flops(shapes, entry, window, left, columns) + max(blocks, 0) * among_own
+
+
+def clean_flops(shapes: Shapes, lengths: Iterable[int], last: int | None = None) -> int:
+    """FLOPs of the blocks up to ``last`` (None: all) of whole prompts of these lengths."""
+    start = Entry(-1)
+    end = shapes.n_layers - 1 if last is None else last
+    return sum(tail_flops(shapes, start, length, 0, 0, last=end) for length in lengths)
+
+
+def whole_flops(shapes: Shapes, lengths: Iterable[int]) -> int:
+    """FLOPs of whole forward passes as other tools make them, with logits at every position."""
+    return sum(
+        clean_flops(shapes, [length]) + length * unembed_flops(shapes, None) for length in lengths
+    )
+
+
+def unembed_flops(shapes: Shapes, columns: int | None) -> int:
+    """FLOPs of the logits of one position: some of them, or (None) the whole vocabulary's."""
+    return 2 * shapes.d_model * (shapes.d_vocab if columns is None else columns)
+
+
+def _part(site: Site) -> str:
+    return _SEEN.get(site.kind, site.kind.rpartition(".")[2])
+
+
+def _attention(
+    shapes: Shapes, window: int, left: int, layer: int, freeze: Freeze | None, here: set[str]
+) -> int:
+    width, d = shapes.n_heads * shapes.d_head, shapes.d_model
+    shared = shapes.n_kv_heads * shapes.d_head
+    projections = {"q": window * d * width, "k": window * d * shared, "v": window * d * shared}
+    attends = sum(projections.values()) + 2 * width * window * (window + left)
+    out = window * width * d
+    heads = range(shapes.n_heads)
+    if freeze is None or not all(freeze.holds_head(layer, head) for head in heads):
+        return 2 * (attends + out)
+    read = sum(cost for name, cost in projections.items() if name in here)
+    return 2 * (read + (out if here & {"z", "head_out"} else 0))
+
+
+def _mlp(
+    shapes: Shapes,
+    window: int,
+    layer: int,
+    freeze: Freeze | None,
+    here: set[str],
+    from_neurons: bool,
+) -> int:
+    one = 2 * window * shapes.d_model * shapes.d_mlp
+    if freeze is not None and freeze.holds_mlp(layer):
+        return one if "mlp_hidden" in here else 0
+    return one * (1 if from_neurons else 3 if shapes.gated_mlp else 2)

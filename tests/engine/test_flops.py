@@ -1,0 +1,154 @@
+"""The arithmetic that the plan counts, against torch's own count of the real passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from causaldsl.engine.das import cross_entropy
+from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.model.sites import Site
+from causaldsl.plan.cones import entry_of, last_block
+from causaldsl.plan.flops import (
+    backward_flops,
+    clean_flops,
+    tail_flops,
+    unembed_flops,
+    whole_flops,
+)
+from tests.engine.conftest import LENGTH, Parties
+
+N, END = 3, LENGTH - 1
+SITES = [
+    Site("embed"),
+    Site("resid_pre", 1),
+    Site("head.z", 1, 2),
+    Site("head.out", 2, 1),
+    Site("attn_out", 2),
+    Site("resid_mid", 2),
+    Site("mlp_hidden", 1),
+    Site("mlp_out", 3),
+    Site("resid_post", 0),
+    Site("resid_post", 3),
+]
+
+
+def counted(work: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def at(position: int) -> torch.Tensor:
+    return torch.full((N, 1), position)
+
+
+def edit(trio: Parties, site: Site, position: int) -> Edit:
+    width = site.width(trio.shapes)
+    return Edit(site, at(position), torch.randn(N, 1, width or 0, dtype=torch.float64))
+
+
+def skip_without_cone(trio: Parties) -> None:
+    if "cone" not in trio.backends:
+        pytest.skip(f"{trio.family} runs on hooks only")
+
+
+@pytest.mark.parametrize("site", SITES, ids=str)
+@pytest.mark.parametrize("position", [END, 3], ids=["END", "middle"])
+@pytest.mark.parametrize("columns", [None, 2])
+def test_tail(trio: Parties, site: Site, position: int, columns: int | None) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    clean = cone.clean(trio.base, (), [Read(site, at(position))])
+    change, chosen = edit(trio, site, position), None
+    if columns is not None:
+        chosen = torch.randint(shapes.d_vocab, (N, columns))
+    found = counted(lambda: cone.logits(clean, [change], None, chosen))
+    window = LENGTH - position
+    one = tail_flops(
+        shapes, entry_of(site, shapes.n_layers), window, position, columns, touched=[site]
+    )
+    assert found == N * one > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "read", "freeze"),
+    [
+        (Site("head.z", 0, 1), Site("head.q", 2, 0), Freeze(attention=True, mlp=True)),
+        (Site("head.out", 0, 1), Site("mlp_in", 3), Freeze(attention=True, mlp=True, norms=True)),
+        (Site("mlp_hidden", 1), Site("head.q", 3, 0), Freeze(attention=True, norms=True)),
+        (Site("resid_post", 0), Site("mlp_hidden", 2), Freeze(mlp=True)),
+        (Site("head.q", 1, 0), Site("head.q", 3, 1), Freeze(attention=True, mlp=True)),
+        (Site("head.z", 1, 3), Site("mlp_out", 2), None),
+    ],
+    ids=str,
+)
+def test_hop(trio: Parties, change: Site, read: Site, freeze: Freeze | None) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    places = [Read(change, at(3)), Read(read, at(END))]
+    clean = cone.clean(trio.base, (), places, frozen=freeze is not None)
+    changed = edit(trio, change, 3)
+    found = counted(lambda: cone.record(clean, [changed], places[1:], None, freeze))
+    freed = freeze and freeze.freeing([change], shapes)
+    one = tail_flops(
+        shapes,
+        min(entry_of(site, shapes.n_layers) for site in (change, read)),
+        LENGTH - 3,
+        3,
+        last=last_block([read], shapes.n_layers),
+        freeze=freed,
+        touched=[change, read],
+    )
+    assert found == N * one > 0
+
+
+@pytest.mark.parametrize("last", [None, 1])
+def test_clean(trio: Parties, last: int | None) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    reads = [] if last is None else [Read(Site("resid_post", last), at(END))]
+    found = counted(lambda: cone.clean(trio.base, reads, whole=last is None))
+    assert found == clean_flops(shapes, [LENGTH] * N, last) > 0
+    clean = cone.clean(trio.base)
+    assert counted(lambda: cone.logits(clean)) == N * unembed_flops(shapes, None)
+
+
+def test_a_ragged_batch_computes_no_less_than_is_counted(trio: Parties) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    lengths, site = torch.tensor([LENGTH, 4, 5]), Site("resid_post", 0)
+    clean = cone.clean(trio.base, (), [Read(site, lengths[:, None] - 1)], lengths)
+    change = Edit(site, lengths[:, None] - 1, torch.randn(N, 1, shapes.d_model).double())
+    found = counted(lambda: cone.logits(clean, [change]))
+    entry = entry_of(site, shapes.n_layers)
+    needed = sum(tail_flops(shapes, entry, 1, int(length) - 1) for length in lengths)
+    assert needed <= found < 1.1 * needed
+
+
+@pytest.mark.parametrize("site", [Site("resid_post", 1), Site("mlp_hidden", 1)], ids=str)
+@pytest.mark.parametrize("position", [END, 3], ids=["END", "middle"])
+def test_gradients(trio: Parties, site: Site, position: int) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    clean = cone.clean(trio.base, (), [Read(site, at(position))])
+    change = edit(trio, site, position)
+    change.value.requires_grad_()
+
+    def loss() -> torch.Tensor:
+        return cross_entropy(cone.logits(clean, [change]), torch.zeros(N, dtype=torch.long))
+
+    forward = counted(loss)
+    both = counted(lambda: torch.autograd.grad(loss(), change.value))
+    entry, window = entry_of(site, shapes.n_layers), LENGTH - position
+    assert both - forward == N * backward_flops(shapes, entry, window, position)
+
+
+def test_whole_passes_are_those_of_the_hooks_backend(trio: Parties) -> None:
+    hooks, shapes = trio.backends["hooks"], trio.shapes
+    clean = hooks.clean(trio.base)
+    change = edit(trio, Site("resid_post", 1), END)
+    assert counted(lambda: hooks.logits(clean, [change])) == whole_flops(shapes, [LENGTH] * N)
