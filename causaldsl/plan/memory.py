@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
+from causaldsl.check.pairs import Prompt
 from causaldsl.diagnostics import Mistake
+from causaldsl.graph.operations import SiteAt
+from causaldsl.model.shapes import Shapes
+from causaldsl.plan.cones import Entry, Stage, entry_of
+from causaldsl.plan.needs import Needs
 
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Of one number, by dtype."""
+_TOKEN = 8
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST_DEFAULT = 2**30
 
@@ -34,3 +44,101 @@ def default_budget(free: int) -> int:
 def chunk_rows(bytes_per_pair: int, budget: int) -> int:
     """How many pairs fit into a budget of bytes together; at least one."""
     return max(1, budget // max(1, bytes_per_pair))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a clean run on the cone keeps of its prompts, in bytes."""
+
+    tokens: int = 0
+    reads: int = 0
+    streams: int = 0
+    """The residual stream where edited runs start, over the window."""
+    neurons: int = 0
+    keys_values: int = 0
+    """Left of the window, of the layers that an edited run computes."""
+    held: int = 0
+    """The outputs and scales that frozen runs hold."""
+    last: int = 0
+    """The last block's output at the last position."""
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, part.name) for part in fields(self))
+
+
+def kept_bytes(
+    needs: Needs,
+    shapes: Shapes,
+    prompts: Sequence[Prompt],
+    dtype: str = "float32",
+    whole: bool = True,
+) -> int:
+    """How many bytes a clean run on the cone keeps of these prompts.
+
+    A run that is not ``whole`` stops when all is read, and keeps no output, unless edits follow.
+    """
+    return kept(needs, shapes, prompts, dtype, whole).total
+
+
+def kept(needs: Needs, shapes: Shapes, prompts: Sequence[Prompt], dtype: str, whole: bool) -> Kept:
+    """The same part by part. Prompts go together whose places have equally many positions."""
+    places = [*needs.reads, *needs.edits]
+    groups: dict[tuple[int, ...], list[Prompt]] = {}
+    for prompt in prompts:
+        shape = tuple(len(at.position.resolve(prompt)) for at in places)
+        groups.setdefault(shape, []).append(prompt)
+    parts = [_of_group(needs, shapes, group, BYTES[dtype], whole) for group in groups.values()]
+    sums = {part.name: sum(getattr(p, part.name) for p in parts) for part in fields(Kept)}
+    return Kept(**sums)
+
+
+def _of_group(
+    needs: Needs, shapes: Shapes, prompts: list[Prompt], number: int, whole: bool
+) -> Kept:
+    n, longest = len(prompts), max(prompt.length for prompt in prompts)
+    window = window_of(needs.edits, prompts)
+    entries = {entry_of(at.site, shapes.n_layers) for at in needs.edits}
+    streams = sum(entry.layer >= 0 for entry in entries)
+    neurons = sum(entry.stage == Stage.HIDDEN for entry in entries)
+    lefts = _lefts(needs, shapes, prompts)
+    read = sum(
+        len(at.position.resolve(prompts[0])) * (at.site.width(shapes) or 0) for at in needs.reads
+    )
+    return Kept(
+        tokens=n * longest * _TOKEN,
+        reads=n * read * number,
+        streams=n * window * streams * shapes.d_model * number,
+        neurons=n * window * neurons * shapes.d_mlp * number,
+        keys_values=2 * n * sum(lefts.values()) * shapes.n_kv_heads * shapes.d_head * number,
+        held=n * window * _held(entries, shapes) * number if needs.frozen and entries else 0,
+        last=n * shapes.d_model * number if whole or entries else 0,
+    )
+
+
+def window_of(places: Iterable[SiteAt], prompts: Sequence[Prompt]) -> int:
+    """How many positions, counted from the prompts' ends, hold all places; at least the last."""
+    return max(
+        (p.length - min(at.position.resolve(p)) for at in places for p in prompts), default=1
+    )
+
+
+def _lefts(needs: Needs, shapes: Shapes, prompts: list[Prompt]) -> dict[int, int]:
+    """For each layer, how many positions an edited run may find to the left of its window."""
+    lefts: dict[int, int] = {}
+    for at in needs.edits:
+        entry = entry_of(at.site, shapes.n_layers)
+        left = max(min(at.position.resolve(prompt)) for prompt in prompts)
+        attends = entry.layer + (entry.stage > Stage.INPUT)
+        for layer in range(max(attends, 0), shapes.n_layers):
+            lefts[layer] = max(lefts.get(layer, 0), left)
+    return lefts
+
+
+def _held(entries: set[Entry], shapes: Shapes) -> int:
+    """Numbers for each position: both outputs and norms' scales of all layers from the first
+    entry on, z at the layers of entries, and the last norm's scale."""
+    layers = shapes.n_layers - max(min(entries).layer, 0)
+    heads = len({entry.layer for entry in entries if 0 <= entry.layer < shapes.n_layers})
+    width = shapes.n_heads * shapes.d_head
+    return max(layers, 0) * (2 * shapes.d_model + 2) + heads * width + 1
