@@ -102,6 +102,7 @@ def _of_group(
     streams = sum(entry.layer >= 0 for entry in entries)
     neurons = sum(entry.stage == Stage.HIDDEN for entry in entries)
     lefts = _lefts(needs, shapes, prompts)
+    whole = whole or bool(entries) or any(at.site.kind == "logits" for at in needs.reads)
     read = sum(
         len(at.position.resolve(prompts[0])) * (at.site.width(shapes) or 0) for at in needs.reads
     )
@@ -112,7 +113,7 @@ def _of_group(
         neurons=n * window * neurons * shapes.d_mlp * number,
         keys_values=2 * n * sum(lefts.values()) * shapes.n_kv_heads * shapes.d_head * number,
         held=n * window * _held(entries, shapes) * number if needs.frozen and entries else 0,
-        last=n * shapes.d_model * number if whole or entries else 0,
+        last=n * shapes.d_model * number if whole else 0,
     )
 
 

@@ -100,6 +100,14 @@ def test_properties_of_patching(world: Path) -> None:
     assert results.measures["effects"]["clean"]["kl"].mean == pytest.approx(0, abs=1e-12)
 
 
+def test_patched_logits_are_those_of_the_source(world: Path) -> None:
+    text = PRELUDE + "measure m on flip.test { a = patch logits @ END  report logit_diff }\n"
+    found = [run(text, world, backend=name)[0].measures["m"] for name in ("cone", "hooks")]
+    cone, hooks = (table["a"]["logit_diff"].mean for table in found)
+    assert cone == pytest.approx(hooks, abs=1e-9)
+    assert abs(cone - found[0]["clean"]["logit_diff"].mean) > 1e-3
+
+
 def test_the_numbers_are_the_oracles(world: Path) -> None:
     """The mean logit difference of a patched run against raw PyTorch hooks, prompt by prompt."""
     results, session = run(PRELUDE + ARMS, world)

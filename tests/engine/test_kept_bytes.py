@@ -34,6 +34,7 @@ def at(site: Site, position: PositionRef = END) -> SiteAt:
 CASES = {
     "nothing": Needs(),
     "read only": Needs(reads={at(Site("mlp_hidden", 1), S2): None, at(Site("head.q", 2, 0)): None}),
+    "logits": Needs(reads={at(Site("logits")): None}),
     "end": Needs(edits={at(Site("resid_post", 1)): None, at(Site("mlp_hidden", 2)): None}),
     "middle": Needs(
         reads={at(Site("resid_mid", 3)): None},

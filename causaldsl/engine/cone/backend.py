@@ -103,8 +103,9 @@ class ConeBackend:
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
             x = embed(self.decoder, tokens[part, :width], all_of_it, recorder)
             forward = Pass(self.decoder, geometry(self.decoder, all_of_it), None, recorder)
-            if not whole and not edits_at:
-                forward.run(x, Entry(-1), last=self._last_block(reads))
+            last = self._last_block(reads)
+            if not whole and not edits_at and last < self._n_layers:
+                forward.run(x, Entry(-1), last=last)
                 recorders.append(recorder)
                 continue
             x = forward.run(x, Entry(-1))
