@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from causaldsl import __version__
 from causaldsl.commands.audit import add_arguments, run_audit
+from causaldsl.commands.graph import add_graph_options, show_graph
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     graph = commands.add_parser("graph", help="print the graph that a program compiles to")
     graph.add_argument("program", type=Path, help="a .cpatch file")
     _add_settings(graph)
-    graph.add_argument("--format", choices=("text", "json", "dot", "svg"), default="text")
-    graph.set_defaults(command=_graph)
+    add_graph_options(graph)
+    graph.set_defaults(command=lambda options: show_graph(options, _load))
 
     formatting = commands.add_parser("format", help="rewrite a program in the house style")
     formatting.add_argument("program", type=Path, help="a .cpatch file")
@@ -197,23 +198,6 @@ def _check(options: argparse.Namespace) -> int:
         f"{options.program} is right: {model}, {pairs} pairs, {runs} runs, "
         f"{len(program.claims)} claims"
     )
-    return HELD
-
-
-def _graph(options: argparse.Namespace) -> int:
-    from causaldsl.graph.compile import compile_program
-    from causaldsl.graph.printing import graph_json, graph_text
-
-    program = _load(options)
-    graph = compile_program(program)
-    if options.format in ("text", "json"):
-        print({"text": graph_text, "json": graph_json}[options.format](graph), end="")
-        return HELD
-    from causaldsl.report.dot import graph_dot
-    from causaldsl.report.pictures import picture_text
-
-    dot = graph_dot(program, graph)
-    print(dot if options.format == "dot" else picture_text(dot), end="")
     return HELD
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,21 @@ def weight_files(folder: Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def weight_count(folder: Path) -> int | None:
+    """How many weights the files hold, as their headers say; None unless they are safetensors."""
+    files = weight_files(folder)
+    if not files or any(path.suffix != ".safetensors" for path in files):
+        return None
+    return sum(math.prod(shape) for path in files for shape in _tensor_shapes(path))
+
+
+def _tensor_shapes(path: Path) -> Iterator[list[int]]:
+    """A safetensors file begins with the length of a JSON header, in eight bytes."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")
 
 
 def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:

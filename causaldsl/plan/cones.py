@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+
+ARCHITECTURES = frozenset(
+    f"{family}ForCausalLM" for family in ("Llama", "Mistral", "Qwen2", "Qwen3")
+) | {"GPT2LMHeadModel"}
+"""Those that the cone has a forward pass for."""
 
 
 class Stage(IntEnum):
@@ -46,3 +52,13 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
     ends = {"embed": -1, "logits": n_layers}
     layers = [ends.get(site.kind, site.layer) for site in sites]
     return max((layer for layer in layers if layer is not None), default=-1)
+
+
+def expected_backend(shapes: Shapes) -> Callable[[Iterable[Site]], str]:
+    """The backend that a run takes for sites, as far as that is known without weights."""
+    served = shapes.text and shapes.architecture in ARCHITECTURES
+
+    def backend_of(sites: Iterable[Site]) -> str:
+        return "cone" if served and all(site.kind != "hook" for site in sites) else "hooks"
+
+    return backend_of

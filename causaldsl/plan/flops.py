@@ -13,6 +13,7 @@ them, so what is computed is a little more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from causaldsl.model.shapes import Shapes
@@ -42,15 +43,14 @@ def tail_flops(
     read, needs.
     """
     end = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
-    total = 0
-    for layer in range(max(entry.layer, 0), end):
-        stage = entry.stage if layer == entry.layer else Stage.INPUT
-        here = {_part(site) for site in touched if site.layer == layer}
-        outputs = {site.head for site in touched if (site.layer, site.kind) == (layer, "head.out")}
-        if stage == Stage.INPUT:
-            total += _attention(shapes, window, left, layer, freeze, here)
-            total += 2 * len(outputs) * window * shapes.d_head * shapes.d_model
-        total += _mlp(shapes, window, layer, freeze, here, stage == Stage.HIDDEN)
+    changed = {site.layer for site in touched} | {entry.layer}
+    plain = _block(shapes, window, left)
+    total = sum(
+        plain
+        if freeze is None and layer not in changed
+        else _changed_block(shapes, layer, entry, window, left, freeze, touched)
+        for layer in range(max(entry.layer, 0), end)
+    )
     if last is None or last >= shapes.n_layers:
         total += unembed_flops(shapes, columns)
     return total
@@ -71,16 +71,14 @@ def backward_flops(
 
 def clean_flops(shapes: Shapes, lengths: Iterable[int], last: int | None = None) -> int:
     """FLOPs of the blocks up to ``last`` (None: all) of whole prompts of these lengths."""
-    start = Entry(-1)
-    end = shapes.n_layers - 1 if last is None else last
-    return sum(tail_flops(shapes, start, length, 0, 0, last=end) for length in lengths)
+    blocks = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
+    return sum(n * blocks * _block(shapes, length, 0) for length, n in Counter(lengths).items())
 
 
 def whole_flops(shapes: Shapes, lengths: Iterable[int]) -> int:
     """FLOPs of whole forward passes as other tools make them, with logits at every position."""
-    return sum(
-        clean_flops(shapes, [length]) + length * unembed_flops(shapes, None) for length in lengths
-    )
+    lengths = list(lengths)
+    return clean_flops(shapes, lengths) + sum(lengths) * unembed_flops(shapes, None)
 
 
 def unembed_flops(shapes: Shapes, columns: int | None) -> int:
@@ -90,6 +88,32 @@ def unembed_flops(shapes: Shapes, columns: int | None) -> int:
 
 def _part(site: Site) -> str:
     return _SEEN.get(site.kind, site.kind.rpartition(".")[2])
+
+
+def _block(shapes: Shapes, window: int, left: int) -> int:
+    attention = _attention(shapes, window, left, 0, None, set())
+    return attention + _mlp(shapes, window, 0, None, set(), False)
+
+
+def _changed_block(
+    shapes: Shapes,
+    layer: int,
+    entry: Entry,
+    window: int,
+    left: int,
+    freeze: Freeze | None,
+    touched: Collection[Site],
+) -> int:
+    """A block where a pass starts, or where something is held, edited or read."""
+    stage = entry.stage if layer == entry.layer else Stage.INPUT
+    sites = [site for site in touched if site.layer == layer]
+    here = {_part(site) for site in sites}
+    total = _mlp(shapes, window, layer, freeze, here, stage == Stage.HIDDEN)
+    if stage == Stage.INPUT:
+        total += _attention(shapes, window, left, layer, freeze, here)
+        outputs = {site.head for site in sites if site.kind == "head.out"}
+        total += 2 * len(outputs) * window * shapes.d_head * shapes.d_model
+    return total
 
 
 def _attention(

@@ -6,7 +6,7 @@ A clean run happens once; whatever is wanted of it later has to be asked for bef
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from causaldsl.graph.compile import Graph
@@ -57,9 +57,9 @@ class Asked:
     vocabulary: dict[str, set[str]] = field(default_factory=dict)
 
 
-def read_needs(graph: Graph, backend_of: BackendOf, parallel: bool) -> Asked:
+def read_needs(graph: Graph, order: Sequence[str], backend_of: BackendOf, parallel: bool) -> Asked:
     """The needs of all operations. ``parallel``: attention and MLP read the same stream."""
-    return _Reader(graph, backend_of, parallel).read()
+    return _Reader(graph, backend_of, parallel).read(order)
 
 
 def changed_places(change: Operation) -> tuple[SiteAt, ...]:
@@ -78,9 +78,8 @@ class _Reader:
         self.graph, self.backend_of, self.parallel = graph, backend_of, parallel
         self.asked = Asked()
 
-    def read(self) -> Asked:
+    def read(self, order: Sequence[str]) -> Asked:
         default = self.backend_of([])
-        order = self.graph.order()
         for key in order:
             self._operation(key, self.graph.operation(key))
         for key in order:

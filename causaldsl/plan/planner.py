@@ -39,7 +39,8 @@ class Plan:
 
 def make_plan(graph: Graph, backend_of: BackendOf, shapes: Shapes) -> Plan:
     """The plan of a graph. ``backend_of`` names the backend that serves all of some sites."""
-    asked = read_needs(graph, backend_of, shapes.parallel)
-    shared = shared_passes(graph, asked.backends, shapes)
-    order = tuple(pass_order(graph, shared))
-    return Plan(asked.needs, asked.backends, asked.vocabulary, shared, order)
+    order = graph.order()
+    asked = read_needs(graph, order, backend_of, shapes.parallel)
+    shared = shared_passes(graph, order, asked.backends, shapes)
+    passes = tuple(pass_order(graph, order, shared))
+    return Plan(asked.needs, asked.backends, asked.vocabulary, shared, passes)

@@ -14,7 +14,13 @@ from collections.abc import Hashable, Mapping, Sequence
 import networkx as nx
 
 from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import HopWord, Operation, PatchedRunWord
+from causaldsl.graph.operations import (
+    CleanRunWord,
+    HopWord,
+    Operation,
+    PairsWord,
+    PatchedRunWord,
+)
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.freeze import freeze_of
 from causaldsl.plan.needs import places_changed_in
@@ -25,9 +31,10 @@ Members = tuple[str, ...]
 _KINDS = (PatchedRunWord, HopWord, Das)
 
 
-def shared_passes(graph: Graph, backends: Mapping[str, str], shapes: Shapes) -> dict[str, Members]:
-    """For every operation that can share a pass, all of its pass in the graph's order."""
-    order = graph.order()
+def shared_passes(
+    graph: Graph, order: Sequence[str], backends: Mapping[str, str], shapes: Shapes
+) -> dict[str, Members]:
+    """For every operation that can share a pass, all of its pass in the graph's ``order``."""
     level = {kind: _levels(graph, order, kind) for kind in _KINDS}
     alike: dict[Hashable, list[str]] = defaultdict(list)
     for key in order:
@@ -40,12 +47,11 @@ def shared_passes(graph: Graph, backends: Mapping[str, str], shapes: Shapes) -> 
     return {key: group for group in groups for key in group}
 
 
-def pass_order(graph: Graph, shared: Mapping[str, Members]) -> list[Members]:
+def pass_order(graph: Graph, order: Sequence[str], shared: Mapping[str, Members]) -> list[Members]:
     """Every operation once, those of a pass together, after all that they take.
 
-    What only reads prompts (pairs and clean runs) comes right before what first uses it.
+    Pairs, clean runs, and interventions, which read them, come right before what first uses them.
     """
-    order = graph.order()
     group_of = {key: shared.get(key, (key,)) for key in order}
     position = {group: i for i, group in reversed(list(enumerate(group_of.values())))}
     contracted = _contracted(graph, group_of)
@@ -57,12 +63,17 @@ def pass_order(graph: Graph, shared: Mapping[str, Members]) -> list[Members]:
                 make(before)
         found[group] = None
 
-    late = {(k,) for k in order if graph.operation(k).word.word in ("pairs", "clean_run")}
+    late = {(key,) for key in order if _prepares(graph.operation(key))}
     groups = list(nx.lexicographical_topological_sort(contracted, key=position.__getitem__))
     for group in sorted(groups, key=late.__contains__):
         if group not in found:
             make(group)
     return list(found)
+
+
+def _prepares(operation: Operation) -> bool:
+    word = operation.word
+    return isinstance(word, PairsWord | CleanRunWord) or word.takes is not None
 
 
 def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, int]:
@@ -84,7 +95,7 @@ def _mark(graph: Graph, operation: Operation, shapes: Shapes) -> Hashable:
     """What operations of one kind and level must have in common; None for one that goes alone."""
     word, base = operation.word, operation.given("base")
     if isinstance(word, Das):
-        if word.dim == _allowed(operation, word, shapes):
+        if word.dim == coordinates(operation, word, shapes):
             return None  # nothing to learn, and so another number of steps
         return base, operation.given("source"), word.batch, word.epochs, word.no_change
     freeze = freeze_of(word)
@@ -94,7 +105,7 @@ def _mark(graph: Graph, operation: Operation, shapes: Shapes) -> Hashable:
     return base, freeze, operation.to
 
 
-def _allowed(operation: Operation, word: Das, shapes: Shapes) -> int | None:
+def coordinates(operation: Operation, word: Das, shapes: Shapes) -> int | None:
     """How many coordinates DAS may use."""
     if isinstance(word.neurons, tuple):
         return len(word.neurons)

@@ -10,8 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from causaldsl.engine.das import cross_entropy
 from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.open import open_session
+from causaldsl.engine.session import Settings
+from causaldsl.graph.compile import compile_program
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import entry_of, last_block
+from causaldsl.plan.cones import entry_of, expected_backend, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,
@@ -19,7 +23,10 @@ from causaldsl.plan.flops import (
     unembed_flops,
     whole_flops,
 )
+from causaldsl.plan.work import work_of
 from tests.engine.conftest import LENGTH, Parties
+from tests.frontend.test_graph import check
+from tests.frontend.world import PRELUDE, make_world
 
 N, END = 3, LENGTH - 1
 SITES = [
@@ -117,6 +124,12 @@ def test_clean(trio: Parties, last: int | None) -> None:
     assert counted(lambda: cone.logits(clean)) == N * unembed_flops(shapes, None)
 
 
+def test_the_plan_expects_the_cone_where_it_can_serve(trio: Parties) -> None:
+    served = "cone" in trio.backends
+    assert expected_backend(trio.shapes)([]) == ("cone" if served else "hooks")
+    assert expected_backend(trio.shapes)([Site("hook", hook="hook_embed")]) == "hooks"
+
+
 def test_a_ragged_batch_computes_no_less_than_is_counted(trio: Parties) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
@@ -152,3 +165,40 @@ def test_whole_passes_are_those_of_the_hooks_backend(trio: Parties) -> None:
     clean = hooks.clean(trio.base)
     change = edit(trio, Site("resid_post", 1), END)
     assert counted(lambda: hooks.logits(clean, [change])) == whole_flops(shapes, [LENGTH] * N)
+
+
+PROGRAMS = {
+    "das": "subspace v = das(resid_post[1] @ END, on: flip.train, epochs: 2)",
+    "gradients": """
+subspace b = best_neurons(mlp_hidden[2] @ END, on: flip.train, k: 3)
+subspace g = gradient(mlp_hidden[2] @ END, on: flip.train)
+""",
+    "runs": """
+measure m on flip.test {
+  a = patch resid_post[1] @ END
+  b = patch mlp_hidden[2] @ S2
+  report fldd, interchange_accuracy
+}
+""",
+    "paths": """
+measure m on flip.test {
+  a = head[0.1].z @ S2 -> heads[2].q @ END -> logits { freeze all  layernorm recompute }
+  b = head[0.1].z @ S2 -> logits { freeze all  layernorm frozen }
+  report fldd
+}
+""",
+    "sweep": "sweep s on flip.test { for l in layers: patch resid_post[l] @ END  report fldd }",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_plan_of_a_program_counts_what_its_run_computes(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    program = check(PRELUDE + PROGRAMS[name] + "\n", make_world(tmp_path_factory.mktemp("world")))
+    graph = compile_program(program)
+    session = open_session(program, graph, Settings(resamples=20), lambda *_: None)
+    found = counted(lambda: interpret(session))
+    planned = sum(work.flops for work in work_of(graph, session.plan, session.loaded.spec.shapes))
+    # On top of it come patches along a subspace, and filling up shorter prompts.
+    assert planned <= found < 1.05 * planned

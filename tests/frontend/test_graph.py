@@ -165,7 +165,8 @@ def test_training_effects_stand_beside_held_out_ones(world: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["check"], ["graph", "--format", "text"], ["format", "--check"]]
+    "command",
+    [["check"], ["graph", "--format", "text"], ["graph", "--plan"], ["format", "--check"]],
 )
 def test_the_front_end_imports_neither_torch_nor_transformers(
     command: list[str], world: Path

@@ -19,6 +19,7 @@ from causaldsl.graph.operations import (
 )
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+from causaldsl.plan.cones import expected_backend
 from causaldsl.plan.memory import chunk_rows, default_budget, parse_bytes
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.sharing import shared_passes
@@ -27,15 +28,11 @@ from tests.frontend.test_graph import check, compiled
 from tests.frontend.world import PRELUDE
 
 
-def backend_of(sites: list[Site]) -> str:
-    return "hooks" if any(site.kind == "hook" for site in sites) else "cone"
-
-
 def planned(text: str, world: Path) -> tuple[Graph, Plan]:
     program = check(PRELUDE + text, world)
     assert program.model is not None
     graph = compiled(PRELUDE + text, world)
-    return graph, make_plan(graph, backend_of, program.model.shapes)
+    return graph, make_plan(graph, expected_backend(program.model.shapes), program.model.shapes)
 
 
 def arms(graph: Graph, plan: Plan, measure: str) -> set[frozenset[str]]:
@@ -138,7 +135,7 @@ def test_the_order_has_every_operation_after_what_it_takes(world: Path) -> None:
     program = check(text, world)
     assert program.model is not None
     graph = compiled(text, world)
-    plan = make_plan(graph, backend_of, program.model.shapes)
+    plan = make_plan(graph, expected_backend(program.model.shapes), program.model.shapes)
     keys = [key for group in plan.order for key in group]
     assert sorted(keys) == sorted(graph.network)
     taken = [{i.key for key in group for i in graph.operation(key).inputs} for group in plan.order]
@@ -146,7 +143,8 @@ def test_the_order_has_every_operation_after_what_it_takes(world: Path) -> None:
     for group, inputs in zip(plan.order, taken, strict=True):
         assert inputs <= made
         made.update(group)
-    prepares = [graph.operation(g[0]).word.word in ("pairs", "clean_run") for g in plan.order]
+    first = [graph.operation(group[0]).word for group in plan.order]
+    prepares = [w.word in ("pairs", "clean_run") or w.takes is not None for w in first]
     for i, group in enumerate(plan.order):
         if prepares[i]:  # prompts are read and run right before their first use
             user = next(j for j in range(i + 1, len(prepares)) if not prepares[j])
@@ -172,12 +170,12 @@ def test_a_pass_that_would_wait_for_itself_is_split() -> None:
     after_das = add(PatchedRunWord(), base, ("along", before_run))
     shapes = _shapes()
     backends = dict.fromkeys(graph.network, "cone")
-    shared = shared_passes(graph, backends, shapes)
+    shared = shared_passes(graph, graph.order(), backends, shapes)
     assert shared[run] == (run,)
     assert shared[after_das] == (after_das,)
     assert shared[after_run] == (after_run,)
     graph.network.remove_edge(run, after_run)
-    shared = shared_passes(graph, backends, shapes)
+    shared = shared_passes(graph, graph.order(), backends, shapes)
     assert set(shared[run]) == {run, after_das}
     assert set(shared[after_run]) == {after_run, before_run}
 
