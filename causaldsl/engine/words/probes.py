@@ -19,10 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
@@ -40,6 +36,11 @@ _STEPS = 5000
 
 @evaluates(RidgeR2)
 def ridge_r2(session: Session, operation: Operation) -> float:
+    # Here and not above: scikit-learn is slow to import, and most runs have no probe.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import r2_score
+    from sklearn.preprocessing import StandardScaler
+
     word = operation.word
     assert isinstance(word, RidgeR2)
     basis = _basis(session, operation, "target")
@@ -64,6 +65,10 @@ def ridge_r2(session: Session, operation: Operation) -> float:
 
 @evaluates(LogisticAccuracy)
 def logistic_accuracy(session: Session, operation: Operation) -> float:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     word = operation.word
     assert isinstance(word, LogisticAccuracy)
     (at,) = operation.to
