@@ -4,7 +4,7 @@ export HF_HUB_OFFLINE ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint bench clean
+.PHONY: demo test soak lint bench growth peers clean
 
 demo: $(READY)
 	$(BIN)/causaldsl run programs/toy_illusion.cpatch --out runs/demo/toy_illusion
@@ -31,11 +31,19 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python benchmarks/das_step.py
-	$(BIN)/python benchmarks/path_scan.py
+	$(BIN)/causaldsl models pull smollm2-135m
+	$(BIN)/python benchmarks/run.py
+
+growth: $(READY)
+	$(BIN)/causaldsl models pull smollm2-135m
+	$(BIN)/python benchmarks/growth.py
+
+# Other tools to compare with, in environments of their own under .venv-peers.
+peers: $(READY)
+	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-peers runs
 
 # torch comes first: what needs it would otherwise bring the builds for graphics cards.
 $(READY): pyproject.toml constraints.txt

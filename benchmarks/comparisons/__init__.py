@@ -1,0 +1,25 @@
+"""What is compared with what; every function makes one comparison of the sizes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench import Bench
+from turns import Comparison
+
+from comparisons.audits import audit
+from comparisons.das import das_fit, das_step_few, das_step_many, seeds
+from comparisons.paths import path_scan
+from comparisons.sweeps import end_sweep, grid_sweep, head_sweep
+
+COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
+    "das_step_64": das_step_few,
+    "das_step_512": das_step_many,
+    "das_fit": das_fit,
+    "seeds": seeds,
+    "end_sweep": end_sweep,
+    "grid_sweep": grid_sweep,
+    "head_sweep": head_sweep,
+    "path_scan": path_scan,
+    "audit": audit,
+}

@@ -1,0 +1,89 @@
+"""Results as rows of text, for the terminal and for docs/performance.md alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+COMPARED = ("work", "side", "time", "by the first", "single ratios", "differs by")
+LIMITED = ("work", "floating-point operations", "machine's rate", "least time", "took", "share")
+
+
+def comparison_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each side of each comparison, in the columns ``COMPARED``."""
+    rows = []
+    for comparison in results["comparisons"]:
+        first, *others = comparison["sides"]
+        rows.append((comparison["name"], first["name"], seconds(first["seconds"]), "", "", ""))
+        rows += [_side(side) for side in others]
+    return rows
+
+
+def _side(side: dict[str, Any]) -> tuple[str, ...]:
+    if "error" in side:
+        return ("", side["name"], "could not run", "", side["error"], "")
+    ratios = side["all_ratios"]
+    return (
+        "",
+        side["name"],
+        seconds(side["seconds"]),
+        f"{side['ratio']:.3g}",
+        f"{min(ratios):.2g} to {max(ratios):.2g}",
+        f"{side['difference']:.0e}" if side["difference"] else "",
+    )
+
+
+def limit_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each piece of work, in the columns ``LIMITED``."""
+    return [
+        (
+            f"{limit['name']}: {limit['about']}",
+            f"{limit['flops'] / 1e9:.3g} G",
+            f"{limit['flops_per_second'] / 1e9:.3g} G/s",
+            seconds(limit["least_seconds"]),
+            seconds(limit["seconds"]),
+            f"{100 * limit['share']:.0f}%",
+        )
+        for limit in results["limits"]
+    ]
+
+
+def overhead_lines(results: dict[str, Any]) -> list[str]:
+    """What a run costs beside arithmetic."""
+    found = results["overhead"]
+    if found is None:
+        return []
+    return [
+        f"{found['program']}: {seconds(found['whole'])} from start to end, of which "
+        f"{seconds(found['arithmetic'])} arithmetic and {seconds(found['weights'])} reading the "
+        f"weights; the rest is {100 * found['share']:.1f}%",
+        f"start-up until the first clean run, less reading the weights: "
+        f"{seconds(found['start_up'])}",
+    ]
+
+
+def comparison_table(results: dict[str, Any]) -> Table:
+    return _table(
+        "Times (medians), and each by that of the first side", COMPARED, comparison_rows(results)
+    )
+
+
+def limit_table(results: dict[str, Any]) -> Table:
+    return _table("Against the machine's matrix multiplication", LIMITED, limit_rows(results))
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def seconds(value: float) -> str:
+    """A time with its unit, three digits."""
+    if value < 1:
+        return f"{1e3 * value:.3g} ms"
+    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
