@@ -1,10 +1,10 @@
 """The limit: the matrix multiplications that the cone needs, at the machine's own rate.
 
 For every piece of work, its multiplications are made by themselves, with the model's very weights
-and row counts (forward ``x W^T``, for training also backward ``g W``), and timed. That gives the
-machine's rate, floating-point operations a second, at those shapes; attention's own products are
-counted and taken at that rate. The share is the time that all of it would take by the time that
-the work took: at 1 nothing but multiplications would be left.
+and row counts (forward ``x W^T``, for training also backward ``g W``), and timed: that is the
+machine's rate, floating-point operations a second, at those shapes. The FLOPs of the whole cone,
+attention's included, are the planner's (causaldsl/plan/flops.py). They by the rate are the least
+time, and the share is that by the time that the work took: at 1 there was nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from turns import significant, watch
 
 from causaldsl.engine.cone.weights import Block, Decoder
+from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.flops import backward_flops, clean_flops, tail_flops
 
 ROWS = 1024
 """Larger work is cut into parts of so many rows, as it goes through the caches best."""
@@ -43,13 +45,12 @@ class Product:
 
 @dataclass
 class Work:
-    """What some work can't do without. ``attention`` counts its operations, of queries with keys
-    and of weights with values."""
+    """FLOPs that some work can't do without, and the multiplications that most of them are in."""
 
+    flops: int
     products: list[Product] = field(default_factory=list)
-    attention: float = 0.0
 
-    def rows(self, weights: list[Tensor], rows: int, backward: bool = False) -> None:
+    def rows(self, weights: list[Tensor], rows: int, backward: bool = False) -> Work:
         """That many rows times every weight, in parts."""
         whole, rest = divmod(rows, ROWS)
         for weight in weights:
@@ -57,10 +58,7 @@ class Work:
                 self.products.append(Product(weight, ROWS, whole, backward))
             if rest:
                 self.products.append(Product(weight, rest, 1, backward))
-
-    @property
-    def flops(self) -> float:
-        return self.attention + sum(product.flops for product in self.products)
+        return self
 
 
 def limits(bench: Bench, comparisons: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -86,7 +84,7 @@ def limits(bench: Bench, comparisons: dict[str, dict[str, Any]]) -> list[dict[st
 def _against(work: Work, seconds: float) -> dict[str, float]:
     products = _time(work.products)
     rate = sum(product.flops for product in work.products) / products
-    least = products + work.attention / rate
+    least = work.flops / rate
     return {
         "flops": significant(work.flops),
         "flops_per_second": significant(rate),
@@ -126,69 +124,50 @@ def _bases_s(side: dict[str, Any]) -> float:
 
 def _das(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
     """The tail above the neurons, the whole vocabulary, and the way back without weights."""
-    work, n = Work(), facts["pairs"]
-    weights = [decoder.blocks[bench.layer].mlp.down.weight]
-    above = decoder.blocks[bench.layer + 1 :]
-    for block in above:
+    shapes, n, left = bench.shapes, facts["pairs"], facts["tokens"] - 1
+    entry = Entry(bench.layer, Stage.HIDDEN)
+    forward, backward = (count(shapes, entry, 1, left) for count in (tail_flops, backward_flops))
+    weights = [decoder.blocks[bench.layer].mlp.down.weight, decoder.unembed.weight]
+    for block in decoder.blocks[bench.layer + 1 :]:
         weights += _weights(block)
-    for backward in (False, True):
-        work.rows([*weights, decoder.unembed.weight], n, backward)
-    # Backward, each of the two products has two of its own.
-    work.attention = 3 * len(above) * n * _attended(decoder, facts["tokens"])
-    return work
+    work = Work(n * (forward + backward))
+    return work.rows(weights, n).rows(weights, n, backward=True)
 
 
 def _bases(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
-    return _clean(Work(), decoder, facts, len(decoder.blocks))
+    n, length = facts["pairs"], facts["tokens"]
+    work = Work(clean_flops(bench.shapes, [length] * n))
+    for block in decoder.blocks:
+        work.rows(_weights(block), n * length)
+    return work
 
 
 def _end_sweep(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
-    work, n, layers = Work(), facts["pairs"], len(decoder.blocks)
-    _clean(work, decoder, facts, layers)
-    _clean(work, decoder, facts, layers - 1)  # the last value that is read goes into the last block
-    for layer, block in enumerate(decoder.blocks):
-        work.rows(_weights(block), n * (layer + 1))
-        work.attention += n * (layer + 1) * _attended(decoder, facts["tokens"])
-    return work
+    """The last value that is read goes into the last block."""
+    return _sweep(bench, decoder, facts, arms=1, last=len(decoder.blocks) - 2)
 
 
 def _head_sweep(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
-    work, n, layers = Work(), facts["pairs"], len(decoder.blocks)
-    _clean(work, decoder, facts, layers)
-    _clean(work, decoder, facts, layers - 1)
-    last = decoder.blocks[-1].attention
-    work.rows([last.q.weight, last.k.weight, last.v.weight], n * facts["tokens"])
+    return _sweep(bench, decoder, facts, arms=decoder.n_heads, last=len(decoder.blocks) - 1)
+
+
+def _sweep(bench: Bench, decoder: Decoder, facts: dict[str, Any], arms: int, last: int) -> Work:
+    """Clean runs of bases and sources (to block ``last``), and ``arms`` tails from each block."""
+    shapes, n, length = bench.shapes, facts["pairs"], facts["tokens"]
+    clean = clean_flops(shapes, [length] * n) + clean_flops(shapes, [length] * n, last)
+    tails = [
+        tail_flops(shapes, Entry(layer), 1, length - 1, columns=2)
+        for layer in range(shapes.n_layers)
+    ]
+    work = Work(clean + arms * n * sum(tails))
     for layer, block in enumerate(decoder.blocks):
-        above, here = n * layer * decoder.n_heads, n * decoder.n_heads
-        attention = block.attention
-        work.rows([attention.q.weight, attention.k.weight, attention.v.weight], above)
-        work.rows([attention.out.weight, *_mlp(block)], above + here)
-        work.attention += above * _attended(decoder, facts["tokens"])
-    return work
-
-
-def _clean(work: Work, decoder: Decoder, facts: dict[str, Any], layers: int) -> Work:
-    """All positions through so many blocks; a position attends to itself and those before it."""
-    n, length = facts["pairs"], facts["tokens"]
-    for block in decoder.blocks[:layers]:
-        work.rows(_weights(block), n * length)
-    seen = sum(_attended(decoder, position + 1) for position in range(length))
-    work.attention += layers * n * seen
+        rows = n * length * (1 + (layer <= last)) + arms * n * (layer + 1)
+        work.rows(_weights(block), rows)
     return work
 
 
 def _weights(block: Block) -> list[Tensor]:
-    attention = block.attention
-    joined = (attention.q, attention.k, attention.v, attention.out)
-    return [linear.weight for linear in joined] + _mlp(block)
-
-
-def _mlp(block: Block) -> list[Tensor]:
-    mlp = block.mlp
-    gate = [] if mlp.gate is None else [mlp.gate.weight]
-    return [*gate, mlp.up.weight, mlp.down.weight]
-
-
-def _attended(decoder: Decoder, positions: int) -> float:
-    """Operations of one query in one layer that attends to so many positions."""
-    return 4.0 * decoder.n_heads * decoder.d_head * positions
+    attention, mlp = block.attention, block.mlp
+    gate = [] if mlp.gate is None else [mlp.gate]
+    linears = (attention.q, attention.k, attention.v, attention.out, *gate, mlp.up, mlp.down)
+    return [linear.weight for linear in linears]

@@ -3,12 +3,13 @@
 `causaldsl run` is started as a user starts it, in a process of its own, with clocks set into it:
 
 - arithmetic: all calls of a backend, the loss over the vocabulary, backward passes, optimiser steps
-- weights: reading them (`from_pretrained`, whose library is imported before the clock starts)
+- weights: reading them (`from_pretrained`; the model's class is imported before the clock starts)
 - everything else, from the start of the process to its end, is overhead: Python and its imports,
   checking, compiling, planning, statistics, pictures, files
 
 Start-up lasts from the start of the process until the first clean run begins, less reading the
-weights; imports, and the check of our forward pass against the model's own, are part of it.
+weights; imports, and the check of our forward pass against the model's own, are part of it. How
+much of it the libraries are is shown by a process that only imports torch and the model's class.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 from turns import significant
 
 ROOT = Path(__file__).parents[1]
+_IMPORTS = "import torch; from transformers import AutoModelForCausalLM, LlamaForCausalLM"
 _CLOCKS = Path(__file__).parent / "clocked_run.py"
 
 
@@ -35,7 +37,7 @@ def overhead(program: Path, repetitions: int, say: Callable[[str], None]) -> dic
     runs = []
     for repetition in range(repetitions + 1):
         say(f"overhead of {program.stem}: {repetition or 'warm-up'} of {repetitions}")
-        runs.append(_run(program))
+        runs.append(_run(program) | {"libraries": _libraries()})
     middle = {
         part: significant(statistics.median(run[part] for run in runs[1:])) for part in runs[0]
     }
@@ -45,6 +47,13 @@ def overhead(program: Path, repetitions: int, say: Callable[[str], None]) -> dic
         **middle,
         "share": significant(middle["overhead"] / middle["whole"]),
     }
+
+
+def _libraries() -> float:
+    """Seconds of a process that does nothing but import what any run must."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", _IMPORTS], check=True, capture_output=True)
+    return time.perf_counter() - began
 
 
 def _run(program: Path) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-COMPARED = ("work", "side", "time", "by the first", "single ratios", "differs by")
+COMPARED = ("work", "side", "before", "time", "by the first", "single ratios", "differs by")
 LIMITED = ("work", "floating-point operations", "machine's rate", "least time", "took", "share")
 
 
@@ -15,23 +15,30 @@ def comparison_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for comparison in results["comparisons"]:
         first, *others = comparison["sides"]
-        rows.append((comparison["name"], first["name"], seconds(first["seconds"]), "", "", ""))
+        times = (_before(first), seconds(first["seconds"]))
+        rows.append((comparison["name"], first["name"], *times, "", "", ""))
         rows += [_side(side) for side in others]
     return rows
 
 
 def _side(side: dict[str, Any]) -> tuple[str, ...]:
     if "error" in side:
-        return ("", side["name"], "could not run", "", side["error"], "")
+        return ("", side["name"], "", "could not run", "", side["error"], "")
     ratios = side["all_ratios"]
     return (
         "",
         side["name"],
+        _before(side),
         seconds(side["seconds"]),
         f"{side['ratio']:.3g}",
         f"{min(ratios):.2g} to {max(ratios):.2g}",
         f"{side['difference']:.0e}" if side["difference"] else "",
     )
+
+
+def _before(side: dict[str, Any]) -> str:
+    """What comes once, before the steps that are timed."""
+    return seconds(side["parts"]["before"]) if "before" in side["parts"] else ""
 
 
 def limit_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -59,7 +66,8 @@ def overhead_lines(results: dict[str, Any]) -> list[str]:
         f"{seconds(found['arithmetic'])} arithmetic and {seconds(found['weights'])} reading the "
         f"weights; the rest is {100 * found['share']:.1f}%",
         f"start-up until the first clean run, less reading the weights: "
-        f"{seconds(found['start_up'])}",
+        f"{seconds(found['start_up'])}; a process that only imports the libraries: "
+        f"{seconds(found['libraries'])}",
     ]
 
 
@@ -87,3 +95,30 @@ def seconds(value: float) -> str:
     if value < 1:
         return f"{1e3 * value:.3g} ms"
     return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
+
+
+GROWN = (
+    "",
+    "pairs",
+    "tokens",
+    "check and compile",
+    "clean runs",
+    "whole run",
+    "memory over the model's",
+)
+
+
+def growth_rows(axis: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each point of an axis, in the columns ``GROWN``."""
+    return [
+        (
+            f"{point['at']:,}",
+            f"{point['pairs']:,}",
+            str(point["tokens"]),
+            seconds(point["check_s"] + point["compile_s"]),
+            seconds(point["clean_s"]),
+            seconds(point["seconds"]),
+            f"{point['more_bytes'] / 1e6:,.0f} MB",
+        )
+        for point in axis["points"]
+    ]
