@@ -23,14 +23,15 @@ from causaldsl.model.tokens import Tokens
 class Sizes:
     """How large the work is; ``scan_senders`` and ``grid_step`` thin out what would take hours.
 
-    ``grid_step`` is the distance between the layers of the layer-by-position sweep, ``their_steps``
-    the training steps timed for those who are slow, beside one of warm-up.
+    ``grid_step`` is the distance between the layers of the layer-by-position sweep, ``some_step``
+    that of the smaller sweep over heads. ``their_steps`` are the training steps timed for those who
+    are slow, beside one of warm-up.
     """
 
     few: int = 64
     many: int = 512
     fit: int = 128
-    fit_epochs: int = 3
+    fit_epochs: int = 2
     our_steps: int = 10
     their_steps: int = 2
     our_steps_of_many: int = 5
@@ -39,10 +40,12 @@ class Sizes:
     grid: int = 4
     grid_step: int = 3
     heads: int = 4
+    some_heads: int = 8
+    some_step: int = 10
     scan: int = 8
     scan_senders: int = 12
-    audit: int = 32
-    directions: int = 20
+    audit: int = 16
+    directions: int = 8
 
 
 QUICK = Sizes(
@@ -58,6 +61,8 @@ QUICK = Sizes(
     grid=2,
     grid_step=2,
     heads=2,
+    some_heads=2,
+    some_step=2,
     scan=2,
     scan_senders=2,
     audit=4,

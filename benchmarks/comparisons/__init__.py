@@ -10,7 +10,7 @@ from turns import Comparison
 from comparisons.audits import audit
 from comparisons.das import das_fit, das_step_few, das_step_many, seeds
 from comparisons.paths import path_scan
-from comparisons.sweeps import end_sweep, grid_sweep, head_sweep
+from comparisons.sweeps import end_sweep, grid_sweep, head_sweep, some_heads
 
 COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
     "das_step_64": das_step_few,
@@ -20,6 +20,7 @@ COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
     "end_sweep": end_sweep,
     "grid_sweep": grid_sweep,
     "head_sweep": head_sweep,
+    "some_heads": some_heads,
     "path_scan": path_scan,
     "audit": audit,
 }

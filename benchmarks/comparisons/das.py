@@ -48,8 +48,9 @@ def _step(bench: Bench, name: str, count: int, our_steps: int, all_sides: bool) 
     sides: list[Side] = [
         Ours(bench.product, program, timing=_timed_step),
         _Fitted("TransformerLens", partial(lens.steps, their_steps)),
-        _Fitted("Hugging Face with hooks", partial(plain.steps, their_steps)),
     ]
+    if all_sides:
+        sides.append(_Fitted("Hugging Face with hooks", partial(plain.steps, their_steps)))
     fit = {"site": str(site), "layer": bench.layer, "steps": their_steps, "lr": LR}
     peers = [peer.side("das_step", pairs, **fit) for peer in bench.peers if all_sides]
     basis = _random_basis(bench, site)
@@ -62,7 +63,7 @@ def _step(bench: Bench, name: str, count: int, our_steps: int, all_sides: bool) 
         losses={
             NAME: lambda: _our_loss(bench, pairs, site, basis),
             sides[1].name: lambda: lens.loss(basis),
-            sides[2].name: lambda: plain.loss(basis),
+            **({sides[2].name: lambda: plain.loss(basis)} if all_sides else {}),
             **{peer.name: partial(peer.loss, basis) for peer in peers},
         },
     )

@@ -56,16 +56,32 @@ def grid_sweep(bench: Bench) -> Comparison:
 
 
 def head_sweep(bench: Bench) -> Comparison:
+    """All heads, which takes the others long: against TransformerLens only."""
     pairs, shapes = bench.pairs(bench.sizes.heads), bench.shapes
     cells = [[layer, head] for layer in range(shapes.n_layers) for head in range(shapes.n_heads)]
     body = "sweep s on p { for h in heads: patch head[h].z @ END  report logit_diff }"
+    sides: list[Side] = [_lens(bench, pairs, cells, "z", _head_at_end)]
+    about = f"z of every head patched at END: {len(cells)} arms, {len(pairs)} pairs"
+    return _comparison(bench, "head_sweep", about, pairs, body, sides, len(cells))
+
+
+def some_heads(bench: Bench) -> Comparison:
+    """The heads of some layers, against all who can."""
+    pairs, shapes, step = bench.pairs(bench.sizes.some_heads), bench.shapes, bench.sizes.some_step
+    layers = range(step // 2, shapes.n_layers, step)
+    cells = [[layer, head] for layer in layers for head in range(shapes.n_heads)]
+    named = ", ".join(f"{layer}.{head}" for layer, head in cells)
+    body = f"sweep s on p {{ for h in {{{named}}}: patch head[h].z @ END  report logit_diff }}"
     sides: list[Side] = [
         _lens(bench, pairs, cells, "z", _head_at_end),
         _plain(bench, pairs, cells, "z", _head_at_end),
     ]
     sides += [peer.side("head_sweep", pairs, cells=cells) for peer in bench.peers]
-    about = f"z of every head patched at END: {len(cells)} arms, {len(pairs)} pairs"
-    return _comparison(bench, "head_sweep", about, pairs, body, sides, len(cells))
+    about = (
+        f"z of the heads of layers {', '.join(map(str, layers))} patched at END: {len(cells)} "
+        f"arms, {len(pairs)} pairs"
+    )
+    return _comparison(bench, "some_heads", about, pairs, body, sides, len(cells))
 
 
 def _comparison(
