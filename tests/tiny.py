@@ -18,7 +18,7 @@ The tokenizer is byte-level: a word of ``WORDS`` is one token, with or without a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -74,6 +74,37 @@ def tiny_folder(
     return folder
 
 
+def deep_folder(tmp_path: Path, words: Sequence[str], seed: int = 0) -> Path:
+    """A folder ``tmp_path/deep`` with a random model of SmolLM2-135M's layout, but narrow.
+
+    30 layers, 9 heads, 3 key-value heads and 1536 neurons as there, of width 36 and 4 a head; so
+    whatever a program says of that model's layers and heads is there.
+    """
+    from transformers import LlamaConfig
+
+    folder = Path(tmp_path) / "deep"
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = tiny_tokenizer(words=words)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=36,
+        head_dim=4,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    _random(config, seed, lambda shape: 0.8 * shape[1] ** -0.5).save_pretrained(folder)
+    return folder
+
+
 def tiny_tokenizer(bos: bool = False, words: Sequence[str] | None = None) -> Tokenizer:
     """Byte-level, a token for each of ``words`` (``WORDS``) and for each of them after a space."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -98,12 +129,17 @@ def tiny_model(
     family: Family, d_vocab: int, seed: int = 0, hidden: int = HIDDEN
 ) -> PreTrainedModel:
     """The random model alone, in evaluation mode."""
+    return _random(_config(family, d_vocab, hidden), seed, lambda shape: 1.5 * WIDTH**-0.5)
+
+
+def _random(
+    config: PreTrainedConfig, seed: int, size: Callable[[Sequence[int]], float]
+) -> PreTrainedModel:
+    """A model with random weights; ``size`` is the standard deviation in a matrix of a shape."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(
-        _config(family, d_vocab, hidden), attn_implementation="eager"
-    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -113,7 +149,7 @@ def tiny_model(
                 parameter.copy_(0.2 * noise + (1.0 if is_scale else 0.0))
             else:
                 is_embedding = any(part in name for part in ("embed", "wte", "wpe"))
-                parameter.copy_(noise * (1.0 if is_embedding else 1.5 * WIDTH**-0.5))
+                parameter.copy_(noise * (1.0 if is_embedding else size(parameter.shape)))
     return model.eval()
 
 

@@ -1,0 +1,95 @@
+"""Whether two sessions of one program found the same: per pair, per direction, and in all records.
+
+A tolerance t bounds logits, and whatever is as large as one. A ratio r of means (fldd, shares,
+their intervals) with a mean of logits below it moves by about t (1 + |r|) |r| / |top|, so numbers
+in records may differ by ``RATIOS`` t (1 + r^2). What is counted or ranked must be equal, but that a
+pair counts as flipped where its logit difference is t or less, and a value as in the next bin where
+it lies on the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.engine.interpret import gather
+from causaldsl.engine.metrics import Outcome
+from causaldsl.engine.session import Session
+from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.words.histograms import Projected
+from causaldsl.results.records import Results
+
+RATIOS = 5
+_APART = ("provenance", "timings", "notes")
+"""What says how a run was made."""
+
+
+def differences(
+    program: CheckedProgram, ours: Session, theirs: Session, tolerance: float
+) -> list[str]:
+    """Where the two differ, a line each; none if they found the same."""
+    records = (Results.model_validate(gather(program, s, 0.0)).model_dump() for s in (ours, theirs))
+    mine, other = ({k: v for k, v in r.items() if k not in _APART} for r in records)
+    return [*_values(ours, theirs, tolerance), *_records(mine, other, "", RATIOS * tolerance)]
+
+
+def count(session: Session) -> dict[str, int]:
+    """How many things of a kind were compared value by value."""
+    kinds = (Outcome, SubspaceValue, Projected)
+    return {k.__name__: sum(isinstance(v, k) for v in session.values.values()) for k in kinds}
+
+
+def _values(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:
+    """Outcomes by pair, directions by coordinate, projections by prompt."""
+    for key in ours.graph.order():
+        mine, other = ours.values[key], theirs.values[key]
+        what = f"{ours.graph.operation(key).label} ({ours.graph.name_of(key) or key})"
+        if isinstance(mine, Outcome):
+            for name in ("logit_diff", "hit", "prob", "kl"):
+                yield from _tensors(
+                    getattr(mine, name), getattr(other, name), f"{what}: {name}", tolerance
+                )
+        elif isinstance(mine, SubspaceValue):
+            yield from _subspaces(mine, other, what, tolerance)
+        elif isinstance(mine, Projected):
+            for row, pair in enumerate(zip(mine.values, other.values, strict=True)):
+                yield from _tensors(*pair, f"{what}: prompt {row}", tolerance)
+
+
+def _subspaces(mine: SubspaceValue, other: SubspaceValue, what: str, tolerance: float) -> list[str]:
+    """A direction with its sign; of several dimensions, which basis is chosen means nothing."""
+    if mine.vectors.shape[1] == 1 or mine.rank != other.rank:
+        return _tensors(mine.vectors, other.vectors, what, tolerance)
+    basis = other.basis
+    return _tensors(mine.basis, basis @ (basis.T @ mine.basis), what, tolerance)
+
+
+def _tensors(mine: Tensor | None, other: Tensor | None, what: str, tolerance: float) -> list[str]:
+    if mine is None or other is None:
+        return [] if mine is other else [f"{what}: only one has it"]
+    if mine.shape != other.shape:
+        return [f"{what}: {tuple(mine.shape)} and {tuple(other.shape)}"]
+    size = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+    apart = float((mine - other).abs().max()) if other.numel() else 0.0
+    return [] if apart <= tolerance * size else [f"{what}: {apart:.2g} apart at size {size:.2g}"]
+
+
+def _records(mine: Any, other: Any, where: str, tolerance: float) -> Iterator[str]:
+    if isinstance(mine, Mapping) and isinstance(other, Mapping) and mine.keys() == other.keys():
+        for name in mine:
+            yield from _records(mine[name], other[name], f"{where}.{name}", tolerance)
+    elif isinstance(mine, float) and isinstance(other, float):
+        if not abs(mine - other) <= tolerance * (1 + other * other):
+            yield f"{where}: {mine} and {other}"
+    elif _is_list(mine) and _is_list(other) and len(mine) == len(other):
+        for i, pair in enumerate(zip(mine, other, strict=True)):
+            yield from _records(*pair, f"{where}[{i}]", tolerance)
+    elif mine != other:
+        yield f"{where}: {mine!r} and {other!r}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
