@@ -129,7 +129,17 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="cone computes only what an intervention can change (default); hooks is the reference",
     )
     command.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
-    command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    command.add_argument(
+        "--dtype",
+        choices=("float32", "float64", "bfloat16"),
+        default="float32",
+        help="float32 (default); with bfloat16 the results say how far they lie from float32's",
+    )
+    command.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let an NVIDIA GPU round float32 factors to 10 bits (off by default)",
+    )
     command.add_argument(
         "--seed",
         type=_seed,
@@ -324,6 +334,7 @@ def _run(options: argparse.Namespace) -> int:
 def _execute(program, graph, options, progress, started, draft):  # type: ignore[no-untyped-def]
     from causaldsl.engine.interpret import gather, interpret, subspace_tensors
     from causaldsl.engine.open import open_session
+    from causaldsl.engine.precision import measure_precision
     from causaldsl.engine.session import Settings
     from causaldsl.report.write import write_run
     from causaldsl.results.records import Results
@@ -332,9 +343,12 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
         from causaldsl.model.catalog import pull
 
         program.model = pull(program.model.name, lambda message: progress(message, 0, 0))
-    settings = Settings(options.backend, options.device, options.dtype, options.seed)
+    settings = Settings(
+        options.backend, options.device, options.dtype, options.seed, tf32=options.tf32
+    )
     session = open_session(program, graph, settings, progress)
     interpret(session)
+    measure_precision(session)
     results = Results.model_validate(gather(program, session, started))
     progress("writing the run's files", 0, 0)
     write_run(draft, program, graph, results, subspace_tensors(program, session))
@@ -343,7 +357,8 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
 
 def _run_key(graph: Graph, options: argparse.Namespace) -> str:
     """Identifies a run by what it computes: the graph's operations and the settings."""
-    settings = (options.backend, options.device, options.dtype, str(options.seed))
+    settings = [options.backend, options.device, options.dtype, str(options.seed)]
+    settings += ["tf32"] if options.tf32 else []
     parts = [*graph.network.nodes, *settings]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.wide import wide_dtype
 
 Batch = TypeVar("Batch")
 
@@ -71,6 +72,7 @@ def fit(
             f"cannot learn {options.dim} dimensions of a space of {width}",
             f"give `dim` a value from 1 to {width}",
         )
+    dtype = wide_dtype(dtype)  # Adam's steps are too small for half precision
     free = start(width, options.dim, options.seed).to(device=device, dtype=dtype).requires_grad_()
     optimizer = torch.optim.Adam([free], lr=options.lr)
     curve: list[float] = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from causaldsl.engine.wide import wide
 from causaldsl.model.sites import Site
 from causaldsl.plan.freeze import Freeze as Freeze
 
@@ -68,13 +69,14 @@ class Edit:
         return new
 
     def _changed(self, x: Tensor) -> Tensor:
-        value = self.value.to(x)
-        if self.add:
-            return x + value
+        if not self.add and self.basis is None:
+            return self.value.to(x)
+        old = wide(x)
+        value = self.value.to(old)
         if self.basis is None:
-            return value
-        basis = self.basis.to(x)
-        return x + ((value - x) @ basis) @ basis.T
+            return (old + value).to(x)
+        basis = self.basis.to(old)
+        return (old + ((value - old) @ basis) @ basis.T).to(x)
 
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:

@@ -27,12 +27,14 @@ from causaldsl.engine.edits import Edit, Freeze, Read, gather, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks_frozen import clean_values, held_sites, hold, rounding_accepted
 from causaldsl.engine.kept import Kept, needs_grad
+from causaldsl.engine.wide import wide, wide_dtype
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 
 Change = Callable[[Tensor], Tensor | None]
 """What to do with the activation at a hook; None leaves it as it is."""
 
+_NORMED = "unembed.hook_in"
 _NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
 
 
@@ -154,7 +156,7 @@ class HooksBackend:
         hooks = [(name, one_pass.at(name)) for name in one_pass.points]
         try:
             with self.model.hooks(fwd_hooks=hooks), rounding_accepted():
-                logits = self.model(tokens)[:, -1]
+                logits = self._logits(tokens, any(site.kind == "logits" for site in sites))
         except ValueError as error:
             # TransformerLens refuses hook points that a setting of the model has switched off.
             if "Cannot add hook" not in str(error):
@@ -163,6 +165,20 @@ class HooksBackend:
             raise RunFailure(f"a hook of {named} is switched off: {error}") from error
         one_pass.check_fired()
         return logits, one_pass.values
+
+    def _logits(self, tokens: Tensor, seen: bool) -> Tensor:
+        """Logits (n, V) at the last position; in float32, unless a hook has seen them before."""
+        if seen or wide_dtype(self._dtype) == self._dtype or _NORMED not in self._names:
+            logits: Tensor = self.model(tokens)[:, -1]
+            return logits
+        normed: list[Tensor] = []
+
+        def keep(x: Tensor, hook: Any) -> None:
+            normed.append(x[:, -1])
+
+        with self.model.hooks(fwd_hooks=[(_NORMED, keep)]):
+            self.model(tokens)
+        return wide(normed[0]) @ wide(self.model.W_U) + wide(self.model.b_U)
 
 
 class _Pass:

@@ -110,6 +110,7 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
             for name, trace in program.traces.items()
         },
         "comparisons": _comparisons(program, session),
+        "precision": None if session.precision is None else asdict(session.precision),
         "notes": session.notes,
         "timings": {"run_seconds": round(time.perf_counter() - started, 3)},
         "provenance": _provenance(program, session),
@@ -210,7 +211,7 @@ def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "model": spec.name,
         "fingerprint": spec.shapes.fingerprint,
         "backend": session.backend_for([]),
-        **{name: getattr(session.settings, name) for name in ("device", "dtype", "seed")},
+        **{name: getattr(session.settings, name) for name in ("device", "dtype", "tf32", "seed")},
         "bootstrap_resamples": session.settings.resamples,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -29,7 +29,6 @@ _DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
 }
 
 
@@ -64,6 +63,9 @@ def load(spec: ModelSpec, device: str = "cpu", dtype: str = "float32") -> Loaded
     _check_device(device)
     if dtype not in _DTYPES:
         raise RunFailure(f"unknown dtype {dtype}", suggest(dtype, _DTYPES, "dtypes"))
+    if torch.device(device).type == "mps" and (spec.path is None or dtype == "float64"):
+        what = "a toy model is always" if spec.path is None else f"{spec.name} is asked for"
+        raise RunFailure(f"{what} in float64, which mps does not have", "use `--device cpu`")
     if spec.path is None:
         return Loaded(spec, None, device, torch.float64, {})
     if not weight_files(spec.path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
@@ -33,6 +35,21 @@ class Backends(dict[str, Backend]):
         return self[name]
 
 
+def allow_tf32(settings: Settings) -> None:
+    """Products in float32 are in float32, unless the run asks for TF32.
+
+    Raises:
+        RunFailure: if it asks for it on a device that has no such thing.
+    """
+    if settings.tf32 and torch.device(settings.device).type != "cuda":
+        raise RunFailure(
+            f"TF32 is a format of NVIDIA GPUs, and the device is {settings.device}",
+            "add `--device cuda`, or leave `--tf32` out",
+        )
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+
+
 def open_session(
     program: CheckedProgram, graph: Graph, settings: Settings, progress: Progress
 ) -> Session:
@@ -44,6 +61,7 @@ def open_session(
     if program.model is None:
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     progress(f"loading {program.model.name}", 0, 0)
+    allow_tf32(settings)
     loaded = load(program.model, settings.device, settings.dtype)
     notes: list[str] = []
     return Session(

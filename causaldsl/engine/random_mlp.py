@@ -23,6 +23,7 @@ from torch import Tensor
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.matrices import bias, matrix
 from causaldsl.engine.session import Session
+from causaldsl.engine.wide import wide
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.virtual import edited, read_for
@@ -94,7 +95,7 @@ def _scale(session: Session, clean: str, backend: str, at: SiteAt) -> float:
     mlp, runs = random_mlp(session, at.site), session.runs(clean, backend)
     inputs, outputs = (torch.cat(runs.read(place)) for place in read_for(at))
     made = mlp.out(mlp.hidden(inputs))
-    return float(outputs.norm(dim=-1).mean() / made.norm(dim=-1).mean())
+    return float(wide(outputs).norm(dim=-1).mean() / wide(made).norm(dim=-1).mean())
 
 
 def _draw(session: Session, site: Site) -> RandomMlp:
@@ -106,7 +107,7 @@ def _draw(session: Session, site: Site) -> RandomMlp:
 
     def like(real: Tensor) -> Tensor:
         drawn = torch.randn(real.shape, generator=generator, dtype=torch.float64)
-        return (drawn.to(real.device) * real.double().std()).to(real)
+        return (drawn * real.cpu().double().std()).to(real)
 
     def weights(name: str) -> tuple[Tensor, Tensor]:
         real, shift = matrix(loaded, name, layer), bias(loaded, name, layer)

@@ -34,6 +34,8 @@ class Settings:
     dtype: str = "float32"
     seed: int = 0
     resamples: int = 2000
+    tf32: bool = False
+    """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
 
 
 @dataclass
@@ -55,6 +57,8 @@ class Session:
     """For every learned subspace's key, its mean loss in each epoch."""
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """For every probe's key, what it was trained and tested on."""
+    precision: Any = None
+    """Of a run in bfloat16: how far it lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -171,6 +171,13 @@ class TraceWord(Word):
     positions: tuple[str, ...]
 
 
+class GivenWord(Word):
+    """The value of an operation of another graph, which is there already."""
+
+    word = "given"
+    made: str
+
+
 class TableWord(Word):
     """All numbers of a table."""
 

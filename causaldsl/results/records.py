@@ -206,6 +206,21 @@ class HistogramRecord(Record):
     arms: dict[str, HistogramArm]
 
 
+class PrecisionRecord(Record):
+    """How far a run in low precision lies from float32: some of its runs, in both.
+
+    Of ``compared`` logit differences in ``runs`` runs, the ``largest`` and the ``mean`` distance,
+    and the largest between the two means of a run.
+    """
+
+    dtype: str
+    runs: int
+    compared: int
+    largest: float
+    mean: float
+    of_means: float
+
+
 class Evidence(Record):
     """One piece of evidence of an audit; without a value, `meaning` says why."""
 
@@ -255,6 +270,7 @@ class Results(Record):
     audits: dict[str, AuditRecord] = {}
     traces: dict[str, TraceRecord] = {}
     comparisons: dict[str, ComparisonRecord] = {}
+    precision: PrecisionRecord | None = None
     notes: list[str] = []
     timings: dict[str, float] = {}
     provenance: dict[str, Any] = {}

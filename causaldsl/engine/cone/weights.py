@@ -14,12 +14,14 @@ logits with the module's own before it serves anything (``backend.py``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from causaldsl.engine.wide import wide, wide_dtype
 
 
 class Unsupported(Exception):
@@ -77,7 +79,23 @@ class RMSNorm:
         return self.weight * (x.to(scale.dtype) * scale).to(x.dtype)
 
 
-Norm = LayerNorm | RMSNorm
+@dataclass(frozen=True)
+class WideNorm:
+    """A norm in float32, of a stream in half precision."""
+
+    norm: LayerNorm | RMSNorm
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.norm(x.float())
+
+    def scale(self, x: Tensor) -> Tensor:
+        return self.norm.scale(x.float())
+
+    def scaled(self, x: Tensor, scale: Tensor) -> Tensor:
+        return self.norm.scaled(x.float(), scale.float())
+
+
+Norm = LayerNorm | RMSNorm | WideNorm
 
 
 @dataclass(frozen=True)
@@ -145,9 +163,28 @@ def read_decoder(module: nn.Module) -> Decoder:
     if reader is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
     try:
-        return reader(_Parts(module))
+        return _wide_end(reader(_Parts(module)))
     except (KeyError, AttributeError) as missing:
         raise Unsupported(f"this {family} model has no {missing}") from missing
+
+
+def _wide_end(decoder: Decoder) -> Decoder:
+    """In half precision, with copies of the last norm and the unembedding in float32."""
+    if wide_dtype(decoder.embed.dtype) == decoder.embed.dtype:
+        return decoder
+    norm, head = decoder.norm, decoder.unembed
+    assert not isinstance(norm, WideNorm)
+    return replace(
+        decoder,
+        norm=WideNorm(replace(norm, **_in_single(norm))),
+        unembed=replace(head, **_in_single(head)),
+    )
+
+
+def _in_single(part: Any) -> dict[str, Any]:
+    """The tensors of a layer's weights, by their field, in float32."""
+    found = {field.name: getattr(part, field.name) for field in fields(part)}
+    return {name: wide(value) for name, value in found.items() if isinstance(value, Tensor)}
 
 
 class _Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import (
     CleanRunWord,
+    GivenWord,
     MeasureWord,
     Operation,
     PairsWord,
@@ -53,6 +55,13 @@ class Change:
         else:
             value = torch.stack([self.values[row] for row in group.rows.tolist()])
         return Edit(self.at.site, positions, value, self.basis, self.add, watch)
+
+
+@evaluates(GivenWord)
+def given(session: Session, operation: Operation) -> Any:
+    word = operation.word
+    assert isinstance(word, GivenWord)
+    return session.values[word.made]
 
 
 @evaluates(PairsWord)

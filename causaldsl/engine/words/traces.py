@@ -20,7 +20,7 @@ from causaldsl.graph.operations import Operation, SiteAt, TraceWord
 from causaldsl.plan.components import changed_at, components_of, streams_behind
 from causaldsl.vocabulary.traces import RankCorrelation, TraceNumber
 
-_ROUNDING = {"float32": 1e-5, "float64": 1e-11}
+_ROUNDING = {"bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-11}
 """Changes of a logit difference up to this share of it are the arithmetic's."""
 
 

@@ -55,6 +55,7 @@ def command(view: View) -> str:
         # A toy model has one backend, whatever was asked for.
         if value != usual and (setting != "backend" or text):
             words += [f"--{setting}", str(value)]
+    words += ["--tf32"] if provenance.get("tf32") else []
     for name, value in view.program.settings.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)

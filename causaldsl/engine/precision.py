@@ -1,0 +1,148 @@
+"""What bfloat16 does to a run's numbers, measured: some of its runs again, in float32 too.
+
+The first pairs of every set go through every run (or 64 of them) in both precisions, with the same
+directions, those that the bfloat16 run has learned. So what is compared is the arithmetic of the
+model, not where two trainings ended. With p_ij the logit difference of pair j in run i::
+
+    largest   = max |p_ij - p'_ij|        mean = mean |p_ij - p'_ij|
+    of_means  = max_i |mean_j p_ij - mean_j p'_ij|
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.pairs import PairSet, PromptSet
+from causaldsl.engine.backend import Backend
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.load import Loaded, load
+from causaldsl.engine.open import Backends
+from causaldsl.engine.session import Session
+from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.graph.compile import Graph
+from causaldsl.graph.operations import CleanRunWord, GivenWord, Operation, PairsWord, PatchedRunWord
+
+PAIRS = 16
+"""How many pairs of a set are run again."""
+RUNS = 64
+"""How many runs with something changed."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How far logit differences lie from float32's, in ``runs`` runs, ``compared`` in all."""
+
+    dtype: str
+    runs: int
+    compared: int
+    largest: float
+    mean: float
+    of_means: float
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        return (
+            f"{self.dtype}: in {self.runs} runs again, over {self.compared} prompts, logit "
+            f"differences lie up to {self.largest:.2g} from float32's, {self.mean:.2g} on average; "
+            f"the mean of a run up to {self.of_means:.2g}"
+        )
+
+
+def measure_precision(session: Session) -> None:
+    """After a run in bfloat16: compare it with float32, and leave that in the session."""
+    if session.loaded.dtype != torch.bfloat16:
+        return
+    graph = few_pairs(session)
+    if graph is None:
+        session.note("bfloat16: no logit difference is measured, so none is compared with float32")
+        return
+    single = load(session.loaded.spec, session.loaded.device, "float32")
+    ours = _logit_diffs(session, graph, session.loaded, session.backends)
+    theirs = _logit_diffs(
+        session, graph, single, Backends(single, [], preferred=session.settings.backend)
+    )
+    session.precision = compare(session.settings.dtype, ours, theirs)
+    session.note(session.precision.text)
+
+
+def compare(dtype: str, ours: list[Tensor], theirs: list[Tensor]) -> Precision:
+    """Of logit differences (n,) run by run, in two precisions."""
+    apart = torch.cat([(a - b).abs() for a, b in zip(ours, theirs, strict=True)])
+    of_means = max(float((a.mean() - b.mean()).abs()) for a, b in zip(ours, theirs, strict=True))
+    largest, mean = float(apart.max()), float(apart.mean())
+    return Precision(dtype, len(ours), len(apart), largest, mean, of_means)
+
+
+def few_pairs(session: Session) -> Graph | None:
+    """The graph of the runs to compare, on the first pairs; None if there are none.
+
+    Subspaces and matrices are operations no more: they are given.
+    """
+    graph = session.graph
+    wanted = [key for key in graph.order() if _is_clean(graph, key)]
+    wanted += _some([k for k in graph.order() if _word(graph, k, PatchedRunWord)])
+    if not wanted:
+        return None
+    few = Graph(names=dict(graph.names))
+    for key in wanted:
+        _add(few, session, key)
+    return few
+
+
+def _add(few: Graph, session: Session, key: str) -> None:
+    """Put an operation and what it rests on into the graph, under the same keys."""
+    if key in few.network:
+        return
+    operation = session.graph.operation(key)
+    if isinstance(session.values.get(key), SubspaceValue | Tensor):
+        operation = Operation(word=GivenWord(made=key), model=operation.model)
+    for given in operation.inputs:
+        _add(few, session, given.key)
+    few.network.add_node(key, operation=operation)
+    for given in operation.inputs:
+        few.network.add_edge(given.key, key, role=given.role)
+    if isinstance(operation.word, PairsWord):
+        pairs = session.graph.pairs[key]
+        few.pairs[key] = replace(pairs, pairs=pairs.pairs[:PAIRS])
+
+
+def _logit_diffs(
+    session: Session, graph: Graph, loaded: Loaded, backends: dict[str, Backend]
+) -> list[Tensor]:
+    """Logit differences (n,) of every run of the graph."""
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    session.progress(f"the same in {dtype}, to compare", 0, 0)
+    values: dict[str, Any] = {
+        word.made: session.values[word.made]
+        for key in graph.order()
+        if isinstance(word := graph.operation(key).word, GivenWord)
+    }
+    again = Session(graph, loaded, backends, replace(session.settings, dtype=dtype), values=values)
+    interpret(again)
+    keys = [k for k in graph.order() if _is_clean(graph, k) or _word(graph, k, PatchedRunWord)]
+    return [again.values[key].logit_diff for key in keys]
+
+
+def _word(graph: Graph, key: str, kind: type) -> bool:
+    return isinstance(graph.operation(key).word, kind)
+
+
+def _is_clean(graph: Graph, key: str) -> bool:
+    """Whether this is the clean run of the bases of pairs, which have answers."""
+    operation = graph.operation(key)
+    if not isinstance(operation.word, CleanRunWord) or operation.word.side != "base":
+        return False
+    pairs: PairSet = graph.pairs[operation.given("pairs") or ""]
+    return not isinstance(pairs, PromptSet)
+
+
+def _some(keys: list[str]) -> list[str]:
+    """At most ``RUNS`` of them, from the first to the last."""
+    if len(keys) <= RUNS:
+        return keys
+    return [keys[i * (len(keys) - 1) // (RUNS - 1)] for i in range(RUNS)]

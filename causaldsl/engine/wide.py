@@ -1,0 +1,22 @@
+"""What stays in float32 when a model runs in bfloat16.
+
+bfloat16 has 8 significant bits: a logit of 20 is known to 0.06, and a logit difference to as
+little. So the last norm, the unembedding, the inner products of patches and the bases that are
+learned are computed in float32. Weights, activations and everything between are in bfloat16, and
+what that does to the numbers is measured (``precision.py``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def wide(x: Tensor) -> Tensor:
+    """The tensor in float32, if it is in half precision."""
+    return x.to(wide_dtype(x.dtype))
+
+
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32 for half precision; else the same."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
