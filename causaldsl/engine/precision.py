@@ -47,9 +47,9 @@ class Precision:
     def text(self) -> str:
         """The same in a sentence."""
         return (
-            f"{self.dtype}: in {self.runs} runs again, over {self.compared} prompts, logit "
-            f"differences lie up to {self.largest:.2g} from float32's, {self.mean:.2g} on average; "
-            f"the mean of a run up to {self.of_means:.2g}"
+            f"{self.dtype}: logit differences lie up to {self.largest:.2g} from float32's "
+            f"({self.mean:.2g} on average, {self.compared} of {self.runs} runs compared); the mean "
+            f"of a run up to {self.of_means:.2g}"
         )
 
 
