@@ -16,15 +16,20 @@ forward and backward. Prompts of different lengths go together, aligned at their
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from itertools import groupby
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.decoder import Pass, Past, embed, unembed
-from causaldsl.engine.cone.held import Held
+from causaldsl.engine.cone.decoder import Pass, Past, Start, embed
+from causaldsl.engine.cone.held import Held, of_rows
+from causaldsl.engine.cone.loss import cross_entropy
+from causaldsl.engine.cone.packing import STEPS, Packing
+from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.weights import Decoder, Unsupported, read_decoder
@@ -38,16 +43,6 @@ from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
 
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 _LOGITS = ("logits", -1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some prompts of an edited run, and what concerns them."""
-
-    rows: slice | Tensor
-    edits: list[Edit]
-    reads: list[Read]
-    columns: Tensor | None
 
 
 class ConeBackend:
@@ -101,14 +96,15 @@ class ConeBackend:
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
-            x = embed(self.decoder, tokens[part, :width], all_of_it, recorder)
+            x = embed(self.decoder, tokens[part, :width][None], all_of_it, recorder)
             forward = Pass(self.decoder, geometry(self.decoder, all_of_it), None, recorder)
             last = self._last_block(reads)
+            starts = [Start(Entry(-1), x)]
             if not whole and not edits_at and last < self._n_layers:
-                forward.run(x, Entry(-1), last=last)
+                forward.run(starts, last)
                 recorders.append(recorder)
                 continue
-            x = forward.run(x, Entry(-1))
+            x = forward.run(starts)
             recorder.end(x, lengths[part])
             if recorder.touches(_LOGITS):
                 recorder.at(*_LOGITS, forward.unembed(x, at_last=False))
@@ -124,16 +120,7 @@ class ConeBackend:
         columns: Tensor | None = None,
         freeze: Freeze | None = None,
     ) -> Tensor:
-        if not edits:
-            if not len(clean.last):
-                raise LookupError("this clean run stopped before the logits")
-            last = clean.last if rows is None else clean.last[rows]
-            return unembed(self.decoder, last, columns)
-        parts = [
-            self._tail(clean, part, freeze)[0]
-            for part in self._parts(clean, edits, (), rows, columns)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.logits_of_arms(clean, [edits], rows, columns, freeze)[0]
 
     def record(
         self,
@@ -143,78 +130,151 @@ class ConeBackend:
         rows: Tensor | None = None,
         freeze: Freeze | None = None,
     ) -> list[Tensor]:
-        """The activations of ``reads`` with all ``edits`` in force, each (n, k, d).
+        return [value[0] for value in self.record_of_arms(clean, [edits], reads, rows, freeze)]
 
-        Like the edits, the reads are already cut to ``rows``; and like them they were announced to
-        ``clean`` as ``edits_at``.
-        """
+    def logits_of_arms(
+        self,
+        clean: ConeRun,
+        arms: Sequence[Sequence[Edit]],
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> Tensor:
+        def end(forward: Pass, x: Tensor, part: Part) -> Tensor:
+            chosen = None if columns is None else part.of_arms(columns, 2)
+            if not forward.probe.touches(_LOGITS):
+                return forward.unembed(x, chosen)
+            logits = _edited_logits(forward, x)
+            return logits if chosen is None else logits.gather(2, chosen)
+
+        return self._ends(clean, arms, rows, freeze, end)
+
+    def losses_of_arms(
+        self,
+        clean: ConeRun,
+        arms: Sequence[Sequence[Edit]],
+        targets: Tensor,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        def end(forward: Pass, x: Tensor, part: Part) -> Tensor:
+            wanted = part.of_arms(targets, 1).flatten()
+            if forward.probe.touches(_LOGITS):
+                logits = _edited_logits(forward, x).flatten(0, 1)
+                losses = F.cross_entropy(logits, wanted, reduction="none")
+            else:
+                normed = forward.normed(x).flatten(0, 1)
+                losses = cross_entropy(normed, wanted, self.decoder.unembed)
+            return losses.unflatten(0, (len(x), -1))
+
+        return self._ends(clean, arms, rows, None, end)
+
+    def _ends(
+        self,
+        clean: ConeRun,
+        arms: Sequence[Sequence[Edit]],
+        rows: Tensor | None,
+        freeze: Freeze | None,
+        end: Callable[[Pass, Tensor, Part], Tensor],
+    ) -> Tensor:
+        """What ``end`` makes of the last block's output: (arms, n, ...)."""
+        found = []
+        for part in self._parts(clean, arms, (), rows, freeze):
+            with torch.set_grad_enabled(_trains(part.edits)):
+                if any(part.edits):
+                    forward, starts = self._forward(clean, part)
+                    found.append((part, end(forward, forward.run(starts), part)))
+                else:
+                    found.append((part, end(*self._unchanged(clean, part), part)))
+        return put_together(found, len(arms))
+
+    def record_of_arms(
+        self,
+        clean: ConeRun,
+        arms: Sequence[Sequence[Edit]],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> list[Tensor]:
+        """Like the edits, the reads are already cut to ``rows``; and like them they were announced
+        to ``clean`` as ``edits_at``."""
         last = self._last_block(reads)
-        parts = [
-            self._tail(clean, part, freeze, last)[1]
-            for part in self._parts(clean, edits, reads, rows, None)
-        ]
-        return [torch.cat(values) for values in zip(*parts, strict=True)]
+        found: list[list[tuple[Part, Tensor]]] = [[] for _ in reads]
+        for part in self._parts(clean, arms, reads, rows, freeze):
+            with torch.set_grad_enabled(_trains(part.edits)):
+                forward, starts = self._forward(clean, part)
+                if last < self._n_layers:
+                    forward.run(starts, last)
+                else:
+                    _edited_logits(forward, forward.run(starts))
+                for index, value in enumerate(forward.probe.values):
+                    found[index].append((part, value))
+        return [put_together(values, len(arms)) for values in found]
+
+    @contextmanager
+    def training(self, steps: int) -> Iterator[None]:
+        """For so many steps with the same rows: matrices are laid out for them (``packing.py``)."""
+        packing = Packing() if steps >= STEPS else None
+        for linear in self.decoder.linears():
+            linear.pack(packing)
+        try:
+            yield
+        finally:
+            for linear in self.decoder.linears():
+                linear.pack(None)
 
     def _parts(
         self,
         clean: ConeRun,
-        edits: Sequence[Edit],
+        arms: Sequence[Sequence[Edit]],
         reads: Sequence[Read],
         rows: Tensor | None,
-        columns: Tensor | None,
-    ) -> Iterator[_Part]:
-        """Few enough prompts at a time."""
+        freeze: Freeze | None,
+    ) -> Iterator[Part]:
         lengths = clean.lengths if rows is None else clean.lengths[rows]
-        at_once = max(1, self.tokens_at_once // max(1, _size([*edits, *reads], lengths)))
-        for begin in range(0, len(lengths), at_once):
-            part = slice(begin, begin + at_once)
-            yield _Part(
-                part if rows is None else rows[part],
-                [edit.take(part) for edit in edits],
-                [Read(read.site, read.positions[part]) for read in reads],
-                None if columns is None else columns[part],
-            )
+        return parts(arms, reads, lengths, rows, freeze, self.shapes, self.tokens_at_once)
 
-    def _tail(
-        self, clean: ConeRun, part: _Part, freeze: Freeze | None, last: int | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Logits at the last position and the reads, with the edits in force.
+    def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Pass, Tensor]:
+        """Nothing to run: the clean end (A, n, 1, d)."""
+        if not len(clean.last):
+            raise LookupError("this clean run stopped before the logits")
+        last = of_rows(clean.last, part.rows, slice(None))
+        nowhere = Window(torch.zeros(1, dtype=torch.long), 1)
+        probe = Probe((), (), nowhere.starts)
+        forward = Pass(self.decoder, geometry(self.decoder, nowhere), None, probe)
+        return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
 
-        With ``last``, only the reads are wanted, and no block above it is computed.
-        """
-        items: list[Edit | Read] = [*part.edits, *part.reads]
-        lengths, entry = clean.lengths[part.rows], min(self._entry(item.site) for item in items)
-        window = _window(items, lengths)
-        wanted = [*(e.value for e in part.edits), *(e.basis for e in part.edits)]
-        with torch.set_grad_enabled(needs_grad(*wanted)):
-            probe = Probe(part.edits, part.reads, window.starts)
-            forward = self._pass_over(clean, part, window, probe, freeze)
-            neurons = None
-            if entry == Entry(-1):
-                x = embed(self.decoder, window.of(clean.tokens[part.rows]), window, probe)
-            else:
-                x = clean.stream(entry, window.size)[part.rows]
-            if entry.stage == Stage.HIDDEN:
-                neurons = clean.outputs.hidden[entry.layer][part.rows, -window.size :]
-            if last is not None and last < self._n_layers:  # the logits are not among the reads
-                forward.run(x, entry, neurons, last)
-                return torch.empty(0), probe.values
-            x = forward.run(x, entry, neurons)
-            if probe.touches(_LOGITS):
-                logits = probe.at(*_LOGITS, forward.unembed(x, at_last=False))[:, -1]
-                chosen = logits if part.columns is None else logits.gather(1, part.columns)
-                return chosen, probe.values
-            return forward.unembed(x, part.columns), probe.values
-
-    def _pass_over(
-        self, clean: ConeRun, part: _Part, window: Window, probe: Probe, freeze: Freeze | None
-    ) -> Pass:
+    def _forward(self, clean: ConeRun, part: Part) -> tuple[Pass, list[Start]]:
+        """The pass of some arms over some prompts, and where each of its arms starts."""
+        window = Window(clean.lengths[part.rows] - part.size, part.size)
+        probe = Probe(part.edits, part.reads, window.starts)
         held = None
-        if freeze is not None:
-            freeze = freeze.freeing([edit.site for edit in part.edits], self.shapes)
-            held = Held(freeze, clean.outputs, part.rows, window.size)
+        if part.freeze is not None:
+            held = Held(part.freeze, clean.outputs, part.rows, window.size)
         past = _past(clean, part.rows, window.left) if window.left else None
-        return Pass(self.decoder, geometry(self.decoder, window), past, probe, held)
+        forward = Pass(self.decoder, geometry(self.decoder, window), past, probe, held)
+        starts, first = [], 0
+        for entry, group in groupby(part.entries):
+            arms = slice(first, first + len(list(group)))
+            starts.append(self._start(clean, part, entry, arms, window, probe))
+            first = arms.stop
+        return forward, starts
+
+    def _start(
+        self, clean: ConeRun, part: Part, entry: Entry, arms: slice, window: Window, probe: Probe
+    ) -> Start:
+        def of_arms(kept: Tensor) -> Tensor:
+            found = of_rows(kept, part.rows, arms)
+            return found.expand(arms.stop - arms.start, *found.shape[1:])
+
+        if entry == Entry(-1):
+            own = window if window.starts.dim() == 1 else Window(window.starts[arms], window.size)
+            tokens = own.tokens(of_arms(clean.tokens))
+            return Start(entry, embed(self.decoder, tokens, own, probe))
+        x = of_arms(clean.stream(entry, window.size))
+        neurons = None
+        if entry.stage == Stage.HIDDEN:
+            neurons = of_arms(clean.outputs.hidden[entry.layer][:, -window.size :])
+        return Start(entry, x, neurons)
 
     def _entry(self, site: Site) -> Entry:
         return entry_of(site, self._n_layers)
@@ -256,13 +316,8 @@ class ConeBackend:
             )
 
 
-def _size(items: Sequence[Edit | Read], lengths: Tensor) -> int:
-    """How many positions, counted from the prompts' ends, hold all items; at least the last."""
-    return max((int((lengths - i.positions.min(1).values).max()) for i in items), default=1)
-
-
-def _window(items: Sequence[Edit | Read], lengths: Tensor) -> Window:
-    size = _size(items, lengths)
+def _window(items: Sequence[Read], lengths: Tensor) -> Window:
+    size = size_of(items, lengths)
     return Window(lengths - size, size)
 
 
@@ -271,6 +326,18 @@ def _past(clean: ConeRun, rows: slice | Tensor, left: int) -> Past:
         kept = clean.keys.get(layer)
         if kept is None or kept.shape[2] < left:
             raise LookupError(f"the clean run kept too few keys of layer {layer}")
-        return kept[rows, :, :left], clean.values[layer][rows, :, :left]
+        tables = (kept[:, :, :left], clean.values[layer][:, :, :left])
+        keys, values = (of_rows(table, rows, slice(None)) for table in tables)
+        return keys, values
 
     return past
+
+
+def _edited_logits(forward: Pass, x: Tensor) -> Tensor:
+    """Logits (A, n, V) at the last position, where logits are edited or read."""
+    logits = forward.unembed(x, at_last=False)
+    return forward.probe.at(*_LOGITS, logits)[:, :, -1]
+
+
+def _trains(arms: Sequence[Sequence[Edit]]) -> bool:
+    return needs_grad(*(x for edits in arms for e in edits for x in (e.value, e.basis)))

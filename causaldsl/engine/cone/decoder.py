@@ -1,23 +1,27 @@
-"""The forward pass of a pre-norm decoder over a window of positions.
+"""The forward pass of a pre-norm decoder over a window of positions, for many runs at once.
 
-With P positions to the left whose keys K_P and values V_P are known from the clean run, and S
-positions of our own, for each head of width d_head::
+An arm is one run of the same n prompts with edits of its own. A arms go through the blocks as one
+tensor x (A, n, S, d); an arm joins at the layer where its first edit is, so that A grows on the way
+up and each matrix is used once for all. With P positions to the left, whose keys K_P and values V_P
+are known from the clean run, and S positions of our own, for each head of width d_head::
 
     [a_P, a_S] = softmax(scale * [q K_P^T, mask(q K_S^T)]),   z = a_P V_P + a_S V_S
 
-q is (n, S, heads, d_head), keys and values (n, kv_heads, P or S, d_head). Query heads that share a
-key-value head are stacked along S, so shared keys are never repeated; past and own keys are never
-copied together.
+q is (A, n, S, heads, d_head), own keys and values (A, n, kv_heads, S, d_head), those of the past
+(1 or A, n, kv_heads, P, d_head). Query heads that share a key-value head, and arms that share a
+past, are stacked along S, so shared keys are never repeated; past and own keys are never copied
+together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from causaldsl.engine.cone.attention import attend, rotate
 from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
@@ -28,8 +32,21 @@ Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values left of the window at a layer."""
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Arms that start together: the residual stream x (arms, n, S, d) at ``entry``.
+
+    At stage HIDDEN the stream is that of stage MID, and ``neurons`` (arms, n, S, d_mlp) are the
+    clean MLP's.
+    """
+
+    entry: Entry
+    x: Tensor
+    neurons: Tensor | None = None
+
+
 def embed(decoder: Decoder, tokens: Tensor, window: Window, probe: Probe) -> Tensor:
-    """Tokens (n, S) of a window: the first block's input (n, S, d)."""
+    """Tokens (A, n, S) of a window: the first block's input (A, n, S, d)."""
     x = probe.at("embed", -1, decoder.embed[tokens])
     if decoder.positions is not None:
         x = x + decoder.positions[window.positions().to(tokens.device)]
@@ -50,55 +67,94 @@ class Pass:
     probe: Probe
     held: Held | None = None
 
-    def run(
-        self, x: Tensor, entry: Entry, neurons: Tensor | None = None, last: int | None = None
-    ) -> Tensor:
-        """From the residual stream at ``entry`` to the output of block ``last`` (n, S, d).
+    def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:
+        """From where each arm starts to the output of block ``last`` (A, n, S, d).
 
-        At stage HIDDEN the stream is that of stage MID, and ``neurons`` (n, S, d_mlp) are the
-        clean MLP's.
+        ``starts`` are in the order of their entries, and the arms in that of the starts.
         """
-        probe, n_layers = self.probe, len(self.decoder.blocks)
-        if entry.layer > 0 and entry.stage == Stage.INPUT:  # also the output of the block before
-            x = probe.at("resid_post", entry.layer - 1, x)
-        for layer in range(max(entry.layer, 0), n_layers if last is None else last + 1):
-            stage = entry.stage if layer == entry.layer else Stage.INPUT
-            if stage == Stage.INPUT:
+        probe, waiting, x = self.probe, list(starts), starts[0].x[:0]
+        n_layers = len(self.decoder.blocks)
+        for layer in range(max(starts[0].entry.layer, 0), n_layers if last is None else last + 1):
+            x = self._join_block(x, layer, waiting)
+            if len(x):
                 x = probe.at("resid_pre", layer, x)
                 x = x + self._attention(layer, x)
-            if stage != Stage.HIDDEN:
+            x = _joined(x, _due(waiting, Entry(layer, Stage.MID)))
+            if len(x):
                 x = probe.at("resid_mid", layer, x)
-            x = x + self._mlp(layer, x, neurons if layer == entry.layer else None)
+            neurons = _due(waiting, Entry(layer, Stage.HIDDEN))
+            live, x = len(x), _joined(x, neurons)
+            x = x + self._mlp(layer, x, live, neurons)
             x = probe.at("resid_post", layer, x)
-        return x
+        return self._join_block(x, n_layers, waiting) if last is None else x
+
+    def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
+        """With the arms that start at a block's input, which is the output of the block before."""
+        due = _due(waiting, Entry(layer))
+        if not due:
+            return x
+        new = _joined(x[:0], due)
+        if layer > 0:
+            new = self.probe.at("resid_post", layer - 1, new, first=len(x))
+        return torch.cat((x, new)) if len(x) else new
 
     def unembed(self, x: Tensor, columns: Tensor | None = None, at_last: bool = True) -> Tensor:
-        """Logits (..., V) of the last block's output; (n, c) at ``columns`` of the vocabulary."""
-        scale = self.held.scale(3, len(self.decoder.blocks)) if self.held else None
+        """Logits (..., V) of the last block's output; (A, n, c) at the ``columns`` (A, n, c)."""
+        return unembed(self.decoder, *self._end(x, at_last), columns)
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What the unembedding reads at the last position, (A, n, d)."""
+        return _normed(self.decoder.norm, *self._end(x, True))
+
+    def _end(self, x: Tensor, at_last: bool) -> tuple[Tensor, Tensor | None]:
+        """The stream at the end, and the scale of the last norm if it is held."""
+        scale = self._scale(3, len(self.decoder.blocks), slice(0, len(x)))
         if at_last:
-            x, scale = x[:, -1], None if scale is None else scale[:, -1]
-        return unembed(self.decoder, x, columns, scale)
+            x, scale = x[:, :, -1], None if scale is None else scale[:, :, -1]
+        return x, scale
+
+    def _scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
+        return None if self.held is None else self.held.scale(norm, layer, arms)
 
     def _attention(self, layer: int, x: Tensor) -> Tensor:
         """What the attention layer adds to the residual stream."""
-        probe, attention = self.probe, self.decoder.blocks[layer].attention
         free = self._free_heads(layer)
-        if not free and not probe.touches_any(layer, "q", "k", "v", "z", "head_out", "attn_out"):
-            assert self.held is not None
-            return self.held.attn_out(layer)
-        z: Tensor | None = None
-        if free or probe.touches_any(layer, "q", "k", "v"):
-            z = self._heads(layer, x, bool(free))
+        if not free:
+            return self._held_attention(layer, x)
+        z = self._heads(layer, x)
         if self.held is not None and len(free) < self.decoder.n_heads:
-            if not free and not probe.touches_any(layer, "z", "head_out"):
-                return probe.at("attn_out", layer, self.held.attn_out(layer))
-            clean = self.held.z(layer).unflatten(2, (self.decoder.n_heads, -1))
-            z = clean if z is None or not free else _replaced(clean, z, free)
-        assert z is not None
-        z = probe.at("z", layer, z)
-        out = attention.out(z.flatten(2))
-        out = probe.heads_out(layer, z, attention.out.weight, out)
-        return probe.at("attn_out", layer, out)
+            z = _replaced(self._held_z(layer, slice(0, len(x))), z, free)
+        return self._out(layer, z)
+
+    def _held_attention(self, layer: int, x: Tensor) -> Tensor:
+        """With all heads at their clean values, only what is edited or read is computed."""
+        assert self.held is not None
+        clean, probe = self.held.attn_out(layer, slice(0, len(x))), self.probe
+        arms = probe.arms_at(layer, len(x), "q", "k", "v", "z", "head_out", "attn_out")
+        if arms is None:
+            return clean
+        touched = [word for word in ("q", "k", "v") if probe.touches((word, layer))]
+        if touched:
+            self._projections(layer, x[arms], touched, arms.start)
+        if probe.touches_any(layer, "z", "head_out"):
+            out = self._out(layer, self._held_z(layer, arms), arms.start)
+        else:
+            out = probe.at("attn_out", layer, _expanded(clean, arms), arms.start)
+        return _among(clean, arms, out, len(x))
+
+    def _held_z(self, layer: int, arms: slice) -> Tensor:
+        """The clean z (arms, n, S, heads, d_head)."""
+        assert self.held is not None
+        clean = _expanded(self.held.z(layer, arms), slice(0, arms.stop - arms.start))
+        return clean.unflatten(3, (self.decoder.n_heads, -1))
+
+    def _out(self, layer: int, z: Tensor, first: int = 0) -> Tensor:
+        """The attention layer's output, with the edits of z and of what follows."""
+        attention, probe = self.decoder.blocks[layer].attention, self.probe
+        z = probe.at("z", layer, z, first)
+        out = attention.out(z.flatten(3))
+        out = probe.heads_out(layer, z, attention.out.weight, out, first)
+        return probe.at("attn_out", layer, out, first)
 
     def _free_heads(self, layer: int) -> list[int]:
         """The heads that are computed; without a freeze, all."""
@@ -107,61 +163,110 @@ class Pass:
             return list(heads)
         return [head for head in heads if not self.held.freeze.holds_head(layer, head)]
 
-    def _heads(self, layer: int, x: Tensor, attend: bool) -> Tensor | None:
-        """z (n, S, heads, d_head) of all heads; or only their q, k and v, for the probe to see."""
-        block, probe = self.decoder.blocks[layer], self.probe
-        attention = block.attention
-        normed = _normed(block.norm1, x, self.held.scale(1, layer) if self.held else None)
-        by_head = (*x.shape[:2], -1, self.decoder.d_head)
-
-        def project(word: str) -> Tensor:
-            linear: Linear = getattr(attention, word)
-            return probe.at(word, layer, linear(normed).view(by_head))
-
-        if not attend:
-            for word in ("q", "k", "v"):
-                if probe.touches((word, layer)):
-                    project(word)
-            return None
-        q, k, v = project("q"), project("k"), project("v")
+    def _heads(self, layer: int, x: Tensor) -> Tensor:
+        """z (A, n, S, heads, d_head) of all heads."""
+        attention = self.decoder.blocks[layer].attention
+        q, k, v = self._projections(layer, x, ("q", "k", "v"))
         if attention.q_norm is not None:
             q = attention.q_norm(q)
         if attention.k_norm is not None:
             k = attention.k_norm(k)
-        rotary = self.geometry.rotary
-        if rotary is not None:
-            q, k = _rotate(q, *rotary), _rotate(k, *rotary)
-        keys, values = k.transpose(1, 2), v.transpose(1, 2)
-        probe.keys_values(layer, keys, values)
-        past = None if self.past is None else self.past(layer)
-        return _attend(q, keys, values, past, attention.scale, self.geometry)
+        where = self.geometry.take(len(x))
+        if where.rotary is not None:
+            q, k = rotate(q, *where.rotary), rotate(k, *where.rotary)
+        keys, values = k.transpose(2, 3), v.transpose(2, 3)
+        self.probe.keys_values(layer, keys, values)
+        past = None
+        if self.past is not None:
+            past_keys, past_values = self.past(layer)
+            past = past_keys[: len(x)], past_values[: len(x)]
+        return attend(q, keys, values, past, attention.scale, where)
 
-    def _mlp(self, layer: int, x: Tensor, neurons: Tensor | None) -> Tensor:
-        """What the MLP adds to the residual stream."""
-        mlp, probe, held = self.decoder.blocks[layer].mlp, self.probe, self.held
+    def _projections(
+        self, layer: int, x: Tensor, words: Sequence[str], first: int = 0
+    ) -> list[Tensor]:
+        """Queries, keys, values (A, n, S, heads, d_head) of all heads."""
+        block, arms = self.decoder.blocks[layer], slice(first, first + len(x))
+        normed = _normed(block.norm1, x, self._scale(1, layer, arms))
+        by_head = (*x.shape[:3], -1, self.decoder.d_head)
+        linears: list[Linear] = [getattr(block.attention, word) for word in words]
+        return [
+            self.probe.at(word, layer, linear(normed).view(by_head), first)
+            for word, linear in zip(words, linears, strict=True)
+        ]
+
+    def _mlp(self, layer: int, x: Tensor, live: int, due: list[Start]) -> Tensor:
+        """What the MLP adds to the stream; the arms from ``live`` on bring their neurons."""
+        mlp, held = self.decoder.blocks[layer].mlp, self.held
         if held is not None and held.freeze.holds_mlp(layer):
-            if probe.touches(("mlp_in", layer)):
-                self._mlp_in(layer, x)
-            if not probe.touches(("mlp_hidden", layer)):
-                return probe.at("mlp_out", layer, held.mlp_out(layer))
-            hidden = held.hidden(layer)
-        else:
-            hidden = mlp.hidden(self._mlp_in(layer, x)) if neurons is None else neurons
-        hidden = probe.at("mlp_hidden", layer, hidden)
-        return probe.at("mlp_out", layer, mlp.down(hidden))
+            return self._held_mlp(layer, x)
+        brought = [start.neurons for start in due if start.neurons is not None]
+        computed = [mlp.hidden(self._mlp_in(layer, x[:live]))] if live else []
+        hidden = torch.cat((*computed, *brought)) if brought else computed[0]
+        return self._down(layer, hidden)
 
-    def _mlp_in(self, layer: int, x: Tensor) -> Tensor:
-        scale = self.held.scale(2, layer) if self.held else None
+    def _held_mlp(self, layer: int, x: Tensor) -> Tensor:
+        """With the MLP at its clean value, only what is edited or read is computed."""
+        assert self.held is not None
+        clean, probe = self.held.mlp_out(layer, slice(0, len(x))), self.probe
+        arms = probe.arms_at(layer, len(x), "mlp_in", "mlp_hidden", "mlp_out")
+        if arms is None:
+            return clean
+        if probe.touches(("mlp_in", layer)):
+            self._mlp_in(layer, x[arms], arms.start)
+        if probe.touches(("mlp_hidden", layer)):
+            hidden = _expanded(self.held.hidden(layer, arms), slice(0, arms.stop - arms.start))
+            out = self._down(layer, hidden, arms.start)
+        else:
+            out = probe.at("mlp_out", layer, _expanded(clean, arms), arms.start)
+        return _among(clean, arms, out, len(x))
+
+    def _down(self, layer: int, hidden: Tensor, first: int = 0) -> Tensor:
+        hidden = self.probe.at("mlp_hidden", layer, hidden, first)
+        return self.probe.at("mlp_out", layer, self.decoder.blocks[layer].mlp.down(hidden), first)
+
+    def _mlp_in(self, layer: int, x: Tensor, first: int = 0) -> Tensor:
+        scale = self._scale(2, layer, slice(first, first + len(x)))
         normed = _normed(self.decoder.blocks[layer].norm2, x, scale)
-        return self.probe.at("mlp_in", layer, normed)
+        return self.probe.at("mlp_in", layer, normed, first)
+
+
+def _due(waiting: list[Start], entry: Entry) -> list[Start]:
+    """The starts at this entry, no longer waiting; those before the first block are at block 0."""
+    due = []
+    while waiting and max(waiting[0].entry, Entry(0)) == entry:
+        due.append(waiting.pop(0))
+    return due
+
+
+def _joined(x: Tensor, due: Sequence[Start]) -> Tensor:
+    pieces = [x] if len(x) else []
+    pieces += [start.x for start in due]
+    return x if not pieces else pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _expanded(clean: Tensor, arms: slice) -> Tensor:
+    """Clean values (1 or A, ...) for each of some arms."""
+    if len(clean) > 1:
+        return clean[arms]
+    return clean.expand(arms.stop - arms.start, *clean.shape[1:])
+
+
+def _among(clean: Tensor, arms: slice, changed: Tensor, count: int) -> Tensor:
+    """The clean values for all arms but some."""
+    if len(changed) == count:
+        return changed
+    before, after = slice(0, arms.start), slice(arms.stop, count)
+    return torch.cat((_expanded(clean, before), changed, _expanded(clean, after)))
 
 
 def unembed(
-    decoder: Decoder, x: Tensor, columns: Tensor | None = None, scale: Tensor | None = None
+    decoder: Decoder, x: Tensor, scale: Tensor | None = None, columns: Tensor | None = None
 ) -> Tensor:
-    """Logits (..., V) of the stream x (..., d); of x (n, d), (n, c) at ``columns``.
+    """Logits (..., V) of the stream x (..., d); of x (..., n, d), (..., n, c) at ``columns``.
 
-    ``scale`` is that of the last norm, if it is held.
+    ``columns`` (n, c) or (A, n, c) are entries of the vocabulary, ``scale`` is that of the last
+    norm, if it is held.
     """
     head, normed = decoder.unembed, _normed(decoder.norm, x, scale)
     if columns is None:
@@ -176,45 +281,5 @@ def _normed(norm: Norm, x: Tensor, scale: Tensor | None) -> Tensor:
 
 def _replaced(clean: Tensor, z: Tensor, heads: list[int]) -> Tensor:
     out = clean.clone()
-    out[:, :, heads] = z[:, :, heads]
+    out[..., heads, :] = z[..., heads, :]
     return out
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
-
-
-def _attend(
-    q: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    past: tuple[Tensor, Tensor] | None,
-    scale: float,
-    where: Geometry,
-) -> Tensor:
-    """Attention-weighted values (n, S, heads, d_head) for queries of the same shape."""
-    n, S, heads, d_head = q.shape
-    kv_heads = keys.shape[1]
-    shared = heads // kv_heads
-    stacked = (q * scale).view(n, S, kv_heads, shared, d_head).permute(0, 2, 3, 1, 4)
-    stacked = stacked.reshape(n, kv_heads, shared * S, d_head)
-    own = stacked @ keys.transpose(2, 3)
-    if where.own_masked is not None:
-        own = own.masked_fill(where.own_masked.repeat(1, 1, shared, 1), -torch.inf)
-    if past is None:
-        z = _softmax(own) @ values
-    else:
-        past_keys, past_values = past
-        left = stacked @ past_keys.transpose(2, 3)
-        if where.past_masked is not None:
-            left = left.masked_fill(where.past_masked, -torch.inf)
-        weights = _softmax(torch.cat((left, own), dim=-1))
-        on_left, on_own = weights.split((past_keys.shape[2], S), dim=-1)
-        z = on_left @ past_values + on_own @ values
-    z = z.view(n, kv_heads, shared, S, d_head).permute(0, 3, 1, 2, 4)
-    return z.reshape(n, S, heads, d_head)
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    wide = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
-    return torch.softmax(scores, dim=-1, dtype=wide).to(scores.dtype)

@@ -40,34 +40,45 @@ class Outputs:
 
 
 class Held:
-    """The clean outputs of some rows over the last S positions, as one frozen run wants them."""
+    """The clean outputs of some rows over the last S positions, as one frozen run wants them.
+
+    ``rows`` are those of all arms, or (A, n) of each. What is given for ``arms`` has one entry, for
+    all of them, or one an arm.
+    """
 
     def __init__(self, freeze: Freeze, outputs: Outputs, rows: slice | Tensor, size: int):
         self.freeze, self._outputs, self._rows, self._size = freeze, outputs, rows, size
 
-    def attn_out(self, layer: int) -> Tensor:
-        return self._cut(self._outputs.attn_out, layer, "attention output")
+    def attn_out(self, layer: int, arms: slice) -> Tensor:
+        return self._cut(self._outputs.attn_out, layer, arms, "attention output")
 
-    def mlp_out(self, layer: int) -> Tensor:
-        return self._cut(self._outputs.mlp_out, layer, "MLP output")
+    def mlp_out(self, layer: int, arms: slice) -> Tensor:
+        return self._cut(self._outputs.mlp_out, layer, arms, "MLP output")
 
-    def z(self, layer: int) -> Tensor:
-        return self._cut(self._outputs.z, layer, "heads")
+    def z(self, layer: int, arms: slice) -> Tensor:
+        return self._cut(self._outputs.z, layer, arms, "heads")
 
-    def hidden(self, layer: int) -> Tensor:
-        return self._cut(self._outputs.hidden, layer, "neurons")
+    def hidden(self, layer: int, arms: slice) -> Tensor:
+        return self._cut(self._outputs.hidden, layer, arms, "neurons")
 
-    def scale(self, norm: int, layer: int) -> Tensor | None:
+    def scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
         """The clean scale of a block's first or second norm, or (norm 3) of the last; if held."""
         if not self.freeze.norms:
             return None
         tables = (self._outputs.scale1, self._outputs.scale2, self._outputs.final_scale)
-        return self._cut(tables[norm - 1], layer, "norm's scale")
+        return self._cut(tables[norm - 1], layer, arms, "norm's scale")
 
-    def _cut(self, table: dict[int, Tensor], layer: int, what: str) -> Tensor:
+    def _cut(self, table: dict[int, Tensor], layer: int, arms: slice, what: str) -> Tensor:
         if layer not in table:
             raise LookupError(f"the clean run kept no {what} of layer {layer}")
         kept = table[layer]
         if kept.shape[1] < self._size:
             raise LookupError(f"the clean run kept too few positions of the {what}")
-        return kept[self._rows, kept.shape[1] - self._size :]
+        return of_rows(kept[:, kept.shape[1] - self._size :], self._rows, arms)
+
+
+def of_rows(kept: Tensor, rows: slice | Tensor, arms: slice) -> Tensor:
+    """What was kept by prompt, (1, n, ...) for all arms alike or (arms, n, ...)."""
+    if isinstance(rows, Tensor) and rows.dim() == 2:
+        return kept[rows[arms]]
+    return kept[rows][None]

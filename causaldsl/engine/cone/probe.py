@@ -1,9 +1,9 @@
 """Edits and reads inside our own forward pass.
 
-The pass offers every activation x (n, S, d), or (n, S, heads, d_head), of the S token positions
-from ``start`` on; the probe returns it with the edits of that place applied and keeps what is to be
-read. head.out is y = z W_O[h] and is never computed for its own sake: its edits change the sum of
-the heads by edit(y) - y.
+The pass offers every activation x (A, n, S, d), or (A, n, S, heads, d_head), of some arms at the S
+token positions of its window; the probe returns it with each arm's edits of that place applied and
+keeps what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
+change the sum of the heads by edit(y) - y.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.edits import Edit, Read, gather, scatter
+from causaldsl.engine.kept import needs_grad
 from causaldsl.model.sites import Site
 
 Place = tuple[str, int]
@@ -39,19 +40,30 @@ def place(site: Site) -> Place:
 
 
 class Probe:
-    """The edits and reads of one pass over a window that begins at ``starts`` (n,) or (1,)."""
+    """The edits of each arm and the reads of all arms, in one pass over a window.
 
-    def __init__(self, edits: Sequence[Edit], reads: Sequence[Read], starts: Tensor):
-        self.values: list[Tensor] = [torch.empty(0)] * len(reads)
-        self._edits: dict[Place, list[Edit]] = defaultdict(list)
+    The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` says of what is offered which
+    arm it begins with.
+    """
+
+    def __init__(self, arms: Sequence[Sequence[Edit]], reads: Sequence[Read], starts: Tensor):
+        self._found: list[list[Tensor]] = [[] for _ in reads]
+        self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
         self._reads: dict[Place, list[tuple[int, Read]]] = defaultdict(list)
-        for edit in edits:
-            local = replace(edit, positions=edit.positions - starts[:, None])
-            self._edits[place(edit.site)].append(local)
+        for arm, edits in enumerate(arms):
+            begin = starts[arm] if starts.dim() == 2 else starts
+            for edit in edits:
+                local = replace(edit, positions=edit.positions - begin[:, None])
+                self._edits[place(edit.site)].append((arm, local))
         for index, read in enumerate(reads):
-            local_read = Read(read.site, read.positions - starts[:, None])
+            local_read = Read(read.site, read.positions - starts[..., None])
             self._reads[place(read.site)].append((index, local_read))
         self._busy = {*self._edits, *self._reads}
+
+    @property
+    def values(self) -> list[Tensor]:
+        """What was read, (A, n, k, d) each."""
+        return [torch.cat(parts) for parts in self._found]
 
     def touches(self, here: Place) -> bool:
         return here in self._busy
@@ -59,44 +71,87 @@ class Probe:
     def touches_any(self, layer: int, *words: str) -> bool:
         return any((word, layer) in self._busy for word in words)
 
-    def at(self, word: str, layer: int, x: Tensor) -> Tensor:
+    def arms_at(self, layer: int, count: int, *words: str) -> slice | None:
+        """Of the first ``count`` arms, a range with all that do something here; a read is all."""
+        if any((word, layer) in self._reads for word in words):
+            return slice(0, count)
+        arms = [arm for word in words for arm, _ in self._edits.get((word, layer), ())]
+        return slice(min(arms), max(arms) + 1) if arms else None
+
+    def at(self, word: str, layer: int, x: Tensor, first: int = 0) -> Tensor:
         """The activation as the rest of the pass shall see it."""
         here = (word, layer)
         if here not in self._busy:
             return x
-        for edit in self._edits.get(here, ()):
-            x = _with_head(x, edit.site.head, _edited(_head(x, edit.site.head), edit))
+        changed: dict[int, Tensor] = {}
+        for arm, edit in self._edits.get(here, ()):
+            if first <= arm < first + len(x):
+                old = changed.get(arm, x[arm - first])
+                new = _edited(_head(old, edit.site.head), edit)
+                changed[arm] = _with_head(old, edit.site.head, new)
+        x = _put(x, changed, first)
         for index, read in self._reads.get(here, ()):
-            self.values[index] = gather(_head(x, read.site.head), read.positions)
+            self._record(index, _head(x, read.site.head), read, first)
         return x
 
-    def heads_out(self, layer: int, z: Tensor, W_O: Tensor, attn_out: Tensor) -> Tensor:
+    def heads_out(
+        self, layer: int, z: Tensor, W_O: Tensor, attn_out: Tensor, first: int = 0
+    ) -> Tensor:
         """The sum of the heads with the edits of single heads' outputs in force.
 
-        ``z`` is (n, S, heads, d_head), ``W_O`` (d, heads * d_head).
+        ``z`` is (A, n, S, heads, d_head), ``W_O`` (d, heads * d_head).
         """
         here = ("head_out", layer)
         if here not in self._busy:
             return attn_out
         d_head = z.shape[-1]
-        outputs: dict[int, Tensor] = {}
 
-        def output(head: int) -> Tensor:
-            return F.linear(z[:, :, head], W_O[:, head * d_head : (head + 1) * d_head])
+        def output(head: int, arms: int | slice) -> Tensor:
+            return F.linear(z[arms, ..., head, :], W_O[:, head * d_head : (head + 1) * d_head])
 
-        for edit in self._edits.get(here, ()):
-            head = _index(edit.site.head)
-            old = outputs[head] if head in outputs else output(head)
-            outputs[head] = _edited(old, edit)
-            attn_out = attn_out + (outputs[head] - old)
+        outputs: dict[int, dict[int, Tensor]] = defaultdict(dict)
+        changed: dict[int, Tensor] = {}
+        for arm, edit in self._edits.get(here, ()):
+            if first <= arm < first + len(z):
+                of_head = outputs[_index(edit.site.head)]
+                old = of_head.get(arm)
+                old = output(_index(edit.site.head), arm - first) if old is None else old
+                of_head[arm] = _edited(old, edit)
+                changed[arm] = changed.get(arm, attn_out[arm - first]) + (of_head[arm] - old)
         for index, read in self._reads.get(here, ()):
             head = _index(read.site.head)
-            y = outputs[head] if head in outputs else output(head)
-            self.values[index] = gather(y, read.positions)
-        return attn_out
+            self._record(index, _put(output(head, slice(None)), outputs[head], first), read, first)
+        return _put(attn_out, changed, first)
 
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Offered by the pass, keys after rotation; only the clean run keeps them."""
+
+    def _record(self, index: int, x: Tensor, read: Read, first: int) -> None:
+        """A read of all arms from ``first`` on; arms come in their order."""
+        self._found[index].append(_gather(x, read.positions, first))
+
+
+def _gather(x: Tensor, positions: Tensor, first: int) -> Tensor:
+    """(A, n, S, d) at (n, k) or (all arms, n, k) token indices: (A, n, k, d)."""
+    rows = torch.arange(x.shape[1], device=x.device)[:, None]
+    if positions.dim() == 2:
+        return x[:, rows, positions]
+    arms = torch.arange(len(x), device=x.device)[:, None, None]
+    return x[arms, rows[None], positions[first : first + len(x)]]
+
+
+def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
+    """x with some arms replaced."""
+    if not changed:
+        return x
+    if needs_grad(*changed.values()):
+        return torch.stack([changed.get(first + i, x[i]) for i in range(len(x))])
+    if len(x) == 1:
+        return changed[first][None]
+    out = x.clone()
+    for arm, new in changed.items():
+        out[arm - first] = new
+    return out
 
 
 def _edited(x: Tensor, edit: Edit) -> Tensor:
@@ -106,14 +161,14 @@ def _edited(x: Tensor, edit: Edit) -> Tensor:
 
 
 def _head(x: Tensor, head: int | None) -> Tensor:
-    return x if head is None else x[:, :, head]
+    return x if head is None else x[..., head, :]
 
 
 def _with_head(x: Tensor, head: int | None, new: Tensor) -> Tensor:
     if head is None:
         return new
     out = x.clone()
-    out[:, :, head] = new
+    out[..., head, :] = new
     return out
 
 

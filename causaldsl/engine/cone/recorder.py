@@ -41,7 +41,7 @@ class ConeRun:
 
 
 class Recorder(Probe):
-    """Keeps of a clean pass, over whole prompts, what tails will start from and hold.
+    """Keeps of a clean pass, one arm over whole prompts, what tails will start from and hold.
 
     With ``frozen``, the outputs of all components from the first entry on, and the heads' z and the
     neurons at the layers of entries.
@@ -56,7 +56,7 @@ class Recorder(Probe):
         lefts: dict[int, int],
         frozen: bool,
     ):
-        super().__init__((), reads, torch.zeros(1, dtype=torch.long))
+        super().__init__([()], reads, torch.zeros(1, dtype=torch.long))
         self._decoder, self._entries, self._window, self._lefts = decoder, entries, window, lefts
         self._frozen_from = min(entries).layer if frozen and entries else None
         self._component_layers = {entry.layer for entry in entries}
@@ -66,7 +66,11 @@ class Recorder(Probe):
         self.outputs = Outputs()
         self.last = torch.empty(0)
 
-    def at(self, word: str, layer: int, x: Tensor) -> Tensor:
+    def at(self, word: str, layer: int, x: Tensor, first: int = 0) -> Tensor:
+        self._see(word, layer, x[0])
+        return super().at(word, layer, x, first)
+
+    def _see(self, word: str, layer: int, x: Tensor) -> None:
         if word == "resid_pre":
             self._keep(Entry(layer), x)
         elif word == "resid_mid":
@@ -76,10 +80,10 @@ class Recorder(Probe):
             self.outputs.hidden[layer] = self._cut(x)
         if self._frozen_from is not None and layer >= self._frozen_from:
             self._hold(word, layer, x)
-        return super().at(word, layer, x)
 
     def end(self, x: Tensor, lengths: Tensor) -> None:
-        """The last block's output (n, T, d)."""
+        """The last block's output (1, n, T, d)."""
+        (x,) = x
         n_layers = len(self._decoder.blocks)
         self._keep(Entry(n_layers), x)
         self.last = x[torch.arange(len(x)), lengths - 1]
@@ -89,8 +93,8 @@ class Recorder(Probe):
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
         left = self._lefts.get(layer, 0)
         if left:
-            self.keys[layer] = keys[:, :, :left].clone()
-            self.values_of[layer] = values[:, :, :left].clone()
+            self.keys[layer] = keys[0, :, :, :left].clone()
+            self.values_of[layer] = values[0, :, :, :left].clone()
 
     def _hold(self, word: str, layer: int, x: Tensor) -> None:
         if word == "z" and layer in self._component_layers:
@@ -132,7 +136,7 @@ def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: 
     if len(parts[0].last):
         run.last = torch.cat([part.last for part in parts])[back]
     for index, read in enumerate(reads):
-        run.kept.add(read, torch.cat([part.values[index] for part in parts])[back])
+        run.kept.add(read, torch.cat([part.values[index][0] for part in parts])[back])
 
 
 def _joined(pieces: list[Tensor], back: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ logits with the module's own before it serves anything (``backend.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from causaldsl.engine.cone.packing import Packed, Packing
+from causaldsl.engine.exact import exact
 from causaldsl.engine.wide import wide, wide_dtype
 
 
@@ -32,13 +34,35 @@ class Unsupported(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Linear:
+    """x W^T + b. ``packing`` is set while training multiplies by the same matrix many times."""
+
     weight: Tensor
     bias: Tensor | None = None
+    packing: Packing | None = None
+    _packed: Packed | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        packed = self._packed_for(x)
+        return F.linear(x, self.weight, self.bias) if packed is None else packed(x)
+
+    def back(self, gradient: Tensor) -> Tensor:
+        """The gradient W of x, for that of the output."""
+        packed = self._packed_for(gradient)
+        return gradient @ self.weight if packed is None else packed.back(gradient)
+
+    def pack(self, packing: Packing | None) -> None:
+        """From now on rearrange the matrix where it helps; with None, no longer."""
+        self.packing, self._packed = packing, None
+
+    def _packed_for(self, x: Tensor) -> Packed | None:
+        if self.packing is None:
+            return None
+        rows = x.numel() // x.shape[-1]
+        if self._packed is None and self.packing.room_for(self.weight):
+            self._packed = Packed(self.weight, self.bias, rows)
+        return self._packed if self._packed is not None and self._packed.rows == rows else None
 
 
 @dataclass(frozen=True)
@@ -135,18 +159,38 @@ class Block:
     mlp: MLP
 
 
+class Rotary:
+    """Cosines and sines (T, d_head) of a rotary embedding, kept for the longest prompt so far.
+
+    The sign of the first half's sine is kept with it.
+    """
+
+    def __init__(self, module: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
+        self._module = module
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        if self._tables is None or len(self._tables[0]) < length:
+            with torch.no_grad(), exact(like.dtype):
+                ids = torch.arange(length, device=like.device)
+                cos, sin = (table[0] for table in self._module(like[None], ids[None]))
+            first, second = sin.chunk(2, dim=-1)
+            self._tables = cos, torch.cat((-first, second), dim=-1)
+        return self._tables
+
+
 @dataclass(frozen=True)
 class Decoder:
     """Everything the forward pass needs.
 
-    ``positions`` (n_ctx, d) are learned position embeddings; ``rotary`` maps (x, position ids) to
-    the cosines and sines (1, T, d_head); a model has one of the two. No position attends further
+    ``positions`` (n_ctx, d) are learned position embeddings; a model has these or ``rotary``. No
+    position attends further
     back than ``window`` tokens, if that is set.
     """
 
     embed: Tensor
     positions: Tensor | None
-    rotary: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    rotary: Rotary | None
     blocks: tuple[Block, ...]
     norm: Norm
     unembed: Linear
@@ -154,6 +198,14 @@ class Decoder:
     n_kv_heads: int
     d_head: int
     window: int | None = None
+
+    def linears(self, first: int = 0) -> Iterator[Linear]:
+        """Every linear map from a block on, the unembedding last."""
+        for block in self.blocks[max(first, 0) :]:
+            attention, mlp = block.attention, block.mlp
+            yield from (attention.q, attention.k, attention.v, attention.out)
+            yield from (mlp.up, mlp.down) if mlp.gate is None else (mlp.gate, mlp.up, mlp.down)
+        yield self.unembed
 
 
 def read_decoder(module: nn.Module) -> Decoder:
@@ -240,7 +292,7 @@ def _llama_like(parts: _Parts) -> Decoder:
     return Decoder(
         embed=parts.tensor("model.embed_tokens.weight"),
         positions=None,
-        rotary=parts.modules["model.rotary_emb"],
+        rotary=Rotary(parts.modules["model.rotary_emb"]),
         blocks=tuple(_llama_block(parts, layer) for layer in range(config.num_hidden_layers)),
         norm=parts.rms_norm("model.norm", config.rms_norm_eps),
         unembed=parts.linear("lm_head"),

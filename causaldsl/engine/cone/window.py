@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.weights import Decoder
-from causaldsl.engine.exact import exact
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """``starts`` (n,) on the CPU, the first position of each row; ``size`` columns each."""
+    """``starts`` on the CPU, the first position of each row; ``size`` columns each.
+
+    They are (n,), the prompts of every arm of a pass, or (A, n) where the arms' prompts differ.
+    """
 
     starts: Tensor
     size: int
@@ -30,56 +32,76 @@ class Window:
     @cached_property
     def even(self) -> int | None:
         """The start that all rows share; None if they differ or begin before their prompts."""
-        first = int(self.starts[0]) if len(self.starts) else 0
+        first = int(self.starts.flatten()[0]) if self.starts.numel() else 0
         return first if first >= 0 and bool((self.starts == first).all()) else None
 
     @cached_property
     def left(self) -> int:
         """How many positions there are to the left of the window, in the row with most."""
-        return max(0, int(self.starts.max())) if len(self.starts) else 0
+        return max(0, int(self.starts.max())) if self.starts.numel() else 0
 
     def positions(self) -> Tensor:
-        """Token indices (n, S), or (1, S) if all rows share them; junk columns say 0."""
-        starts = self.starts if self.even is None else self.starts[:1]
-        return (starts[:, None] + torch.arange(self.size)).clamp_min(0)
+        """Token indices (n, S) or (A, n, S); (1, S) if all share them; junk columns say 0."""
+        starts = self.starts if self.even is None else self.starts.flatten()[:1]
+        return (starts[..., None] + torch.arange(self.size)).clamp_min(0)
 
     def of(self, x: Tensor) -> Tensor:
-        """The window (n, S, ...) of something left-aligned, (n, T, ...)."""
+        """The window (n, S, ...) of something left-aligned, (n, T, ...); for (n,) starts."""
         if self.even is not None:
             return x[:, self.even : self.even + self.size]
         return x[torch.arange(len(x), device=x.device)[:, None], self.positions().to(x.device)]
 
+    def tokens(self, tokens: Tensor) -> Tensor:
+        """The window (..., n, S) of token ids (..., n, T)."""
+        positions = self.positions().to(tokens.device)
+        return tokens.gather(-1, positions.expand(*tokens.shape[:-1], -1))
+
     def past_masked(self, device: torch.device) -> Tensor | None:
-        """(n, 1, 1, left): True where a row has no such position to its left."""
+        """(1 or A, n, 1, 1, left): True where a row has no such position to its left."""
         if self.even is not None:
             return None
-        beyond = torch.arange(self.left) >= self.starts[:, None]
-        return beyond[:, None, None].to(device)
+        beyond = torch.arange(self.left) >= _by_arm(self.starts)[..., None]
+        return beyond[:, :, None, None].to(device)
 
     def own_masked(self, device: torch.device) -> Tensor | None:
-        """(n or 1, 1, S, S): True where the query's column may not see the key's."""
+        """(1 or A, n or 1, 1, S, S): True where the query's column may not see the key's."""
         if self.size == 1:
             return None
-        later = torch.ones(self.size, self.size, dtype=torch.bool).triu(1)[None, None]
+        later = torch.ones(self.size, self.size, dtype=torch.bool).triu(1)[None, None, None]
         if bool((self.starts < 0).any()):
-            junk = self.starts[:, None] + torch.arange(self.size) < 0
+            junk = _by_arm(self.starts)[..., None] + torch.arange(self.size) < 0
             # A junk query still sees itself: a softmax over nothing is not a number.
-            sees_junk = junk[:, None, None] & ~torch.eye(self.size, dtype=torch.bool)
+            sees_junk = junk[:, :, None, None] & ~torch.eye(self.size, dtype=torch.bool)
             later = later | sees_junk
         return later.to(device)
+
+
+def _by_arm(starts: Tensor) -> Tensor:
+    return starts if starts.dim() == 2 else starts[None]
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """What every layer of a pass over a window needs to know of it, worked out once.
 
-    ``rotary`` are cosines and sines (n or 1, S, 1, d_head).
+    ``rotary`` are cosines and sines (1 or A, n or 1, S, 1, d_head).
     """
 
     left: int
     rotary: tuple[Tensor, Tensor] | None
     past_masked: Tensor | None
     own_masked: Tensor | None
+
+    def take(self, arms: int) -> Geometry:
+        """The same for the first arms only."""
+
+        def first(x: Tensor | None) -> Tensor | None:
+            return x if x is None or len(x) == 1 else x[:arms]
+
+        rotary = self.rotary
+        if rotary is not None and len(rotary[0]) > 1:
+            rotary = rotary[0][:arms], rotary[1][:arms]
+        return Geometry(self.left, rotary, first(self.past_masked), first(self.own_masked))
 
 
 def geometry(decoder: Decoder, window: Window) -> Geometry:
@@ -96,12 +118,7 @@ def _rotation(decoder: Decoder, positions: Tensor) -> tuple[Tensor, Tensor] | No
     """Rotation turns (a, b), the halves of a head, into (a cos - b sin, b cos + a sin)."""
     if decoder.rotary is None:
         return None
-    like = decoder.embed[:1]
-    ids = torch.arange(int(positions.max()) + 1, device=like.device)
-    with exact(like.dtype):
-        cos, sin = (table[0] for table in decoder.rotary(like[None], ids[None]))
-    # The sign of the first half's sine is kept with it.
-    first, second = sin.chunk(2, dim=-1)
-    sin = torch.cat((-first, second), dim=-1)
-    chosen = positions.to(like.device)
-    return cos[chosen].unsqueeze(2), sin[chosen].unsqueeze(2)
+    cos, sin = decoder.rotary(int(positions.max()) + 1, decoder.embed[:1])
+    chosen = positions.to(cos.device)
+    chosen = chosen if chosen.dim() == 3 else chosen[None]
+    return cos[chosen].unsqueeze(3), sin[chosen].unsqueeze(3)

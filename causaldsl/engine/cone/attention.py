@@ -1,0 +1,57 @@
+"""Attention over a known past and the positions of a window (``decoder.py`` has the formula)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from causaldsl.engine.cone.window import Geometry
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
+
+
+def attend(
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    past: tuple[Tensor, Tensor] | None,
+    scale: float,
+    where: Geometry,
+) -> Tensor:
+    """Attention-weighted values (A, n, S, heads, d_head) for queries of the same shape."""
+    arms, n, S, heads, d_head = q.shape
+    kv_heads = keys.shape[2]
+    shared = heads // kv_heads
+    stacked = (q * scale).view(arms, n, S, kv_heads, shared, d_head).permute(0, 1, 3, 4, 2, 5)
+    stacked = stacked.reshape(arms, n, kv_heads, shared * S, d_head)
+    own = stacked @ keys.transpose(3, 4)
+    if where.own_masked is not None:
+        own = own.masked_fill(where.own_masked.repeat(1, 1, 1, shared, 1), -torch.inf)
+    if past is None:
+        z = _softmax(own) @ values
+    else:
+        past_keys, past_values = past
+        left = _with_past(stacked, past_keys.transpose(3, 4))
+        if where.past_masked is not None:
+            left = left.masked_fill(where.past_masked, -torch.inf)
+        weights = _softmax(torch.cat((left, own), dim=-1))
+        on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
+        z = _with_past(on_left, past_values) + on_own @ values
+    z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
+    return z.reshape(arms, n, S, heads, d_head)
+
+
+def _with_past(x: Tensor, past: Tensor) -> Tensor:
+    """x (A, n, kv_heads, m, i) times what every arm, or all arms alike, have of the past."""
+    arms, n, kv_heads, rows, _ = x.shape
+    if len(past) == arms:
+        return x @ past
+    stacked = x.permute(1, 2, 0, 3, 4).reshape(n, kv_heads, arms * rows, -1)
+    return (stacked @ past[0]).view(n, kv_heads, arms, rows, -1).permute(2, 0, 1, 3, 4)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    wide = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
+    return torch.softmax(scores, dim=-1, dtype=wide).to(scores.dtype)

@@ -1,0 +1,71 @@
+"""Cross-entropy at the end of a pass, without keeping what the vocabulary makes large.
+
+For normed streams x (n, d), W_U (V, d) and targets t::
+
+    logits = x W_U^T + b,   loss_i = logsumexp(logits_i) - logits_i[t_i]
+    d loss_i / d x_i = (softmax(logits_i) - onehot(t_i)) W_U
+
+Both are computed at once, some rows at a time: a row's logits are softmaxed in place, give its loss
+and its gradient, and are gone before the next rows come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causaldsl.engine.cone.weights import Linear
+
+_ROWS = 128
+"""Rows at a time: enough for a fast product, few enough that their logits stay in the cache."""
+_UNDERFLOWS = 1e-30
+"""Smaller probabilities have lost digits, or are zero, in float32."""
+
+
+def cross_entropy(x: Tensor, targets: Tensor, head: Linear) -> Tensor:
+    """Cross-entropy (n,) of each row over the whole vocabulary; differentiable in x (n, d)."""
+    losses: Tensor = _CrossEntropy.apply(x, targets, head)
+    return losses
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, targets: Tensor, head: Linear) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        losses, gradients = [], []
+        for rows, t in zip(x.split(_ROWS), targets.split(_ROWS), strict=True):
+            loss, gradient = _of_rows(rows, t, head, wanted)
+            losses.append(loss)
+            gradients.append(gradient)
+        if wanted:
+            ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(losses)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (gradients,) = ctx.saved_tensors
+        return gradients * gradient.unsqueeze(1).to(gradients.dtype), None, None
+
+
+def _of_rows(x: Tensor, targets: Tensor, head: Linear, wanted: bool) -> tuple[Tensor, Tensor]:
+    """Losses of some rows, and their gradients if wanted."""
+    rows = torch.arange(len(x), device=x.device)
+    logits = _wide(head(x))
+    probabilities = torch.softmax(logits, -1, out=logits)
+    chosen = probabilities[rows, targets]
+    if bool((chosen < _UNDERFLOWS).any()):
+        losses = -torch.log_softmax(_wide(head(x)), -1)[rows, targets]
+    else:
+        losses = -chosen.log()
+    if not wanted:
+        return losses, x
+    probabilities[rows, targets] -= 1
+    return losses, head.back(probabilities.to(x.dtype))
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """In half precision a softmax over a vocabulary says little."""
+    return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()

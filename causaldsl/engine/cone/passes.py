@@ -1,0 +1,132 @@
+"""Which arms go through the model together, and which prompts of them.
+
+Arms share a pass when they need equally many last positions (S) and hold the same components. In a
+pass they are in the order of their entries, so that it starts with few and ends with all. No more
+than so many positions are computed together: prompts are split only if one arm alone has more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from causaldsl.engine.edits import Edit, Read
+from causaldsl.model.shapes import Shapes
+from causaldsl.plan.cones import Entry, entry_of
+from causaldsl.plan.freeze import Freeze
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One pass: some arms, of all those asked for, over some prompts.
+
+    ``places`` are the prompts' places among the ones asked for, ``rows`` their rows in the clean
+    run, (n,) or (A, n).
+    """
+
+    arms: list[int]
+    places: slice
+    rows: slice | Tensor
+    edits: list[list[Edit]]
+    entries: list[Entry]
+    reads: list[Read]
+    size: int
+    freeze: Freeze | None
+
+    def of_arms(self, x: Tensor, dims: int) -> Tensor:
+        """Of something by prompt, its part (arms, n, ...).
+
+        It has ``dims`` dimensions, (n, ...), if it is the same for all arms, or one more.
+        """
+        if x.dim() > dims:
+            return x[self.arms, self.places]
+        return x[self.places].expand(len(self.arms), *x[self.places].shape)
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """What arms must have in common to share a pass."""
+
+    size: int
+    freeze: Freeze | None
+    does_nothing: bool
+
+
+def parts(
+    arms: Sequence[Sequence[Edit]],
+    reads: Sequence[Read],
+    lengths: Tensor,
+    rows: Tensor | None,
+    freeze: Freeze | None,
+    shapes: Shapes,
+    positions_at_once: int,
+) -> Iterator[Part]:
+    """All arms over all prompts. ``lengths`` (n,) or (A, n) are of the prompts in ``rows``."""
+    together: dict[_Alike, list[tuple[Entry, int]]] = {}
+    for arm, edits in enumerate(arms):
+        items: list[Edit | Read] = [*edits, *reads]
+        own = lengths[arm] if lengths.dim() == 2 else lengths
+        freed = None if freeze is None else freeze.freeing([e.site for e in edits], shapes)
+        alike = _Alike(size_of(items, own), freed, not items)
+        entries = [entry_of(item.site, shapes.n_layers) for item in items]
+        entry = min(entries, default=Entry(shapes.n_layers))
+        together.setdefault(alike, []).append((entry, arm))
+    count = lengths.shape[-1]
+    for alike, members in together.items():
+        members.sort(key=lambda member: member[0])
+        at_once = max(1, positions_at_once // alike.size)
+        arms_at_once = max(1, at_once // max(1, count))
+        for begin in range(0, len(members), arms_at_once):
+            chosen = members[begin : begin + arms_at_once]
+            for first in range(0, count, at_once):
+                yield _part(chosen, slice(first, first + at_once), alike, arms, reads, rows)
+
+
+def _part(
+    members: list[tuple[Entry, int]],
+    places: slice,
+    alike: _Alike,
+    arms: Sequence[Sequence[Edit]],
+    reads: Sequence[Read],
+    rows: Tensor | None,
+) -> Part:
+    chosen = [arm for _, arm in members]
+    if rows is None:
+        taken: slice | Tensor = places
+    else:
+        taken = rows[chosen, places] if rows.dim() == 2 else _simplest(rows[places])
+    return Part(
+        chosen,
+        places,
+        taken,
+        [[edit.take(places) for edit in arms[arm]] for arm in chosen],
+        [entry for entry, _ in members],
+        [Read(read.site, read.positions[places]) for read in reads],
+        alike.size,
+        alike.freeze,
+    )
+
+
+def _simplest(rows: Tensor) -> slice | Tensor:
+    """A slice where it says the same: it takes a view, and nothing is copied."""
+    first, count = int(rows[0]) if len(rows) else 0, len(rows)
+    run = torch.arange(first, first + count)
+    return slice(first, first + count) if torch.equal(rows.cpu(), run) else rows
+
+
+def put_together(found: Sequence[tuple[Part, Tensor]], count: int) -> Tensor:
+    """What the passes gave, (arms, n, ...) each, in the order in which it was asked for."""
+    by_arm: list[list[Tensor]] = [[] for _ in range(count)]
+    for part, values in found:
+        for arm, value in zip(part.arms, values.unbind(0), strict=True):
+            by_arm[arm].append(value)
+    whole = [pieces[0] if len(pieces) == 1 else torch.cat(pieces) for pieces in by_arm]
+    return whole[0][None] if count == 1 else torch.stack(whole)
+
+
+def size_of(items: Sequence[Edit | Read], lengths: Tensor) -> int:
+    """How many positions, counted from the prompts' ends, hold all items; at least the last."""
+    return max((int((lengths - i.positions.min(1).values).max()) for i in items), default=1)
