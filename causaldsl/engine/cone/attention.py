@@ -26,7 +26,8 @@ def attend(
     shared = heads // kv_heads
     stacked = (q * scale).view(arms, n, S, kv_heads, shared, d_head).permute(0, 1, 3, 4, 2, 5)
     stacked = stacked.reshape(arms, n, kv_heads, shared * S, d_head)
-    own = stacked @ keys.transpose(3, 4)
+    # A single position, the usual tail, needs no product of matrices with itself.
+    own = stacked @ keys.transpose(3, 4) if S > 1 else (stacked * keys).sum(-1, keepdim=True)
     if where.own_masked is not None:
         own = own.masked_fill(where.own_masked.repeat(1, 1, 1, shared, 1), -torch.inf)
     if past is None:
@@ -38,7 +39,8 @@ def attend(
             left = left.masked_fill(where.past_masked, -torch.inf)
         weights = _softmax(torch.cat((left, own), dim=-1))
         on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
-        z = _with_past(on_left, past_values) + on_own @ values
+        z = _with_past(on_left, past_values)
+        z = z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)
     z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
     return z.reshape(arms, n, S, heads, d_head)
 
