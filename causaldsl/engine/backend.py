@@ -7,9 +7,12 @@ what an edit can change. Both give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.model.sites import Site
@@ -87,3 +90,101 @@ class Backend(Protocol):
         Where they are must have been announced as ``edits_at`` of the clean run.
         """
         ...
+
+    def logits_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> Tensor:
+        """Logits (A, n, V) or (A, n, c) of A runs with edits of their own.
+
+        ``rows`` (n,) are the prompts of all of them, (A, n) those of each; ``columns`` likewise
+        (n, c) or (A, n, c).
+        """
+        ...
+
+    def losses_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        targets: Tensor,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Cross-entropy (A, n) over the whole vocabulary to ``targets``, (n,) or (A, n).
+
+        Differentiable in the edits, without keeping the logits.
+        """
+        ...
+
+    def record_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> list[Tensor]:
+        """The activations of ``reads`` in each of A runs, (A, n, k, d) each."""
+        ...
+
+    def training(self, steps: int) -> AbstractContextManager[None]:
+        """To be entered for so many steps with the same number of rows."""
+        ...
+
+
+class OneByOne:
+    """For a backend that makes one run at a time: A runs are made one after the other."""
+
+    def logits_of_arms(
+        self: Backend,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> Tensor:
+        return torch.stack(
+            [
+                self.logits(clean, edits, _own(rows, arm, 1), _own(columns, arm, 2), freeze)
+                for arm, edits in enumerate(arms)
+            ]
+        )
+
+    def losses_of_arms(
+        self: Backend,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        targets: Tensor,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        losses = []
+        for arm, edits in enumerate(arms):
+            logits, wanted = self.logits(clean, edits, _own(rows, arm, 1)), _own(targets, arm, 1)
+            assert wanted is not None
+            losses.append(F.cross_entropy(logits, wanted.to(logits.device), reduction="none"))
+        return torch.stack(losses)
+
+    def record_of_arms(
+        self: Backend,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> list[Tensor]:
+        recorded = [
+            self.record(clean, edits, reads, _own(rows, arm, 1), freeze)
+            for arm, edits in enumerate(arms)
+        ]
+        return [torch.stack(values) for values in zip(*recorded, strict=True)]
+
+    def training(self, steps: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _own(given: Tensor | None, arm: int, dims: int) -> Tensor | None:
+    """What is given for all arms alike has ``dims`` dimensions, what is given for each one more."""
+    return given if given is None or given.dim() == dims else given[arm]

@@ -15,9 +15,10 @@ switching on a pathway that is dormant on the data. See ``audit illusion``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from itertools import zip_longest
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,9 +27,6 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.wide import wide_dtype
 
 Batch = TypeVar("Batch")
-
-_UNDERFLOWS = 1e-30
-"""Smaller probabilities have lost digits, or are zero, in float32."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,15 @@ class DasFit:
     losses: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Learner(Generic[Batch]):
+    """One subspace to learn: the width of the space, how to train, the batches of an epoch."""
+
+    width: int
+    options: DasOptions
+    batches: Callable[[int], Iterable[Batch]]
+
+
 def fit(
     width: int,
     options: DasOptions,
@@ -60,32 +67,70 @@ def fit(
     *,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    progress: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> DasFit:
     """Train a ``width`` x ``options.dim`` orthonormal basis to lower ``loss(basis, batch)``.
 
     ``batches(epoch)`` gives the epoch's batches, one optimisation step each. Equal arguments give
     an equal basis: the start is drawn from a generator of its own.
     """
-    if not 0 < options.dim <= width:
-        raise RunFailure(
-            f"cannot learn {options.dim} dimensions of a space of {width}",
-            f"give `dim` a value from 1 to {width}",
-        )
+
+    def losses(step: Sequence[tuple[int, Tensor, Batch]]) -> Tensor:
+        return torch.stack([loss(basis, batch) for _, basis, batch in step])
+
+    (found,) = fit_together([Learner(width, options, batches)], losses, dtype=dtype, device=device)
+    return found
+
+
+def fit_together(
+    learners: Sequence[Learner[Batch]],
+    losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> list[DasFit]:
+    """Train several bases side by side: each as ``fit`` would alone, a step of all at a time.
+
+    ``losses`` gives (m,) losses of m (learner, basis, batch); a learner whose batches of an epoch
+    have run out sits out. All have equally many epochs.
+    """
+    for learner in learners:
+        if not 0 < learner.options.dim <= learner.width:
+            raise RunFailure(
+                f"cannot learn {learner.options.dim} dimensions of a space of {learner.width}",
+                f"give `dim` a value from 1 to {learner.width}",
+            )
     dtype = wide_dtype(dtype)  # Adam's steps are too small for half precision
-    free = start(width, options.dim, options.seed).to(device=device, dtype=dtype).requires_grad_()
-    optimizer = torch.optim.Adam([free], lr=options.lr)
-    curve: list[float] = []
+    frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
+    optimizer = torch.optim.Adam([{"params": [free]} for free in frees])
+    curves: list[list[float]] = [[] for _ in learners]
     with torch.enable_grad():
-        for epoch in range(options.epochs):
-            for group in optimizer.param_groups:
+        for epoch in range(learners[0].options.epochs):
+            for group, learner in zip(optimizer.param_groups, learners, strict=True):
+                options = learner.options
                 group["lr"] = options.lr * _decayed(options.decay, epoch / options.epochs)
-            seen = [_step(free, optimizer, loss, batch) for batch in batches(epoch)]
-            if not seen:
-                raise RunFailure("a subspace cannot be learned from no pairs")
-            curve.append(sum(seen) / len(seen))
-            progress(epoch, curve[-1])
-    return DasFit(orthonormal(free.detach()), tuple(curve))
+            seen: list[list[float]] = [[] for _ in learners]
+            epochs = [learner.batches(epoch) for learner in learners]
+            for batches in zip_longest(*epochs):
+                step = [
+                    (i, orthonormal(free), batch)
+                    for i, (free, batch) in enumerate(zip(frees, batches, strict=True))
+                    if batch is not None
+                ]
+                values = _step([frees[i] for i, _, _ in step], optimizer, losses(step))
+                for (i, _, _), value in zip(step, values, strict=True):
+                    seen[i].append(value)
+            for curve, own in zip(curves, seen, strict=True):
+                if not own:
+                    raise RunFailure("a subspace cannot be learned from no pairs")
+                curve.append(sum(own) / len(own))
+    return [
+        DasFit(orthonormal(free.detach()), tuple(curve))
+        for free, curve in zip(frees, curves, strict=True)
+    ]
+
+
+def _free(learner: Learner[Batch]) -> Tensor:
+    return start(learner.width, learner.options.dim, learner.options.seed)
 
 
 def orthonormal(free: Tensor) -> Tensor:
@@ -101,53 +146,20 @@ def start(width: int, dim: int, seed: int) -> Tensor:
     return orthonormal(torch.randn(width, dim, generator=generator, dtype=torch.float64))
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (n, V) to token ids (n,), all in one.
-
-    As ``torch.nn.functional.cross_entropy``, with half the passes over the logits: they are the
-    largest tensor of a training step by far.
-    """
-    result: Tensor = _CrossEntropy.apply(logits, targets)
-    return result
-
-
-class _CrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
-        probabilities = torch.softmax(logits, dim=-1)
-        ctx.save_for_backward(probabilities, targets)
-        chosen = probabilities.gather(-1, targets[:, None])
-        if (chosen < _UNDERFLOWS).any():
-            return -torch.log_softmax(logits, dim=-1).gather(-1, targets[:, None]).mean()
-        return -chosen.log().mean()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        probabilities, targets = ctx.saved_tensors
-        share = gradient / len(targets)
-        result = probabilities * share
-        result[torch.arange(len(targets), device=targets.device), targets] -= share
-        return result, None
-
-
-def _step(
-    free: Tensor,
-    optimizer: torch.optim.Optimizer,
-    loss: Callable[[Tensor, Batch], Tensor],
-    batch: Batch,
-) -> float:
-    value = loss(orthonormal(free), batch)
-    if not value.requires_grad:
+def _step(frees: Sequence[Tensor], optimizer: torch.optim.Optimizer, losses: Tensor) -> list[float]:
+    """One optimisation step of each free matrix; their losses."""
+    if not losses.requires_grad:
         raise RunFailure("the loss does not depend on the subspace that is to be learned")
-    (free.grad,) = torch.autograd.grad(value, free)
+    optimizer.zero_grad()
+    for free, gradient in zip(frees, torch.autograd.grad(losses.sum(), frees), strict=True):
+        free.grad = gradient
     optimizer.step()
-    result = float(value.detach())
-    if not math.isfinite(result):
+    results: list[float] = losses.detach().tolist()
+    if not all(map(math.isfinite, results)):
         raise RunFailure(
             "the loss of a learned subspace is not a finite number", "try a lower learning rate"
         )
-    return result
+    return results
 
 
 def _decayed(decay: str, done: float) -> float:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.backend import OneByOne
 from causaldsl.engine.edits import Edit, Freeze, Read, gather, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks_frozen import clean_values, held_sites, hold, rounding_accepted
@@ -48,7 +49,7 @@ class HooksRun:
         return self._kept.find(read)
 
 
-class HooksBackend:
+class HooksBackend(OneByOne):
     """Runs a ``TransformerBridge``, or any other ``HookedRootModule`` (``shapes.text`` false).
 
     ``rows`` prompts go through the model at a time. The model's parameters are frozen: gradients

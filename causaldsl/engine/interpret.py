@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import chain
 from typing import Any
 
 import torch
@@ -29,12 +29,16 @@ def interpret(session: Session) -> None:
     Raises:
         RunFailure: where the run can't go on.
     """
-    graph = session.graph
-    for key in chain.from_iterable(session.plan.order):
-        name = graph.name_of(key)
-        word = graph.operation(key).word.word
-        session.progress(f"{word} {name}" if name else word, 0, 0)
-        session.evaluate(key)
+    for keys in session.plan.order:
+        session.progress(_doing(session.graph, keys), 0, 0)
+        session.evaluate(keys)
+
+
+def _doing(graph: Graph, keys: Sequence[str]) -> str:
+    word, name = graph.operation(keys[0]).word.word, graph.name_of(keys[0])
+    if len(keys) > 1:
+        return f"{word}, {len(keys)} together"
+    return f"{word} {name}" if name else word
 
 
 def gather(program: CheckedProgram, session: Session, started: float) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,53 +12,105 @@ from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 
-_AT_ONCE = 256
-"""Prompts whose logits over the whole vocabulary are held at the same time."""
+_AT_ONCE = 1024
+"""Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
+_KEPT = 256
+"""Clean logits over the whole vocabulary are kept for groups of at most so many prompts."""
+
+Found = tuple[dict[str, Tensor], float]
+"""Numbers by pair for the prompts of one group, and the largest change of a logit."""
 
 
 @torch.no_grad()
-def group_outcome(
+def group_outcomes(
     runs: PromptRuns,
     group: Group,
-    edits: list[Edit],
+    arms: Sequence[Sequence[Edit]],
     freeze: Freeze | None,
-    wanted: Set[str],
-) -> tuple[dict[str, Tensor], float]:
-    """Numbers by pair for the prompts of one group, and the largest change of a logit.
+    wanted: Sequence[Set[str]],
+) -> list[Found]:
+    """What every arm says of the prompts of one group; an arm without edits is the clean run.
 
-    ``wanted`` are the metrics that need the whole vocabulary.
+    ``wanted`` are, for each arm, the metrics that need the whole vocabulary.
     """
     if not isinstance(runs.prompts[0].ids[0], int):  # a toy model: its output is a number
-        clean = runs.logits(group, [], None)
-        output = runs.logits(group, edits, None, freeze) if edits else clean
-        return {"logit_diff": output[:, 0].cpu().double()}, _largest(output, clean)
+        return [_number(runs, group, edits, freeze) for edits in arms]
     chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
     answers = torch.tensor([[pair.answer, pair.foil] for pair in chosen], device=runs.device)
     clean = runs.logits(group, [], answers)
-    if not wanted:
-        logits = runs.logits(group, edits, answers, freeze) if edits else clean
-        return {"logit_diff": from_answers(logits)}, _largest(logits, clean)
+    found: dict[int, Found] = {}
+    for arm, edits in enumerate(arms):
+        if not edits and not wanted[arm]:
+            found[arm] = {"logit_diff": from_answers(clean)}, 0.0
+    plain = [arm for arm, edits in enumerate(arms) if edits and not wanted[arm]]
+    if plain:
+        edited = [arms[arm] for arm in plain]
+        logits = runs.backend.logits_of_arms(group.clean, edited, None, answers, freeze)
+        for arm, two in zip(plain, logits, strict=True):
+            found[arm] = {"logit_diff": from_answers(two)}, _largest(two, clean)
+    whole = [arm for arm, metrics in enumerate(wanted) if metrics]
+    at_once = max(1, _AT_ONCE // max(1, len(chosen)))
     counterfactual = torch.tensor([pair.counterfactual for pair in chosen], device=runs.device)
-    found: list[dict[str, Tensor]] = []
-    largest = 0.0
-    for rows in torch.arange(len(chosen)).split(_AT_ONCE):
-        logits = _logits(runs, group, edits, rows, freeze)
-        two = logits.gather(1, answers[rows])
-        largest = max(largest, _largest(two, clean[rows]))
-        before = _logits(runs, group, [], rows, None) if "kl" in wanted else None
-        numbers = from_vocabulary(logits, before, answers[rows], counterfactual[rows], wanted)
-        found.append({"logit_diff": from_answers(two)} | numbers)
-    return {name: torch.cat([part[name] for part in found]) for name in found[0]}, largest
+    targets = Targets(answers, counterfactual, clean)
+    for begin in range(0, len(whole), at_once):
+        some = whole[begin : begin + at_once]
+        edited, metrics = [arms[arm] for arm in some], [wanted[arm] for arm in some]
+        outcomes = _of_vocabulary(runs, group, edited, freeze, metrics, targets)
+        found |= zip(some, outcomes, strict=True)
+    return [found[arm] for arm in range(len(arms))]
 
 
-def _logits(
-    runs: PromptRuns, group: Group, edits: list[Edit], rows: Tensor, freeze: Freeze | None
-) -> Tensor:
-    """Logits (n, V) of some of a group's prompts."""
-    if not edits and len(group.rows) <= _AT_ONCE:
-        return runs.logits(group, [], None)  # these are kept
-    taken = [edit.take(rows) for edit in edits]
-    return runs.backend.logits(group.clean, taken, rows, None, freeze if edits else None)
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Of a group's prompts: answer and foil (n, 2), counterfactual answer (n,), clean logits of
+    answer and foil (n, 2)."""
+
+    answers: Tensor
+    counterfactual: Tensor
+    clean: Tensor
+
+
+def _of_vocabulary(
+    runs: PromptRuns,
+    group: Group,
+    arms: Sequence[Sequence[Edit]],
+    freeze: Freeze | None,
+    wanted: Sequence[Set[str]],
+    targets: Targets,
+) -> list[Found]:
+    """The same for arms that want the logits of the whole vocabulary, some prompts at a time."""
+    parts: list[list[dict[str, Tensor]]] = [[] for _ in arms]
+    largest = [0.0] * len(arms)
+    for rows in torch.arange(len(group.rows)).split(max(1, _AT_ONCE // len(arms))):
+        answers, clean = targets.answers[rows], targets.clean[rows]
+        before = _clean(runs, group, rows) if any("kl" in metrics for metrics in wanted) else None
+        if any(arms):
+            taken = [[edit.take(rows) for edit in edits] for edits in arms]
+            logits = runs.backend.logits_of_arms(group.clean, taken, rows, None, freeze)
+        else:
+            logits = _clean(runs, group, rows).expand(len(arms), -1, -1)
+        for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
+            two = own.gather(1, answers)
+            largest[arm] = max(largest[arm], _largest(two, clean))
+            numbers = from_vocabulary(own, before, answers, targets.counterfactual[rows], metrics)
+            parts[arm].append({"logit_diff": from_answers(two)} | numbers)
+    return [
+        ({name: torch.cat([part[name] for part in own]) for name in own[0]}, change)
+        for own, change in zip(parts, largest, strict=True)
+    ]
+
+
+def _number(runs: PromptRuns, group: Group, edits: Sequence[Edit], freeze: Freeze | None) -> Found:
+    clean = runs.logits(group, [], None)
+    output = runs.logits(group, list(edits), None, freeze) if edits else clean
+    return {"logit_diff": output[:, 0].cpu().double()}, _largest(output, clean)
+
+
+def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
+    """Clean logits (n, V) of some of a group's prompts."""
+    if len(group.rows) <= _KEPT:
+        return runs.logits(group, [], None)[rows]
+    return runs.backend.logits(group.clean, (), rows)
 
 
 def _largest(logits: Tensor, clean: Tensor) -> float:

@@ -14,7 +14,11 @@ from causaldsl.vocabulary.base import Word
 Evaluator = Callable[[Any, Operation], Any]
 """Takes the session and the operation; gives the operation's value."""
 
+Together = Callable[[Any, list[Operation]], list[Any]]
+"""The same for operations that share a pass: their values, in their order."""
+
 _EVALUATORS: dict[type[Word], Evaluator] = {}
+_TOGETHER: dict[type[Word], Together] = {}
 
 
 def evaluates(word: type[Word]) -> Callable[[Evaluator], Evaluator]:
@@ -29,10 +33,25 @@ def evaluates(word: type[Word]) -> Callable[[Evaluator], Evaluator]:
     return register
 
 
-def evaluator(word: Word) -> Evaluator:
-    """The function that evaluates this word. A word without one is a bug."""
+def evaluates_together(word: type[Word]) -> Callable[[Together], Together]:
+    """Register the function that evaluates all operations of a pass."""
+
+    def register(function: Together) -> Together:
+        if word in _TOGETHER:
+            raise ValueError(f"{word.__name__} has two evaluators")
+        _TOGETHER[word] = function
+        return function
+
+    return register
+
+
+def evaluate(session: Any, operations: list[Operation]) -> list[Any]:
+    """The values of operations of one word. A word without a function is a bug."""
     _discover()
-    return _EVALUATORS[type(word)]
+    word = type(operations[0].word)
+    if word in _TOGETHER:
+        return _TOGETHER[word](session, operations)
+    return [_EVALUATORS[word](session, operation) for operation in operations]
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,10 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.load import Loaded
-from causaldsl.engine.registry import evaluator
+from causaldsl.engine.registry import evaluate
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import CleanRunWord, Operation
+from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
 from causaldsl.plan.planner import Plan, make_plan
 
@@ -84,11 +84,11 @@ class Session:
         assert key is not None
         return self.values[key]
 
-    def evaluate(self, key: str) -> Any:
-        """Evaluate one operation; its inputs have been evaluated before."""
-        operation: Operation = self.graph.operation(key)
-        self.values[key] = evaluator(operation.word)(self, operation)
-        return self.values[key]
+    def evaluate(self, keys: Sequence[str]) -> None:
+        """Evaluate operations that go together; their inputs have been evaluated before."""
+        operations = [self.graph.operation(key) for key in keys]
+        for key, value in zip(keys, evaluate(self, operations), strict=True):
+            self.values[key] = value
 
     def runs(self, clean_key: str | None, backend: str) -> PromptRuns:
         """A clean run on a backend, made when first asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.das import DasOptions, cross_entropy, fit, orthonormal, start
+from causaldsl.engine.cone.loss import cross_entropy
+from causaldsl.engine.cone.packing import Packing, available
+from causaldsl.engine.cone.weights import Linear
+from causaldsl.engine.das import DasOptions, Learner, fit, fit_together, orthonormal, start
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import LENGTH, Parties
@@ -67,19 +71,77 @@ def test_depends_on_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_cross_entropy(scale: float) -> None:
+@pytest.mark.parametrize("rows", [4, 131])
+def test_cross_entropy(scale: float, rows: int) -> None:
     """The value and gradient of PyTorch's, also where the target's probability is zero."""
     generator = torch.Generator().manual_seed(0)
-    logits = scale * torch.randn(4, 9, generator=generator, dtype=torch.float64)
-    targets = torch.tensor([0, 8, 3, 3])
-    mine, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    value = cross_entropy(mine, targets)
-    assert torch.isclose(value, F.cross_entropy(theirs, targets))
-    (2 * value).backward()
-    (2 * F.cross_entropy(theirs, targets)).backward()
+    head = Linear(torch.randn(9, 5, generator=generator, dtype=torch.float64))
+    x = scale * torch.randn(rows, 5, generator=generator, dtype=torch.float64)
+    targets = torch.arange(rows) % 9
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    losses = cross_entropy(mine, targets, head)
+    wanted = F.cross_entropy(theirs @ head.weight.T, targets, reduction="none")
+    assert torch.allclose(losses, wanted)
+    weights = torch.arange(float(rows), dtype=torch.float64)
+    (weights * losses).sum().backward()
+    (weights * wanted).sum().backward()
     assert mine.grad is not None
     assert theirs.grad is not None
     assert torch.allclose(mine.grad, theirs.grad)
+
+
+@pytest.mark.skipif(not available(torch.zeros(1)), reason="this build of torch has no MKL")
+def test_rearranged_matrices_give_the_same_numbers() -> None:
+    """For the number of rows they were laid out for, and for any other."""
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(40, 30, generator=generator), torch.randn(40, generator=generator)
+    plain, packed, packing = Linear(weight, bias), Linear(weight, bias), Packing()
+    packed.pack(packing)
+    for shape in ((2, 3, 30), (6, 30), (5, 30)):
+        x = torch.randn(shape, generator=generator)
+        mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        assert torch.allclose(packed(mine), plain(theirs), atol=1e-5)
+        packed(mine).square().sum().backward()
+        plain(theirs).square().sum().backward()
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert torch.allclose(mine.grad, theirs.grad, atol=1e-4)
+    assert packing.bytes == 2 * weight.nbytes
+    assert packed._packed is not None
+    assert packed._packed.rows == 6
+
+
+def test_learners_side_by_side_are_as_each_alone() -> None:
+    """With starts, rates, decays and numbers of steps of their own."""
+    targets = torch.randn(3, 7, dtype=torch.float64)
+
+    def loss(basis: Tensor, batch: Tensor) -> Tensor:
+        return -(targets[:, batch] * basis[batch].sum(1)).sum()
+
+    choices = [
+        (DasOptions(dim=1, epochs=3, seed=1), 7),
+        (DasOptions(dim=2, epochs=3, seed=2, lr=0.1, decay="none"), 4),
+        (DasOptions(dim=3, epochs=3, seed=3, decay="cosine"), 2),
+    ]
+    learners = [
+        Learner(7, options, lambda epoch, size=size: torch.arange(7).split(size))
+        for options, size in choices
+    ]
+
+    def losses(step: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
+        return torch.stack([loss(basis, batch) for _, basis, batch in step])
+
+    together = fit_together(learners, losses, dtype=torch.float64)
+    for (options, size), found in zip(choices, together, strict=True):
+        alone = fit(
+            7,
+            options,
+            lambda epoch, size=size: torch.arange(7).split(size),
+            loss,
+            dtype=torch.float64,
+        )
+        assert torch.allclose(found.basis, alone.basis, atol=1e-12)
+        assert found.losses == pytest.approx(alone.losses, abs=1e-12)
 
 
 def test_refusals() -> None:
@@ -112,8 +174,8 @@ def test_through_a_patch(llama: Parties) -> None:
         clean = backend.clean(llama.base, edits_at=[at])
 
         def loss(basis: Tensor, batch: None, backend=backend, clean=clean, value=value) -> Tensor:
-            logits = backend.logits(clean, [Edit(site, at.positions, value, basis)])
-            return cross_entropy(logits, targets)
+            edits = [Edit(site, at.positions, value, basis)]
+            return backend.losses_of_arms(clean, [edits], targets).mean()
 
         options = DasOptions(dim=2, lr=0.05, epochs=8)
         found = fit(width, options, lambda epoch: [None] * 3, loss, dtype=torch.float64)

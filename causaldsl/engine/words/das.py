@@ -8,17 +8,17 @@ is pulled back. (Patching b with itself would teach nothing.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from causaldsl.engine.das import DasOptions, cross_entropy, fit
+from causaldsl.engine.das import DasOptions, Learner, fit_together
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.random_mlp import activations, write
-from causaldsl.engine.registry import evaluates
-from causaldsl.engine.runs import PromptRuns
+from causaldsl.engine.registry import evaluates_together
+from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import Operation, SiteAt
@@ -45,62 +45,92 @@ class Examples:
         return len(self.rows)
 
 
-@evaluates(Das)
-def das(session: Session, operation: Operation) -> SubspaceValue:
+@evaluates_together(Das)
+def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
+    """Subspaces that are trained on the same pairs, side by side."""
+    first = operations[0]
+    backend = session.plan.backends[first.key]
+    bases = session.runs(first.given("base"), backend)
+    sources = session.runs(first.given("source"), backend)
+    trainings = [_training(session, operation, bases, sources) for operation in operations]
+    names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
+    epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
+
+    def learner(training: Training) -> Learner[Tensor]:
+        count = len(training.examples)
+
+        def batches(epoch: int) -> Iterable[Tensor]:
+            session.progress(f"training {names}", epoch, epochs)
+            generator = session.generator(training.word.seed, "das order", str(epoch))
+            return torch.randperm(count, generator=generator).split(batch)
+
+        return Learner(training.width, training.options, batches)
+
+    def losses(step: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
+        return _losses(bases, [_Step(trainings[i], basis, chosen) for i, basis, chosen in step])
+
+    values = trainings[0].examples.values
+    with bases.backend.training(epochs * -(-len(trainings[0].examples) // batch)):
+        found = fit_together(
+            [learner(training) for training in trainings],
+            losses,
+            dtype=values.dtype,
+            device=values.device,
+        )
+    for operation, fitted in zip(operations, found, strict=True):
+        session.training[operation.key] = list(fitted.losses)
+    return [
+        SubspaceValue(training.spread(fitted.basis.detach()).cpu().double())
+        for training, fitted in zip(trainings, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One subspace to learn: where, on what examples, and how. ``neurons`` are those it may use."""
+
+    word: Das
+    at: SiteAt
+    examples: Examples
+    edit: MakeEdit
+    options: DasOptions
+    neurons: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Of the space that the subspace is looked for in."""
+        return self.examples.values.shape[-1] if self.neurons is None else len(self.neurons)
+
+    def spread(self, basis: Tensor) -> Tensor:
+        """The basis in the whole space, of one that has the chosen neurons only."""
+        if self.neurons is None:
+            return basis
+        whole = basis.new_zeros(self.examples.values.shape[-1], basis.shape[1])
+        return whole.index_copy(0, self.neurons, basis)
+
+
+def _training(
+    session: Session, operation: Operation, bases: PromptRuns, sources: PromptRuns
+) -> Training:
     word = operation.word
     assert isinstance(word, Das)
-    backend = session.plan.backends[operation.key]
-    bases = session.runs(operation.given("base"), backend)
-    sources = session.runs(operation.given("source"), backend)
-    seed = word.seed + session.settings.seed
     examples = _examples(session, operation, bases, sources, word)
-    edit = _edit(session, operation, examples)
     options = DasOptions(
         dim=word.dim,
         lr=word.lr,
         epochs=word.epochs,
         batch=word.batch,
-        seed=seed,
+        seed=word.seed + session.settings.seed,
         objective=word.objective,
         decay=word.decay,
     )
-    name = session.graph.name_of(operation.key) or "das"
-
-    def batches(epoch: int) -> Iterator[Tensor]:
-        session.progress(f"training {name}", epoch, word.epochs)
-        order = torch.randperm(
-            len(examples), generator=session.generator(word.seed, "das order", str(epoch))
-        )
-        yield from order.split(word.batch)
-
-    def loss(basis: Tensor, chosen: Tensor) -> Tensor:
-        return _loss(bases, edited(operation.at_site), examples, edit, basis, chosen, word)
-
-    values = examples.values
-    width, chosen = values.shape[-1], _neurons(session, operation, word, values.shape[-1])
-
-    def spread(basis: Tensor) -> Tensor:
-        """The basis in the whole space, of one that has the chosen neurons only."""
-        return (
-            basis
-            if chosen is None
-            else basis.new_zeros(width, word.dim).index_copy(0, chosen, basis)
-        )
-
-    count = width if chosen is None else len(chosen)
-    if count == word.dim:
+    neurons = _neurons(session, operation, word, examples.values.shape[-1])
+    edit = _edit(session, operation, examples)
+    training = Training(word, edited(operation.at_site), examples, edit, options, neurons)
+    if training.width == word.dim:
         # One subspace fits, so there is nothing to learn; its loss is taken all the same.
-        options = replace(options, epochs=1)
-    found = fit(
-        count,
-        options,
-        batches,
-        lambda basis, batch: loss(spread(basis), batch),
-        dtype=values.dtype,
-        device=values.device,
-    )
-    session.training[operation.key] = list(found.losses)
-    return SubspaceValue(spread(found.basis.detach()).cpu().double())
+        return replace(training, options=replace(options, epochs=1))
+    return training
 
 
 def _neurons(session: Session, operation: Operation, word: Das, width: int) -> Tensor | None:
@@ -191,30 +221,83 @@ def _no_change(
     return found
 
 
-def _loss(
-    bases: PromptRuns,
-    at: SiteAt,
-    examples: Examples,
-    edit: MakeEdit,
-    basis: Tensor,
-    chosen: Tensor,
-    word: Das,
-) -> Tensor:
-    """Mean loss of a batch of examples; prompts of one length run together."""
-    total = basis.new_zeros(())
-    rows = examples.rows[chosen]
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """The basis of a training now, and the examples of its next step."""
+
+    training: Training
+    basis: Tensor
+    chosen: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Examples of one step whose prompts are in one group: their indices, and rows of the group."""
+
+    step: _Step
+    picked: Tensor
+    rows: Tensor
+
+    def edit(self, group: Group) -> Edit:
+        training = self.step.training
+        positions = group.positions[training.at][self.rows]
+        return training.edit(self.picked, positions, training.spread(self.step.basis))
+
+
+def _losses(bases: PromptRuns, steps: list[_Step]) -> Tensor:
+    """The mean loss of each training's batch; prompts of one group run together."""
+    totals = [step.basis.new_zeros(()) for step in steps]
     for number, group in enumerate(bases.groups):
-        mine = (bases.group_of[rows] == number).nonzero()[:, 0]
-        if len(mine) == 0:
-            continue
-        picked, members = chosen[mine], bases.place_in[rows[mine]]
-        patch = edit(picked, group.positions[at][members], basis)
-        wanted, unwanted = examples.wanted[picked], examples.unwanted[picked]
-        if word.objective == "cross_entropy":
-            logits = bases.backend.logits(group.clean, [patch], members, None)
-            total = total + len(mine) * cross_entropy(logits, wanted.to(logits.device))
-        else:
-            both = torch.stack([wanted, unwanted], 1).to(bases.device)
-            logits = bases.backend.logits(group.clean, [patch], members, both)
-            total = total - (logits[:, 0] - logits[:, 1]).sum()
-    return total / len(chosen)
+        alike: dict[tuple[str, int], list[tuple[int, _Batch]]] = {}
+        for i, step in enumerate(steps):
+            batch = _of_group(bases, step, number)
+            if len(batch.rows):
+                mark = (step.training.options.objective, len(batch.rows))
+                alike.setdefault(mark, []).append((i, batch))
+        for (objective, _), members in alike.items():
+            sums = _SUMS[objective](bases, group, [batch for _, batch in members])
+            for (i, _), total in zip(members, sums, strict=True):
+                totals[i] = totals[i] + total
+    means = [total / len(step.chosen) for total, step in zip(totals, steps, strict=True)]
+    return torch.stack(means)
+
+
+def _of_group(bases: PromptRuns, step: _Step, number: int) -> _Batch:
+    """Its prompts in order: a batch of all prompts is then the whole group as it lies."""
+    rows = step.training.examples.rows[step.chosen]
+    mine = (bases.group_of[rows] == number).nonzero()[:, 0]
+    members = bases.place_in[rows[mine]]
+    order = torch.argsort(members, stable=True)
+    return _Batch(step, step.chosen[mine[order]], members[order])
+
+
+def _cross_entropy(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Tensor:
+    """Summed over the examples of each batch, (m,)."""
+    wanted = torch.stack([b.step.training.examples.wanted[b.picked] for b in batches])
+    edits = [[batch.edit(group)] for batch in batches]
+    backend, targets = bases.backend, wanted.to(bases.device)
+    return backend.losses_of_arms(group.clean, edits, targets, _rows_of(batches)).sum(1)
+
+
+def _logit_diff(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Tensor:
+    """Minus the logit difference, summed over the examples of each batch, (m,)."""
+    columns = [
+        torch.stack([e.wanted[b.picked], e.unwanted[b.picked]], 1)
+        for b in batches
+        for e in (b.step.training.examples,)
+    ]
+    both = torch.stack(columns).to(bases.device)
+    edits = [[batch.edit(group)] for batch in batches]
+    logits = bases.backend.logits_of_arms(group.clean, edits, _rows_of(batches), both)
+    return (logits[:, :, 1] - logits[:, :, 0]).sum(1)
+
+
+_SUMS = {"cross_entropy": _cross_entropy, "logit_diff": _logit_diff}
+
+
+def _rows_of(batches: list[_Batch]) -> Tensor:
+    """Rows of all batches alike (n,), or of each (m, n)."""
+    first = batches[0].rows
+    if all(torch.equal(batch.rows, first) for batch in batches[1:]):
+        return first
+    return torch.stack([batch.rows for batch in batches])

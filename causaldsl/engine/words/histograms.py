@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.edits import Read, Watch
+from causaldsl.engine.edits import Read
 from causaldsl.engine.metrics import mean
 from causaldsl.engine.random_mlp import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.engine.words.runs import check_fired
+from causaldsl.engine.words.runs import Arm, check_fired
 from causaldsl.graph.operations import CleanRunWord, Operation
 from causaldsl.vocabulary.histograms import HistogramNumber, HistogramWord, Projection
 
@@ -93,16 +93,14 @@ def _edited(
     session: Session, operation: Operation, run: Operation, runs: PromptRuns
 ) -> list[Tensor]:
     """The site's activations, (k, d) for each base, with the run's interventions in force."""
-    changes = [session.value(key) for key in run.all_given("do")]
+    arm = Arm([session.value(key) for key in run.all_given("do")])
     at = operation.at_site
     parts: list[Tensor] = []
     for group in runs.groups:
-        watches = [Watch() for _ in changes]
-        edits = [c.edit(group, watch) for c, watch in zip(changes, watches, strict=True)]
         read = Read(at.site, group.positions[at])
-        (values,) = runs.backend.record(group.clean, edits, [read])
-        check_fired(changes, watches)
+        (values,) = runs.backend.record(group.clean, arm.edits(group), [read])
         parts.append(values)
+    check_fired(arm)
     return runs.by_pair(parts)
 
 

@@ -15,29 +15,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from causaldsl.engine.edits import Read, Watch
-from causaldsl.engine.registry import evaluates
+from causaldsl.engine.edits import Read
+from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.session import Session
-from causaldsl.engine.words.runs import Change, changes_of, check_made
+from causaldsl.engine.words.runs import Arm, Change, changes_of, check_made
 from causaldsl.graph.operations import HopWord, Operation
 from causaldsl.plan.freeze import freeze_of
 
 
-@evaluates(HopWord)
+@evaluates_together(HopWord)
 @torch.no_grad()
-def hop(session: Session, operation: Operation) -> list[Change]:
-    """The receivers' inputs, for later runs to put there."""
-    changes = changes_of(session, operation)
-    runs = session.runs(operation.given("base"), session.plan.backends[operation.key])
-    watches = [Watch() for _ in changes]
-    freeze = freeze_of(operation.word)
+def hops(session: Session, operations: list[Operation]) -> list[list[Change]]:
+    """The receivers' inputs, for later runs to put there: for hops to the same receivers."""
+    first = operations[0]
+    runs = session.runs(first.given("base"), session.plan.backends[first.key])
+    arms = [Arm(changes_of(session, operation)) for operation in operations]
+    freeze = freeze_of(first.word)
     by_group: list[list[Tensor]] = []
     for group in runs.groups:
-        edits = [change.edit(group, watch) for change, watch in zip(changes, watches, strict=True)]
-        reads = [Read(at.site, group.positions[at]) for at in operation.to]
-        by_group.append(runs.backend.record(group.clean, edits, reads, None, freeze))
-    check_made(session, changes, watches)
+        reads = [Read(at.site, group.positions[at]) for at in first.to]
+        edits = [arm.edits(group) for arm in arms]
+        by_group.append(runs.backend.record_of_arms(group.clean, edits, reads, None, freeze))
+    for arm in arms:
+        check_made(session, arm)
     return [
-        Change(at, runs.by_pair(values), None)
-        for at, values in zip(operation.to, zip(*by_group, strict=True), strict=True)
+        [
+            Change(at, runs.by_pair([values[arm] for values in of_place]), None)
+            for at, of_place in zip(first.to, zip(*by_group, strict=True), strict=True)
+        ]
+        for arm in range(len(arms))
     ]

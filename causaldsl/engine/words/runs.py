@@ -12,9 +12,9 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Edit, Freeze, Watch
 from causaldsl.engine.metrics import Estimate, Outcome, estimate
-from causaldsl.engine.outcomes import group_outcome
+from causaldsl.engine.outcomes import Found, group_outcomes
 from causaldsl.engine.random_mlp import activations, write
-from causaldsl.engine.registry import evaluates
+from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.sampling import sample_texts
 from causaldsl.engine.session import Session, stack
@@ -32,6 +32,8 @@ from causaldsl.plan.freeze import freeze_of
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
+_ROWS_AT_ONCE = 8192
+"""Rows (arms x pairs) whose values to patch in are gathered at the same time."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
@@ -57,6 +59,17 @@ class Change:
         return Edit(self.at.site, positions, value, self.basis, self.add, watch)
 
 
+class Arm:
+    """All changes of one run, and what is seen of their being made."""
+
+    def __init__(self, changes: list[Change]):
+        self.changes, self.watches = changes, [Watch() for _ in changes]
+
+    def edits(self, group: Group) -> list[Edit]:
+        together = zip(self.changes, self.watches, strict=True)
+        return [change.edit(group, watch) for change, watch in together]
+
+
 @evaluates(GivenWord)
 def given(session: Session, operation: Operation) -> Any:
     word = operation.word
@@ -79,7 +92,7 @@ def clean_run(session: Session, operation: Operation) -> Outcome:
     runs = session.runs(key, session.plan.backends[key])
     if operation.word.side == "source":  # type: ignore[attr-defined]
         return Outcome(torch.zeros(0))  # nothing is measured on sources
-    return _outcome(session, key, runs, [], [])
+    return _outcomes(session, [key], runs, [Arm([])], None)[0]
 
 
 @evaluates(Patch)
@@ -121,19 +134,20 @@ def steer(session: Session, operation: Operation) -> Change:
     return Change(operation.at_site, moved, None, add=True)
 
 
-@evaluates(PatchedRunWord)
-def patched_run(session: Session, operation: Operation) -> Outcome:
-    changes = changes_of(session, operation)
-    base = operation.given("base")
-    runs = session.runs(base, session.plan.backends[operation.key])
-    watches = [Watch() for _ in changes]
-    freeze = freeze_of(operation.word)
-    outcome = _outcome(session, operation.key, runs, changes, watches, freeze)
-    by_paths = any(isinstance(session.value(key), list) for key in operation.all_given("do"))
-    check_made(session, changes, watches)
-    if freeze is None and not by_paths:
-        _check_effect(session, changes, watches, outcome, runs.pairs)
-    return outcome
+@evaluates_together(PatchedRunWord)
+def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]:
+    """Runs of the same bases that hold the same: all in one pass."""
+    first, keys = operations[0], [operation.key for operation in operations]
+    runs = session.runs(first.given("base"), session.plan.backends[first.key])
+    arms = [Arm(changes_of(session, operation)) for operation in operations]
+    freeze = freeze_of(first.word)
+    outcomes = _outcomes(session, keys, runs, arms, freeze)
+    for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
+        check_made(session, arm)
+        by_paths = any(isinstance(session.value(key), list) for key in operation.all_given("do"))
+        if freeze is None and not by_paths:
+            _check_effect(session, arm, outcome, runs.pairs)
+    return outcomes
 
 
 def changes_of(session: Session, operation: Operation) -> list[Change]:
@@ -201,36 +215,30 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
     return None if key is None else session.value(key).basis
 
 
-def check_made(session: Session, changes: list[Change], watches: list[Watch]) -> None:
+def check_made(session: Session, arm: Arm) -> None:
     """A change that never happened is an error; one that changed nothing is worth a note."""
-    check_fired(changes, watches)
-    for change, watch in zip(changes, watches, strict=True):
+    check_fired(arm)
+    for change, watch in zip(arm.changes, arm.watches, strict=True):
         if watch.largest == 0:
             session.note(f"the intervention at {change.at} left every activation as it was")
 
 
-def check_fired(changes: list[Change], watches: list[Watch]) -> None:
+def check_fired(arm: Arm) -> None:
     """A change that never happened is an error."""
-    for change, watch in zip(changes, watches, strict=True):
+    for change, watch in zip(arm.changes, arm.watches, strict=True):
         if watch.times == 0:
             raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
 
 
-def _check_effect(
-    session: Session,
-    changes: list[Change],
-    watches: list[Watch],
-    outcome: Outcome,
-    pairs: PairSet,
-) -> None:
+def _check_effect(session: Session, arm: Arm, outcome: Outcome, pairs: PairSet) -> None:
     """A change that was lost on the way is an error and not a zero.
 
     Along a subspace an effect of exactly zero can be right: the next matrix may not see it.
     """
-    for change, watch in zip(changes, watches, strict=True):
+    for change, watch in zip(arm.changes, arm.watches, strict=True):
         whole = change.basis is None and not change.add
         lost = outcome.largest_change == 0 and watch.largest > 0
-        if whole and lost and len(changes) == 1 and _can_reach(session, change, pairs):
+        if whole and lost and len(arm.changes) == 1 and _can_reach(session, change, pairs):
             message = f"the intervention at {change.at} changed the activation but no logit"
             raise RunFailure(message, _REPORT)
 
@@ -243,22 +251,34 @@ def _can_reach(session: Session, change: Change, pairs: PairSet) -> bool:
     return any(position.resolve(p.base)[-1] == p.base.length - 1 for p in pairs.pairs)
 
 
-def _outcome(
+def _outcomes(
     session: Session,
-    key: str,
+    keys: list[str],
     runs: PromptRuns,
-    changes: list[Change],
-    watches: list[Watch],
-    freeze: Freeze | None = None,
-) -> Outcome:
-    """Run every group with the changes in force, and keep what the metrics want of each pair."""
-    rows: dict[str, list[Tensor]] = {}
-    largest, wanted = 0.0, session.plan.vocabulary.get(key, set())
-    for group in runs.groups:
-        edits = [c.edit(group, watch) for c, watch in zip(changes, watches, strict=True)]
-        found, change = group_outcome(runs, group, edits, freeze, wanted)
-        largest = max(largest, change)
-        for name, values in found.items():
-            rows.setdefault(name, []).append(values.cpu())
-    in_order = {name: torch.cat(parts)[runs.order] for name, parts in rows.items()}
-    return Outcome(**in_order, largest_change=largest)
+    arms: list[Arm],
+    freeze: Freeze | None,
+) -> list[Outcome]:
+    """Run every group with each arm's changes in force; keep what the metrics want of each pair."""
+    wanted = [session.plan.vocabulary.get(key, set()) for key in keys]
+    found: list[list[Found]] = [[] for _ in arms]
+    for done, group in enumerate(runs.groups):
+        at_once = max(1, _ROWS_AT_ONCE // max(1, len(group.rows)))
+        for begin in range(0, len(arms), at_once):
+            some = slice(begin, begin + at_once)
+            if len(arms) > 1:
+                ahead = done * len(arms) + begin
+                session.progress("patched runs", ahead, len(runs.groups) * len(arms))
+            edits = [arm.edits(group) for arm in arms[some]]
+            outcomes = group_outcomes(runs, group, edits, freeze, wanted[some])
+            for own, outcome in zip(found[some], outcomes, strict=True):
+                own.append(outcome)
+    return [_in_order(runs, parts) for parts in found]
+
+
+def _in_order(runs: PromptRuns, parts: list[Found]) -> Outcome:
+    """The outcome by pair, of what was found for each group."""
+    numbers = {
+        name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order]
+        for name in parts[0][0]
+    }
+    return Outcome(**numbers, largest_change=max(change for _, change in parts))
