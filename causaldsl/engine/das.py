@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.wide import wide_dtype
 
 Batch = TypeVar("Batch")
+
+_NONE_LEFT: Any = object()
+"""For a learner whose batches of an epoch have run out."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,11 @@ def fit_together(
                 group["lr"] = options.lr * _decayed(options.decay, epoch / options.epochs)
             seen: list[list[float]] = [[] for _ in learners]
             epochs = [learner.batches(epoch) for learner in learners]
-            for batches in zip_longest(*epochs):
+            for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 step = [
                     (i, orthonormal(free), batch)
                     for i, (free, batch) in enumerate(zip(frees, batches, strict=True))
-                    if batch is not None
+                    if batch is not _NONE_LEFT
                 ]
                 values = _step([frees[i] for i, _, _ in step], optimizer, losses(step))
                 for (i, _, _), value in zip(step, values, strict=True):

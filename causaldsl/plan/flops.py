@@ -7,7 +7,8 @@ of width h, stream width d, m neurons, and V of the vocabulary's entries, a bloc
     mlp         2 S d m (2 + gated)          from its neurons on: 2 S m d
     logits      2 V d                        at the last position only
 
-What edits, norms and softmaxes take is not counted. A batch with prompts of different lengths pads
+What edits, norms and softmaxes take is not counted, nor what a single position (S = 1) has of
+itself, which is no matrix multiplication. A batch with prompts of different lengths pads
 them, so what is computed is a little more.
 """
 
@@ -65,7 +66,8 @@ def backward_flops(
     For an edit in the middle of the first block this is a little too much.
     """
     blocks = shapes.n_layers - max(entry.layer, 0) - (entry.stage > Stage.INPUT)
-    among_own = 4 * shapes.n_heads * shapes.d_head * window * window
+    own = 0 if window == 1 else window
+    among_own = 4 * shapes.n_heads * shapes.d_head * own * own
     return tail_flops(shapes, entry, window, left, columns) + max(blocks, 0) * among_own
 
 
@@ -122,7 +124,8 @@ def _attention(
     width, d = shapes.n_heads * shapes.d_head, shapes.d_model
     shared = shapes.n_kv_heads * shapes.d_head
     projections = {"q": window * d * width, "k": window * d * shared, "v": window * d * shared}
-    attends = sum(projections.values()) + 2 * width * window * (window + left)
+    own = 0 if window == 1 else window
+    attends = sum(projections.values()) + 2 * width * window * (own + left)
     out = window * width * d
     heads = range(shapes.n_heads)
     if freeze is None or not all(freeze.holds_head(layer, head) for head in heads):

@@ -14,6 +14,9 @@ from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 
+ROWS_AT_ONCE = 8192
+"""Rows (arms x prompts) whose values are gathered at the same time."""
+
 Values = list[Tensor]
 """An activation of all prompts: (n, k, d) for each group."""
 
@@ -42,39 +45,57 @@ class Runner:
         self._answers = [answers[group.rows] for group in runs.groups]
 
     @torch.no_grad()
+    def logit_diffs(
+        self, arms: Sequence[Sequence[Setting]], freeze: Freeze | None = None
+    ) -> list[Tensor]:
+        """Logit differences (n,) in the order of the pairs, for each arm's changes in force."""
+        found: list[list[Tensor]] = [[] for _ in arms]
+        for number, group in enumerate(self.runs.groups):
+            answers = self._answers[number]
+            for some in _split(arms, group):
+                edits = [[s.edit(number, group) for s in arms[i]] for i in some]
+                logits = self.backend.logits_of_arms(group.clean, edits, None, answers, freeze)
+                for i, own in zip(some, logits, strict=True):
+                    found[i].append(from_answers(own))
+        return [torch.cat(parts)[self.runs.order] for parts in found]
+
     def logit_diff(self, settings: Sequence[Setting], freeze: Freeze | None = None) -> Tensor:
-        """Logit differences (n,) in the order of the pairs, with these changes in force."""
-        found = [
-            self.runs.logits(
-                group, [s.edit(number, group) for s in settings], self._answers[number], freeze
-            )
-            for number, group in enumerate(self.runs.groups)
-        ]
-        return torch.cat([from_answers(logits) for logits in found])[self.runs.order]
+        """The same for one arm."""
+        return self.logit_diffs([settings], freeze)[0]
 
     @torch.no_grad()
     def record(
-        self, settings: Sequence[Setting], places: Sequence[SiteAt], freeze: Freeze | None = None
-    ) -> list[Values]:
-        """The activation at each place, with these changes in force."""
-        by_group = [
-            self.backend.record(
-                group.clean,
-                [s.edit(number, group) for s in settings],
-                [Read(at.site, group.positions[at]) for at in places],
-                None,
-                freeze,
-            )
-            for number, group in enumerate(self.runs.groups)
-        ]
-        return [[values[i] for values in by_group] for i in range(len(places))]
+        self,
+        arms: Sequence[Sequence[Setting]],
+        places: Sequence[SiteAt],
+        freeze: Freeze | None = None,
+    ) -> list[list[Values]]:
+        """For each arm the activation at each place, with its changes in force."""
+        found: list[list[Values]] = [[[] for _ in places] for _ in arms]
+        for number, group in enumerate(self.runs.groups):
+            reads = [Read(at.site, group.positions[at]) for at in places]
+            for some in _split(arms, group):
+                edits = [[s.edit(number, group) for s in arms[i]] for i in some]
+                recorded = self.backend.record_of_arms(group.clean, edits, reads, None, freeze)
+                for place, of_arms in enumerate(recorded):
+                    for i, own in zip(some, of_arms, strict=True):
+                        found[i][place].append(own)
+        return found
 
-    def read_alone(self, settings: Sequence[Setting], at: SiteAt) -> Values:
-        """A component's output when only these changes reach its input: all else is held."""
+    def read_alone(self, arms: Sequence[Sequence[Setting]], at: SiteAt) -> list[Values]:
+        """A component's output when only an arm's changes reach its input: all else is held."""
         free = frozenset([at.site if at.site.kind == "mlp_out" else _z(at.site)])
         freeze = Freeze(attention=True, mlp=True, free=free)
-        (values,) = self.record(settings, [at], freeze)
-        return values
+        return [values for (values,) in self.record(arms, [at], freeze)]
+
+
+def _split(arms: Sequence[Sequence[Setting]], group: Group) -> list[list[int]]:
+    """Arms' numbers, so many at a time that what they record stays small."""
+    at_once = max(1, ROWS_AT_ONCE // max(1, len(group.rows)))
+    return [
+        list(range(begin, min(begin + at_once, len(arms))))
+        for begin in range(0, len(arms), at_once)
+    ]
 
 
 def _z(site: Site) -> Site:

@@ -139,10 +139,7 @@ class Tracer:
             self.whole = torch.zeros_like(self.total)
         self.changed, self.natural = (
             dict(zip(case.components, recorded, strict=True))
-            for recorded in (
-                runner.record(settings, [c.at for c in case.components])
-                for settings in (case.on, case.stream)
-            )
+            for recorded in runner.record([case.on, case.stream], [c.at for c in case.components])
         )
 
     def trace(self) -> Traced:
@@ -169,37 +166,50 @@ class Tracer:
         return size if size > self.nothing else 0.0
 
     def _mediated(self) -> dict[Component, Mediated]:
-        found = {}
-        for i, component in enumerate(self.case.components):
-            self.progress("mediated effects", i, len(self.case.components))
-            found[component] = self._held([component])
-        return found
+        self.progress("mediated effects", 0, len(self.case.components))
+        return dict(
+            zip(self.case.components, self._held([[c] for c in self.case.components]), strict=True)
+        )
 
     def _by_name(self, mediated: dict[Component, Mediated]) -> dict[str, Mediated]:
         """The same for a component at all positions together."""
         by_name: dict[str, list[Component]] = {}
         for component in mediated:
             by_name.setdefault(component.name, []).append(component)
+        several = {name: same for name, same in by_name.items() if len(same) > 1}
+        together = dict(zip(several, self._held(list(several.values())), strict=True))
         return {
-            name: mediated[same[0]] if len(same) == 1 else self._held(same)
+            name: together[name] if name in together else mediated[same[0]]
             for name, same in by_name.items()
         }
 
-    def _held(self, components: Sequence[Component]) -> Mediated:
-        """The effect that goes when these are held at clean."""
-        held = [Setting(c.at, self.case.base[c]) for c in components]
-        gone = self.on - self.runner.logit_diff([*self.case.on, *held])
-        return Mediated(self.statistics.mean(gone), self.statistics.share(gone, self.whole))
+    def _held(self, sets: Sequence[Sequence[Component]]) -> list[Mediated]:
+        """The effect that goes when each of these sets of components is held at clean."""
+        held = [[Setting(c.at, self.case.base[c]) for c in components] for components in sets]
+        left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
+        gone = [self.on - each for each in left]
+        share = self.statistics.share
+        return [Mediated(self.statistics.mean(g), share(g, self.whole)) for g in gone]
 
     def _edges(self, top: list[Component]) -> list[Edge]:
-        ends = [(a, b) for a in [None, *top] for b in [*top, None] if self._joined(a, b)]
-        edges = []
-        for i, (sender, receiver) in enumerate(ends):
-            self.progress("edges", i, len(ends))
-            effect = self._path(self._sent(sender, self.changed, self.case.on), receiver)
-            natural = self._path(self._sent(sender, self.natural, self.case.naturally), receiver)
-            edges.append(self._edge(sender, receiver, effect, natural))
-        return edges
+        case, edges = self.case, []
+        for done, receiver in enumerate([*top, None]):
+            self.progress("edges", done, len(top) + 1)
+            senders = [sender for sender in [None, *top] if self._joined(sender, receiver)]
+            sent = [self._sent(sender, self.changed, case.on) for sender in senders]
+            sent += [self._sent(sender, self.natural, case.naturally) for sender in senders]
+            effects = self._paths(sent, receiver)
+            for i, sender in enumerate(senders):
+                natural = effects[len(senders) + i]
+                edges.append(self._edge(sender, receiver, effects[i], natural))
+        places = {component: i for i, component in enumerate(top)}
+        last = len(top)
+
+        def order(edge: Edge) -> tuple[int, int]:
+            sender = -1 if edge.sender is None else places[edge.sender]
+            return sender, last if edge.receiver is None else places[edge.receiver]
+
+        return sorted(edges, key=order)
 
     def _joined(self, sender: Sender, receiver: Sender) -> bool:
         if receiver is None:
@@ -211,13 +221,17 @@ class Tracer:
     ) -> list[Setting]:
         return itself if sender is None else [Setting(sender.at, values[sender])]
 
-    def _path(self, sent: list[Setting], receiver: Sender) -> Tensor:
-        """Change of the metric, pair by pair, when the receiver alone sees what is sent."""
+    def _paths(self, sent: list[list[Setting]], receiver: Sender) -> list[Tensor]:
+        """Change of the metric, pair by pair, when the receiver alone sees each of what is sent."""
+        if not sent:
+            return []
         if receiver is None:
             held = Freeze(attention=True, mlp=True)
-            return self.runner.logit_diff(sent, held) - self.clean
-        heard = self.runner.read_alone(sent, receiver.at)
-        return self.runner.logit_diff([Setting(receiver.at, heard)]) - self.clean
+            found = self.runner.logit_diffs(sent, held)
+        else:
+            heard = self.runner.read_alone(sent, receiver.at)
+            found = self.runner.logit_diffs([[Setting(receiver.at, values)] for values in heard])
+        return [each - self.clean for each in found]
 
     def _edge(self, sender: Sender, receiver: Sender, effect: Tensor, natural: Tensor) -> Edge:
         statistics, total = self.statistics, float(self.whole.mean())
@@ -247,7 +261,7 @@ class Tracer:
         for component in top:
             heard = into(component)
             if heard:
-                now[component] = self.runner.read_alone(heard, component.at)
+                (now[component],) = self.runner.read_alone([heard], component.at)
         last = into(None)
         held = Freeze(attention=True, mlp=True)
         return self.runner.logit_diff(last, held) if last else self.clean
