@@ -73,8 +73,8 @@ class Pass:
         ``starts`` are in the order of their entries, and the arms in that of the starts.
         """
         probe, waiting, x = self.probe, list(starts), starts[0].x[:0]
-        n_layers = len(self.decoder.blocks)
-        for layer in range(max(starts[0].entry.layer, 0), n_layers if last is None else last + 1):
+        end = len(self.decoder.blocks) if last is None else last + 1
+        for layer in range(max(starts[0].entry.layer, 0), end):
             x = self._join_block(x, layer, waiting)
             if len(x):
                 x = probe.at("resid_pre", layer, x)
@@ -86,7 +86,7 @@ class Pass:
             live, x = len(x), _joined(x, neurons)
             x = x + self._mlp(layer, x, live, neurons)
             x = probe.at("resid_post", layer, x)
-        return self._join_block(x, n_layers, waiting) if last is None else x
+        return self._join_block(x, end, waiting)
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
         """With the arms that start at a block's input, which is the output of the block before."""
