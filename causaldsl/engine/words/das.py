@@ -60,7 +60,8 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
         count = len(training.examples)
 
         def batches(epoch: int) -> Iterable[Tensor]:
-            session.progress(f"training {names}", epoch, epochs)
+            if training is trainings[0]:
+                session.progress(f"training {names}", epoch, epochs)
             generator = session.generator(training.word.seed, "das order", str(epoch))
             return torch.randperm(count, generator=generator).split(batch)
 
