@@ -84,8 +84,12 @@ def write(
     site = edited(at).site
 
     def edit(hidden: Tensor, values: Tensor, positions: Tensor, basis: Tensor | None) -> Edit:
-        change = values - hidden
-        moved = change @ mlp.w_out if basis is None else (change @ basis) @ (basis.T @ mlp.w_out)
+        change, w_out = wide(values) - wide(hidden), wide(mlp.w_out)
+        if basis is None:
+            moved = change @ w_out
+        else:
+            basis = basis.to(change)
+            moved = (change @ basis) @ (basis.T @ w_out)
         return Edit(site, positions, size * moved, add=True)
 
     return edit

@@ -27,6 +27,7 @@ from causaldsl.engine.random_mlp import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.wide import wide_dtype
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.probes import LogisticAccuracy, Probe, RidgeR2
 
@@ -117,9 +118,11 @@ def _stepped(session: Session, operation: Operation, step: Tensor) -> list[Tenso
     runs = session.runs(operation.given("base"), session.plan.backends[operation.key])
     parts: list[Tensor] = []
     watch = Watch()
+    # Not every device has float64.
+    there = step.to(session.loaded.device, wide_dtype(session.loaded.dtype))
     for group in runs.groups:
         positions = group.positions[at]
-        value = step.to(session.loaded.device).expand(*positions.shape, len(step))
+        value = there.expand(*positions.shape, len(step))
         edit = Edit(at.site, positions, value, add=True, watch=watch)
         read = Read(operation.at_site.site, group.positions[operation.at_site])
         (found,) = runs.backend.record(group.clean, [edit], [read])

@@ -1,0 +1,101 @@
+"""The engine on a device that is not the CPU, simulated (tests/elsewhere.py), against the CPU.
+
+Every form of the language runs there on both backends: a tensor left on the CPU, or taken there
+unasked, fails as it would on a GPU, and the numbers are those of the CPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import Source
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.open import open_session
+from causaldsl.engine.precision import measure_precision
+from causaldsl.engine.session import Session, Settings
+from causaldsl.graph.compile import compile_program
+from tests.elsewhere import DEVICE, Elsewhere, MixedDevices, elsewhere
+from tests.engine.same import differences
+from tests.frontend.world import PRELUDE, make_world
+
+EVERYTHING = (Path(__file__).parents[1] / "frontend/corpus/everything.cpatch").read_text()
+PATHS_AND_AUDITS = (
+    PRELUDE
+    + """
+site mlp = mlp_hidden[1] @ END
+subspace v = das(mlp, on: flip.train, epochs: 1)
+measure m on flip.test {
+  path_q = mlp -> head[2.1].q @ END -> logits { freeze all  layernorm frozen }
+  path_v = head[0.2].z @ S2 -> kv_head[1.1].v @ S2 -> logits { freeze all  layernorm recompute }
+  straight = v -> logits { freeze attention  layernorm recompute }
+  random = patch random_mlp(2, seed: 1) @ END
+  report fldd, kl
+}
+trace t = patch mlp along v to logit_diff on flip.test { top 2  at END }
+audit a = illusion(v, on: flip, directions: 1, mlps: 1, sizes: [8])
+"""
+)
+PROGRAMS = {"everything": EVERYTHING, "paths_and_audits": PATHS_AND_AUDITS}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("elsewhere"))
+
+
+@pytest.mark.parametrize("backend", ["cone", pytest.param("hooks", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_run_elsewhere_finds_the_same(
+    name: str, backend: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TransformerLens takes the simulated device for weights that were never loaded.
+    readable = "transformer_lens.utilities.quantization.unreadable_weight_reason"
+    monkeypatch.setattr(readable, lambda weight: None)
+    text = PROGRAMS[name]
+    program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
+
+    def run(device: str) -> Session:
+        settings = Settings(backend=backend, device=device, resamples=50)
+        session = open_session(program, compile_program(program), settings, lambda *_: None)
+        interpret(session)
+        return session
+
+    here = run("cpu")
+    with elsewhere():
+        there = run(DEVICE)
+        assert isinstance(there.loaded.weights["model.norm.weight"], Elsewhere)
+        found = differences(program, there, here, 1e-4)
+    assert there.notes == here.notes
+    assert found == []
+
+
+def test_bfloat16_is_compared_elsewhere(world: Path) -> None:
+    program = Checker(Source("case.cpatch", PATHS_AND_AUDITS), world / "case.cpatch").check()
+    settings = Settings(device=DEVICE, dtype="bfloat16", resamples=50)
+    with elsewhere():
+        session = open_session(program, compile_program(program), settings, lambda *_: None)
+        interpret(session)
+        measure_precision(session)
+    assert 0 < session.precision.largest < 1
+
+
+def test_what_is_simulated_refuses_what_a_gpu_refuses() -> None:
+    with elsewhere():
+        there, here = torch.ones(3, 2, device=DEVICE), torch.ones(2, 3)
+        with pytest.raises(MixedDevices, match="mm"):
+            there @ here
+        with pytest.raises(MixedDevices, match="index"):
+            here[torch.tensor([0], device=DEVICE)]
+        with pytest.raises(MixedDevices, match="add"):
+            here.add_(torch.ones(2, 3, device=DEVICE))
+        with pytest.raises(RuntimeError, match="numpy"):
+            there.numpy()
+        assert there.device.type == DEVICE
+        assert (there[torch.tensor([1, 2])] @ here.to(DEVICE)).cpu().tolist() == [[2.0] * 3] * 2
+        weight = torch.ones(2, device=DEVICE).requires_grad_()
+        (gradient,) = torch.autograd.grad((there @ weight).square().sum(), weight)
+        assert gradient.tolist() == [12.0, 12.0]
