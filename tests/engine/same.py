@@ -2,9 +2,11 @@
 
 A tolerance t bounds logits, and whatever is as large as one. A ratio r of means (fldd, shares,
 their intervals) with a mean of logits below it moves by about t (1 + |r|) |r| / |top|, so numbers
-in records may differ by ``RATIOS`` t (1 + r^2). What is counted or ranked must be equal, but that a
-pair counts as flipped where its logit difference is t or less, and a value as in the next bin where
-it lies on the edge.
+in records may differ by ``RATIOS`` t (1 + r^2). What is counted, ranked or told in words (bins,
+flips, the top components of a trace, dormant edges, verdicts) must be equal: of so few pairs none
+lies within rounding of a threshold. A learned direction is compared by coordinate: a step of Adam
+is lr g / (|g| + 1e-8), so the rounding of a gradient passes on damped, and after an epoch of a step
+or two the bases are as near as the gradients.
 """
 
 from __future__ import annotations
@@ -34,12 +36,6 @@ def differences(
     records = (Results.model_validate(gather(program, s, 0.0)).model_dump() for s in (ours, theirs))
     mine, other = ({k: v for k, v in r.items() if k not in _APART} for r in records)
     return [*_values(ours, theirs, tolerance), *_records(mine, other, "", RATIOS * tolerance)]
-
-
-def count(session: Session) -> dict[str, int]:
-    """How many things of a kind were compared value by value."""
-    kinds = (Outcome, SubspaceValue, Projected)
-    return {k.__name__: sum(isinstance(v, k) for v in session.values.values()) for k in kinds}
 
 
 def _values(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:

@@ -14,10 +14,12 @@ import pytest
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
 from causaldsl.engine.interpret import interpret
+from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compile import compile_program
 from causaldsl.model.catalog import catalog
+from causaldsl.vocabulary.subspaces import Das
 from tests.engine.same import differences
 from tests.engine.small import shrink, thin
 from tests.tiny import deep_folder
@@ -69,7 +71,20 @@ def checked(path: Path, model: Path | None = None) -> CheckedProgram:
     """The program, thinned; on another model, unless it is about a toy."""
     toy = '"toy/' in path.read_text()
     settings = {} if toy or model is None else {"model": str(model)}
-    return thin(check_file(path, lambda message: None, settings), cells=1, components=1)
+    program = thin(check_file(path, lambda message: None, settings), cells=1, components=1)
+    check_small(program)
+    return program
+
+
+def check_small(program: CheckedProgram) -> None:
+    """That making it small has worked, also for a program that is written tomorrow."""
+    sets = [p for f in program.families.values() for p in (f.train, f.test, f.whole) if p]
+    assert all(len(pairs) <= 4 for pairs in sets)
+    words = [part.word for applied in program.named.values() for part in applied.walk()]
+    assert all(word.epochs == 1 for word in words if isinstance(word, Das))
+    assert sum(len(measurement.runs) for measurement in program.measurements.values()) <= 30
+    assert all(len(t.components) <= 6 and t.top <= 2 for t in program.traces.values())
+    assert all(len(audit.runs) <= 12 for audit in program.audits.values())
 
 
 def run(program: CheckedProgram, backend: str, dtype: str) -> Session:
@@ -87,6 +102,24 @@ def check_same(program: CheckedProgram, dtype: str, tolerance: float) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_in_double_precision(name: str, deep: Path) -> None:
     check_same(checked(deep / name, deep / "deep"), "float64", 1e-9)
+
+
+def test_a_small_difference_is_found(small: Path) -> None:
+    program = checked(small / "toy_illusion_rotated.cpatch")
+    one, other = (run(program, "hooks", "float64") for _ in range(2))
+    assert differences(program, one, other, 1e-9) == []
+    key = one.graph.runs["on_average", "along_v"]
+    one.values[key].logit_diff[0] += 3e-9 * float(one.values[key].logit_diff.abs().max())
+    e3 = one.values[one.graph.names["e3"]]
+    e3.vectors[1] *= -1
+    found = differences(program, one, other, 1e-9)
+    assert len(found) == 2
+    assert found[0].startswith("vector")
+    assert found[1].startswith("patched_run")
+    one.values[one.graph.measurements["one_to_two"]]["plane"]["output"] = Estimate(1.1, 1, 1, 1)
+    assert ".measures.one_to_two.plane.output.mean: 1.1 and " in "\n".join(
+        differences(program, one, other, 1e-9)
+    )
 
 
 @needs_model
