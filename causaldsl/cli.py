@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from causaldsl import __version__
 from causaldsl.commands.audit import add_arguments, run_audit
 from causaldsl.commands.graph import add_graph_options, show_graph
+from causaldsl.commands.run_options import add_run_options
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 
 if TYPE_CHECKING:
@@ -82,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     exits = "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed."
     run = commands.add_parser("run", help="run a program and check its claims", epilog=exits)
     run.add_argument("program", type=Path, help="a .cpatch file")
-    _add_run_options(run)
+    add_run_options(run)
     _add_settings(run)
     run.set_defaults(command=_run)
 
     audit = commands.add_parser("audit", help="is a direction a feature or an illusion?")
     add_arguments(audit)
-    _add_run_options(audit)
+    add_run_options(audit)
     audit.set_defaults(command=lambda options: run_audit(options, _run), settings=[])
 
     check = commands.add_parser("check", help="check a program without loading any weight")
@@ -120,35 +121,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", type=Path, help="the run's folder (else in runs/)")
-    command.add_argument(
-        "--backend",
-        choices=("cone", "hooks"),
-        default="cone",
-        help="cone computes only what an intervention can change (default); hooks is the reference",
-    )
-    command.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
-    command.add_argument(
-        "--dtype",
-        choices=("float32", "float64", "bfloat16"),
-        default="float32",
-        help="float32 (default); with bfloat16 the results say how far they lie from float32's",
-    )
-    command.add_argument(
-        "--tf32",
-        action="store_true",
-        help="let an NVIDIA GPU round float32 factors to 10 bits (off by default)",
-    )
-    command.add_argument(
-        "--seed",
-        type=_seed,
-        default=0,
-        help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
-    )
-    command.add_argument("--json", action="store_true", help="print results.json instead of tables")
-
-
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set",
@@ -158,14 +130,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         dest="settings",
         help="give a param of the program another value; --set model=NAME another model",
     )
-
-
-def _seed(text: str) -> int:
-    """A seed small enough for every generator."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError("a seed is a whole number from 0 to 2147483647")
-    return value
 
 
 def _load(options: argparse.Namespace) -> CheckedProgram:
@@ -344,7 +308,12 @@ def _execute(program, graph, options, progress, started, draft):  # type: ignore
 
         program.model = pull(program.model.name, lambda message: progress(message, 0, 0))
     settings = Settings(
-        options.backend, options.device, options.dtype, options.seed, tf32=options.tf32
+        options.backend,
+        options.device,
+        options.dtype,
+        options.seed,
+        tf32=options.tf32,
+        memory=options.memory,
     )
     session = open_session(program, graph, settings, progress)
     interpret(session)

@@ -29,9 +29,12 @@ def interpret(session: Session) -> None:
     Raises:
         RunFailure: where the run can't go on.
     """
-    for keys in session.plan.order:
-        session.progress(_doing(session.graph, keys), 0, 0)
-        session.evaluate(keys)
+    try:
+        for keys in session.plan.order:
+            session.progress(_doing(session.graph, keys), 0, 0)
+            session.evaluate(keys)
+    finally:
+        session.close()
 
 
 def _doing(graph: Graph, keys: Sequence[str]) -> str:

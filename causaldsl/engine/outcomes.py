@@ -15,7 +15,7 @@ from causaldsl.engine.runs import Group, PromptRuns
 _AT_ONCE = 1024
 """Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
 _KEPT = 256
-"""Clean logits over the whole vocabulary are kept for groups of at most so many prompts."""
+"""Clean logits over the whole vocabulary are kept of runs of at most so many prompts."""
 
 Found = tuple[dict[str, Tensor], float]
 """Numbers by pair for the prompts of one group, and the largest change of a logit."""
@@ -108,7 +108,7 @@ def _number(runs: PromptRuns, group: Group, edits: Sequence[Edit], freeze: Freez
 
 def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
     """Clean logits (n, V) of some of a group's prompts."""
-    if len(group.rows) <= _KEPT:
+    if len(runs.prompts) <= _KEPT:
         return runs.logits(group, [], None)[rows]
     return runs.backend.logits(group.clean, (), rows)
 

@@ -1,13 +1,16 @@
 """Clean runs of pairs: groups of prompts that go through a backend together, by pair again after.
 
 No result depends on how prompts are grouped: every number is kept by pair. A backend that can't
-take prompts of different lengths gets those of one length at a time.
+take prompts of different lengths gets those of one length at a time. Groups are as few as they can
+be; only where the clean run of all prompts keeps more than fits into memory (engine/spill.py) are
+there groups small enough to be brought back from a file one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +18,9 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.engine.backend import Backend, CleanRun
 from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.spill import Store
 from causaldsl.graph.operations import SiteAt
+from causaldsl.plan.memory import chunk_rows
 from causaldsl.plan.needs import Needs
 
 
@@ -34,7 +39,11 @@ class Group:
 
 
 class PromptRuns:
-    """One side of a pair set, run clean on one backend."""
+    """One side of a pair set, run clean on one backend.
+
+    With a ``store``, that keeps the clean runs, ``kept_bytes`` in all, and the backend must open
+    what is stored (engine/guard.py).
+    """
 
     def __init__(
         self,
@@ -44,10 +53,22 @@ class PromptRuns:
         needs: Needs,
         device: str = "cpu",
         tick: Callable[[int], None] = lambda n: None,
+        store: Store | None = None,
+        kept_bytes: int = 0,
     ):
         self.backend, self.pairs, self.side, self.device = backend, pairs, side, device
         self.prompts: list[Prompt] = [getattr(pair, side) for pair in pairs.pairs]
-        self.groups = [self._run(rows, needs, tick) for rows in self._groups(needs)]
+        self.groups: list[Group] = []
+        each, at_once = -(-kept_bytes // len(self.prompts)), len(self.prompts)
+        if store is not None and kept_bytes > store.room:
+            at_once = chunk_rows(each, store.at_once)
+        for rows in self._groups(needs):
+            for begin in range(0, len(rows), at_once):
+                part = rows[begin : begin + at_once]
+                if store is not None:
+                    store.make_room(each * len(part), self)
+                self.groups.append(self._run(part, needs, store))
+                tick(len(part))
         self.group_of = torch.empty(len(self.prompts), dtype=torch.long)
         self.place_in = torch.empty(len(self.prompts), dtype=torch.long)
         for number, group in enumerate(self.groups):
@@ -66,7 +87,7 @@ class PromptRuns:
             groups.setdefault(shape, []).append(i)
         return list(groups.values())
 
-    def _run(self, rows: list[int], needs: Needs, tick: Callable[[int], None]) -> Group:
+    def _run(self, rows: list[int], needs: Needs, store: Store | None) -> Group:
         prompts = [self.prompts[row] for row in rows]
         ids = [prompt.ids for prompt in prompts]
         whole = all(isinstance(i, int) for i in ids[0])
@@ -82,8 +103,9 @@ class PromptRuns:
         reads = [Read(at.site, positions[at]) for at in needs.reads]
         edits = [Read(at.site, positions[at]) for at in needs.edits]
         whole = self.side == "base"  # nothing is measured on sources
-        clean = self.backend.clean(tokens, reads, edits, lengths, needs.frozen, whole)
-        tick(len(rows))
+        clean: Any = self.backend.clean(tokens, reads, edits, lengths, needs.frozen, whole)
+        if store is not None:
+            clean = store.put(clean, self)
         return Group(torch.tensor(rows), clean, positions)
 
     def read(self, at: SiteAt) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,12 +14,18 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
+from causaldsl.engine.guard import Guarded
+from causaldsl.engine.lifetimes import last_users
 from causaldsl.engine.load import Loaded
 from causaldsl.engine.registry import evaluate
+from causaldsl.engine.room import free_bytes
 from causaldsl.engine.runs import PromptRuns
+from causaldsl.engine.spill import Store
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
+from causaldsl.plan.memory import default_budget, kept
+from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 
 Progress = Callable[[str, int, int], None]
@@ -27,7 +34,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws."""
+    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws.
+
+    No number depends on ``memory``.
+    """
 
     backend: str = "cone"
     device: str = "cpu"
@@ -36,6 +46,8 @@ class Settings:
     resamples: int = 2000
     tf32: bool = False
     """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
+    memory: int | None = None
+    """Bytes that clean runs may keep in memory; None for a share of what is free."""
 
 
 @dataclass
@@ -63,6 +75,12 @@ class Session:
 
     def __post_init__(self) -> None:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
+        budget = self.settings.memory
+        if budget is None:
+            budget = default_budget(free_bytes(self.loaded.device))
+        self.store = Store(budget)
+        self._guarded: dict[str, Guarded] = {}
+        self._done_after = last_users(self.graph, chain.from_iterable(self.plan.order))
 
     def backend_for(self, sites: list[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""
@@ -89,6 +107,9 @@ class Session:
         operations = [self.graph.operation(key) for key in keys]
         for key, value in zip(keys, evaluate(self, operations), strict=True):
             self.values[key] = value
+        for key in keys:
+            for done in self._done_after.get(key, ()):
+                self._let_go(done)
 
     def runs(self, clean_key: str | None, backend: str) -> PromptRuns:
         """A clean run on a backend, made when first asked for."""
@@ -106,15 +127,46 @@ class Session:
                 self.progress(what, done, total)
 
             self.progress(what, 0, total)
+            needs = self.plan.needs[clean_key, backend]
             self._clean[clean_key, backend] = PromptRuns(
-                self.backends[backend],
+                self.guarded(backend),
                 pairs,
                 side,
-                self.plan.needs[clean_key, backend],
+                needs,
                 self.loaded.device,
                 tick,
+                self.store,
+                self._kept_bytes(pairs, side, needs, backend),
             )
         return self._clean[clean_key, backend]
+
+    def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
+        """How much a clean run will keep."""
+        shapes, dtype = self.loaded.spec.shapes, str(self.loaded.dtype).removeprefix("torch.")
+        prompts = [getattr(pair, side) for pair in pairs.pairs]
+        found = kept(needs, shapes, prompts, dtype, side == "base")
+        return found.total if backend == "cone" else found.tokens + found.reads
+
+    def guarded(self, backend: str) -> Guarded:
+        """A backend that opens stored runs, and goes on when memory runs out."""
+        if backend not in self._guarded:
+            self._guarded[backend] = Guarded(self.backends[backend], self.store, self.note)
+        return self._guarded[backend]
+
+    def close(self) -> None:
+        """Delete what was kept in files. What is asked for later is made anew."""
+        if self.store.note:
+            self.note(self.store.note)
+        self._clean.clear()
+        self.store.close()
+
+    def _let_go(self, key: str) -> None:
+        """Free what no later operation needs: a clean run, or the values of an intervention."""
+        if not isinstance(self.graph.operation(key).word, CleanRunWord):
+            del self.values[key]
+            return
+        for place in [place for place in self._clean if place[0] == key]:
+            self.store.drop(self._clean.pop(place))
 
     def note(self, text: str) -> None:
         """Something that a reader of the results should know, once."""

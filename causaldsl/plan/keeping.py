@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord, Operation
 from causaldsl.model.shapes import Shapes
-from causaldsl.plan.memory import Kept, chunk_rows, kept
+from causaldsl.plan.memory import Kept, at_once, chunk_rows, kept, room
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.work import prompts_of
 from causaldsl.vocabulary.histograms import Projection
@@ -29,9 +29,10 @@ class KeptRun:
     last: int
 
     def chunk(self, budget: int) -> int | None:
-        """How many pairs go together where not all may: a chunk takes a quarter of the budget."""
-        rows = chunk_rows(-(-self.kept.total // self.prompts), budget // 4)
-        return rows if rows < self.prompts else None
+        """How many pairs go together; None if all may, as they fit into memory together."""
+        if self.kept.total <= room(budget):
+            return None
+        return chunk_rows(-(-self.kept.total // self.prompts), at_once(budget))
 
 
 def kept_runs(graph: Graph, plan: Plan, shapes: Shapes, dtype: str) -> list[KeptRun]:
@@ -40,7 +41,7 @@ def kept_runs(graph: Graph, plan: Plan, shapes: Shapes, dtype: str) -> list[Kept
     last: dict[str, int] = {}
     for i, group in enumerate(plan.order):
         for key in group:
-            last.update(dict.fromkeys(_used(graph, graph.operation(key)), i))
+            last.update(dict.fromkeys(used_by(graph, graph.operation(key)), i))
     found = []
     for (key, backend), needs in plan.needs.items():
         if backend == "cone":
@@ -65,7 +66,8 @@ def most_kept(runs: list[KeptRun]) -> tuple[int, int]:
     return at.get(step, 0), step
 
 
-def _used(graph: Graph, operation: Operation) -> Iterator[str]:
+def used_by(graph: Graph, operation: Operation) -> Iterator[str]:
+    """Keys of what an operation takes, its inputs' own clean run where it uses that too."""
     yield from (given.key for given in operation.inputs)
     if isinstance(operation.word, Projection):  # it makes the run again
         run = graph.operation(operation.given("run") or "")

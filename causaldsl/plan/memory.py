@@ -41,6 +41,16 @@ def default_budget(free: int) -> int:
     return min(free // 8, _LARGEST_DEFAULT)
 
 
+def room(budget: int) -> int:
+    """How much of a budget is for clean runs that stay in memory."""
+    return budget - at_once(budget)
+
+
+def at_once(budget: int) -> int:
+    """How much of a budget is for one group of prompts that is brought back from a file."""
+    return budget // 4
+
+
 def chunk_rows(bytes_per_pair: int, budget: int) -> int:
     """How many pairs fit into a budget of bytes together; at least one."""
     return max(1, budget // max(1, bytes_per_pair))

@@ -9,7 +9,7 @@ from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.keeping import KeptRun, kept_runs, most_kept
-from causaldsl.plan.memory import BYTES, window_of
+from causaldsl.plan.memory import BYTES, room, window_of
 from causaldsl.plan.names import listed, names_of
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.work import Work, prompts_of, work_of
@@ -159,12 +159,12 @@ def _budget(runs: list[KeptRun], number: dict[str, int], budget: int) -> str:
     most, _ = most_kept(runs)
     text = f"memory: clean runs keep at most {_bytes(most)} at a time; "
     chunks = [(run, rows) for run in runs if (rows := run.chunk(budget)) is not None]
-    room = budget * 3 // 4
-    if not chunks and most <= room:
+    may_stay = room(budget)
+    if not chunks and most <= may_stay:
         return f"{text}the budget is {_bytes(budget)}, so all stays in memory\n"
-    text += f"of the budget of {_bytes(budget)} they may fill {_bytes(room)}"
-    if most > room:
-        text += f", so up to {_bytes(most - room)} go to files"
+    text += f"of the budget of {_bytes(budget)} they may fill {_bytes(may_stay)}"
+    if most > may_stay:
+        text += f", so up to {_bytes(most - may_stay)} go to files"
     lines = [text]
     for run, rows in chunks:
         count = _count(-(-run.prompts // rows), "chunk")

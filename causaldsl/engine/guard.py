@@ -1,0 +1,126 @@
+"""A backend that goes on when memory runs out, with fewer prompts at a time, and opens stored runs.
+
+Every pass goes through here. When one runs out of memory, clean runs go to files (engine/spill.py),
+the number of prompts that go through the model together is halved, and the pass is made again. No
+number depends on how many that are.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import Backend, CleanRun
+from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.spill import Store
+from causaldsl.model.sites import Site
+
+T = TypeVar("T")
+
+_LIMITS = ("tokens_at_once", "rows")
+"""What a backend may call the number of positions or prompts that it runs together."""
+
+_COMPLAINTS = (
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+)
+
+
+class Guarded:
+    """Runs another backend's passes on runs that a store keeps."""
+
+    def __init__(
+        self, backend: Backend, store: Store, note: Callable[[str], None] = lambda text: None
+    ):
+        self.backend, self.store, self._note = backend, store, note
+        self.name, self.ragged = backend.name, backend.ragged
+
+    def serves(self, site: Site) -> bool:
+        return self.backend.serves(site)
+
+    def clean(
+        self,
+        tokens: Tensor,
+        reads: Sequence[Read] = (),
+        edits_at: Sequence[Read] = (),
+        lengths: Tensor | None = None,
+        frozen: bool = False,
+        whole: bool = True,
+    ) -> CleanRun:
+        """A clean run of the backend's own, not yet stored."""
+        return self.go_on(
+            lambda: self.backend.clean(tokens, reads, edits_at, lengths, frozen, whole)
+        )
+
+    def logits(
+        self,
+        clean: Any,
+        edits: Sequence[Edit] = (),
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> Tensor:
+        def make() -> Tensor:
+            run, taken = self.store.open(clean, rows)
+            return self.backend.logits(run, edits, taken, columns, freeze)
+
+        return self.go_on(make)
+
+    def record(
+        self,
+        clean: Any,
+        edits: Sequence[Edit],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> list[Tensor]:
+        def make() -> list[Tensor]:
+            run, taken = self.store.open(clean, rows)
+            return self.backend.record(run, edits, reads, taken, freeze)
+
+        return self.go_on(make)
+
+    def go_on(self, work: Callable[[], T]) -> T:
+        """Do some work of this backend, again and in smaller parts while memory runs out.
+
+        Raises:
+            RunFailure: if it does not even fit one prompt at a time.
+        """
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here are the frames of the failed pass, and their tensors, gone.
+            self._make_smaller()
+
+    def _make_smaller(self) -> None:
+        name = next(name for name in _LIMITS if hasattr(self.backend, name))
+        limit = getattr(self.backend, name)
+        if limit <= 1:
+            raise RunFailure(
+                "there is not enough memory to run one prompt through the model",
+                "use shorter prompts, --dtype float32, another --device, or a machine with more",
+            )
+        setattr(self.backend, name, max(1, limit // 2))
+        self.store.shrink()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._note("memory ran out, so fewer prompts went through the model at a time from then on")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(c in str(error) for c in _COMPLAINTS)

@@ -1,0 +1,228 @@
+"""What clean runs keep: in memory up to a budget, beyond it in files.
+
+Of B bytes, 3/4 are for runs that stay in memory, and 1/4 is for the one in use that does not: read
+from its file for one pass and let go again. When there is no room, runs of other prompts go to
+files, those not used for longest first; prompts that are gone through in turn don't push each
+other out, for then each would be gone when its turn comes. Files are read and written, not mapped:
+mapped pages count as the process's memory.
+
+Numbers are the same bits when they come back, so no result depends on the budget.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.edits import Read
+from causaldsl.engine.folding import Slot, bytes_of, fold, unfold
+from causaldsl.plan.memory import at_once, room
+
+
+class StoredRun:
+    """A clean run that may be in memory, in a file, or both. Backends get it by ``Store.open``."""
+
+    def __init__(self, store: Store, run: Any, owner: Hashable):
+        self.store, self.owner = store, owner
+        self.tokens: Tensor = run.tokens
+        self.size = bytes_of(run)
+        self.run: Any = run
+        self.folded: Any = None
+        self.path: Path | None = None
+
+    def read(self, read: Read) -> Tensor:
+        """The recorded activation, (n, k, d)."""
+        run, _ = self.store.open(self, None)
+        found: Tensor = run.read(read)
+        return found
+
+
+class Store:
+    """Keeps clean runs within ``budget`` bytes of memory.
+
+    ``written`` counts the bytes that went to files; ``most`` is the most that was kept at once,
+    wherever it was. The files are gone when the store is closed, collected, or the program ends.
+    """
+
+    def __init__(self, budget: int):
+        self.budget = budget
+        self.written = self.most = 0
+        self._kept: dict[StoredRun, None] = {}
+        self._used: dict[Hashable, int] = {}
+        self._clock = self._files = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def room(self) -> int:
+        """Bytes for runs that stay in memory."""
+        return room(self.budget)
+
+    @property
+    def at_once(self) -> int:
+        """Bytes for one run that does not stay."""
+        return at_once(self.budget)
+
+    def put(self, run: Any, owner: Hashable) -> StoredRun:
+        """Keep a clean run; ``owner`` says which runs are gone through together."""
+        stored = StoredRun(self, run, owner)
+        self._touch(owner)
+        self._kept[stored] = None
+        self.most = max(self.most, sum(kept.size for kept in self._kept))
+        if not self._fits(stored):
+            self._spill(stored)
+        return stored
+
+    def open(self, clean: Any, rows: Tensor | None) -> tuple[Any, Tensor | None]:
+        """A run that a backend can use, and which of its rows are meant.
+
+        Of a run that is in a file, only the rows meant are read, if it can't be in memory again.
+        """
+        if not isinstance(clean, StoredRun):
+            return clean, rows
+        self._touch(clean.owner)
+        if clean.run is None and self._fits(clean):
+            clean.run = self._load(clean, None, whole=True)
+        if clean.run is not None:
+            return clean.run, rows
+        taken = None if rows is None else rows.cpu()
+        return self._load(clean, taken), None
+
+    def make_room(self, size: int, owner: Hashable) -> None:
+        """Put runs of others into files until ``size`` bytes more are free, if that helps."""
+        others = [kept for kept in self._kept if kept.run is not None and kept.owner != owner]
+        others.sort(key=lambda kept: self._used[kept.owner])
+        while others and self._held() + size > self.room:
+            self._spill(others.pop(0))
+
+    def drop(self, owner: Hashable) -> None:
+        """Forget the runs of an owner."""
+        for kept in [kept for kept in self._kept if kept.owner == owner]:
+            del self._kept[kept]
+            if kept.path is not None:
+                kept.path.unlink(missing_ok=True)
+
+    def shrink(self) -> None:
+        """Memory ran out: keep half as much from here on."""
+        self.budget //= 2
+        for kept in list(self._kept):
+            if kept.run is not None and self._held() > self.room:
+                self._spill(kept)
+
+    def close(self) -> None:
+        """Delete all files. The store can be used again."""
+        self._kept.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the results should know of it."""
+        if not self.written:
+            return None
+        enough = readable(self.most * 4 // 3)
+        return (
+            f"kept {readable(self.written)} of clean runs in files: "
+            f"give --memory {enough.replace(' ', '').rstrip('B')} to keep them in memory"
+        )
+
+    def _held(self) -> int:
+        return sum(kept.size for kept in self._kept if kept.run is not None)
+
+    def _fits(self, stored: StoredRun) -> bool:
+        """Whether this run can be in memory, after others have made room for it."""
+        more = stored.size if stored.run is None else 0
+        self.make_room(more, stored.owner)
+        return self._held() + more <= self.room
+
+    def _touch(self, owner: Hashable) -> None:
+        self._clock += 1
+        self._used[owner] = self._clock
+
+    def _spill(self, stored: StoredRun) -> None:
+        if stored.folded is None:
+            stored.path = self._new_file()
+            try:
+                with stored.path.open("wb") as file:
+                    stored.folded = fold(
+                        stored.run, len(stored.tokens), lambda tensor: _write(file, tensor)
+                    )
+            except OSError as error:
+                raise RunFailure(
+                    f"can't keep clean runs in {stored.path.parent}: {error.strerror}",
+                    "give more --memory, or name a folder with more space in TMPDIR",
+                ) from None
+            self.written += stored.size
+        stored.run = None
+
+    def _load(self, stored: StoredRun, taken: Tensor | None, whole: bool = False) -> Any:
+        assert stored.path is not None
+        path = stored.path
+        run = unfold(
+            stored.folded, len(stored.tokens), lambda slot: _read(path, slot, taken), taken
+        )
+        if whole:
+            bytes_of(run)  # reads every slot
+        return run
+
+    def _new_file(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="causaldsl-")
+        self._files += 1
+        return Path(self._folder.name) / f"{self._files}.clean"
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: 2.1 GB."""
+    number, unit = float(size), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:.{0 if unit == 'B' or number >= 100 else 1}f} {unit}"
+
+
+def _write(file: BinaryIO, tensor: Tensor) -> Slot:
+    slot = Slot(file.tell(), tensor.shape, tensor.dtype, tensor.device)
+    file.write(_bytes(tensor.detach().cpu().contiguous()))
+    return slot
+
+
+def _read(path: Path, slot: Slot, taken: Tensor | None) -> Tensor:
+    """The rows of a tensor that are wanted, or all."""
+    stretches = [(0, slot.shape[0], 0)] if taken is None else list(_stretches(taken.tolist()))
+    count = slot.shape[0] if taken is None else len(taken)
+    found = torch.empty((count, *slot.shape[1:]), dtype=slot.dtype)
+    if found.numel():
+        into = _bytes(found)
+        with path.open("rb", buffering=0) as file:
+            for begin, end, first in stretches:
+                file.seek(slot.offset + first * slot.row_bytes)
+                part = into[begin * slot.row_bytes : end * slot.row_bytes]
+                while len(part):  # one read gives 2 GiB at most
+                    part = part[file.readinto(part) or _lost(path) :]
+    return found.to(slot.device)
+
+
+def _stretches(rows: list[int]) -> Iterator[tuple[int, int, int]]:
+    """Rows that follow each other: from, to among those wanted, and the first one's place."""
+    breaks = [i for i, (a, b) in enumerate(pairwise(rows), start=1) if b != a + 1]
+    for begin, end in pairwise([0, *breaks, len(rows)]):
+        if end > begin:
+            yield begin, end, rows[begin]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    return tensor.view(torch.uint8).flatten().numpy().data
+
+
+def _lost(path: Path) -> int:
+    raise RunFailure(f"{path}, which keeps a clean run, has been cut short", "run again")
