@@ -9,7 +9,7 @@ from torch import Tensor
 
 from causaldsl.engine.evidence import Audited, Row, points
 from causaldsl.engine.illusion import CAVEAT, HALF, MOST, THIRD, Facts, decide
-from causaldsl.engine.metrics import Estimate
+from causaldsl.engine.metrics import Estimate, auc, mean
 from causaldsl.engine.subspace import SubspaceValue
 
 _CHANCE = 0.75
@@ -250,11 +250,7 @@ def _renamed(pattern: str) -> str:
 
 def _mean(audited: Audited, values: list[float]) -> Estimate:
     numbers = torch.tensor(values, dtype=torch.float64)
-    n = len(numbers)
-    draws = torch.randint(0, n, (audited.resamples, n), generator=audited.draw("means"))
-    quantiles = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = torch.quantile(numbers[draws].mean(1), quantiles).tolist()
-    return Estimate(float(numbers.mean()), n, low, high)
+    return mean(numbers, audited.draw("means"), audited.resamples)
 
 
 def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]:
@@ -268,12 +264,10 @@ def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]
     base, source = audited.base[crossing] @ line, audited.source[crossing] @ line
     first = torch.cat([base[forward], source[~forward]])
     second = torch.cat([source[forward], base[~forward]])
-    above = (second[:, None] > first).double().mean()
-    equal = (second[:, None] == first).double().mean()
-    auc = float(above + equal / 2)
     spread = float(((first.var() + second.var()) / 2).sqrt()) if len(first) > 1 else 0.0
     d = abs(float(second.mean() - first.mean())) / spread if spread > 0 else 0.0
-    return max(auc, 1 - auc), d
+    share = auc(second, first)
+    return max(share, 1 - share), d
 
 
 def _random(audited: Audited, facts: Facts) -> Row:

@@ -12,6 +12,7 @@ same resample.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+
+_DRAWN_AT_ONCE = 2**21
+"""Pairs drawn at a time: 16 MB of indices."""
 
 
 @dataclass(frozen=True)
@@ -96,24 +100,58 @@ def estimate(
 
 def mean(values: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
     """Mean of numbers by pair (n,), with its interval."""
-    draws = draw(len(values), generator, resamples)
-    return interval(float(values.mean()), len(values), values[draws].mean(1))
+    (means,) = _means([values], generator, resamples)
+    return interval(float(values.mean()), len(values), means)
 
 
 def ratio(top: Tensor, bottom: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
     """Ratio of two means over the same pairs, with its interval; 0 if the lower one is 0."""
-    return ratio_of_draws(top, bottom, draw(len(top), generator, resamples))
+    return _ratio(top, bottom, *_means([top, bottom], generator, resamples))
 
 
 def ratio_of_draws(top: Tensor, bottom: Tensor, draws: Tensor) -> Estimate:
-    """The same for given draws (r, n); one whose lower mean is 0 has no ratio, and is left out."""
+    """The same for given draws (r, n)."""
+    return _ratio(top, bottom, top[draws].mean(1), bottom[draws].mean(1))
+
+
+def _ratio(top: Tensor, bottom: Tensor, upper: Tensor, lower: Tensor) -> Estimate:
+    """From the means of draws (r,); a draw whose lower mean is 0 has no ratio and is left out."""
     if bottom.mean() == 0:
         return Estimate(0.0, len(top), 0.0, 0.0)
-    lower = bottom[draws].mean(1)
     defined = lower != 0
     found = top.mean() / bottom.mean()
-    ratios = top[draws].mean(1)[defined] / lower[defined] if defined.any() else found[None]
+    ratios = upper[defined] / lower[defined] if defined.any() else found[None]
     return interval(float(found), len(top), ratios)
+
+
+def _means(rows: list[Tensor], generator: torch.Generator, resamples: int) -> list[Tensor]:
+    """Means (r,) of each row of numbers by pair in bootstrap draws, the same draws for all.
+
+    So many draws at a time that they don't fill the memory; they are the same in parts.
+    """
+    n = len(rows[0])
+    at_once = max(1, _DRAWN_AT_ONCE // max(1, n))
+    found: list[list[Tensor]] = [[] for _ in rows]
+    for begin in range(0, resamples, at_once):
+        draws = draw(n, generator, min(at_once, resamples - begin))
+        for means, values in zip(found, rows, strict=True):
+            means.append(values[draws].mean(1))
+    return [torch.cat(means) for means in found]
+
+
+def auc(first: Tensor, second: Tensor) -> float:
+    """Share of (i, j) with first_i > second_j, ties counting half; nan for none.
+
+    By sorting: the table of all comparisons would not fit into memory for many pairs.
+    """
+    if not len(first) or not len(second):
+        return math.nan
+    ordered = second.sort().values
+    below, up_to = (
+        int(torch.searchsorted(ordered, first.contiguous(), right=right).sum())
+        for right in (False, True)
+    )
+    return (below + up_to) / (2 * len(first) * len(second))
 
 
 def draw(n: int, generator: torch.Generator, resamples: int) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Read
-from causaldsl.engine.metrics import mean
+from causaldsl.engine.metrics import auc, mean
 from causaldsl.engine.random_mlp import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
@@ -162,9 +162,7 @@ def _class(session: Session, values: Tensor, edges: Tensor) -> ClassValue:
 
 def separate(first: Tensor, second: Tensor) -> tuple[float, float | None]:
     """AUC and Cohen's d of two classes; no d where neither class has any spread."""
-    compared = (first[:, None] - second[None, :]).sign()
-    auc = float((compared + 1).mean() / 2)
     n, m = len(first), len(second)
     squares = sum(float((v - v.mean()).square().sum()) for v in (first, second))
     spread = math.sqrt(squares / (n + m - 2)) if n + m > 2 else 0.0
-    return auc, float(first.mean() - second.mean()) / spread if spread > 0 else None
+    return auc(first, second), float(first.mean() - second.mean()) / spread if spread > 0 else None
