@@ -68,11 +68,11 @@ class Guarded:
         columns: Tensor | None = None,
         freeze: Freeze | None = None,
     ) -> Tensor:
-        def make() -> Tensor:
-            run, taken = self.store.open(clean, rows)
-            return self.backend.logits(run, edits, taken, columns, freeze)
-
-        return self.go_on(make)
+        return self._on(
+            clean,
+            rows,
+            lambda run, taken: self.backend.logits(run, edits, taken, columns, freeze),
+        )
 
     def record(
         self,
@@ -82,11 +82,13 @@ class Guarded:
         rows: Tensor | None = None,
         freeze: Freeze | None = None,
     ) -> list[Tensor]:
-        def make() -> list[Tensor]:
-            run, taken = self.store.open(clean, rows)
-            return self.backend.record(run, edits, reads, taken, freeze)
+        return self._on(
+            clean, rows, lambda run, taken: self.backend.record(run, edits, reads, taken, freeze)
+        )
 
-        return self.go_on(make)
+    def _on(self, clean: Any, rows: Tensor | None, work: Callable[[Any, Tensor | None], T]) -> T:
+        """Do some work on rows of a stored run: ``work`` is given a run and which of its rows."""
+        return self.go_on(lambda: work(*self.store.open(clean, rows)))
 
     def go_on(self, work: Callable[[], T]) -> T:
         """Do some work of this backend, again and in smaller parts while memory runs out.

@@ -11,6 +11,7 @@ Numbers are the same bits when they come back, so no result depends on the budge
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Hashable, Iterator
 from itertools import pairwise
@@ -80,7 +81,7 @@ class Store:
         return stored
 
     def open(self, clean: Any, rows: Tensor | None) -> tuple[Any, Tensor | None]:
-        """A run that a backend can use, and which of its rows are meant.
+        """A run that a backend can use, and which of its rows are meant by ``rows``, of any shape.
 
         Of a run that is in a file, only the rows meant are read, if it can't be in memory again.
         """
@@ -91,8 +92,10 @@ class Store:
             clean.run = self._load(clean, None, whole=True)
         if clean.run is not None:
             return clean.run, rows
-        taken = None if rows is None else rows.cpu()
-        return self._load(clean, taken), None
+        if rows is None:
+            return self._load(clean, None), None
+        taken, again = rows.unique(return_inverse=True)
+        return self._load(clean, taken.cpu()), None if torch.equal(taken, rows) else again
 
     def make_room(self, size: int, owner: Hashable) -> None:
         """Put runs of others into files until ``size`` bytes more are free, if that helps."""
@@ -127,10 +130,9 @@ class Store:
         """What a reader of the results should know of it."""
         if not self.written:
             return None
-        enough = readable(self.most * 4 // 3)
         return (
             f"kept {readable(self.written)} of clean runs in files: "
-            f"give --memory {enough.replace(' ', '').rstrip('B')} to keep them in memory"
+            f"give --memory {_enough(self.most)} to keep them in memory"
         )
 
     def _held(self) -> int:
@@ -187,6 +189,16 @@ def readable(size: int) -> str:
             break
         number, unit = number / 1024, larger
     return f"{number:.{0 if unit == 'B' or number >= 100 else 1}f} {unit}"
+
+
+def _enough(size: int) -> str:
+    """A budget, as it is written, that has room for ``size`` bytes."""
+    tenths, unit = math.ceil(size * 4 / 3 / 1024 * 10), "K"
+    for larger in ("M", "G", "T"):
+        if tenths < 10000:
+            break
+        tenths, unit = math.ceil(tenths / 1024), larger
+    return f"{tenths / 10:.1f}{unit}"
 
 
 def _write(file: BinaryIO, tensor: Tensor) -> Slot:

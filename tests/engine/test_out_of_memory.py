@@ -1,0 +1,165 @@
+"""A pass that runs out of memory goes on with fewer prompts at a time, to the same numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.edits import Edit, Read
+from causaldsl.engine.guard import Guarded
+from causaldsl.engine.spill import Store
+from causaldsl.model.sites import Site
+from tests.engine.conftest import Parties
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "CUDA": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "MPS": lambda: RuntimeError("MPS backend out of memory (MPS allocated: 8.10 GB)"),
+    "CPU": lambda: RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 80000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "Windows": lambda: RuntimeError("DefaultCPUAllocator: not enough memory"),
+    "Python": lambda: MemoryError(),
+}
+N, LENGTH = 16, 9
+SITE = Site("resid_post", 1)
+
+
+class Small(TorchDispatchMode):
+    """A machine on which no tensor can be larger than ``limit`` bytes."""
+
+    def __init__(self, limit: float, error: Callable[[], Exception]):
+        super().__init__()
+        self.limit, self.error, self.largest = limit, error, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out._base is None:
+            size = out.numel() * out.element_size()
+            if size > self.limit:
+                raise self.error()
+            self.largest = max(self.largest, size)
+        return out
+
+
+@contextmanager
+def limits_kept(backend: Any) -> Iterator[None]:
+    """The backends of these tests are shared: put their limits back."""
+    before = vars(backend).copy()
+    yield
+    vars(backend).update(before)
+
+
+DRAW = torch.Generator().manual_seed(3)
+TOKENS = torch.randint(90, (N, LENGTH), generator=DRAW)
+COLUMNS = torch.randint(90, (N, 2), generator=DRAW)
+END = torch.full((N, 1), LENGTH - 1)
+VALUE = torch.randn(N, 1, 32, generator=DRAW, dtype=torch.float64)
+
+
+def work(backend: Any, store: Store) -> list[Tensor]:
+    """A clean run, patched logits, and a site read under the patch."""
+    places = [Read(SITE, END), Read(Site("mlp_out", 2), END)]
+    clean = store.put(backend.clean(TOKENS, places[:1], places), "work")
+    edit = Edit(SITE, END, VALUE)
+    with torch.no_grad():
+        logits = backend.logits(clean, [edit], None, COLUMNS)
+        (seen,) = backend.record(clean, [edit], places[1:])
+    return [clean.read(places[0]), logits, seen]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [*(("cone", kind) for kind in ERRORS), ("hooks", "CUDA")]
+)
+def test_it_goes_on_in_smaller_parts(name: str, kind: str, llama: Parties) -> None:
+    backend, notes = llama.backends[name], []
+    with limits_kept(backend):
+        wanted = work(Guarded(backend, Store(2**30)), Store(2**30))
+        limit = "tokens_at_once" if name == "cone" else "rows"
+        setattr(backend, limit, 4 * LENGTH if name == "cone" else 4)
+        with Small(float("inf"), ERRORS[kind]) as few:
+            work(Guarded(backend, Store(2**30)), Store(2**30))
+        setattr(backend, limit, 32 * LENGTH if name == "cone" else 32)
+        store = Store(2**30)
+        with Small(few.largest, ERRORS[kind]):
+            found = work(Guarded(backend, store, notes.append), store)
+        assert getattr(backend, limit) == (4 * LENGTH if name == "cone" else 4)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).abs().max() < 1e-12
+    assert set(notes) == {notes[0]}
+    assert "memory ran out" in notes[0]
+    assert store.budget < 2**30
+
+
+def test_one_prompt_that_does_not_fit_is_told(llama: Parties) -> None:
+    backend = llama.backends["cone"]
+    store = Store(2**30)
+    with limits_kept(backend):
+        backend.tokens_at_once = 4
+        with Small(64, ERRORS["CPU"]), pytest.raises(RunFailure) as failure:
+            work(Guarded(backend, store), store)
+    assert "not enough memory to run one prompt" in failure.value.message
+    assert failure.value.help
+
+
+def test_other_errors_are_not_taken_for_it(llama: Parties) -> None:
+    backend, store = llama.backends["cone"], Store(2**30)
+    before = backend.tokens_at_once
+    with (
+        Small(64, lambda: RuntimeError("mat1 and mat2 shapes cannot be multiplied")),
+        pytest.raises(RuntimeError, match="mat1"),
+    ):
+        work(Guarded(backend, store), store)
+    assert backend.tokens_at_once == before
+
+
+LIMITED = """
+import resource, sys
+import torch
+from pathlib import Path
+from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.guard import Guarded
+from causaldsl.engine.spill import Store
+from causaldsl.model.shapes import shapes_from_config
+from transformers import AutoModelForCausalLM
+import json
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+shapes = shapes_from_config("llama", json.loads((folder / "config.json").read_text()), "none")
+backend = ConeBackend(module, shapes, tokens_at_once=2**18)
+tokens = torch.randint(90, (1500, 48), generator=torch.Generator().manual_seed(0))
+few = backend.logits(backend.clean(tokens[:4]), (), None, tokens[:4, :2])
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 50 * 2**20,) * 2)
+notes = []
+guarded = Guarded(backend, Store(2**20), notes.append)
+logits = guarded.logits(guarded.clean(tokens), (), None, tokens[:, :2])
+assert (logits[:4] - few).abs().max() < 1e-4
+print(backend.tokens_at_once, notes[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
+def test_a_process_that_may_not_grow(llama: Parties, tmp_path: Path) -> None:
+    """With 50 MB more than it has; all prompts at once take more for their attention alone."""
+    from tests.tiny import tiny_folder
+
+    folder = tiny_folder(tmp_path, "llama")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(folder)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    at_once, note = done.stdout.split(" ", 1)
+    assert 48 <= int(at_once) < 2**18
+    assert "memory ran out" in note
