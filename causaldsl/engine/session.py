@@ -24,7 +24,7 @@ from causaldsl.engine.spill import Store
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
-from causaldsl.plan.memory import default_budget, kept
+from causaldsl.plan.memory import default_budget, kept_bytes
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 
@@ -144,8 +144,9 @@ class Session:
         """How much a clean run will keep."""
         shapes, dtype = self.loaded.spec.shapes, str(self.loaded.dtype).removeprefix("torch.")
         prompts = [getattr(pair, side) for pair in pairs.pairs]
-        found = kept(needs, shapes, prompts, dtype, side == "base")
-        return found.total if backend == "cone" else found.tokens + found.reads
+        if backend != "cone":  # it runs everything again, and keeps what is read
+            needs = Needs(needs.reads)
+        return kept_bytes(needs, shapes, prompts, dtype, side == "base")
 
     def guarded(self, backend: str) -> Guarded:
         """A backend that opens stored runs, and goes on when memory runs out."""
