@@ -41,7 +41,7 @@ def differences(
 def _values(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:
     """Outcomes by pair, directions by coordinate, projections by prompt."""
     for key in ours.graph.order():
-        mine, other = ours.values[key], theirs.values[key]
+        mine, other = ours.values.get(key), theirs.values.get(key)  # let go of after their use
         what = f"{ours.graph.operation(key).label} ({ours.graph.name_of(key) or key})"
         if isinstance(mine, Outcome):
             for name in ("logit_diff", "hit", "prob", "kl"):

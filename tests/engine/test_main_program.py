@@ -51,7 +51,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
         change.at: None
         for (name, _), key in graph.runs.items()
         if name == "effects"
-        for change in (session.values[k] for k in graph.operation(key).all_given("do"))
+        for change in (session.evaluate(k) for k in graph.operation(key).all_given("do"))
     }
     both = {
         name: PromptRuns(session.backends[name], pairs, "base", Needs({}, places))
@@ -59,7 +59,8 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
     }
     found = {}
     for (name, arm), key in graph.runs.items():
-        changes = [session.values[k] for k in graph.operation(key).all_given("do")]
+        # Made again: a session lets go of what no later operation needs.
+        changes = [session.evaluate(k) for k in graph.operation(key).all_given("do")]
         if name != "effects" or not changes:
             continue
         with torch.no_grad():
