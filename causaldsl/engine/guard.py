@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import torch
@@ -85,6 +86,48 @@ class Guarded:
         return self._on(
             clean, rows, lambda run, taken: self.backend.record(run, edits, reads, taken, freeze)
         )
+
+    def logits_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        rows: Tensor | None = None,
+        columns: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> Tensor:
+        return self._on(
+            clean,
+            rows,
+            lambda run, taken: self.backend.logits_of_arms(run, arms, taken, columns, freeze),
+        )
+
+    def losses_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        targets: Tensor,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        return self._on(
+            clean, rows, lambda run, taken: self.backend.losses_of_arms(run, arms, targets, taken)
+        )
+
+    def record_of_arms(
+        self,
+        clean: Any,
+        arms: Sequence[Sequence[Edit]],
+        reads: Sequence[Read],
+        rows: Tensor | None = None,
+        freeze: Freeze | None = None,
+    ) -> list[Tensor]:
+        return self._on(
+            clean,
+            rows,
+            lambda run, taken: self.backend.record_of_arms(run, arms, reads, taken, freeze),
+        )
+
+    def training(self, steps: int) -> AbstractContextManager[None]:
+        return self.backend.training(steps)
 
     def _on(self, clean: Any, rows: Tensor | None, work: Callable[[Any, Tensor | None], T]) -> T:
         """Do some work on rows of a stored run: ``work`` is given a run and which of its rows."""

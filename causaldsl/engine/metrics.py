@@ -21,6 +21,8 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 
+_IN_DOUBLE_AT_ONCE = 64
+"""Prompts whose logits over the whole vocabulary are in double precision at the same time."""
 _DRAWN_AT_ONCE = 2**21
 """Pairs drawn at a time: 16 MB of indices."""
 
@@ -67,12 +69,22 @@ def from_vocabulary(
         found["hit"] = (logits.argmax(-1) == counterfactual).cpu().double()
     if not wanted & {"prob", "kl"}:
         return found
-    # In double precision on the CPU: not every device has it.
+    parts = []
+    for rows in torch.arange(len(logits)).split(_IN_DOUBLE_AT_ONCE):
+        before = clean[rows] if clean is not None and "kl" in wanted else None
+        parts.append(_from_log_probs(logits[rows], before, answers[rows].cpu(), wanted))
+    return found | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _from_log_probs(
+    logits: Tensor, clean: Tensor | None, answers: Tensor, wanted: Set[str]
+) -> dict[str, Tensor]:
+    """In double precision on the CPU: not every device has it."""
+    found = {}
     log_probs = torch.log_softmax(logits.cpu().double(), dim=-1)
     if "prob" in wanted:
-        found["prob"] = log_probs.gather(1, answers[:, :1].cpu())[:, 0].exp()
-    if "kl" in wanted:
-        assert clean is not None
+        found["prob"] = log_probs.gather(1, answers[:, :1])[:, 0].exp()
+    if clean is not None:
         log_clean = torch.log_softmax(clean.cpu().double(), dim=-1)
         found["kl"] = (log_clean.exp() * (log_clean - log_probs)).sum(-1)
     return found

@@ -51,7 +51,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
         change.at: None
         for (name, _), key in graph.runs.items()
         if name == "effects"
-        for change in (session.evaluate(k) for k in graph.operation(key).all_given("do"))
+        for change in changes_of(session, key)
     }
     both = {
         name: PromptRuns(session.backends[name], pairs, "base", Needs({}, places))
@@ -59,8 +59,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
     }
     found = {}
     for (name, arm), key in graph.runs.items():
-        # Made again: a session lets go of what no later operation needs.
-        changes = [session.evaluate(k) for k in graph.operation(key).all_given("do")]
+        changes = changes_of(session, key)
         if name != "effects" or not changes:
             continue
         with torch.no_grad():
@@ -69,6 +68,14 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
         apart, moved = float((ours - theirs).abs().max()), float((ours - clean).abs().max())
         found[arm] = (apart, moved)
     return found
+
+
+def changes_of(session: Session, key: str) -> list[Change]:
+    """What a run changes, made again: a session lets go of what no later operation needs."""
+    changes = session.graph.operation(key).all_given("do")
+    for change in changes:
+        session.evaluate([change])
+    return [session.value(change) for change in changes]
 
 
 def in_order(runs: PromptRuns, changes: list[Change]) -> Tensor:
