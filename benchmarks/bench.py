@@ -32,9 +32,9 @@ class Sizes:
     many: int = 512
     fit: int = 128
     fit_epochs: int = 2
-    our_steps: int = 10
+    our_steps: int = 20
     their_steps: int = 2
-    our_steps_of_many: int = 5
+    our_steps_of_many: int = 18
     seeds: int = 8
     sweep: int = 16
     grid: int = 4
