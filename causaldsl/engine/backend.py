@@ -130,8 +130,11 @@ class Backend(Protocol):
         """The activations of ``reads`` in each of A runs, (A, n, k, d) each."""
         ...
 
-    def training(self, steps: int) -> AbstractContextManager[None]:
-        """To be entered for so many steps with the same number of rows."""
+    def training(self, steps: int, memory: int | None = None) -> AbstractContextManager[None]:
+        """To be entered for so many steps with the same number of rows.
+
+        ``memory`` is how many bytes may be kept for them; None for as many as are of use.
+        """
         ...
 
 
@@ -181,7 +184,7 @@ class OneByOne:
         ]
         return [torch.stack(values) for values in zip(*recorded, strict=True)]
 
-    def training(self, steps: int) -> AbstractContextManager[None]:
+    def training(self, steps: int, memory: int | None = None) -> AbstractContextManager[None]:
         return nullcontext()
 
 

@@ -15,8 +15,9 @@ switching on a pathway that is dormant on the data. See ``audit illusion``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Generic, Literal, TypeVar
 
@@ -27,6 +28,11 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.wide import wide_dtype
 
 Batch = TypeVar("Batch")
+
+Gradients = dict[int, tuple[float, Tensor]]
+"""By learner: its loss, and the loss's gradient with respect to its free matrix."""
+InPieces = Callable[[Callable[[int], Gradients]], Gradients]
+"""Does some work that is told in how many pieces to go about it."""
 
 _NONE_LEFT: Any = object()
 """For a learner whose batches of an epoch have run out."""
@@ -90,11 +96,13 @@ def fit_together(
     *,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
+    in_pieces: InPieces = lambda work: work(1),
 ) -> list[DasFit]:
     """Train several bases side by side: each as ``fit`` would alone, a step of all at a time.
 
-    ``losses`` gives (m,) losses of m (learner, basis, batch); a learner whose batches of an epoch
-    have run out sits out. All have equally many epochs.
+    ``losses`` gives (m,) mean losses of m (learner, basis, batch); a learner whose batches of an
+    epoch have run out sits out. All have equally many epochs. ``in_pieces`` says in how many pieces
+    the batches of a step are to be taken, so that they fit into memory: the step is the same.
     """
     for learner in learners:
         if not 0 < learner.options.dim <= learner.width:
@@ -114,18 +122,14 @@ def fit_together(
             seen: list[list[float]] = [[] for _ in learners]
             epochs = [learner.batches(epoch) for learner in learners]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
-                step = [
-                    (i, orthonormal(free), batch)
-                    for i, (free, batch) in enumerate(zip(frees, batches, strict=True))
-                    if batch is not _NONE_LEFT
-                ]
-                values = _step([frees[i] for i, _, _ in step], optimizer, losses(step))
-                for (i, _, _), value in zip(step, values, strict=True):
+                own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
+                found = in_pieces(partial(_gradients, frees, own, losses))
+                for i, value in _step(frees, optimizer, found).items():
                     seen[i].append(value)
-            for curve, own in zip(curves, seen, strict=True):
-                if not own:
+            for curve, values in zip(curves, seen, strict=True):
+                if not values:
                     raise RunFailure("a subspace cannot be learned from no pairs")
-                curve.append(sum(own) / len(own))
+                curve.append(sum(values) / len(values))
     return [
         DasFit(orthonormal(free.detach()), tuple(curve))
         for free, curve in zip(frees, curves, strict=True)
@@ -149,16 +153,50 @@ def start(width: int, dim: int, seed: int) -> Tensor:
     return orthonormal(torch.randn(width, dim, generator=generator, dtype=torch.float64))
 
 
-def _step(frees: Sequence[Tensor], optimizer: torch.optim.Optimizer, losses: Tensor) -> list[float]:
-    """One optimisation step of each free matrix; their losses."""
-    if not losses.requires_grad:
-        raise RunFailure("the loss does not depend on the subspace that is to be learned")
+def _gradients(
+    frees: Sequence[Tensor],
+    batches: Mapping[int, Batch],
+    losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
+    pieces: int,
+) -> Gradients:
+    """Of each learner's mean loss over its batch, taken in so many pieces."""
+    found: Gradients = {}
+    for piece in range(pieces):
+        parts = {i: _piece(batch, piece, pieces) for i, batch in batches.items()}
+        step = [(i, orthonormal(frees[i]), part) for i, (part, share) in parts.items() if share]
+        if not step:
+            continue
+        values = losses(step)
+        if not values.requires_grad:
+            raise RunFailure("the loss does not depend on the subspace that is to be learned")
+        chosen = [i for i, _, _ in step]
+        gradients = torch.autograd.grad(values.sum(), [frees[i] for i in chosen])
+        for i, value, gradient in zip(chosen, values.detach().tolist(), gradients, strict=True):
+            share = parts[i][1]
+            before = found.get(i)
+            whole = value * share, gradient * share
+            found[i] = whole if before is None else (before[0] + whole[0], before[1] + whole[1])
+    return found
+
+
+def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
+    """One of several pieces of a batch, and its share of the examples."""
+    if pieces == 1:
+        return batch, 1.0
+    part = batch[piece::pieces]  # type: ignore[index]
+    return part, len(part) / len(batch)  # type: ignore[arg-type]
+
+
+def _step(
+    frees: Sequence[Tensor], optimizer: torch.optim.Optimizer, found: Gradients
+) -> dict[int, float]:
+    """One optimisation step of each free matrix that has a gradient; their losses."""
     optimizer.zero_grad()
-    for free, gradient in zip(frees, torch.autograd.grad(losses.sum(), frees), strict=True):
-        free.grad = gradient
+    for i, (_, gradient) in found.items():
+        frees[i].grad = gradient
     optimizer.step()
-    results: list[float] = losses.detach().tolist()
-    if not all(map(math.isfinite, results)):
+    results = {i: value for i, (value, _) in found.items()}
+    if not all(map(math.isfinite, results.values())):
         raise RunFailure(
             "the loss of a learned subspace is not a finite number", "try a lower learning rate"
         )

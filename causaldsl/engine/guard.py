@@ -8,8 +8,8 @@ number depends on how many that are.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -43,6 +43,7 @@ class Guarded:
     ):
         self.backend, self.store, self._note = backend, store, note
         self.name, self.ragged = backend.name, backend.ragged
+        self.pieces, self._going = 1, False
 
     def serves(self, site: Site) -> bool:
         return self.backend.serves(site)
@@ -126,8 +127,21 @@ class Guarded:
             lambda run, taken: self.backend.record_of_arms(run, arms, reads, taken, freeze),
         )
 
-    def training(self, steps: int) -> AbstractContextManager[None]:
-        return self.backend.training(steps)
+    @contextmanager
+    def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
+        """What the backend keeps for a training is taken out of the store's budget."""
+        with self.store.lend() as lent:
+            allowed = lent if memory is None else min(lent, memory)
+            with self.backend.training(steps, allowed):
+                yield
+
+    def in_pieces(self, work: Callable[[int], T]) -> T:
+        """Do some work that differentiates, split into as many pieces as it is told.
+
+        What a pass remembers until its gradient is taken does not get smaller with the number of
+        prompts that go through the model together, so here the work as a whole is made again.
+        """
+        return self.go_on(lambda: work(self.pieces))
 
     def _on(self, clean: Any, rows: Tensor | None, work: Callable[[Any, Tensor | None], T]) -> T:
         """Do some work on rows of a stored run: ``work`` is given a run and which of its rows."""
@@ -139,12 +153,17 @@ class Guarded:
         Raises:
             RunFailure: if it does not even fit one prompt at a time.
         """
+        if self._going:  # whoever began makes all of it again
+            return work()
         while True:
+            self._going = True
             try:
                 return work()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+            finally:
+                self._going = False
             # Only here are the frames of the failed pass, and their tensors, gone.
             self._make_smaller()
 
@@ -157,6 +176,7 @@ class Guarded:
                 "use shorter prompts, --dtype float32, another --device, or a machine with more",
             )
         setattr(self.backend, name, max(1, limit // 2))
+        self.pieces *= 2
         self.store.shrink()
         gc.collect()
         if torch.cuda.is_available():

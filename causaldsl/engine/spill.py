@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,13 +58,13 @@ class Store:
         self.written = self.most = 0
         self._kept: dict[StoredRun, None] = {}
         self._used: dict[Hashable, int] = {}
-        self._clock = self._files = 0
+        self._clock = self._files = self._lent = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def room(self) -> int:
         """Bytes for runs that stay in memory."""
-        return room(self.budget)
+        return room(self.budget) - self._lent
 
     @property
     def at_once(self) -> int:
@@ -104,6 +105,17 @@ class Store:
         while others and self._held() + size > self.room:
             self._spill(others.pop(0))
 
+    @contextmanager
+    def lend(self) -> Iterator[int]:
+        """Bytes for something else for a while: what no run has taken, and at least half of all."""
+        whole = self.room
+        self._lent = max(whole // 2, whole - self._held())
+        self._cut_back()
+        try:
+            yield self._lent
+        finally:
+            self._lent = 0
+
     def drop(self, owner: Hashable) -> None:
         """Forget the runs of an owner."""
         for kept in [kept for kept in self._kept if kept.owner == owner]:
@@ -114,9 +126,8 @@ class Store:
     def shrink(self) -> None:
         """Memory ran out: keep half as much from here on."""
         self.budget //= 2
-        for kept in list(self._kept):
-            if kept.run is not None and self._held() > self.room:
-                self._spill(kept)
+        self._lent = min(self._lent, room(self.budget))
+        self._cut_back()
 
     def close(self) -> None:
         """Delete all files. The store can be used again."""
@@ -134,6 +145,11 @@ class Store:
             f"kept {readable(self.written)} of clean runs in files: "
             f"give --memory {_enough(self.most)} to keep them in memory"
         )
+
+    def _cut_back(self) -> None:
+        for kept in list(self._kept):
+            if kept.run is not None and self._held() > self.room:
+                self._spill(kept)
 
     def _held(self) -> int:
         return sum(kept.size for kept in self._kept if kept.run is not None)

@@ -305,6 +305,24 @@ def test_who_goes_to_files(files: Path) -> None:
     assert not any(run.path and run.path.exists() for run in more)
 
 
+def test_what_a_training_keeps_is_taken_out_of_the_budget(files: Path) -> None:
+    size = Store(2**30).put(a_run(), "a").size
+    store = Store(8 * size)  # room for six
+    runs = [store.put(a_run(), "a") for _ in range(2)]
+    with store.lend() as lent:
+        assert lent == 4 * size
+        assert all(run.run is not None for run in runs)
+    runs += [store.put(a_run(), "a") for _ in range(4)]
+    with store.lend() as lent:
+        assert lent == 3 * size
+        assert [run.run is None for run in runs].count(True) == 3
+        store.open(runs[0], None)
+        assert sum(run.size for run in runs if run.run is not None) <= 3 * size
+    for run in runs:
+        store.open(run, None)
+    assert all(run.run is not None for run in runs)
+
+
 def test_sizes_and_free_memory() -> None:
     assert [readable(n) for n in (12, 2048, 150 * 2**20, int(2.14 * 2**30))] == [
         "12 B",

@@ -14,12 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from causaldsl.diagnostics import RunFailure
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.guard import Guarded
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.open import open_session
+from causaldsl.engine.session import Settings
 from causaldsl.engine.spill import Store
+from causaldsl.graph.compile import compile_program
 from causaldsl.model.sites import Site
 from tests.engine.conftest import Parties
+from tests.frontend.world import PRELUDE, make_world
 
 ERRORS: dict[str, Callable[[], Exception]] = {
     "CUDA": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -121,6 +127,54 @@ def test_other_errors_are_not_taken_for_it(llama: Parties) -> None:
     ):
         work(Guarded(backend, store), store)
     assert backend.tokens_at_once == before
+
+
+TRAINED = (
+    PRELUDE
+    + """
+site mlp = mlp_hidden[2] @ END
+subspace v = das(mlp, on: flip.train, epochs: 2, batch: 7, dim: 2)
+subspace w = das(mlp, on: flip.train, epochs: 2, batch: 7, objective: logit_diff)
+subspace g = gradient(mlp, of: logit_diff, on: flip.train)
+"""
+)
+
+
+class Remembered(torch.autograd.Function):
+    """Passes numbers on; memory for the way back runs out if they are more than a few."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        if gradient.numel() > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return gradient
+
+
+def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
+    world, found = make_world(tmp_path), []
+    program = Checker(Source("case.cpatch", TRAINED), world / "case.cpatch").check()
+    for short in (False, True):
+        session = open_session(
+            program, compile_program(program), Settings(dtype="float64"), lambda *_: None
+        )
+        backend = session.backends["cone"]
+        if short:
+            for name in ("losses_of_arms", "logits_of_arms"):
+                plain = getattr(backend, name)
+                setattr(backend, name, lambda *a, plain=plain: Remembered.apply(plain(*a)))
+        interpret(session)
+        assert bool(session.notes) == short
+        found.append(session)
+    plain, pieces = found
+    for name in "vwg":
+        key = plain.graph.names[name]
+        assert (plain.values[key].vectors - pieces.values[key].vectors).abs().max() < 1e-9
+        losses = [session.training.get(key, []) for session in found]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
 LIMITED = """

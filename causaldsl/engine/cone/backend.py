@@ -211,9 +211,9 @@ class ConeBackend:
         return [put_together(values, len(arms)) for values in found]
 
     @contextmanager
-    def training(self, steps: int) -> Iterator[None]:
+    def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
         """For so many steps with the same rows: matrices are laid out for them (``packing.py``)."""
-        packing = Packing() if steps >= STEPS else None
+        packing = Packing(memory) if steps >= STEPS else None
         for linear in self.decoder.linears():
             linear.pack(packing)
         try:

@@ -30,14 +30,14 @@ def available(weight: Tensor) -> bool:
 
 
 class Packing:
-    """What is rearranged during one training: matrices as they are first used, up to ``LIMIT``."""
+    """What is rearranged during one training: matrices as they are first used, up to a limit."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def __init__(self, limit: int | None = None) -> None:
+        self.bytes, self.limit = 0, LIMIT if limit is None else min(limit, LIMIT)
 
     def room_for(self, weight: Tensor) -> bool:
         taken = 2 * weight.nbytes  # forward and backward
-        if self.bytes + taken > LIMIT or not available(weight):
+        if self.bytes + taken > self.limit or not available(weight):
             return False
         self.bytes += taken
         return True

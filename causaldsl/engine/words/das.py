@@ -77,6 +77,7 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
             losses,
             dtype=values.dtype,
             device=values.device,
+            in_pieces=session.guarded(backend).in_pieces,
         )
     for operation, fitted in zip(operations, found, strict=True):
         session.training[operation.key] = list(fitted.losses)

@@ -64,19 +64,23 @@ def _gradients(session: Session, operation: Operation) -> Tensor:
     bases = session.runs(base, backend)
 
     def make() -> Tensor:
-        parts = [
-            torch.cat(
-                [
-                    _of_rows(session, operation, bases, group, rows).cpu().double()
-                    for rows in torch.arange(len(group.rows)).split(_AT_ONCE)
-                ]
-            )
-            for group in bases.groups
-        ]
+        parts = [_of_group(session, operation, bases, group) for group in bases.groups]
         return stack(bases.by_pair(parts))
 
     gradients: Tensor = session.cached(f"gradient {base} {operation.at}", make)
     return gradients
+
+
+def _of_group(session: Session, operation: Operation, bases: PromptRuns, group: Group) -> Tensor:
+    """Gradients (n, k, d) for the prompts of a group."""
+    guarded = session.guarded(bases.backend.name)
+
+    def make(pieces: int) -> Tensor:
+        rows = torch.arange(len(group.rows)).split(max(1, _AT_ONCE // pieces))
+        found = [_of_rows(session, operation, bases, group, some) for some in rows]
+        return torch.cat([part.cpu().double() for part in found])
+
+    return guarded.in_pieces(make)
 
 
 def _of_rows(
