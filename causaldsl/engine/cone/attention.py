@@ -34,18 +34,18 @@ def attend(
         z = _softmax(own) @ values
     else:
         past_keys, past_values = past
-        left = _with_past(stacked, past_keys.transpose(3, 4))
+        left = with_past(stacked, past_keys.transpose(3, 4))
         if where.past_masked is not None:
             left = left.masked_fill(where.past_masked, -torch.inf)
         weights = _softmax(torch.cat((left, own), dim=-1))
         on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
-        z = _with_past(on_left, past_values)
+        z = with_past(on_left, past_values)
         z = z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)
     z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
     return z.reshape(arms, n, S, heads, d_head)
 
 
-def _with_past(x: Tensor, past: Tensor) -> Tensor:
+def with_past(x: Tensor, past: Tensor) -> Tensor:
     """x (A, n, kv_heads, m, i) times what every arm, or all arms alike, have of the past."""
     arms, n, kv_heads, rows, _ = x.shape
     if len(past) == arms:

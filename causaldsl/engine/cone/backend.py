@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.decoder import Pass, Past, Start, embed
+from causaldsl.engine.cone.decoder import Pass, Start, embed
 from causaldsl.engine.cone.held import Held, of_rows
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
+from causaldsl.engine.cone.tail import Past, Tail
 from causaldsl.engine.cone.weights import Decoder, Unsupported, read_decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Edit, Freeze, Read
@@ -66,6 +67,7 @@ class ConeBackend:
         self.decoder: Decoder = read_decoder(module)
         self.shapes, self.tokens_at_once = shapes, tokens_at_once
         self._n_layers = len(self.decoder.blocks)
+        self._tail: Tail | None = None
         self._verify(reference or (lambda tokens: cast(Tensor, module(tokens).logits)))
 
     def serves(self, site: Site) -> bool:
@@ -216,9 +218,12 @@ class ConeBackend:
         packing = Packing(memory) if steps >= STEPS else None
         for linear in self.decoder.linears():
             linear.pack(packing)
+        if packing is not None and Tail.serves(self.decoder):
+            self._tail = Tail(self.decoder, packing)
         try:
             yield
         finally:
+            self._tail = None
             for linear in self.decoder.linears():
                 linear.pack(None)
 
@@ -251,7 +256,7 @@ class ConeBackend:
         if part.freeze is not None:
             held = Held(part.freeze, clean.outputs, part.rows, window.size)
         past = _past(clean, part.rows, window.left) if window.left else None
-        forward = Pass(self.decoder, geometry(self.decoder, window), past, probe, held)
+        forward = Pass(self.decoder, geometry(self.decoder, window), past, probe, held, self._tail)
         starts, first = [], 0
         for entry, group in groupby(part.entries):
             arms = slice(first, first + len(list(group)))

@@ -15,7 +15,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +24,10 @@ from torch import Tensor
 from causaldsl.engine.cone.attention import attend, rotate
 from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
+from causaldsl.engine.cone.tail import Past, Tail
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
 from causaldsl.engine.cone.window import Geometry, Window
 from causaldsl.plan.cones import Entry, Stage
-
-Past = Callable[[int], tuple[Tensor, Tensor]]
-"""Keys and values left of the window at a layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,7 @@ class Pass:
     """One pass over a window: the model, where the window is, and what watches and changes it.
 
     ``past`` is None when nothing lies to the left. ``held`` is what a frozen run takes from the
-    clean one.
+    clean one, ``tail`` what takes over where a training has nothing but plain blocks left.
     """
 
     decoder: Decoder
@@ -66,6 +64,7 @@ class Pass:
     past: Past | None
     probe: Probe
     held: Held | None = None
+    tail: Tail | None = None
 
     def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:
         """From where each arm starts to the output of block ``last`` (A, n, S, d).
@@ -76,6 +75,8 @@ class Pass:
         end = len(self.decoder.blocks) if last is None else last + 1
         for layer in range(max(starts[0].entry.layer, 0), end):
             x = self._join_block(x, layer, waiting)
+            if self.tail and self.past and last is None and not waiting and self._plain(x, layer):
+                return self.tail.run(layer, x, self.past, self.geometry)
             if len(x):
                 x = probe.at("resid_pre", layer, x)
                 x = x + self._attention(layer, x)
@@ -87,6 +88,11 @@ class Pass:
             x = x + self._mlp(layer, x, live, neurons)
             x = probe.at("resid_post", layer, x)
         return self._join_block(x, end, waiting)
+
+    def _plain(self, x: Tensor, layer: int) -> bool:
+        """Whether a gradient is wanted through untouched blocks at one position."""
+        one = x.requires_grad and x.shape[2] == 1
+        return one and self.held is None and not self.probe.touches_from(layer)
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
         """With the arms that start at a block's input, which is the output of the block before."""

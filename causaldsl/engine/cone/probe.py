@@ -68,6 +68,10 @@ class Probe:
     def touches(self, here: Place) -> bool:
         return here in self._busy
 
+    def touches_from(self, layer: int) -> bool:
+        """Whether anything in this block or above is edited or read, logits aside."""
+        return any(of >= layer for _, of in self._busy)
+
     def touches_any(self, layer: int, *words: str) -> bool:
         return any((word, layer) in self._busy for word in words)
 

@@ -47,6 +47,11 @@ class Linear:
         packed = self._packed_for(x)
         return F.linear(x, self.weight, self.bias) if packed is None else packed(x)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """The same where no gradient is wanted."""
+        packed = self._packed_for(x)
+        return F.linear(x, self.weight, self.bias) if packed is None else packed.linear(x)
+
     def back(self, gradient: Tensor) -> Tensor:
         """The gradient W of x, for that of the output."""
         packed = self._packed_for(gradient)
@@ -302,6 +307,8 @@ def _plain(name: str) -> str:
 
 
 def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    if name in ("silu", "swish"):
+        return F.silu
     from transformers.activations import ACT2FN
 
     return cast(Callable[[Tensor], Tensor], ACT2FN[name])

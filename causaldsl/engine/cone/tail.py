@@ -1,0 +1,207 @@
+"""The upper blocks at the last position, with their gradient written out: what training runs.
+
+A step of DAS at an END site is these blocks, forward and backward, a few dozen rows at a time, so
+what is not a large multiplication counts: here matrices that read the same input are one, norms'
+weights and the scale of attention are folded into them, and nothing is remembered for the way back
+that is not used. For one block, with rows x, s(x) = 1 / sqrt(mean(x^2) + eps), R the rotation::
+
+    [q, k, v] = (x s(x)) W_1^T + b_1,    q, k := R q, R k
+    a = softmax([q K_P^T, q k]),         z = a_P V_P + a_own v,        m = x + z W_O^T
+    [g, u] = (m s(m)) W_2^T + b_2,       y = m + (silu(g) u) W_down^T
+
+The gradient of n = x s(x) is that of ``weights.py``: s (G - x s^2 mean(G x)) for dL/dn = G. K_P and
+V_P, of positions to the left, and all weights are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from causaldsl.engine.cone.attention import rotate, with_past
+from causaldsl.engine.cone.packing import Packing
+from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm
+from causaldsl.engine.cone.window import Geometry
+
+Past = Callable[[int], tuple[Tensor, Tensor]]
+"""Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
+
+
+class Tail:
+    """The blocks of a decoder for the steps of one training. Matrices are made as they are used."""
+
+    def __init__(self, decoder: Decoder, packing: Packing):
+        self.decoder, self._packing = decoder, packing
+        self._blocks: dict[int, _Block] = {}
+
+    @staticmethod
+    def serves(decoder: Decoder) -> bool:
+        """Whether all blocks are as above."""
+        return decoder.embed.dtype in (torch.float32, torch.float64) and all(
+            isinstance(block.norm1, RMSNorm)
+            and isinstance(block.norm2, RMSNorm)
+            and block.mlp.gate is not None
+            and block.mlp.act is F.silu
+            and block.attention.q_norm is None
+            and block.attention.k_norm is None
+            for block in decoder.blocks
+        )
+
+    def run(self, first: int, x: Tensor, past: Past, where: Geometry) -> Tensor:
+        """Blocks ``first`` to the last of x (A, n, 1, d), which wants a gradient."""
+        found: Tensor = _Blocks.apply(x.squeeze(2), self, first, past, where)
+        return found.unsqueeze(2)
+
+    def block(self, layer: int) -> _Block:
+        if layer not in self._blocks:
+            self._blocks[layer] = _Block(self.decoder, self.decoder.blocks[layer], self._packing)
+        return self._blocks[layer]
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What a block's way back needs; ``weights`` are a, ``gated`` is silu(gate)."""
+
+    x: Tensor
+    s1: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    weights: Tensor
+    past: tuple[Tensor, Tensor]
+    rotary: tuple[Tensor, Tensor] | None
+    mid: Tensor
+    s2: Tensor
+    gate: Tensor
+    gated: Tensor
+    up: Tensor
+
+
+class _Block:
+    """x (A, n, d); q (A, n, kv_heads, shared, d_head), k and v (A, n, kv_heads, 1, d_head)."""
+
+    def __init__(self, decoder: Decoder, block: Block, packing: Packing):
+        attention, mlp = block.attention, block.mlp
+        assert isinstance(block.norm1, RMSNorm)
+        assert isinstance(block.norm2, RMSNorm)
+        assert mlp.gate is not None
+        self.kv_heads, self.d_head = decoder.n_kv_heads, decoder.d_head
+        self.shared = decoder.n_heads // decoder.n_kv_heads
+        self.eps1, self.eps2 = block.norm1.eps, block.norm2.eps
+        queries = _scaled(attention.q, attention.scale)
+        self.qkv = _behind(block.norm1, (queries, attention.k, attention.v))
+        self.gate_up = _behind(block.norm2, (mlp.gate, mlp.up))
+        self.out = Linear(attention.out.weight, attention.out.bias)
+        self.down = Linear(mlp.down.weight, mlp.down.bias)
+        for linear in (self.qkv, self.gate_up, self.out, self.down):
+            linear.pack(packing)
+
+    def forward(
+        self, x: Tensor, past: tuple[Tensor, Tensor], where: Geometry
+    ) -> tuple[Tensor, _Kept]:
+        arms, n, _ = x.shape
+        heads = self.kv_heads * (self.shared + 1)
+        s1 = _scale(x, self.eps1)
+        qkv = self.qkv.forward(x * s1)
+        qk, v = qkv.split((heads * self.d_head, self.kv_heads * self.d_head), -1)
+        qk = qk.view(arms, n, heads, self.d_head)
+        rotary = where.rotary
+        if rotary is not None:
+            rotary = rotary[0].squeeze(2), rotary[1].squeeze(2)
+            qk = rotate(qk, *rotary)
+        q, k = qk.split((self.kv_heads * self.shared, self.kv_heads), 2)
+        q = q.reshape(arms, n, self.kv_heads, self.shared, self.d_head)
+        k, v = k.unsqueeze(3), v.view(arms, n, self.kv_heads, 1, self.d_head)
+        left = with_past(q, past[0].transpose(3, 4))
+        if where.past_masked is not None:
+            left = left.masked_fill_(where.past_masked, -torch.inf)
+        own = (q * k).sum(-1, keepdim=True)
+        weights = torch.softmax(torch.cat((left, own), -1), -1)
+        z = torch.addcmul(with_past(weights[..., :-1], past[1]), weights[..., -1:], v)
+        mid = self.out.forward(z.reshape(arms, n, -1)).add_(x)
+        s2 = _scale(mid, self.eps2)
+        gate, up = self.gate_up.forward(mid * s2).chunk(2, -1)
+        gated = F.silu(gate)
+        y = self.down.forward(gated * up).add_(mid)
+        return y, _Kept(x, s1, q, k, v, weights, past, rotary, mid, s2, gate, gated, up)
+
+    def backward(self, gradient: Tensor, kept: _Kept) -> Tensor:
+        """dL/dx for dL/dy."""
+        of_hidden = self.down.back(gradient)
+        of_gate = torch.ops.aten.silu_backward(of_hidden * kept.up, kept.gate)
+        of_both = torch.cat((of_gate, of_hidden.mul_(kept.gated)), -1)
+        of_mid = gradient + _behind_scale(self.gate_up.back(of_both), kept.mid, kept.s2)
+        of_qkv = self._attention_back(self.out.back(of_mid), kept)
+        return of_mid.add_(_behind_scale(self.qkv.back(of_qkv), kept.x, kept.s1))
+
+    def _attention_back(self, gradient: Tensor, kept: _Kept) -> Tensor:
+        """dL/d[q, k, v] (A, n, ...), of the gradient of z."""
+        keys, values = kept.past
+        of_z = gradient.view_as(kept.q)
+        on_own = kept.weights[..., -1:]
+        of_left = with_past(of_z, values.transpose(3, 4))
+        of_own = (of_z * kept.v).sum(-1, keepdim=True)
+        of_weights = torch.cat((of_left, of_own), -1)
+        of_scores = torch.ops.aten._softmax_backward_data(
+            of_weights, kept.weights, -1, of_weights.dtype
+        )
+        scores_own = of_scores[..., -1:]
+        of_q = torch.addcmul(with_past(of_scores[..., :-1], keys), scores_own, kept.k)
+        of_k, of_v = (scores_own * kept.q).sum(3), (on_own * of_z).sum(3)
+        of_qk = torch.cat((of_q.flatten(2, 3), of_k), 2)
+        if kept.rotary is not None:
+            of_qk = _rotated_back(of_qk, *kept.rotary)
+        return torch.cat((of_qk, of_v), 2).flatten(2)
+
+
+class _Blocks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Geometry) -> Tensor:
+        ctx.tail, ctx.first, ctx.kept = tail, first, []
+        for layer in range(first, len(tail.decoder.blocks)):
+            x, kept = tail.block(layer).forward(x, past(layer), where)
+            ctx.kept.append(kept)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        for layer in reversed(range(ctx.first, ctx.first + len(ctx.kept))):
+            gradient = ctx.tail.block(layer).backward(gradient, ctx.kept.pop())
+        return gradient, None, None, None, None
+
+
+def _scaled(linear: Linear, scale: float) -> Linear:
+    return Linear(linear.weight * scale, None if linear.bias is None else linear.bias * scale)
+
+
+def _behind(norm: RMSNorm, linears: tuple[Linear, ...]) -> Linear:
+    """One matrix for several that read the same norm, with the norm's weight in it."""
+    biases = [
+        linear.weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias
+        for linear in linears
+    ]
+    some = any(linear.bias is not None for linear in linears)
+    weight = torch.cat([linear.weight for linear in linears]) * norm.weight
+    return Linear(weight, torch.cat(biases) if some else None)
+
+
+def _scale(x: Tensor, eps: float) -> Tensor:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+def _behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """dL/dx for dL/d(x s(x))."""
+    mean = (gradient * x).mean(-1, keepdim=True) * scale.square()
+    return torch.addcmul(gradient, x, mean, value=-1).mul_(scale)
+
+
+def _rotated_back(gradient: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The transpose of ``rotate``: it swaps a head's halves, which undoes itself."""
+    half = gradient.shape[-1] // 2
+    return torch.addcmul(gradient * cos, gradient.roll(half, dims=-1), sin.roll(half, dims=-1))
