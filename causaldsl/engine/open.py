@@ -8,7 +8,7 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.cone.backend import ConeBackend
-from causaldsl.engine.cone.weights import Unsupported
+from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.session import Progress, Session, Settings

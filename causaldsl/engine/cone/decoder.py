@@ -75,7 +75,9 @@ class Pass:
         end = len(self.decoder.blocks) if last is None else last + 1
         for layer in range(max(starts[0].entry.layer, 0), end):
             x = self._join_block(x, layer, waiting)
-            if self.tail and self.past and last is None and not waiting and self._plain(x, layer):
+            if not waiting and last is None and self._plain(x, layer):
+                assert self.tail is not None
+                assert self.past is not None
                 return self.tail.run(layer, x, self.past, self.geometry)
             if len(x):
                 x = probe.at("resid_pre", layer, x)
@@ -91,8 +93,10 @@ class Pass:
 
     def _plain(self, x: Tensor, layer: int) -> bool:
         """Whether a gradient is wanted through untouched blocks at one position."""
-        one = x.requires_grad and x.shape[2] == 1
-        return one and self.held is None and not self.probe.touches_from(layer)
+        if self.tail is None or layer < self.tail.first or self.past is None:
+            return False
+        plain = self.held is None and not self.probe.touches_from(layer)
+        return plain and x.requires_grad and x.shape[2] == 1
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
         """With the arms that start at a block's input, which is the output of the block before."""

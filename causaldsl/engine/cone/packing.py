@@ -29,6 +29,11 @@ def available(weight: Tensor) -> bool:
     return usable and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
+def cost(weight: Tensor) -> int:
+    """Bytes of a matrix rearranged for both directions; 0 where that can't be had."""
+    return 2 * weight.nbytes if available(weight) else 0
+
+
 class Packing:
     """What is rearranged during one training: matrices as they are first used, up to a limit."""
 
@@ -36,8 +41,8 @@ class Packing:
         self.bytes, self.limit = 0, LIMIT if limit is None else min(limit, LIMIT)
 
     def room_for(self, weight: Tensor) -> bool:
-        taken = 2 * weight.nbytes  # forward and backward
-        if self.bytes + taken > self.limit or not available(weight):
+        taken = cost(weight)
+        if self.bytes + taken > self.limit or not taken:
             return False
         self.bytes += taken
         return True

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.cone.attention import rotate, with_past
-from causaldsl.engine.cone.packing import Packing
+from causaldsl.engine.cone.packing import Packing, cost
 from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm
 from causaldsl.engine.cone.window import Geometry
 
@@ -33,10 +33,22 @@ Past = Callable[[int], tuple[Tensor, Tensor]]
 
 
 class Tail:
-    """The blocks of a decoder for the steps of one training. Matrices are made as they are used."""
+    """The blocks from ``first`` on, for the steps of one training.
+
+    As many as there is room for in ``packing``, which is set aside, once the unembedding has its
+    own. Their matrices are copies, made as they are used.
+    """
 
     def __init__(self, decoder: Decoder, packing: Packing):
-        self.decoder, self._packing = decoder, packing
+        self.decoder, self.first = decoder, len(decoder.blocks)
+        reserved, most = 0, packing.limit - cost(decoder.unembed.weight)
+        while self.first > 0:
+            taken = _cost(decoder.blocks[self.first - 1])
+            if reserved + taken > most:
+                break
+            self.first, reserved = self.first - 1, reserved + taken
+        packing.limit -= reserved
+        self._packing = Packing(reserved)
         self._blocks: dict[int, _Block] = {}
 
     @staticmethod
@@ -133,8 +145,10 @@ class _Block:
     def backward(self, gradient: Tensor, kept: _Kept) -> Tensor:
         """dL/dx for dL/dy."""
         of_hidden = self.down.back(gradient)
-        of_gate = torch.ops.aten.silu_backward(of_hidden * kept.up, kept.gate)
-        of_both = torch.cat((of_gate, of_hidden.mul_(kept.gated)), -1)
+        of_both = of_hidden.new_empty(*of_hidden.shape[:2], 2 * of_hidden.shape[2])
+        of_gate, of_up = of_both.chunk(2, -1)
+        torch.mul(of_hidden, kept.gated, out=of_up)
+        torch.ops.aten.silu_backward(of_hidden.mul_(kept.up), kept.gate, grad_input=of_gate)
         of_mid = gradient + _behind_scale(self.gate_up.back(of_both), kept.mid, kept.s2)
         of_qkv = self._attention_back(self.out.back(of_mid), kept)
         return of_mid.add_(_behind_scale(self.qkv.back(of_qkv), kept.x, kept.s1))
@@ -157,6 +171,15 @@ class _Block:
         if kept.rotary is not None:
             of_qk = _rotated_back(of_qk, *kept.rotary)
         return torch.cat((of_qk, of_v), 2).flatten(2)
+
+
+def _cost(block: Block) -> int:
+    """Bytes of a block's joint matrices, and of all of them rearranged."""
+    attention, mlp = block.attention, block.mlp
+    assert mlp.gate is not None
+    joint = (attention.q, attention.k, attention.v, mlp.gate, mlp.up)
+    copied = sum(linear.weight.nbytes for linear in joint)
+    return copied + sum(cost(linear.weight) for linear in (*joint, attention.out, mlp.down))
 
 
 class _Blocks(torch.autograd.Function):
