@@ -1,8 +1,9 @@
 """The limit: the matrix multiplications that the cone needs, at the machine's own rate.
 
 For every piece of work, its multiplications are made by themselves, with the model's very weights
-and row counts (forward ``x W^T``, for training also backward ``g W``), and timed: that is the
-machine's rate, floating-point operations a second, at those shapes. The FLOPs of the whole cone,
+and row counts (forward ``x W^T``, for training also backward ``g W``, there the faster of the
+ordinary product and the one with a rearranged matrix), and timed: that is the machine's rate,
+floating-point operations a second, at those shapes. The FLOPs of the whole cone,
 attention's included, are the planner's (causaldsl/plan/flops.py). They by the rate are the least
 time, and the share is that by the time that the work took: at 1 there was nothing else.
 """
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from turns import significant, watch
 
+from causaldsl.engine.cone.packing import Packed, available
 from causaldsl.engine.cone.weights import Block, Decoder
 from causaldsl.plan.cones import Entry, Stage
 from causaldsl.plan.flops import backward_flops, clean_flops, tail_flops
@@ -37,6 +39,21 @@ class Product:
     rows: int
     times: float = 1.0
     backward: bool = False
+    training: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of what is multiplied."""
+        return self.weight.shape[0 if self.backward else 1]
+
+    def ways(self) -> list[Callable[[Tensor], Tensor]]:
+        """How it can be made."""
+        weight = self.weight
+        plain = (lambda x: x @ weight) if self.backward else (lambda x: F.linear(x, weight))
+        if not (self.training and available(weight)):
+            return [plain]
+        packed = Packed(weight.T if self.backward else weight, None, self.rows)
+        return [plain, packed.linear]
 
     @property
     def flops(self) -> float:
@@ -50,14 +67,16 @@ class Work:
     flops: int
     products: list[Product] = field(default_factory=list)
 
-    def rows(self, weights: list[Tensor], rows: int, backward: bool = False) -> Work:
+    def rows(
+        self, weights: list[Tensor], rows: int, backward: bool = False, training: bool = False
+    ) -> Work:
         """That many rows times every weight, in parts."""
         whole, rest = divmod(rows, ROWS)
         for weight in weights:
             if whole:
-                self.products.append(Product(weight, ROWS, whole, backward))
+                self.products.append(Product(weight, ROWS, whole, backward, training))
             if rest:
-                self.products.append(Product(weight, rest, 1, backward))
+                self.products.append(Product(weight, rest, 1, backward, training))
         return self
 
 
@@ -99,19 +118,22 @@ def _time(products: list[Product]) -> float:
     """Seconds for all of them, one after the other."""
     inputs: dict[tuple[int, int], Tensor] = {}
     for p in products:
-        width = p.weight.shape[0 if p.backward else 1]
-        if (p.rows, width) not in inputs:
-            inputs[p.rows, width] = torch.randn(p.rows, width, dtype=p.weight.dtype)
+        if (p.rows, p.width) not in inputs:
+            inputs[p.rows, p.width] = torch.randn(p.rows, p.width, dtype=p.weight.dtype)
+    ways = [p.ways() for p in products]
     totals = []
     for _ in range(_REPETITIONS + 1):
         total = 0.0
-        for p in products:
-            x = inputs[p.rows, p.weight.shape[0 if p.backward else 1]]
-            with watch() as elapsed:
-                _ = x @ p.weight if p.backward else F.linear(x, p.weight)
-            total += p.times * elapsed()
+        for p, mine in zip(products, ways, strict=True):
+            total += p.times * min(_once(way, inputs[p.rows, p.width]) for way in mine)
         totals.append(total)
     return statistics.median(totals[1:])
+
+
+def _once(way: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    with watch() as elapsed:
+        way(x)
+    return elapsed()
 
 
 def _seconds(side: dict[str, Any]) -> float:
@@ -131,7 +153,8 @@ def _das(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
     for block in decoder.blocks[bench.layer + 1 :]:
         weights += _weights(block)
     work = Work(n * (forward + backward))
-    return work.rows(weights, n).rows(weights, n, backward=True)
+    forward_and_back = work.rows(weights, n, training=True)
+    return forward_and_back.rows(weights, n, backward=True, training=True)
 
 
 def _bases(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:

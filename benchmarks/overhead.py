@@ -46,11 +46,18 @@ def overhead(program: Path, repetitions: int, say: Callable[[str], None]) -> dic
         "repetitions": repetitions,
         **middle,
         "share": significant(middle["overhead"] / middle["whole"]),
+        "own_share": significant(_own(runs, "overhead") / middle["whole"]),
+        "own_start_up": significant(_own(runs, "start_up")),
     }
 
 
+def _own(runs: list[dict[str, float]], part: str) -> float:
+    """Median seconds beyond those of the process that only imports the libraries."""
+    return statistics.median(run[part] - run["libraries"] for run in runs[1:])
+
+
 def _libraries() -> float:
-    """Seconds of a process that does nothing but import what any run must."""
+    """Seconds of a process that does nothing but import what reading any weights takes."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", _IMPORTS], check=True, capture_output=True)
     return time.perf_counter() - began

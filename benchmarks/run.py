@@ -28,7 +28,7 @@ from rich.console import Console
 from tables import comparison_table, limit_table, overhead_lines
 from turns import take_turns
 
-SCHEMA = 1
+SCHEMA = 2
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results.json"
 OVERHEAD = "overhead"
@@ -41,6 +41,7 @@ def main() -> None:
         sizes = replace(sizes, sweep=options.pairs)
     chosen = options.only or [*COMPARISONS, OVERHEAD]
     results = _begin(options)
+    stamp = {"date": time.strftime("%Y-%m-%d"), "command": _command()}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.model, sizes, Path(folder))
         assert bench.spec.path is not None
@@ -50,19 +51,18 @@ def main() -> None:
             for name in (name for name in COMPARISONS if name in chosen):
                 comparison = COMPARISONS[name](bench)
                 found = take_turns(comparison, options.repetitions, _say)
-                _keep(results["comparisons"], found | {"repetitions": options.repetitions})
+                found |= {"repetitions": options.repetitions} | stamp
+                _keep(results["comparisons"], found)
+                for limit in limits(bench, {name: found}):
+                    _keep(results["limits"], limit)
                 results["versions"] |= {p.name: p.version for p in peers if p.version}
                 _write(options.out, results)
-            by_name = {
-                found["name"]: found for found in results["comparisons"] if found["name"] in chosen
-            }
-            for limit in limits(bench, by_name):
-                _keep(results["limits"], limit)
         finally:
             for peer in peers:
                 peer.close()
     if OVERHEAD in chosen:
-        results[OVERHEAD] = overhead(options.program, min(options.repetitions, 2), _say)
+        found = overhead(options.program, options.repetitions, _say)
+        results[OVERHEAD] = found | stamp
     _write(options.out, results)
     _print(results)
 
@@ -95,12 +95,14 @@ def _begin(options: argparse.Namespace) -> dict[str, Any]:
     versions = {name: version(name) for name in ("causaldsl", "transformer-lens", "transformers")}
     return kept | {
         "schema_version": SCHEMA,
-        "date": time.strftime("%Y-%m-%d"),
-        "command": "python benchmarks/run.py " + " ".join(sys.argv[1:]),
         "machine": machine(),
         "model": options.model,
         "versions": kept["versions"] | versions,
     }
+
+
+def _command() -> str:
+    return " ".join(["python benchmarks/run.py", *sys.argv[1:]])
 
 
 def _keep(records: list[dict[str, Any]], found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from bench import Bench
 from turns import Comparison
 
 from comparisons.audits import audit
-from comparisons.das import das_fit, das_step_few, das_step_many, seeds
+from comparisons.das import das_fit, das_step_few, das_step_many, seeds, seeds_fit
 from comparisons.paths import path_scan
 from comparisons.sweeps import end_sweep, grid_sweep, head_sweep, some_heads
 
@@ -17,6 +17,7 @@ COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
     "das_step_512": das_step_many,
     "das_fit": das_fit,
     "seeds": seeds,
+    "seeds_fit": seeds_fit,
     "end_sweep": end_sweep,
     "grid_sweep": grid_sweep,
     "head_sweep": head_sweep,

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from turns import Comparison, Side, Timing
 
-from causaldsl.engine.das import start
+from causaldsl.engine.das import DasOptions, start
 from causaldsl.engine.session import Session
 from causaldsl.model.sites import Site
 
@@ -112,6 +112,29 @@ def seeds(bench: Bench) -> Comparison:
             Ours(bench.product, program, timing=_timed_step, name=f"{sizes.seeds} seeds"),
         ],
         facts=_facts(pairs, program, site) | {"seeds": sizes.seeds},
+    )
+
+
+def seeds_fit(bench: Bench) -> Comparison:
+    """The same, of whole programs with the language's number of epochs: what it costs a user."""
+    sizes = bench.sizes
+    pairs, site = bench.pairs(sizes.few), Site("mlp_hidden", bench.layer)
+    epochs = min(DasOptions.epochs, sizes.our_steps)
+    several = "\n".join(
+        _trained(site, epochs, sizes.few, f"v{seed}", f", seed: {seed}", seed == 0)
+        for seed in range(sizes.seeds)
+    )
+    one = bench.program("one_fit", pairs, _trained(site, epochs, sizes.few))
+    program = bench.program("fits", pairs, several)
+    return Comparison(
+        name="seeds_fit",
+        about=f"a whole program that fits one DAS direction against one that fits {sizes.seeds}, "
+        f"from {sizes.seeds} seeds: {sizes.few} pairs, {epochs} epochs, clean runs included",
+        sides=[
+            Ours(bench.product, one, name="one seed"),
+            Ours(bench.product, program, name=f"{sizes.seeds} seeds"),
+        ],
+        facts=_facts(pairs, program, site) | {"seeds": sizes.seeds, "epochs": epochs},
     )
 
 
