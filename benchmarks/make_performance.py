@@ -70,6 +70,7 @@ def _compared(results: dict[str, Any]) -> list[str]:
     parts = ["## Compared", _where(results), _HOW]
     parts.append(_list(_about(comparison) for comparison in results["comparisons"]))
     parts.append(_markdown(COMPARED, comparison_rows(results)))
+    parts += ["Each run, one process:", _list(_made(results["comparisons"]))]
     missed = _missed(results)
     if missed:
         parts += ["Not reached:", _list(missed)]
@@ -103,10 +104,16 @@ _OVERHEAD = (
 def _about(comparison: dict[str, Any]) -> str:
     facts = comparison["facts"]
     ready = f"checked in {seconds(facts['check_s'])}, compiled in {seconds(facts['compile_s'])}"
-    return (
-        f"`{comparison['name']}`: {comparison['about']} (the program is {ready}; "
-        f"{comparison['date']}, `{comparison['command']}`)"
-    )
+    return f"`{comparison['name']}`: {comparison['about']} (the program is {ready})"
+
+
+def _made(comparisons: list[dict[str, Any]]) -> list[str]:
+    """What was measured together, and by which command."""
+    made: dict[tuple[str, str], list[str]] = {}
+    for comparison in comparisons:
+        by = comparison["date"], comparison["command"]
+        made.setdefault(by, []).append(f"`{comparison['name']}`")
+    return [f"{date}, `{how}`: {', '.join(names)}" for (date, how), names in made.items()]
 
 
 def _where(record: dict[str, Any]) -> str:
