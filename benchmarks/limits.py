@@ -85,6 +85,7 @@ def limits(bench: Bench, comparisons: dict[str, dict[str, Any]]) -> list[dict[st
     decoder: Decoder = bench.product.backends["cone"].decoder  # type: ignore[attr-defined]
     wanted: list[tuple[str, str, Callable[[Any], Work], Callable[[Any], float]]] = [
         ("das_step_64", "DAS step", lambda f: _das(bench, decoder, f), _seconds),
+        ("seeds", "DAS step of all seeds", lambda f: _das(bench, decoder, f), _seconds_of_many),
         ("das_step_512", "DAS step", lambda f: _das(bench, decoder, f), _seconds),
         ("das_step_512", "clean run of the bases", lambda f: _bases(bench, decoder, f), _bases_s),
         ("end_sweep", "END sweep", lambda f: _end_sweep(bench, decoder, f), _seconds),
@@ -95,7 +96,7 @@ def limits(bench: Bench, comparisons: dict[str, dict[str, Any]]) -> list[dict[st
         if name in comparisons:
             record = comparisons[name]
             work = count(record["facts"])
-            taken = seconds(record["sides"][0])
+            taken = seconds(record["sides"])
             found.append({"name": name, "about": about} | _against(work, taken))
     return found
 
@@ -136,17 +137,22 @@ def _once(way: Callable[[Tensor], Tensor], x: Tensor) -> float:
     return elapsed()
 
 
-def _seconds(side: dict[str, Any]) -> float:
-    return float(side["seconds"])
+def _seconds(sides: list[dict[str, Any]]) -> float:
+    return float(sides[0]["seconds"])
 
 
-def _bases_s(side: dict[str, Any]) -> float:
-    return float(side["parts"]["clean base"])
+def _seconds_of_many(sides: list[dict[str, Any]]) -> float:
+    return float(sides[1]["seconds"])
+
+
+def _bases_s(sides: list[dict[str, Any]]) -> float:
+    return float(sides[0]["parts"]["clean base"])
 
 
 def _das(bench: Bench, decoder: Decoder, facts: dict[str, Any]) -> Work:
     """The tail above the neurons, the whole vocabulary, and the way back without weights."""
-    shapes, n, left = bench.shapes, facts["pairs"], facts["tokens"] - 1
+    shapes, left = bench.shapes, facts["tokens"] - 1
+    n = facts["pairs"] * facts.get("seeds", 1)
     entry = Entry(bench.layer, Stage.HIDDEN)
     forward, backward = (count(shapes, entry, 1, left) for count in (tail_flops, backward_flops))
     weights = [decoder.blocks[bench.layer].mlp.down.weight, decoder.unembed.weight]

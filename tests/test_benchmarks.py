@@ -61,7 +61,7 @@ def test_every_comparison_gives_equal_outputs(made: dict[str, Any]) -> None:
 
 
 def test_limits_are_measured(made: dict[str, Any]) -> None:
-    assert len(made["limits"]) == 5
+    assert len(made["limits"]) == 6
     assert all(limit["flops"] > 0 and limit["share"] > 0 for limit in made["limits"])
 
 
@@ -94,7 +94,7 @@ def test_tables_and_page_of_what_was_measured(made: dict[str, Any]) -> None:
     from tables import comparison_rows, limit_rows
 
     assert len(comparison_rows(made)) == sum(len(c["sides"]) for c in made["comparisons"])
-    assert len(limit_rows(made)) == 5
+    assert len(limit_rows(made)) == 6
     machine = {"cpu": "some", "cores": 2, "threads": 1, "torch": "2"}
     versions = {"transformer-lens": "4"}
     record = {"date": "today", "model": "tiny", "command": "this", "machine": machine}

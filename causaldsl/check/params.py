@@ -119,8 +119,9 @@ def _is_number(value: object) -> bool:
 
 
 def _number(text: str) -> float | None:
+    """As the language writes numbers: Python would also read digits of other scripts and 1_000."""
     try:
-        value = float(text)
+        value = float(text if text.isascii() and "_" not in text else "")
     except ValueError:
         return None
     return value if math.isfinite(value) else None

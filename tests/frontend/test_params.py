@@ -99,11 +99,12 @@ def test_wrong_settings(world: Path, setting: str, message: str, help: str) -> N
     assert (caught.value.help or "").startswith(help)
 
 
-def test_a_setting_of_the_wrong_kind_is_told_at_its_param(world: Path) -> None:
+@pytest.mark.parametrize("given", ["deep", "\uff11", "1_0", "nan"])
+def test_a_setting_of_the_wrong_kind_is_told_at_its_param(world: Path, given: str) -> None:
     with pytest.raises(ProgramError) as caught:
-        check(world, "layer=deep")
+        check(world, f"layer={given}")
     (found,) = caught.value.diagnostics
-    assert found.message == "`--set layer=deep` is not a number, but the param is one"
+    assert found.message == f"`--set layer={given}` is not a number, but the param is one"
     assert found.span.text == "param layer = 1"
 
 
