@@ -28,7 +28,10 @@ from typing import Any
 from turns import significant
 
 ROOT = Path(__file__).parents[1]
-_IMPORTS = "import torch; from transformers import AutoModelForCausalLM, LlamaForCausalLM"
+_IMPORTS = (
+    "import gc; gc.disable(); import torch; "  # as our own start does
+    "from transformers import AutoModelForCausalLM, LlamaForCausalLM"
+)
 _CLOCKS = Path(__file__).parent / "clocked_run.py"
 
 
