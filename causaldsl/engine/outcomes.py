@@ -12,7 +12,7 @@ from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 
-_AT_ONCE = 1024
+_AT_ONCE = 256
 """Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
 _KEPT = 256
 """Clean logits over the whole vocabulary are kept of runs of at most so many prompts."""

@@ -1,10 +1,11 @@
 """What clean runs keep: in memory up to a budget, beyond it in files.
 
-Of B bytes, 3/4 are for runs that stay in memory, and 1/4 is for the one in use that does not: read
-from its file for one pass and let go again. When there is no room, runs of other prompts go to
-files, those not used for longest first; prompts that are gone through in turn don't push each
-other out, for then each would be gone when its turn comes. Files are read and written, not mapped:
-mapped pages count as the process's memory.
+Of B bytes, 3/4 are for runs that stay in memory. The rest is for the one that is being made, and
+for the one in use that does not stay: read from its file for one pass and let go again; these are
+of 1/16 each. When there is no room, runs of other prompts go to files, those not used for longest
+first; prompts that are gone through in turn don't push each other out, for then each would be gone
+when its turn comes. Files are read and written, not mapped: mapped pages count as the process's
+memory.
 
 Numbers are the same bits when they come back, so no result depends on the budget.
 """
