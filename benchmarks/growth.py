@@ -26,7 +26,7 @@ from tables import GROWN, growth_rows
 
 from causaldsl.model.catalog import resolve
 
-SCHEMA = 1
+SCHEMA = 2
 RESULTS = Path(__file__).parent / "growth.json"
 POINT = Path(__file__).parent / "growth_point.py"
 
@@ -72,7 +72,7 @@ def main() -> None:
                 print(f"{axis} {value}", file=sys.stderr, flush=True)
                 asked = make(value, spec.path, spec.shapes.n_layers, Path(folder))
                 points.append({"at": value} | _measure(asked, Path(folder)))
-        results["axes"][axis] = {"about": ABOUT[axis], "points": points}
+        results["axes"][axis] = {"about": ABOUT[axis], "points": points, **_stamp()}
         options.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     _print(results)
 
@@ -84,12 +84,15 @@ def _begin(options: argparse.Namespace) -> dict[str, Any]:
         axes = old["axes"] if old["schema_version"] == SCHEMA else {}
     return {
         "schema_version": SCHEMA,
-        "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python benchmarks/growth.py", *sys.argv[1:]]),
         "machine": machine(),
         "model": options.model,
         "axes": axes,
     }
+
+
+def _stamp() -> dict[str, str]:
+    command = " ".join(["python benchmarks/growth.py", *sys.argv[1:]])
+    return {"date": time.strftime("%Y-%m-%d"), "command": command}
 
 
 def _point(model: Path, layers: int, pairs: int, body: str = _TWO, **named: Any) -> dict[str, Any]:

@@ -121,8 +121,7 @@ def _where(record: dict[str, Any]) -> str:
     versions = [f"{name} {version}" for name, version in record.get("versions", {}).items()]
     ran = f"{machine['cpu']}, {machine['cores']} cores, {_threads(record)}"
     software = ", ".join([f"torch {machine['torch']}", *versions])
-    made = f"{record['date']}, `{record['command']}`: " if "command" in record else ""
-    return f"{made}{record['model']}  \n{ran}; {software}"
+    return f"{record['model']}  \n{ran}; {software}"
 
 
 def _missed(results: dict[str, Any]) -> list[str]:
@@ -146,7 +145,7 @@ def _missed(results: dict[str, Any]) -> list[str]:
 
 
 _SHARES = {("das_step_512", "DAS step"): 0.45, ("das_step_512", "clean run of the bases"): 0.45}
-_MOST_OVERHEAD, _LONGEST_START, _SEEDS = 0.08, 2.0, 5.0
+_MOST_OVERHEAD, _LONGEST_START, _SEEDS, _MOST_MEMORY = 0.08, 2.0, 5.0, 1.5e9
 
 
 def _slow(results: dict[str, Any]) -> list[str]:
@@ -181,9 +180,16 @@ def _grown(growth: dict[str, Any]) -> list[str]:
         columns, *others = [tuple(c for i, c in enumerate(row) if i != same) for row in rows]
         parts += [
             f"### {unit[0].upper()}{unit[1:]}",
-            f"{axis['about'][0].upper()}{axis['about'][1:]}.",
+            f"{axis['about'][0].upper()}{axis['about'][1:]} "
+            f"({axis['date']}, `{axis['command']}`).",
             _markdown(columns, others),
             f"![Time and memory by {unit}](images/growth_{name}.svg)",
+        ]
+        parts += [
+            f"Not reached: {point['more_bytes'] / 1e9:.3g} GB over the model's for "
+            f"{point['pairs']:,} pairs, wished for {_MOST_MEMORY / 1e9:g} GB."
+            for point in axis["points"]
+            if point["more_bytes"] > _MOST_MEMORY
         ]
     return parts
 

@@ -97,14 +97,16 @@ def test_tables_and_page_of_what_was_measured(made: dict[str, Any]) -> None:
     assert len(limit_rows(made)) == 6
     machine = {"cpu": "some", "cores": 2, "threads": 1, "torch": "2"}
     versions = {"transformer-lens": "4"}
-    record = {"date": "today", "model": "tiny", "command": "this", "machine": machine}
+    record = {"model": "tiny", "machine": machine}
     run = {"program": "p", "repetitions": 1, "date": "today", "command": "this", "weights": 1.0}
     run |= {"whole": 9.0, "arithmetic": 5.0, "libraries": 2.0, "start_up": 2.5, "share": 0.3}
     run |= {"own_share": 0.07, "own_start_up": 0.5}
     results = made | record | {"versions": versions, "overhead": run}
     point = {"at": 2000, "pairs": 3, "tokens": 9, "check_s": 1.0, "compile_s": 1.0}
     point |= {"clean_s": 1.0, "seconds": 2.0, "model_bytes": 1, "more_bytes": 3_000_000}
-    text = page(results, record | {"axes": {"arms": {"about": "many", "points": [point]}}})
+    axis = {"about": "many", "points": [point], "date": "today", "command": "this"}
+    text = page(results, record | {"axes": {"arms": axis}})
+    assert "Many (today, `this`)." in text
     assert "| 2,000 | 3 | 9 | 2 s | 1 s | 2 s | 3 MB |" in text
     assert "`das_step_64`, pyvene: could not be measured" in text
     assert "overhead with the libraries' imports: 30.0% of p" in text
