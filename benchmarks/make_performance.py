@@ -180,8 +180,7 @@ def _grown(growth: dict[str, Any]) -> list[str]:
         columns, *others = [tuple(c for i, c in enumerate(row) if i != same) for row in rows]
         parts += [
             f"### {unit[0].upper()}{unit[1:]}",
-            f"{axis['about'][0].upper()}{axis['about'][1:]} "
-            f"({axis['date']}, `{axis['command']}`).",
+            f"{axis['about'][0].upper()}{axis['about'][1:]} ({axis['date']}, `{axis['command']}`).",
             _markdown(columns, others),
             f"![Time and memory by {unit}](images/growth_{name}.svg)",
         ]

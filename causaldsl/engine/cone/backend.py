@@ -16,7 +16,7 @@ forward and backward. Prompts of different lengths go together, aligned at their
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import cast
 
@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.cone.decoder import Pass, Start, embed
 from causaldsl.engine.cone.families import Unsupported, read_decoder
+from causaldsl.engine.cone.heap import kept_heap
 from causaldsl.engine.cone.held import Held, of_rows
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import STEPS, Packing
@@ -222,7 +223,8 @@ class ConeBackend:
         if packing is not None and Tail.serves(self.decoder):
             self._tail = Tail(self.decoder, packing)
         try:
-            yield
+            with kept_heap() if self.decoder.embed.device.type == "cpu" else nullcontext():
+                yield
         finally:
             self._tail = None
             for linear in self.decoder.linears():
