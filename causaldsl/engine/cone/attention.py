@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.window import Geometry
+
+Past = Callable[[int], tuple[Tensor, Tensor]]
+"""Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -26,23 +31,31 @@ def attend(
     shared = heads // kv_heads
     stacked = (q * scale).view(arms, n, S, kv_heads, shared, d_head).permute(0, 1, 3, 4, 2, 5)
     stacked = stacked.reshape(arms, n, kv_heads, shared * S, d_head)
-    # A single position, the usual tail, needs no product of matrices with itself.
-    own = stacked @ keys.transpose(3, 4) if S > 1 else (stacked * keys).sum(-1, keepdim=True)
-    if where.own_masked is not None:
-        own = own.masked_fill(where.own_masked.repeat(1, 1, 1, shared, 1), -torch.inf)
-    if past is None:
-        z = _softmax(own) @ values
-    else:
-        past_keys, past_values = past
-        left = with_past(stacked, past_keys.transpose(3, 4))
-        if where.past_masked is not None:
-            left = left.masked_fill(where.past_masked, -torch.inf)
-        weights = _softmax(torch.cat((left, own), dim=-1))
-        on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
-        z = with_past(on_left, past_values)
-        z = z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)
+    z, _ = attend_stacked(stacked, keys, values, past, where)
     z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
     return z.reshape(arms, n, S, heads, d_head)
+
+
+def attend_stacked(
+    q: Tensor, keys: Tensor, values: Tensor, past: tuple[Tensor, Tensor] | None, where: Geometry
+) -> tuple[Tensor, Tensor]:
+    """z for scaled queries (A, n, kv_heads, shared * S, d_head), and the weights, own ones last."""
+    S = keys.shape[3]
+    # A single position, the usual tail, needs no product of matrices with itself.
+    own = q @ keys.transpose(3, 4) if S > 1 else (q * keys).sum(-1, keepdim=True)
+    if where.own_masked is not None:
+        own = own.masked_fill(where.own_masked.repeat(1, 1, 1, q.shape[3] // S, 1), -torch.inf)
+    if past is None:
+        weights = _softmax(own)
+        return weights @ values, weights
+    past_keys, past_values = past
+    left = with_past(q, past_keys.transpose(3, 4))
+    if where.past_masked is not None:
+        left = left.masked_fill(where.past_masked, -torch.inf)
+    weights = _softmax(torch.cat((left, own), dim=-1))
+    on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
+    z = with_past(on_left, past_values)
+    return (z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)), weights
 
 
 def with_past(x: Tensor, past: Tensor) -> Tensor:

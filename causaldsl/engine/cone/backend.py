@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.cone.attention import Past
 from causaldsl.engine.cone.decoder import Pass, Start, embed
 from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.heap import kept_heap
@@ -34,7 +35,7 @@ from causaldsl.engine.cone.packing import STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
-from causaldsl.engine.cone.tail import Past, Tail
+from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Edit, Freeze, Read

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.attention import attend, rotate
+from causaldsl.engine.cone.attention import Past, attend, rotate
 from causaldsl.engine.cone.held import Held
 from causaldsl.engine.cone.probe import Probe
-from causaldsl.engine.cone.tail import Past, Tail
+from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
 from causaldsl.engine.cone.window import Geometry, Window
 from causaldsl.plan.cones import Entry, Stage

@@ -72,6 +72,8 @@ class Packed:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The same as ``linear``, differentiable in x."""
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return self.linear(x)
         result: Tensor = _PackedLinear.apply(x, self)
         return result
 

@@ -9,13 +9,11 @@ that is not used. For one block, with rows x, s(x) = 1 / sqrt(mean(x^2) + eps), 
     a = softmax([q K_P^T, q k]),         z = a_P V_P + a_own v,        m = x + z W_O^T
     [g, u] = (m s(m)) W_2^T + b_2,       y = m + (silu(g) u) W_down^T
 
-The gradient of n = x s(x) is that of ``weights.py``: s (G - x s^2 mean(G x)) for dL/dn = G. K_P and
-V_P, of positions to the left, and all weights are constants.
+K_P and V_P, of positions to the left, and all weights are constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causaldsl.engine.cone.attention import rotate, with_past
+from causaldsl.engine.cone.attention import Past, attend_stacked, rotate, with_past
 from causaldsl.engine.cone.packing import Packing, cost
-from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm
+from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm, behind_scale
 from causaldsl.engine.cone.window import Geometry
-
-Past = Callable[[int], tuple[Tensor, Tensor]]
-"""Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
 
 
 class Tail:
@@ -104,7 +99,7 @@ class _Block:
         assert mlp.gate is not None
         self.kv_heads, self.d_head = decoder.n_kv_heads, decoder.d_head
         self.shared = decoder.n_heads // decoder.n_kv_heads
-        self.eps1, self.eps2 = block.norm1.eps, block.norm2.eps
+        self.norm1, self.norm2 = block.norm1, block.norm2
         queries = _scaled(attention.q, attention.scale)
         self.qkv = _behind(block.norm1, (queries, attention.k, attention.v))
         self.gate_up = _behind(block.norm2, (mlp.gate, mlp.up))
@@ -118,8 +113,8 @@ class _Block:
     ) -> tuple[Tensor, _Kept]:
         arms, n, _ = x.shape
         heads = self.kv_heads * (self.shared + 1)
-        s1 = _scale(x, self.eps1)
-        qkv = self.qkv.forward(x * s1)
+        s1 = self.norm1.scale(x)
+        qkv = self.qkv(x * s1)
         qk, v = qkv.split((heads * self.d_head, self.kv_heads * self.d_head), -1)
         qk = qk.view(arms, n, heads, self.d_head)
         rotary = where.rotary
@@ -129,17 +124,12 @@ class _Block:
         q, k = qk.split((self.kv_heads * self.shared, self.kv_heads), 2)
         q = q.reshape(arms, n, self.kv_heads, self.shared, self.d_head)
         k, v = k.unsqueeze(3), v.view(arms, n, self.kv_heads, 1, self.d_head)
-        left = with_past(q, past[0].transpose(3, 4))
-        if where.past_masked is not None:
-            left = left.masked_fill_(where.past_masked, -torch.inf)
-        own = (q * k).sum(-1, keepdim=True)
-        weights = torch.softmax(torch.cat((left, own), -1), -1)
-        z = torch.addcmul(with_past(weights[..., :-1], past[1]), weights[..., -1:], v)
-        mid = self.out.forward(z.reshape(arms, n, -1)).add_(x)
-        s2 = _scale(mid, self.eps2)
-        gate, up = self.gate_up.forward(mid * s2).chunk(2, -1)
+        z, weights = attend_stacked(q, k, v, past, where)
+        mid = self.out(z.reshape(arms, n, -1)).add_(x)
+        s2 = self.norm2.scale(mid)
+        gate, up = self.gate_up(mid * s2).chunk(2, -1)
         gated = F.silu(gate)
-        y = self.down.forward(gated * up).add_(mid)
+        y = self.down(gated * up).add_(mid)
         return y, _Kept(x, s1, q, k, v, weights, past, rotary, mid, s2, gate, gated, up)
 
     def backward(self, gradient: Tensor, kept: _Kept) -> Tensor:
@@ -149,9 +139,9 @@ class _Block:
         of_gate, of_up = of_both.chunk(2, -1)
         torch.mul(of_hidden, kept.gated, out=of_up)
         torch.ops.aten.silu_backward(of_hidden.mul_(kept.up), kept.gate, grad_input=of_gate)
-        of_mid = gradient + _behind_scale(self.gate_up.back(of_both), kept.mid, kept.s2)
+        of_mid = gradient + behind_scale(self.gate_up.back(of_both), kept.mid, kept.s2)
         of_qkv = self._attention_back(self.out.back(of_mid), kept)
-        return of_mid.add_(_behind_scale(self.qkv.back(of_qkv), kept.x, kept.s1))
+        return of_mid.add_(behind_scale(self.qkv.back(of_qkv), kept.x, kept.s1))
 
     def _attention_back(self, gradient: Tensor, kept: _Kept) -> Tensor:
         """dL/d[q, k, v] (A, n, ...), of the gradient of z."""
@@ -212,16 +202,6 @@ def _behind(norm: RMSNorm, linears: tuple[Linear, ...]) -> Linear:
     some = any(linear.bias is not None for linear in linears)
     weight = torch.cat([linear.weight for linear in linears]) * norm.weight
     return Linear(weight, torch.cat(biases) if some else None)
-
-
-def _scale(x: Tensor, eps: float) -> Tensor:
-    return torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
-
-
-def _behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
-    """dL/dx for dL/d(x s(x))."""
-    mean = (gradient * x).mean(-1, keepdim=True) * scale.square()
-    return torch.addcmul(gradient, x, mean, value=-1).mul_(scale)
 
 
 def _rotated_back(gradient: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

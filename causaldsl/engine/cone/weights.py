@@ -35,11 +35,6 @@ class Linear:
         packed = self._packed_for(x)
         return F.linear(x, self.weight, self.bias) if packed is None else packed(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The same where no gradient is wanted."""
-        packed = self._packed_for(x)
-        return F.linear(x, self.weight, self.bias) if packed is None else packed.linear(x)
-
     def back(self, gradient: Tensor) -> Tensor:
         """The gradient W of x, for that of the output."""
         packed = self._packed_for(gradient)
@@ -100,7 +95,7 @@ class RMSNorm:
 
 
 class _RMS(torch.autograd.Function):
-    """y = w x s with s = 1 / sqrt(mean(x^2) + eps); dL/dx = s (g - x s^2 mean(g x)), g = w dL/dy.
+    """y = w x s with s = 1 / sqrt(mean(x^2) + eps).
 
     A training step takes dozens of norms: written out they are a third of the operations.
     """
@@ -116,9 +111,13 @@ class _RMS(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, scale = ctx.saved_tensors
-        inner = gradient * ctx.weight
-        mean = (inner * x).mean(-1, keepdim=True) * scale.square()
-        return torch.addcmul(inner, x, mean, value=-1).mul_(scale), None
+        return behind_scale(gradient * ctx.weight, x, scale), None
+
+
+def behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """dL/dx = s (g - x s^2 mean(g x)) for the gradient g of x s, with s as in an RMS norm."""
+    mean = (gradient * x).mean(-1, keepdim=True) * scale.square()
+    return torch.addcmul(gradient, x, mean, value=-1).mul_(scale)
 
 
 @dataclass(frozen=True)
