@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import random
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +86,12 @@ def _names(tokens: Tokens) -> Iterator[tuple[str, str]]:
     pairs = list(itertools.permutations(names, 2))
     random.Random(0).shuffle(pairs)
     yield from pairs
+
+
+def stamp(script: str) -> dict[str, str]:
+    """The day, and the command that runs this script as it is being run."""
+    command = " ".join([f"python benchmarks/{script}", *sys.argv[1:]])
+    return {"date": time.strftime("%Y-%m-%d"), "command": command}
 
 
 def machine() -> dict[str, str | int]:

@@ -13,13 +13,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import SHORT, machine
+from common import SHORT, machine, stamp
 from rich.console import Console
 from rich.table import Table
 from tables import GROWN, growth_rows
@@ -72,7 +71,7 @@ def main() -> None:
                 print(f"{axis} {value}", file=sys.stderr, flush=True)
                 asked = make(value, spec.path, spec.shapes.n_layers, Path(folder))
                 points.append({"at": value} | _measure(asked, Path(folder)))
-        results["axes"][axis] = {"about": ABOUT[axis], "points": points, **_stamp()}
+        results["axes"][axis] = {"about": ABOUT[axis], "points": points, **stamp("growth.py")}
         options.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     _print(results)
 
@@ -88,11 +87,6 @@ def _begin(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "axes": axes,
     }
-
-
-def _stamp() -> dict[str, str]:
-    command = " ".join(["python benchmarks/growth.py", *sys.argv[1:]])
-    return {"date": time.strftime("%Y-%m-%d"), "command": command}
 
 
 def _point(model: Path, layers: int, pairs: int, body: str = _TWO, **named: Any) -> dict[str, Any]:

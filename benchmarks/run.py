@@ -12,14 +12,13 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bench import QUICK, Bench, Sizes
-from common import machine
+from common import machine, stamp
 from comparisons import COMPARISONS
 from limits import limits
 from overhead import overhead
@@ -41,7 +40,7 @@ def main() -> None:
         sizes = replace(sizes, sweep=options.pairs)
     chosen = options.only or [*COMPARISONS, OVERHEAD]
     results = _begin(options)
-    stamp = {"date": time.strftime("%Y-%m-%d"), "command": _command()}
+    made = stamp("run.py")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.model, sizes, Path(folder))
         assert bench.spec.path is not None
@@ -51,7 +50,7 @@ def main() -> None:
             for name in (name for name in COMPARISONS if name in chosen):
                 comparison = COMPARISONS[name](bench)
                 found = take_turns(comparison, options.repetitions, _say)
-                found |= {"repetitions": options.repetitions} | stamp
+                found |= {"repetitions": options.repetitions} | made
                 _keep(results["comparisons"], found)
                 for limit in limits(bench, {name: found}):
                     _keep(results["limits"], limit)
@@ -62,7 +61,7 @@ def main() -> None:
                 peer.close()
     if OVERHEAD in chosen:
         found = overhead(options.program, options.repetitions, _say)
-        results[OVERHEAD] = found | stamp
+        results[OVERHEAD] = found | made
     _write(options.out, results)
     _print(results)
 
@@ -99,10 +98,6 @@ def _begin(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "versions": kept["versions"] | versions,
     }
-
-
-def _command() -> str:
-    return " ".join(["python benchmarks/run.py", *sys.argv[1:]])
 
 
 def _keep(records: list[dict[str, Any]], found: dict[str, Any]) -> None:

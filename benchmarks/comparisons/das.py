@@ -26,6 +26,7 @@ from causaldsl.engine.session import Session
 from causaldsl.model.sites import Site
 
 LR = 0.02
+Timed = Callable[[Progress, float, float], Timing]
 AT_ONCE = 64
 """Larger batches go through the others in parts, with the same gradients: a pass over 512 prompts
 with all their logits would need many gigabytes."""
@@ -95,44 +96,46 @@ def das_fit(bench: Bench) -> Comparison:
 def seeds(bench: Bench) -> Comparison:
     """Not against others: eight seeds of one fit in one program, against one seed."""
     sizes = bench.sizes
-    pairs, site = bench.pairs(sizes.few), Site("mlp_hidden", bench.layer)
-    epochs = sizes.our_steps + 2
-    several = "\n".join(
-        _trained(site, epochs, sizes.few, f"v{seed}", f", seed: {seed}", seed == 0)
-        for seed in range(sizes.seeds)
-    )
-    one = bench.program("one_seed", pairs, _trained(site, epochs, sizes.few))
-    program = bench.program("seeds", pairs, several)
-    return Comparison(
-        name="seeds",
-        about=f"one training step of one DAS fit against one of each of {sizes.seeds} seeds, "
+    return _seeds(
+        bench,
+        "seeds",
+        f"one training step of one DAS fit against one of each of {sizes.seeds} seeds, "
         f"{sizes.few} pairs, all in one program",
-        sides=[
-            Ours(bench.product, one, timing=_timed_step, name="one seed"),
-            Ours(bench.product, program, timing=_timed_step, name=f"{sizes.seeds} seeds"),
-        ],
-        facts=_facts(pairs, program, site) | {"seeds": sizes.seeds},
+        sizes.our_steps + 2,
+        _timed_step,
     )
 
 
 def seeds_fit(bench: Bench) -> Comparison:
     """The same, of whole programs with the language's number of epochs: what it costs a user."""
     sizes = bench.sizes
-    pairs, site = bench.pairs(sizes.few), Site("mlp_hidden", bench.layer)
     epochs = min(DasOptions.epochs, sizes.our_steps)
+    return _seeds(
+        bench,
+        "seeds_fit",
+        f"a whole program that fits one DAS direction against one that fits {sizes.seeds}, "
+        f"from {sizes.seeds} seeds: {sizes.few} pairs, {epochs} epochs, clean runs included",
+        epochs,
+        None,
+    )
+
+
+def _seeds(bench: Bench, name: str, about: str, epochs: int, timing: Timed | None) -> Comparison:
+    """A program that fits one seed and one that fits several; whole runs without ``timing``."""
+    sizes = bench.sizes
+    pairs, site = bench.pairs(sizes.few), Site("mlp_hidden", bench.layer)
     several = "\n".join(
         _trained(site, epochs, sizes.few, f"v{seed}", f", seed: {seed}", seed == 0)
         for seed in range(sizes.seeds)
     )
-    one = bench.program("one_fit", pairs, _trained(site, epochs, sizes.few))
-    program = bench.program("fits", pairs, several)
+    one = bench.program(f"{name}_one", pairs, _trained(site, epochs, sizes.few))
+    program = bench.program(name, pairs, several)
     return Comparison(
-        name="seeds_fit",
-        about=f"a whole program that fits one DAS direction against one that fits {sizes.seeds}, "
-        f"from {sizes.seeds} seeds: {sizes.few} pairs, {epochs} epochs, clean runs included",
+        name=name,
+        about=about,
         sides=[
-            Ours(bench.product, one, name="one seed"),
-            Ours(bench.product, program, name=f"{sizes.seeds} seeds"),
+            Ours(bench.product, one, timing=timing, name="one seed"),
+            Ours(bench.product, program, timing=timing, name=f"{sizes.seeds} seeds"),
         ],
         facts=_facts(pairs, program, site) | {"seeds": sizes.seeds, "epochs": epochs},
     )
