@@ -135,23 +135,6 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _load(options: argparse.Namespace) -> CheckedProgram:
-    with _uncollected():
-        from causaldsl.check.params import read_settings
-        from causaldsl.check.program import check_file
-
-    path: Path = options.program
-    if not path.is_file():
-        raise Mistake(
-            "missing-file", f"there is no program {path}", "give the path of a .cpatch file"
-        )
-    try:
-        with _uncollected():
-            return check_file(path, _say, read_settings(options.settings))
-    except UnicodeDecodeError as error:
-        raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
-
-
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Without looking for garbage: importing torch and transformers makes a million objects that
@@ -166,6 +149,22 @@ def _uncollected() -> Iterator[None]:
             gc.freeze()
         if collects:
             gc.enable()
+
+
+@_uncollected()
+def _load(options: argparse.Namespace) -> CheckedProgram:
+    from causaldsl.check.params import read_settings
+    from causaldsl.check.program import check_file
+
+    path: Path = options.program
+    if not path.is_file():
+        raise Mistake(
+            "missing-file", f"there is no program {path}", "give the path of a .cpatch file"
+        )
+    try:
+        return check_file(path, _say, read_settings(options.settings))
+    except UnicodeDecodeError as error:
+        raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
 
 
 def _say(message: str) -> None:

@@ -120,8 +120,10 @@ def _is_number(value: object) -> bool:
 
 def _number(text: str) -> float | None:
     """As the language writes numbers: Python would also read digits of other scripts and 1_000."""
+    if "_" in text or not text.isascii():
+        return None
     try:
-        value = float(text if text.isascii() and "_" not in text else "")
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
