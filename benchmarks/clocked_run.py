@@ -84,7 +84,13 @@ def _clock_weights(module: ModuleType) -> None:
     automatic.from_pretrained = read
 
 
+def _clock_checkpoint(module: ModuleType) -> None:
+    """Reading the weights without the module, as every run does once a first one was made."""
+    module.read_checkpoint = clocked("weights", module.read_checkpoint)
+
+
 _CLOCKS = {
+    "causaldsl.engine.checkpoint": _clock_checkpoint,
     "causaldsl.engine.cone.backend": _clock_backend,
     "causaldsl.engine.hooks": _clock_backend,
     "causaldsl.engine.runs": _clock_runs,

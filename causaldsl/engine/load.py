@@ -1,6 +1,8 @@
 """A model's weights, read from the folder that the front end found.
 
-Nothing here uses the network or prints. Attention is ``eager``, which TransformerLens needs to show
+Nothing here uses the network or prints. The model's module is built by transformers, unless its
+answers are known from an earlier run (``reference.py``): then the weights are read alone, and the
+module when someone asks for it. Its attention is ``eager``, which TransformerLens needs to show
 attention patterns, so that every backend computes the same thing.
 """
 
@@ -20,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.checkpoint import Checkpoint, read_checkpoint
+from causaldsl.engine.reference import recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
@@ -32,21 +36,66 @@ _DTYPES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loaded:
     """A model with its weights, in evaluation mode and without gradients on them.
 
-    ``hf`` is the Hugging Face module as transformers made it (None for a toy model). It stays that
-    way: the bridge is built around a twin with submodules of its own that holds the same tensors.
-    ``weights`` has every parameter under its Hugging Face name, tied ones under each of their
-    names; these are references, not copies.
+    ``source`` is the Hugging Face module as transformers made it, or the weights alone; None for a
+    toy model. A module stays that way: the bridge is built around a twin with submodules of its own
+    that holds the same tensors.
     """
 
     spec: ModelSpec
-    hf: Any
+    source: nn.Module | Checkpoint | None
     device: str
     dtype: torch.dtype
-    weights: Mapping[str, Tensor] = field(repr=False)
+    recalled: Tensor | None = field(default=None, repr=False)
+    """The module's logits on the probe in an earlier run, where the weights were read alone."""
+
+    @cached_property
+    def hf(self) -> Any:
+        """The Hugging Face module; None for a toy model."""
+        if not isinstance(self.source, Checkpoint):
+            return self.source
+        assert self.spec.path is not None
+        module = _module(self.spec.path, self.dtype, self.device)
+        _share(self.source.tensors, module)
+        return module
+
+    def build(self) -> None:
+        """Go on with the module, if the weights were read alone."""
+        self.source = self.hf
+
+    @cached_property
+    def weights(self) -> Mapping[str, Tensor]:
+        """Every parameter under its Hugging Face name, tied ones under each of their names.
+
+        These are references, not copies.
+        """
+        if isinstance(self.source, Checkpoint):
+            return self.source.tensors
+        return _parameters(self.source) if self.source is not None else {}
+
+    @property
+    def embed(self) -> Tensor:
+        """(d_vocab, d_model)."""
+        if isinstance(self.source, Checkpoint):
+            return self.source.embed
+        weight: Tensor = self.hf.get_input_embeddings().weight
+        return weight
+
+    @property
+    def unembed(self) -> Tensor:
+        """(d_vocab, d_model)."""
+        if isinstance(self.source, Checkpoint):
+            return self.source.tensors["lm_head.weight"]
+        weight: Tensor = self.hf.get_output_embeddings().weight
+        return weight
+
+    @property
+    def config(self) -> Any:
+        """The configuration's entries as attributes."""
+        return self.source.config if self.source is not None else None
 
     @cached_property
     def bridge(self) -> Any:
@@ -54,8 +103,12 @@ class Loaded:
         return build_bridge(self)
 
 
-def load(spec: ModelSpec, device: str = "cpu", dtype: str = "float32") -> Loaded:
+def load(
+    spec: ModelSpec, device: str = "cpu", dtype: str = "float32", alone: bool = False
+) -> Loaded:
     """Read the weights of a model. A toy model is always float64.
+
+    ``alone`` allows to read them without the module, where its answers are known.
 
     Raises :class:`RunFailure` if the weights are missing or don't fit the configuration, or if the
     device or dtype is unknown.
@@ -67,12 +120,15 @@ def load(spec: ModelSpec, device: str = "cpu", dtype: str = "float32") -> Loaded
         what = "a toy model is always" if spec.path is None else f"{spec.name} is asked for"
         raise RunFailure(f"{what} in float64, which mps does not have", "use `--device cpu`")
     if spec.path is None:
-        return Loaded(spec, None, device, torch.float64, {})
+        return Loaded(spec, None, device, torch.float64)
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
-    model = _read(spec.path, _DTYPES[dtype]).to(device).eval().requires_grad_(False)
-    weights = dict(model.named_parameters(remove_duplicate=False))
-    return Loaded(spec, model, device, _DTYPES[dtype], weights)
+    wanted = _DTYPES[dtype]
+    recalled = recall(spec.shapes, wanted, device) if alone else None
+    checkpoint = read_checkpoint(spec.path, wanted, device) if recalled is not None else None
+    if checkpoint is not None:
+        return Loaded(spec, checkpoint, device, wanted, recalled)
+    return Loaded(spec, _module(spec.path, wanted, device), device, wanted)
 
 
 def build_bridge(loaded: Loaded) -> Any:
@@ -131,6 +187,23 @@ def quiet() -> Iterator[None]:
         reports.set_verbosity(level)
         if bars:
             reports.enable_progress_bar()
+
+
+def _module(folder: Path, dtype: torch.dtype, device: str) -> nn.Module:
+    read: nn.Module = _read(folder, dtype)
+    return read.to(device).eval().requires_grad_(False)
+
+
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    return dict(module.named_parameters(remove_duplicate=False))
+
+
+def _share(tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Let the module hold these tensors where they equal its own, which are then let go."""
+    for name, parameter in _parameters(module).items():
+        tensor = tensors.get(name)
+        if tensor is not None and torch.equal(tensor, parameter):
+            parameter.data = tensor
 
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:

@@ -36,9 +36,9 @@ def matrix(loaded: Loaded, name: str, layer: int | None = None, head: int | None
     Raises :class:`RunFailure` for an architecture whose parameters we don't know, and for a matrix
     that this model does not have.
     """
-    if loaded.hf is None:
+    if loaded.source is None:
         return _toy_matrix(loaded, name)
-    family = str(loaded.hf.config.model_type)
+    family = str(loaded.config.model_type)
     if family not in _FAMILIES:
         raise RunFailure(
             f"where {loaded.spec.shapes.architecture} keeps its matrices is not known here",
@@ -57,7 +57,7 @@ def matrix(loaded: Loaded, name: str, layer: int | None = None, head: int | None
 
 def bias(loaded: Loaded, name: str, layer: int | None) -> Tensor | None:
     """What is added behind an MLP's matrix, (outputs,); None if the model adds nothing."""
-    place = _FAMILIES[str(loaded.hf.config.model_type)][name]
+    place = _FAMILIES[str(loaded.config.model_type)][name]
     parameter = place.parameter.format(l=layer).removesuffix("weight") + "bias"
     return loaded.weights.get(parameter)
 
@@ -66,11 +66,9 @@ def _find(
     loaded: Loaded, places: dict[str, _Place], name: str, layer: int | None, head: int
 ) -> Tensor | None:
     if name == "W_E":
-        embed: Tensor = loaded.hf.get_input_embeddings().weight
-        return embed
+        return loaded.embed
     if name == "W_U":
-        unembed: Tensor = loaded.hf.get_output_embeddings().weight
-        return unembed.T
+        return loaded.unembed.T
     place = places.get(name)
     if place is None:
         return None

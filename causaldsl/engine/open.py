@@ -7,10 +7,12 @@ import torch
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
+from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
+from causaldsl.engine.reference import answers, remember
 from causaldsl.engine.session import Progress, Session, Settings
 from causaldsl.graph.compile import Graph
 
@@ -21,10 +23,9 @@ class Backends(dict[str, Backend]):
     def __init__(self, loaded: Loaded, notes: list[str], preferred: str = "cone"):
         super().__init__()
         self.loaded = loaded
-        shapes = loaded.spec.shapes
-        if shapes.text and preferred == "cone":
+        if loaded.spec.shapes.text and preferred == "cone":
             try:
-                self["cone"] = ConeBackend(loaded.hf, shapes)
+                self["cone"] = _cone(loaded)
             except Unsupported as error:
                 notes.append(f"everything is run with the hooks backend: {error}")
 
@@ -33,6 +34,23 @@ class Backends(dict[str, Backend]):
             raise KeyError(name)
         self[name] = HooksBackend(self.loaded.bridge, self.loaded.spec.shapes)
         return self[name]
+
+
+def _cone(loaded: Loaded) -> ConeBackend:
+    """On the weights alone where the module's answers are known and these agree with them.
+
+    Raises :class:`Unsupported` if the module's own weights don't do either.
+    """
+    shapes = loaded.spec.shapes
+    if isinstance(loaded.source, Checkpoint) and loaded.recalled is not None:
+        try:
+            return ConeBackend(loaded.source, shapes, wanted=loaded.recalled)
+        except Unsupported:
+            loaded.build()
+    wanted = answers(loaded.hf, shapes.d_vocab, loaded.dtype, loaded.device)
+    cone = ConeBackend(loaded.hf, shapes, wanted=wanted)
+    remember(shapes, loaded.dtype, loaded.device, wanted)
+    return cone
 
 
 def allow_tf32(settings: Settings) -> None:
@@ -62,7 +80,8 @@ def open_session(
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     progress(f"loading {program.model.name}", 0, 0)
     allow_tf32(settings)
-    loaded = load(program.model, settings.device, settings.dtype)
+    alone = settings.backend == "cone"
+    loaded = load(program.model, settings.device, settings.dtype, alone)
     notes: list[str] = []
     return Session(
         graph, loaded, Backends(loaded, notes, settings.backend), settings, progress, notes

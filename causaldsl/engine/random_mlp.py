@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.activations import Activation, activation
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.matrices import bias, matrix
 from causaldsl.engine.session import Session
@@ -28,14 +29,12 @@ from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.virtual import edited, read_for
 
-Act = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class RandomMlp:
     """Weights as (inputs, outputs); ``gate`` is None for a plain MLP."""
 
-    act: Act
+    act: Activation
     w_in: Tensor
     b_in: Tensor
     w_out: Tensor
@@ -103,8 +102,6 @@ def _scale(session: Session, clean: str, backend: str, at: SiteAt) -> float:
 
 
 def _draw(session: Session, site: Site) -> RandomMlp:
-    from transformers.activations import ACT2FN
-
     loaded, layer = session.loaded, site.layer
     assert site.seed is not None
     generator = session.generator(site.seed, "random mlp", str(layer))
@@ -117,8 +114,8 @@ def _draw(session: Session, site: Site) -> RandomMlp:
         real, shift = matrix(loaded, name, layer), bias(loaded, name, layer)
         return like(real), real.new_zeros(real.shape[1]) if shift is None else like(shift)
 
-    config = loaded.hf.config
+    config = loaded.config
     names = ("hidden_activation", "hidden_act", "activation_function")
     act = next(value for name in names if (value := getattr(config, name, None)))
     gate = weights("W_gate") if loaded.spec.shapes.gated_mlp else None
-    return RandomMlp(ACT2FN[act], *weights("W_in"), *weights("W_out"), gate)
+    return RandomMlp(activation(act), *weights("W_in"), *weights("W_out"), gate)

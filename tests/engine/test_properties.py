@@ -17,6 +17,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.cone import ConeBackend, Unsupported
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.hooks import HooksBackend
+from causaldsl.engine.reference import answers
 from causaldsl.engine.toy import ToyModel
 from causaldsl.model.sites import Site
 from causaldsl.model.toy import toy
@@ -188,8 +189,9 @@ def test_the_cone_refuses(tmp_path: Path, llama: Parties) -> None:
         ConeBackend(load("neox"), llama.shapes)
     odd = load("llama")
     nn.init.ones_(odd.model.layers[0].mlp.up_proj.weight)
+    wanted = answers(odd, llama.shapes.d_vocab, torch.float64, "cpu")
     with pytest.raises(Unsupported, match="differ by"):
-        ConeBackend(load("llama"), llama.shapes, reference=lambda tokens: odd(tokens).logits)
+        ConeBackend(load("llama"), llama.shapes, wanted=wanted)
 
 
 def test_the_cone_reads_a_module_that_a_bridge_has_wrapped(tmp_path: Path, llama: Parties) -> None:

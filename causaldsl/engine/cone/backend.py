@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.attention import Past
 from causaldsl.engine.cone.decoder import Pass, Start, embed
 from causaldsl.engine.cone.families import Unsupported, read_decoder
@@ -39,8 +39,8 @@ from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Edit, Freeze, Read
-from causaldsl.engine.exact import exact
 from causaldsl.engine.kept import needs_grad
+from causaldsl.engine.reference import answers, probe_tokens
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
@@ -53,8 +53,8 @@ class ConeBackend:
     """Runs a Hugging Face decoder through our own forward pass.
 
     Raises :class:`Unsupported` for an architecture we have no forward pass for, or when ours does
-    not give the module's own logits on a probe. ``tokens_at_once`` bounds the positions computed
-    together. ``reference`` maps tokens (n, T) to logits (n, T, V); by default the module itself.
+    not give the module's own logits on a probe: ``wanted`` (``reference.py``), which the weights
+    alone can't do without. ``tokens_at_once`` bounds the positions computed together.
     """
 
     name = "cone"
@@ -62,16 +62,19 @@ class ConeBackend:
 
     def __init__(
         self,
-        module: nn.Module,
+        source: nn.Module | Checkpoint,
         shapes: Shapes,
         tokens_at_once: int = 1024,
-        reference: Callable[[Tensor], Tensor] | None = None,
+        wanted: Tensor | None = None,
     ):
-        self.decoder: Decoder = read_decoder(module)
+        self.decoder: Decoder = read_decoder(source)
         self.shapes, self.tokens_at_once = shapes, tokens_at_once
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
-        self._verify(reference or (lambda tokens: cast(Tensor, module(tokens).logits)))
+        if wanted is None:
+            weight = self.decoder.embed
+            wanted = answers(source, len(weight), weight.dtype, weight.device)
+        self._verify(wanted)
 
     def serves(self, site: Site) -> bool:
         return site.kind != "hook"
@@ -310,13 +313,10 @@ class ConeBackend:
                 "run with the hooks backend",
             )
 
-    def _verify(self, reference: Callable[[Tensor], Tensor]) -> None:
+    def _verify(self, wanted: Tensor) -> None:
         weight = self.decoder.embed
-        generator = torch.Generator().manual_seed(0)
-        tokens = torch.randint(len(weight), (2, 7), generator=generator).to(weight.device)
-        with torch.no_grad(), exact(weight.dtype):
-            wanted = reference(tokens)[:, -1]
-        worst = float((self.logits(self.clean(tokens)) - wanted).abs().max())
+        logits = self.logits(self.clean(probe_tokens(len(weight), weight.device)))
+        worst = float((logits - wanted.to(logits.device)).abs().max())
         # In half precision there is nothing to go by but the size of the logits.
         tolerance = _TOLERANCE.get(weight.dtype, 0.05 * float(wanted.abs().max()))
         if not worst <= tolerance:

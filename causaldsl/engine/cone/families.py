@@ -6,13 +6,14 @@ logits with the module's own before it serves anything (``backend.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from causaldsl.engine.activations import activation
+from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.weights import (
     MLP,
     Attention,
@@ -23,6 +24,7 @@ from causaldsl.engine.cone.weights import (
     RMSNorm,
     Rotary,
     WideNorm,
+    plain_rotation,
 )
 from causaldsl.engine.wide import wide, wide_dtype
 
@@ -35,14 +37,14 @@ class Unsupported(Exception):
         self.reason = reason
 
 
-def read_decoder(module: nn.Module) -> Decoder:
+def read_decoder(source: nn.Module | Checkpoint) -> Decoder:
     """The weights of a Hugging Face causal language model. Raises :class:`Unsupported`."""
-    family = str(getattr(getattr(module, "config", None), "model_type", type(module).__name__))
+    family = str(getattr(getattr(source, "config", None), "model_type", type(source).__name__))
     reader = _READERS.get(family)
     if reader is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
     try:
-        return _wide_end(reader(_Parts(module)))
+        return _wide_end(reader(_parts(source)))
     except (KeyError, AttributeError) as missing:
         raise Unsupported(f"this {family} model has no {missing}") from missing
 
@@ -66,76 +68,113 @@ def _in_single(part: Any) -> dict[str, Any]:
     return {name: wide(value) for name, value in found.items() if isinstance(value, Tensor)}
 
 
+@dataclass(frozen=True)
 class _Parts:
-    """Parameters and submodules by their Hugging Face names.
+    """Tensors by their Hugging Face names, with what the configuration says of their use.
 
-    A ``TransformerBridge`` booted from the module has wrapped its parts by then, which puts
-    ``_original_component`` into the names.
+    ``scaling`` is what each layer multiplies q k^T by. Without a module it is None, like
+    ``rotation``, and both are what the configuration makes them by default.
     """
 
-    def __init__(self, module: nn.Module):
-        self.config = cast(Any, module.config)
-        # The innermost of two with the same plain name comes last, and is the original.
-        self.modules = {_plain(name): part for name, part in module.named_modules()}
-        self._tensors = {
-            _plain(name): tensor.detach()
-            for name, tensor in module.named_parameters(remove_duplicate=False)
-        }
+    config: Any
+    tensors: Mapping[str, Tensor]
+    scaling: Callable[[str], float] | None = None
+    rotation: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def tensor(self, name: str) -> Tensor:
-        return self._tensors[name]
+        return self.tensors[name]
 
     def linear(self, name: str) -> Linear:
-        return Linear(self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias"))
+        return Linear(self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"))
 
     def conv1d(self, name: str) -> Linear:
         """GPT-2 stores (inputs, outputs)."""
-        return Linear(self._tensors[f"{name}.weight"].T, self._tensors.get(f"{name}.bias"))
+        return Linear(self.tensors[f"{name}.weight"].T, self.tensors.get(f"{name}.bias"))
 
     def layer_norm(self, name: str, eps: float) -> LayerNorm:
-        return LayerNorm(self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias"), eps)
+        return LayerNorm(self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"), eps)
 
     def rms_norm(self, name: str, eps: float) -> RMSNorm:
-        return RMSNorm(self._tensors[f"{name}.weight"], eps)
+        return RMSNorm(self.tensors[f"{name}.weight"], eps)
+
+    def scale(self, attention: str, d_head: int) -> float:
+        if self.scaling is not None:
+            return self.scaling(attention)
+        if getattr(self.config, "scale_attn_by_inverse_layer_idx", False):
+            raise Unsupported("its attention is scaled by the layer")
+        return d_head**-0.5
+
+
+def _parts(source: nn.Module | Checkpoint) -> _Parts:
+    """Of a module, also one that a ``TransformerBridge`` was booted from: that has wrapped its
+    parts, which puts ``_original_component`` into their names."""
+    if isinstance(source, Checkpoint):
+        return _Parts(source.config, source.tensors)
+    # The innermost of two with the same plain name comes last, and is the original.
+    modules = {_plain(name): part for name, part in source.named_modules()}
+    tensors = {
+        _plain(name): tensor.detach()
+        for name, tensor in source.named_parameters(remove_duplicate=False)
+    }
+
+    def scaling(attention: str) -> float:
+        return float(cast(Any, modules[attention]).scaling)
+
+    return _Parts(source.config, tensors, scaling, modules.get("model.rotary_emb"))
 
 
 def _plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != "_original_component")
 
 
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
-    if name in ("silu", "swish"):
-        return F.silu
-    from transformers.activations import ACT2FN
-
-    return cast(Callable[[Tensor], Tensor], ACT2FN[name])
-
-
 def _llama_like(parts: _Parts) -> Decoder:
     config = parts.config
     n_heads = config.num_attention_heads
-    rope = getattr(config, "rope_parameters", None) or {}
-    kind = rope.get("rope_type", "default")
-    if kind in ("dynamic", "longrope"):
-        raise Unsupported(f"its rotary embedding ({kind}) depends on the prompt's length")
+    n_kv_heads = config.num_key_value_heads or n_heads
+    d_head = len(parts.tensor("model.layers.0.self_attn.k_proj.weight")) // n_kv_heads
     return Decoder(
         embed=parts.tensor("model.embed_tokens.weight"),
         positions=None,
-        rotary=Rotary(parts.modules["model.rotary_emb"]),
-        blocks=tuple(_llama_block(parts, layer) for layer in range(config.num_hidden_layers)),
+        rotary=Rotary(_rotation(parts, d_head)),
+        blocks=tuple(
+            _llama_block(parts, layer, d_head) for layer in range(config.num_hidden_layers)
+        ),
         norm=parts.rms_norm("model.norm", config.rms_norm_eps),
         unembed=parts.linear("lm_head"),
         n_heads=n_heads,
-        n_kv_heads=config.num_key_value_heads or n_heads,
-        d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
-        window=getattr(config, "sliding_window", None),
+        n_kv_heads=n_kv_heads,
+        d_head=d_head,
+        window=_window(config),
     )
 
 
-def _llama_block(parts: _Parts, layer: int) -> Block:
+def _window(config: Any) -> int | None:
+    """How many tokens back attention sees, at most. Qwen's files name a window not in use, and
+    Mistral's may leave out theirs."""
+    if config.model_type == "mistral":
+        return cast(int | None, config.sliding_window)
+    if not getattr(config, "use_sliding_window", config.model_type == "llama"):
+        return None
+    return getattr(config, "sliding_window", None)
+
+
+def _rotation(parts: _Parts, d_head: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Rotary tables from (like, position ids), as the module makes them."""
+    rope = getattr(parts.config, "rope_parameters", None) or {}
+    kind = rope.get("rope_type", "default")
+    if kind in ("dynamic", "longrope"):
+        raise Unsupported(f"its rotary embedding ({kind}) depends on the prompt's length")
+    if parts.rotation is not None:
+        return parts.rotation
+    if kind != "default" or getattr(parts.config, "rope_scaling", None):
+        raise Unsupported("its rotary embedding is the module's own")
+    return plain_rotation(rope.get("rope_theta") or parts.config.rope_theta, d_head)
+
+
+def _llama_block(parts: _Parts, layer: int, d_head: int) -> Block:
     config, block = parts.config, f"model.layers.{layer}"
     attention, mlp, eps = f"{block}.self_attn", f"{block}.mlp", config.rms_norm_eps
-    normed_heads = f"{attention}.q_norm" in parts.modules
+    normed_heads = f"{attention}.q_norm.weight" in parts.tensors
     return Block(
         norm1=parts.rms_norm(f"{block}.input_layernorm", eps),
         attention=Attention(
@@ -143,7 +182,7 @@ def _llama_block(parts: _Parts, layer: int) -> Block:
             k=parts.linear(f"{attention}.k_proj"),
             v=parts.linear(f"{attention}.v_proj"),
             out=parts.linear(f"{attention}.o_proj"),
-            scale=float(cast(Any, parts.modules[attention]).scaling),
+            scale=parts.scale(attention, d_head),
             q_norm=parts.rms_norm(f"{attention}.q_norm", eps) if normed_heads else None,
             k_norm=parts.rms_norm(f"{attention}.k_norm", eps) if normed_heads else None,
         ),
@@ -151,7 +190,7 @@ def _llama_block(parts: _Parts, layer: int) -> Block:
         mlp=MLP(
             up=parts.linear(f"{mlp}.up_proj"),
             down=parts.linear(f"{mlp}.down_proj"),
-            act=_activation(config.hidden_act),
+            act=activation(config.hidden_act),
             gate=parts.linear(f"{mlp}.gate_proj"),
         ),
     )
@@ -159,7 +198,7 @@ def _llama_block(parts: _Parts, layer: int) -> Block:
 
 def _gpt2(parts: _Parts) -> Decoder:
     config = parts.config
-    if config.add_cross_attention:
+    if getattr(config, "add_cross_attention", False):
         raise Unsupported("it attends to an encoder")
     return Decoder(
         embed=parts.tensor("transformer.wte.weight"),
@@ -186,13 +225,13 @@ def _gpt2_block(parts: _Parts, layer: int) -> Block:
             k=k,
             v=v,
             out=parts.conv1d(f"{block}.attn.c_proj"),
-            scale=float(cast(Any, parts.modules[f"{block}.attn"]).scaling),
+            scale=parts.scale(f"{block}.attn", config.n_embd // config.n_head),
         ),
         norm2=parts.layer_norm(f"{block}.ln_2", config.layer_norm_epsilon),
         mlp=MLP(
             up=parts.conv1d(f"{block}.mlp.c_fc"),
             down=parts.conv1d(f"{block}.mlp.c_proj"),
-            act=_activation(config.activation_function),
+            act=activation(config.activation_function),
         ),
     )
 

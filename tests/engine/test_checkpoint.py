@@ -1,0 +1,235 @@
+"""Weights read without their module: used only where the module's own answers are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.checkpoint import Checkpoint
+from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.load import Loaded, load
+from causaldsl.engine.matrices import matrix
+from causaldsl.engine.open import Backends
+from causaldsl.engine.reference import recall
+from causaldsl.model.catalog import resolve
+from tests import oracle
+from tests.engine.test_families import COMMON, LLAMA3_ROPE, build
+from tests.tiny import Family, tiny_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+READ: tuple[Family, ...] = ("llama", "gpt2", "qwen2")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def opened(folder: Path, dtype: str = "float64") -> tuple[Loaded, ConeBackend]:
+    """As a run opens it."""
+    loaded = load(resolve(str(folder), folder), dtype=dtype, alone=True)
+    notes: list[str] = []
+    cone = Backends(loaded, notes)["cone"]
+    assert notes == []
+    assert isinstance(cone, ConeBackend)
+    return loaded, cone
+
+
+def change(path: Path, **entries: Any) -> None:
+    """Entries of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def is_alone(loaded: Loaded) -> bool:
+    return isinstance(loaded.source, Checkpoint)
+
+
+def written(folder: Path, config: Any) -> Path:
+    build(config)[0].float().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", READ)
+def test_the_first_run_builds_the_module_and_the_next_gives_the_oracles_numbers(
+    tmp_path: Path, family: Family
+) -> None:
+    folder = tiny_folder(tmp_path, family)
+    first, _ = opened(folder)
+    second, cone = opened(folder)
+    assert not is_alone(first)
+    assert is_alone(second)
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    tokens = torch.randint(20, (3, 9), generator=torch.Generator().manual_seed(1))
+    wanted = oracle.logits(oracle.in_double(module), tokens)
+    assert (cone.logits(cone.clean(tokens)) - wanted).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MistralConfig(**COMMON, sliding_window=None),
+        Qwen3Config(**COMMON),
+        LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True),
+        LlamaConfig(**COMMON, tie_word_embeddings=True),
+    ],
+    ids=["mistral", "qwen3", "biases", "tied"],
+)
+def test_other_configurations(tmp_path: Path, config: Any) -> None:
+    opened(written(tmp_path, config))
+    loaded, _ = opened(tmp_path)
+    assert is_alone(loaded)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LlamaConfig(**COMMON, rope_parameters=LLAMA3_ROPE),
+        LlamaConfig(**COMMON, hidden_act="mish"),
+    ],
+    ids=["scaled rotation", "an activation from transformers"],
+)
+def test_what_needs_transformers_is_served_all_the_same(tmp_path: Path, config: Any) -> None:
+    opened(written(tmp_path, config))
+    opened(tmp_path)
+
+
+def test_a_window_in_the_file_that_is_not_in_use(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "qwen2")
+    change(folder / "config.json", sliding_window=8, use_sliding_window=False)
+    opened(folder)
+    loaded, cone = opened(folder)
+    assert is_alone(loaded)
+    cone.clean(torch.zeros(1, 12, dtype=torch.long))
+
+
+def test_a_file_that_leaves_out_mistrals_window(tmp_path: Path) -> None:
+    written(tmp_path, MistralConfig(**COMMON))
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["sliding_window"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    opened(tmp_path)
+    assert opened(tmp_path)[1].decoder.window == 4096
+
+
+def test_names_of_gpt2s_first_files(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "gpt2")
+    path = folder / "model.safetensors"
+    short = {n.removeprefix("transformer."): t for n, t in load_file(path).items()}
+    assert "wte.weight" in short
+    save_file(short, path, metadata={"format": "pt"})
+    opened(folder)
+    loaded, _ = opened(folder)
+    assert is_alone(loaded)
+    assert matrix(loaded, "W_U").shape == matrix(loaded, "W_E").T.shape
+
+
+def test_weights_that_no_longer_give_the_known_answers(tmp_path: Path) -> None:
+    """Changed in the middle of the file, where the fingerprint does not look."""
+    folder = tiny_folder(tmp_path, "llama", words=[f"w{i}" for i in range(9000)])
+    opened(folder)
+    spec = resolve(str(folder), folder)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["lm_head.weight"][-50:] *= -1
+    save_file(tensors, path, metadata={"format": "pt"})
+    assert resolve(str(folder), folder).shapes.fingerprint == spec.shapes.fingerprint
+    known = recall(spec.shapes, torch.float64, "cpu")
+    loaded, cone = opened(folder)
+    assert not is_alone(loaded)
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    tokens = torch.arange(12)[None]
+    wanted = oracle.logits(oracle.in_double(module), tokens)
+    assert (cone.logits(cone.clean(tokens)) - wanted).abs().max() < 1e-9
+    now = recall(spec.shapes, torch.float64, "cpu")
+    assert known is not None
+    assert now is not None
+    assert not torch.equal(known, now)
+    assert is_alone(opened(folder)[0])
+
+
+def test_damaged_answers_are_no_answers(tmp_path: Path, cache: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    opened(folder)
+    (kept,) = (cache / "references").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert not is_alone(opened(folder)[0])
+    assert is_alone(opened(folder)[0])
+
+
+def test_a_cache_that_can_not_be_written_to(tmp_path: Path, cache: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    cache.mkdir()
+    (cache / "references").write_text("in the way")
+    opened(folder)
+    opened(folder)
+
+
+def test_damaged_weights_are_still_a_mistake(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    opened(folder)
+    path = folder / "model.safetensors"
+    spec, whole = resolve(str(folder), folder), path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunFailure, match="cannot load"):
+        load(spec, dtype="float64", alone=True)
+
+
+def test_answers_are_kept_by_dtype(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    opened(folder, "float32")
+    assert not is_alone(opened(folder, "float64")[0])
+    assert is_alone(opened(folder, "float64")[0])
+    opened(folder, "bfloat16")
+    assert is_alone(opened(folder, "bfloat16")[0])
+
+
+def test_the_module_that_is_built_later_holds_the_same_tensors(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    opened(folder)
+    loaded, cone = opened(folder)
+    assert is_alone(loaded)
+    ours = {tensor.data_ptr() for tensor in loaded.weights.values()}
+    assert {p.data_ptr() for p in loaded.hf.parameters()} == ours
+    tokens = torch.arange(9)[None]
+    hooks = Backends(loaded, [])["hooks"]
+    difference = hooks.logits(hooks.clean(tokens)) - cone.logits(cone.clean(tokens))
+    assert difference.abs().max() < 1e-6
+
+
+def test_a_second_run_needs_no_transformers(tmp_path: Path) -> None:
+    """Nor TransformerLens: both take seconds to import."""
+    folder = tiny_folder(tmp_path, "llama")
+    pair = {"base": "Mary and John went", "source": "John and Mary went"}
+    pair |= {"answer": " Mary", "foil": " John"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    program = tmp_path / "p.cpatch"
+    program.write_text(
+        f'model lm = "{folder}"\n'
+        'pairs p = jsonl("pairs.jsonl")\n'
+        "measure m on p {\n  whole = patch resid_post[1] @ END\n  report logit_diff\n}\n"
+    )
+    script = (
+        "import sys; from causaldsl.cli import main\n"
+        "code = main(['run', sys.argv[1], '--out', sys.argv[2]])\n"
+        "print([m for m in ('transformers', 'transformer_lens') if m in sys.modules])\n"
+        "sys.exit(code)\n"
+    )
+    for imported in ("['transformers']", "[]"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(program), str(tmp_path / f"run {imported}")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == imported
