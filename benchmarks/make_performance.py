@@ -97,7 +97,7 @@ _LIMIT = (
 _OVERHEAD = (
     "Arithmetic is all time in calls of a backend, in the loss, in backward passes and optimiser\n"
     "steps. Everything else but reading the weights is overhead; it is given with and without the\n"
-    "imports that reading any weights takes (torch, the model's class in transformers)."
+    "import of torch."
 )
 
 
@@ -160,11 +160,11 @@ def _slow(results: dict[str, Any]) -> list[str]:
         if run and run[name] > _MOST_OVERHEAD:
             wished = f"wished for {100 * _MOST_OVERHEAD:g}%"
             share = f"{100 * run[name]:.1f}% of {run['program']}"
-            found.append(f"overhead {which} the libraries' imports: {share}, {wished}")
+            found.append(f"overhead {which} the import of torch: {share}, {wished}")
     for name, which in (("start_up", "with"), ("own_start_up", "without")):
         if run and run[name] > _LONGEST_START:
             wished = f"wished for {_LONGEST_START:g} s"
-            found.append(f"start-up {which} them: {seconds(run[name])}, {wished}")
+            found.append(f"start-up {which} it: {seconds(run[name])}, {wished}")
     return found
 
 

@@ -3,13 +3,14 @@
 `causaldsl run` is started as a user starts it, in a process of its own, with clocks set into it:
 
 - arithmetic: all calls of a backend, the loss over the vocabulary, backward passes, optimiser steps
-- weights: reading them (`from_pretrained`; the model's class is imported before the clock starts)
+- weights: reading them
 - everything else, from the start of the process to its end, is overhead: Python and its imports,
   checking, compiling, planning, statistics, pictures, files
 
 Start-up lasts from the start of the process until the first clean run begins, less reading the
 weights; imports, and the check of our forward pass against the model's own, are part of it. How
-much of it the libraries are is shown by a process that only imports torch and the model's class.
+much of it torch is is shown by a process that only imports torch. The first run with a model also
+imports transformers and builds the module; that is the warm-up, unless it was made before.
 """
 
 from __future__ import annotations
@@ -28,10 +29,7 @@ from typing import Any
 from turns import significant
 
 ROOT = Path(__file__).parents[1]
-_IMPORTS = (
-    "import gc; gc.disable(); import torch; "  # as our own start does
-    "from transformers import AutoModelForCausalLM, LlamaForCausalLM"
-)
+_IMPORT = "import gc; gc.disable(); import torch; gc.freeze()"  # as our own start does
 _CLOCKS = Path(__file__).parent / "clocked_run.py"
 
 
@@ -40,7 +38,7 @@ def overhead(program: Path, repetitions: int, say: Callable[[str], None]) -> dic
     runs = []
     for repetition in range(repetitions + 1):
         say(f"overhead of {program.stem}: {repetition or 'warm-up'} of {repetitions}")
-        runs.append(_run(program) | {"libraries": _libraries()})
+        runs.append(_run(program) | {"torch": _torch()})
     middle = {
         part: significant(statistics.median(run[part] for run in runs[1:])) for part in runs[0]
     }
@@ -55,14 +53,14 @@ def overhead(program: Path, repetitions: int, say: Callable[[str], None]) -> dic
 
 
 def _own(runs: list[dict[str, float]], part: str) -> float:
-    """Median seconds beyond those of the process that only imports the libraries."""
-    return statistics.median(run[part] - run["libraries"] for run in runs[1:])
+    """Median seconds beyond those of the process that only imports torch."""
+    return statistics.median(run[part] - run["torch"] for run in runs[1:])
 
 
-def _libraries() -> float:
-    """Seconds of a process that does nothing but import what reading any weights takes."""
+def _torch() -> float:
+    """Seconds of a process that does nothing but import torch."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", _IMPORTS], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", _IMPORT], check=True, capture_output=True)
     return time.perf_counter() - began
 
 

@@ -65,10 +65,10 @@ def overhead_lines(results: dict[str, Any]) -> list[str]:
         f"{found['program']}: {seconds(found['whole'])} from start to end, of which "
         f"{seconds(found['arithmetic'])} arithmetic and {seconds(found['weights'])} reading the "
         f"weights; the rest is {100 * found['share']:.1f}%",
-        f"a process that only imports torch and the model's class: {seconds(found['libraries'])}; "
-        f"without that the rest is {100 * found['own_share']:.1f}%",
+        f"a process that only imports torch: {seconds(found['torch'])}; without that "
+        f"the rest is {100 * found['own_share']:.1f}%",
         f"start-up until the first clean run, less reading the weights: "
-        f"{seconds(found['start_up'])}; less those imports too: {seconds(found['own_start_up'])}",
+        f"{seconds(found['start_up'])}; less that import too: {seconds(found['own_start_up'])}",
         f"medians of {found['repetitions']}, {found['date']}: `{found['command']}`",
     ]
 

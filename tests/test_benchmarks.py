@@ -99,7 +99,7 @@ def test_tables_and_page_of_what_was_measured(made: dict[str, Any]) -> None:
     versions = {"transformer-lens": "4"}
     record = {"model": "tiny", "machine": machine}
     run = {"program": "p", "repetitions": 1, "date": "today", "command": "this", "weights": 1.0}
-    run |= {"whole": 9.0, "arithmetic": 5.0, "libraries": 2.0, "start_up": 2.5, "share": 0.3}
+    run |= {"whole": 9.0, "arithmetic": 5.0, "torch": 2.0, "start_up": 2.5, "share": 0.3}
     run |= {"own_share": 0.07, "own_start_up": 0.5}
     results = made | record | {"versions": versions, "overhead": run}
     point = {"at": 2000, "pairs": 3, "tokens": 9, "check_s": 1.0, "compile_s": 1.0}
@@ -109,7 +109,7 @@ def test_tables_and_page_of_what_was_measured(made: dict[str, Any]) -> None:
     assert "Many (today, `this`)." in text
     assert "| 2,000 | 3 | 9 | 2 s | 1 s | 2 s | 3 MB |" in text
     assert "`das_step_64`, pyvene: could not be measured" in text
-    assert "overhead with the libraries' imports: 30.0% of p" in text
+    assert "overhead with the import of torch: 30.0% of p" in text
     assert "overhead without" not in text
     paragraph = quoted("Before.\n\nOne DAS training step took\nlong.\n\nAfter.\n", results)
     assert paragraph.startswith("Before.\n\nOne DAS training step (forward")

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.adam import Adam
 from causaldsl.engine.wide import wide_dtype
 
 Batch = TypeVar("Batch")
@@ -112,19 +113,17 @@ def fit_together(
             )
     dtype = wide_dtype(dtype)  # Adam's steps are too small for half precision
     frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
-    optimizer = torch.optim.Adam([{"params": [free]} for free in frees])
+    optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
     with torch.enable_grad():
         for epoch in range(learners[0].options.epochs):
-            for group, learner in zip(optimizer.param_groups, learners, strict=True):
-                options = learner.options
-                group["lr"] = options.lr * _decayed(options.decay, epoch / options.epochs)
+            rates = [_rate(learner.options, epoch) for learner in learners]
             seen: list[list[float]] = [[] for _ in learners]
             epochs = [learner.batches(epoch) for learner in learners]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
                 found = in_pieces(partial(_gradients, frees, own, losses))
-                for i, value in _step(frees, optimizer, found).items():
+                for i, value in _step(optimizers, rates, found).items():
                     seen[i].append(value)
             for curve, values in zip(curves, seen, strict=True):
                 if not values:
@@ -187,14 +186,10 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
     return part, len(part) / len(batch)  # type: ignore[arg-type]
 
 
-def _step(
-    frees: Sequence[Tensor], optimizer: torch.optim.Optimizer, found: Gradients
-) -> dict[int, float]:
+def _step(optimizers: Sequence[Adam], rates: Sequence[float], found: Gradients) -> dict[int, float]:
     """One optimisation step of each free matrix that has a gradient; their losses."""
-    optimizer.zero_grad()
     for i, (_, gradient) in found.items():
-        frees[i].grad = gradient
-    optimizer.step()
+        optimizers[i].step(gradient, rates[i])
     results = {i: value for i, (value, _) in found.items()}
     if not all(map(math.isfinite, results.values())):
         raise RunFailure(
@@ -203,9 +198,10 @@ def _step(
     return results
 
 
-def _decayed(decay: str, done: float) -> float:
-    if decay == "linear":
-        return 1.0 - done
-    if decay == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * done))
-    return 1.0
+def _rate(options: DasOptions, epoch: int) -> float:
+    done = epoch / options.epochs
+    if options.decay == "linear":
+        return options.lr * (1.0 - done)
+    if options.decay == "cosine":
+        return options.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+    return options.lr

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.adam import Adam
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import Packing, available
 from causaldsl.engine.cone.weights import Linear
@@ -28,6 +29,21 @@ def test_basis_is_orthonormal_and_differentiable(dim: int) -> None:
     projection = free @ torch.linalg.pinv(free)
     assert torch.allclose(basis @ basis.T, projection)
     assert torch.autograd.gradcheck(lambda m: orthonormal(m) @ orthonormal(m).T, (free,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_takes_torchs_steps_to_the_bit(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(30, 2, generator=generator, dtype=dtype).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    adam, reference = Adam(ours), torch.optim.Adam([theirs])
+    for step in range(50):
+        lr = 0.1 / (step + 1)
+        gradient = torch.randn(30, 2, generator=generator, dtype=dtype) * 10.0 ** (step % 5 - 3)
+        adam.step(gradient, lr)
+        reference.param_groups[0]["lr"], theirs.grad = lr, gradient
+        reference.step()
+        assert torch.equal(ours, theirs)
 
 
 def planted(width: int, dim: int) -> Tensor:
