@@ -17,6 +17,7 @@ from causaldsl.check.values import (
 )
 from causaldsl.diagnostics import Source, Span
 from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.tokens import Tokens
 from causaldsl.vocabulary.numbers import Result
 
 
@@ -72,3 +73,5 @@ class CheckedProgram:
     """What the command line set, as it was written."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
+    tokens: Tokens | None = field(default=None, compare=False, repr=False)
+    """The model's tokenizer, if any prompts needed it."""

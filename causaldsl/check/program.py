@@ -74,7 +74,6 @@ class Checker:
         self.scope = Scope()
         self.problems = Diagnostics()
         self.model_span: Span | None = None
-        self.tokens: Tokens | None = None
         self.importing: list[Path] = [path.resolve()]
         self.imported: set[Path] = set()
         self.enter(path.parent)
@@ -137,12 +136,12 @@ class Checker:
                 span,
                 "write pairs NAME = numbers(base: [1, 2], source: [3, 4])",
             )
-        if self.tokens is None:
+        if self.program.tokens is None:
             assert self.program.model is not None
             assert self.program.model.path is not None
             with located(span):
-                self.tokens = Tokens.load(self.program.model.path)
-        return self.tokens
+                self.program.tokens = Tokens.load(self.program.model.path)
+        return self.program.tokens
 
 
 def _import(self: Checker, node: ast.ImportFile) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from causaldsl.model.tokens import Tokens, last_token_before
 
 _OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}'
 _FIELDS = {"base", "source", "answer", "foil", "counterfactual_answer", "split", "positions"}
+_SAVED = {"tokens", "pattern"}
+"""What the pairs that a run has saved say beyond that, by side."""
 
 
 def read_text(path: Path, written: str) -> str:
@@ -127,7 +131,7 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
         ) from None
     if not isinstance(record, dict):
         raise Mistake("bad-json", f"{where} is not a JSON object", _OBJECT)
-    unknown = set(record) - _FIELDS
+    unknown = set(record) - _FIELDS - _SAVED
     needed = ("base", "source", "answer", "foil")
     missing = [f for f in needed if not isinstance(record.get(f), str)]
     if unknown or missing:
@@ -138,6 +142,10 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
         raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
     base, source = (
         _json_prompt(record[side], side, positions, where, tokens) for side in ("base", "source")
+    )
+    base, source = (
+        _as_saved(prompt, side, record, where)
+        for prompt, side in ((base, "base"), (source, "source"))
     )
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
     counterfactual, split = record.get("counterfactual_answer"), record.get("split")
@@ -155,6 +163,24 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
         foil,
         foil if counterfactual is None else _answer(counterfactual, where, tokens),
     )
+
+
+def _as_saved(prompt: Prompt, side: str, record: dict[str, Any], where: str) -> Prompt:
+    """The prompt with its pattern; its tokens have to be those of the run that saved it."""
+    said = {field: record.get(field) for field in _SAVED}
+    for field, value in said.items():
+        if value is not None and not (isinstance(value, dict) and set(value) == {"base", "source"}):
+            raise Mistake("bad-pair", f'{where}: `{field}` must be {{"base": .., "source": ..}}')
+    if said["tokens"] and said["tokens"][side] != list(prompt.ids):
+        raise Mistake(
+            "other-tokens",
+            f"{where}: the {side} is not these tokens for this model",
+            "the pairs were saved by a run of another model; leave out `tokens` to use their texts",
+        )
+    pattern = said["pattern"][side] if said["pattern"] else ""
+    if not isinstance(pattern, str) or not re.fullmatch("[A-Z]*", pattern):
+        raise Mistake("bad-pair", f"{where}: a pattern is capital letters, such as ABB")
+    return replace(prompt, pattern=pattern)
 
 
 def _answer(text: str, where: str, tokens: Tokens) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.printing import graph_json, graph_text
+from causaldsl.model.tokens import Tokens
 from causaldsl.report.comparisons import plot_comparison
 from causaldsl.report.curves import plot_curves
 from causaldsl.report.dot import graph_dot
@@ -20,6 +21,7 @@ from causaldsl.report.html.page import report_html
 from causaldsl.report.pathways import trace_dot
 from causaldsl.report.pictures import render_dot
 from causaldsl.report.plots import plot_sweep
+from causaldsl.report.saved_pairs import saved_lines
 from causaldsl.report.unplotted import draw_unplotted
 from causaldsl.results.records import Results
 
@@ -43,7 +45,7 @@ def write_run(
     for output in program.outputs:
         _output(folder, output, program, graph, results)
     _unasked(folder, program, results)
-    _pairs(folder / "pairs", graph)
+    _pairs(folder / "pairs", graph, program.tokens)
     _subspaces(folder / "subspaces", subspaces)
     page = _report(folder, program, graph, results)  # last: it holds the pictures
     (folder / "report.html").write_text(page, "utf-8")
@@ -108,10 +110,11 @@ def _picture(folder: Path, stem: str, suffix: str, dot: str) -> None:
     render_dot(dot, folder / f"{stem}{suffix}")
 
 
-def _pairs(folder: Path, graph: Graph) -> None:
+def _pairs(folder: Path, graph: Graph, tokens: Tokens | None) -> None:
     folder.mkdir()
     for pairs in graph.pairs.values():
-        (folder / f"{pairs.name}.jsonl").write_text("\n".join(pairs.lines()) + "\n", "utf-8")
+        lines = saved_lines(pairs, tokens)
+        (folder / f"{pairs.name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _subspaces(folder: Path, subspaces: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Whole programs on tiny models: both backends, the oracle, properties, exit codes and files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,12 @@ expect m.a.fldd < 100
     basis = load_file(out / "subspaces/v.safetensors")["basis"]
     assert basis.shape == (48, 1)
     assert float(basis.norm()) == pytest.approx(1)
+
+    saved = (out / "pairs/flip.test.jsonl").read_text()
+    assert json.loads(saved.split("\n")[0])["answer"].startswith(" ")
+    again = 'model lm = "tiny-llama"\npairs p = jsonl("out/pairs/flip.test.jsonl")\n'
+    read_back = check(again, world).families["p"].whole
+    assert read_back == replace(check(held, world).families["flip"].test, name="p")
 
     program.write_text(held + "expect m.a.fldd > 100\n")
     assert main(["run", str(program), "--out", str(out)]) == 1

@@ -46,6 +46,13 @@ def make_world(folder: Path) -> Path:
         (folder / name).write_text("\n".join(lines) + "\n")
     bad = {"base": "The man", "source": "The boy", "answer": " Bartholomew", "foil": " snack"}
     (folder / "bad_answer.jsonl").write_text(json.dumps(bad) + "\n")
+    saved = {"base": "The man", "source": "The boy", "answer": " ring", "foil": " snack"}
+    for name, more in (
+        ("other_tokens", {"tokens": {"base": [1, 2], "source": [1, 3]}}),
+        ("bad_pattern", {"pattern": {"base": "abb", "source": "BAB"}}),
+        ("bad_tokens", {"tokens": [1, 2]}),
+    ):
+        (folder / f"{name}.jsonl").write_text(json.dumps(saved | more) + "\n")
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "looks.cpatch").write_text('import "looks.cpatch"\n')
     (folder / "measures.cpatch").write_text(

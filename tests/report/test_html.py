@@ -386,7 +386,7 @@ def test_texts_without_answers_are_among_the_prompts(read: Path) -> None:
     (tables,) = [e.words for e in page.all("table") if e.words.startswith("lines, n = 24")]
     assert all(line in tables for line in lines[:3])
     assert lines[3] not in tables
-    written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])["base"]
+    written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])["text"]
     (tables,) = [e.words for e in page.all("table") if e.words.startswith("written, n = 24")]
     assert repr(written)[1:-1] in tables
     assert "6 pairs of prompts · 48 texts" in page.all("header")[0].words

@@ -62,10 +62,7 @@ def _texts(texts: PromptSet) -> Html:
 
 
 def _tokens(view: View) -> Tokens | None:
-    model = view.program.model
-    if model is None or model.path is None or not model.shapes.text:
-        return None
-    return Tokens.load(model.path)
+    return view.program.tokens
 
 
 def _examples(pairs: PairSet, tokens: Tokens | None) -> Html:

@@ -1,0 +1,49 @@
+"""The pairs of a run as JSON lines that `jsonl(...)` reads back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
+from causaldsl.model.tokens import Tokens
+
+
+def saved_lines(pairs: PairSet, tokens: Tokens | None) -> list[str]:
+    """A line for each pair; for each prompt of a set without answers; for each pair of numbers."""
+    if isinstance(pairs, PromptSet):
+        found = [_prompt(pair.base) for pair in pairs.pairs]
+    elif tokens is None:
+        found = [_numbers(pair) for pair in pairs.pairs]
+    else:
+        found = [_pair(pair, tokens) for pair in pairs.pairs]
+    return [json.dumps(line, ensure_ascii=False) for line in found]
+
+
+def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
+    base, source = pair.base, pair.source
+    places = dict(source.positions)
+    line: dict[str, Any] = {
+        "base": base.text,
+        "source": source.text,
+        "answer": tokens.piece(pair.answer),
+        "foil": tokens.piece(pair.foil),
+        "counterfactual_answer": tokens.piece(pair.counterfactual),
+        "positions": {
+            name: {"base": index, "source": places[name]}
+            for name, index in base.positions
+            if name in places
+        },
+        "tokens": {"base": base.ids, "source": source.ids},
+    }
+    if base.pattern:
+        line["pattern"] = {"base": base.pattern, "source": source.pattern}
+    return line
+
+
+def _numbers(pair: Pair) -> dict[str, Any]:
+    return {"base": pair.base.ids[0], "source": pair.source.ids[0]}
+
+
+def _prompt(prompt: Prompt) -> dict[str, Any]:
+    return {"text": prompt.text, "tokens": prompt.ids}
