@@ -1,12 +1,10 @@
 """Adam (Kingma and Ba, 2014, algorithm 1) for a few small tensors.
 
-The same numbers as ``torch.optim.Adam``, bit for bit; building that one imports torch's compiler,
-which takes longer than training a direction on a small model.
+The same numbers as ``torch.optim.Adam``, on a CPU bit for bit; building that one imports torch's
+compiler, which takes longer than training a direction on a small model.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -30,5 +28,5 @@ class Adam:
         self._mean.lerp_(gradient, 1 - _BETA1)
         self._square.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
         size = lr / (1 - _BETA1**self._steps)
-        spread = self._square.sqrt() / math.sqrt(1 - _BETA2**self._steps)
+        spread = self._square.sqrt() / (1 - _BETA2**self._steps) ** 0.5
         self.parameter.addcdiv_(self._mean, spread.add_(_EPS), value=-size)

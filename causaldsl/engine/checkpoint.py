@@ -1,14 +1,11 @@
-"""A model's weights straight from its safetensors files, without its module.
+"""A model's weights straight from its safetensors files, without building its module.
 
-Importing transformers and building the module takes ten times as long as reading the weights. The
-cone needs only tensors and the configuration. That these were read rightly is not taken on trust:
-the backend compares logits with the module's own (``reference.py``) before it serves anything.
+What is not in the files, an earlier run has remembered of the module (``reference.py``).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,55 +13,63 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
+from causaldsl.engine.reference import Remembered
 from causaldsl.model.folders import weight_files
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """``config.json`` as attributes, without the defaults that transformers knows, and tensors.
+    """``tensors`` go by the parameters' names in the module, a tied one by each of its names."""
 
-    Tensors go by the parameters' names in the Hugging Face module, a tied unembedding under its own
-    name too.
-    """
-
-    config: SimpleNamespace
+    module: Remembered
     tensors: Mapping[str, Tensor]
 
     @property
-    def embed(self) -> Tensor:
-        """(d_vocab, d_model)."""
-        return next(self.tensors[name] for name in _EMBEDDINGS if name in self.tensors)
+    def config(self) -> SimpleNamespace:
+        return SimpleNamespace(**self.module.config)
+
+    def rotation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+        """From a tensor of the wanted dtype and position ids (1, T) to the cosines and sines
+        (1, T, d_head) of the module; None if it has none. Angles are position times frequency, in
+        the precision of the frequencies."""
+        frequencies, scale = self.module.inv_freq, self.module.rotary_scaling
+        if frequencies is None:
+            return None
+
+        def tables(like: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+            own = frequencies.to(ids.device)
+            angles = ids.to(own.dtype)[..., None] * own
+            angles = torch.cat((angles, angles), dim=-1)
+            return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
+
+        return tables
 
 
-_EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight")
-
-
-def read_checkpoint(folder: Path, dtype: torch.dtype, device: str) -> Checkpoint | None:
-    """Everything in a folder's safetensors files; None if it holds others or they can't be read."""
+def read_checkpoint(
+    folder: Path, module: Remembered, dtype: torch.dtype, device: str
+) -> Checkpoint | None:
+    """The weights in a folder; None if they can't be had without the module."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     files = weight_files(folder)
     if not files or any(path.suffix != ".safetensors" for path in files):
         return None
-    tensors: dict[str, Tensor] = {}
     try:
-        config = SimpleNamespace(**json.loads((folder / "config.json").read_text("utf-8")))
-        for path in files:
-            # A file's own place in memory is not aligned, and goes on following the file.
-            for name, tensor in load_file(path).items():
-                tensors[name] = tensor.to(device, dtype, copy=True)
-    except (OSError, ValueError, TypeError, SafetensorError):
+        found = {name: tensor for path in files for name, tensor in load_file(path).items()}
+    except (OSError, ValueError, SafetensorError):
         return None  # the module's reader says what is wrong
-    return Checkpoint(config, _named(config, tensors))
-
-
-def _named(config: SimpleNamespace, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """By the module's names: GPT-2's first files leave out their prefix, and tied weights."""
-    if "wte.weight" in tensors:
-        tensors = {f"transformer.{name}": tensor for name, tensor in tensors.items()}
-    tied = getattr(config, "tie_word_embeddings", "lm_head.weight" not in tensors)
-    for name in _EMBEDDINGS:
-        if tied and name in tensors:
-            tensors["lm_head.weight"] = tensors[name]
-    return tensors
+    tensors: dict[str, Tensor] = {}
+    for name, first in module.parameters.items():
+        if first in tensors:
+            tensors[name] = tensors[first]
+            continue
+        same = [other for other, of in module.parameters.items() if of == first]
+        # Files of a model without its head leave out the first part of each name.
+        written = [*same, *(other.partition(".")[2] for other in same)]
+        read = next((found[other] for other in written if other in found), None)
+        if read is None:
+            return None
+        # A file's own place in memory is not aligned, and goes on following the file.
+        tensors[name] = read.to(device, dtype, copy=True)
+    return Checkpoint(module, tensors)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
 from causaldsl.engine.checkpoint import Checkpoint, read_checkpoint
-from causaldsl.engine.reference import recall
+from causaldsl.engine.reference import Remembered, recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
@@ -49,8 +49,8 @@ class Loaded:
     source: nn.Module | Checkpoint | None
     device: str
     dtype: torch.dtype
-    recalled: Tensor | None = field(default=None, repr=False)
-    """The module's logits on the probe in an earlier run, where the weights were read alone."""
+    recalled: Remembered | None = field(default=None, repr=False)
+    """What an earlier run remembered of the module, where that was asked for."""
 
     @cached_property
     def hf(self) -> Any:
@@ -58,13 +58,13 @@ class Loaded:
         if not isinstance(self.source, Checkpoint):
             return self.source
         assert self.spec.path is not None
-        module = _module(self.spec.path, self.dtype, self.device)
-        _share(self.source.tensors, module)
-        return module
+        return _module(self.spec.path, self.dtype, self.device, self.source.tensors)
 
     def build(self) -> None:
-        """Go on with the module, if the weights were read alone."""
-        self.source = self.hf
+        """Go on with the module alone, where the weights were read without it."""
+        assert self.spec.path is not None
+        self.source = None
+        self.source = _module(self.spec.path, self.dtype, self.device)
 
     @cached_property
     def weights(self) -> Mapping[str, Tensor]:
@@ -75,22 +75,6 @@ class Loaded:
         if isinstance(self.source, Checkpoint):
             return self.source.tensors
         return _parameters(self.source) if self.source is not None else {}
-
-    @property
-    def embed(self) -> Tensor:
-        """(d_vocab, d_model)."""
-        if isinstance(self.source, Checkpoint):
-            return self.source.embed
-        weight: Tensor = self.hf.get_input_embeddings().weight
-        return weight
-
-    @property
-    def unembed(self) -> Tensor:
-        """(d_vocab, d_model)."""
-        if isinstance(self.source, Checkpoint):
-            return self.source.tensors["lm_head.weight"]
-        weight: Tensor = self.hf.get_output_embeddings().weight
-        return weight
 
     @property
     def config(self) -> Any:
@@ -125,10 +109,12 @@ def load(
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted = _DTYPES[dtype]
     recalled = recall(spec.shapes, wanted, device) if alone else None
-    checkpoint = read_checkpoint(spec.path, wanted, device) if recalled is not None else None
-    if checkpoint is not None:
-        return Loaded(spec, checkpoint, device, wanted, recalled)
-    return Loaded(spec, _module(spec.path, wanted, device), device, wanted)
+    source: nn.Module | Checkpoint | None = None
+    if recalled is not None and recalled.alone:
+        source = read_checkpoint(spec.path, recalled, wanted, device)
+    if source is None:
+        source = _module(spec.path, wanted, device)
+    return Loaded(spec, source, device, wanted, recalled)
 
 
 def build_bridge(loaded: Loaded) -> Any:
@@ -189,21 +175,20 @@ def quiet() -> Iterator[None]:
             reports.enable_progress_bar()
 
 
-def _module(folder: Path, dtype: torch.dtype, device: str) -> nn.Module:
+def _module(
+    folder: Path, dtype: torch.dtype, device: str, tensors: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """The module, holding these tensors where they equal its own, which are then let go."""
     read: nn.Module = _read(folder, dtype)
+    for name, parameter in _parameters(read).items():
+        tensor = (tensors or {}).get(name)
+        if tensor is not None and torch.equal(tensor.cpu(), parameter):
+            parameter.data = tensor
     return read.to(device).eval().requires_grad_(False)
 
 
 def _parameters(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.named_parameters(remove_duplicate=False))
-
-
-def _share(tensors: Mapping[str, Tensor], module: nn.Module) -> None:
-    """Let the module hold these tensors where they equal its own, which are then let go."""
-    for name, parameter in _parameters(module).items():
-        tensor = tensors.get(name)
-        if tensor is not None and torch.equal(tensor, parameter):
-            parameter.data = tensor
 
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:

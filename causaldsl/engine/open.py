@@ -12,7 +12,7 @@ from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
-from causaldsl.engine.reference import answers, remember
+from causaldsl.engine.reference import describe, remember
 from causaldsl.engine.session import Progress, Session, Settings
 from causaldsl.graph.compile import Graph
 
@@ -37,19 +37,22 @@ class Backends(dict[str, Backend]):
 
 
 def _cone(loaded: Loaded) -> ConeBackend:
-    """On the weights alone where the module's answers are known and these agree with them.
+    """On the weights alone where they were read so and answer as the module did.
 
-    Raises :class:`Unsupported` if the module's own weights don't do either.
+    Raises :class:`Unsupported` if the module does not answer as we do either.
     """
     shapes = loaded.spec.shapes
-    if isinstance(loaded.source, Checkpoint) and loaded.recalled is not None:
+    if isinstance(loaded.source, Checkpoint):
         try:
-            return ConeBackend(loaded.source, shapes, wanted=loaded.recalled)
+            return ConeBackend(loaded.source, shapes)
         except Unsupported:
             loaded.build()
-    wanted = answers(loaded.hf, shapes.d_vocab, loaded.dtype, loaded.device)
-    cone = ConeBackend(loaded.hf, shapes, wanted=wanted)
-    remember(shapes, loaded.dtype, loaded.device, wanted)
+    cone = ConeBackend(loaded.hf, shapes)
+    # If the module still answers as it did, it is we who can't read its weights without it.
+    before = loaded.recalled.answers if loaded.recalled is not None else None
+    alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
+    what = describe(loaded.hf, cone.answers, cone.probed, alone)
+    remember(shapes, loaded.dtype, loaded.device, what)
     return cone
 
 

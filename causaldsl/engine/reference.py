@@ -1,24 +1,72 @@
-"""What a model's own module answers to a probe, remembered between runs.
+"""What is remembered of a model's module between runs, so that a later run need not build it.
 
-With it a forward pass that is not the module's can be held against the module's without building
-it. If weights change and the fingerprint does not notice, the answers no longer agree: whoever
-compares then builds the module.
+Building it takes seconds, most of them for importing transformers. A forward pass of our own needs
+the tensors, the configuration with its defaults, and what both sides answered to a probe: whoever
+reads the weights alone is held against these answers, and builds the module if they differ.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from causaldsl.engine.exact import exact
-from causaldsl.model.cache import cache_folder
+from causaldsl.model.cache import cache_folder, write_atomically
 from causaldsl.model.shapes import Shapes
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """A module's description, and logits (2, d_vocab) behind the last token of each probe prompt.
+
+    ``answers`` are the module's, ``ours`` those of our forward pass. ``parameters`` gives for each
+    parameter the first name of the same tensor. ``scaling`` is what an attention module multiplies
+    q k^T by; ``inv_freq`` and ``rotary_scaling`` make its rotary tables, if it has them. ``alone``
+    says whether the weights can be read without the module.
+    """
+
+    answers: Tensor
+    ours: Tensor
+    config: Mapping[str, Any]
+    parameters: Mapping[str, str]
+    scaling: Mapping[str, float]
+    rotary_scaling: float = 1.0
+    inv_freq: Tensor | None = None
+    alone: bool = True
+
+
+def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> Remembered:
+    """Of a Hugging Face module."""
+    first: dict[int, str] = {}
+    parameters = {
+        name: first.setdefault(id(tensor), name)
+        for name, tensor in module.named_parameters(remove_duplicate=False)
+    }
+    parts = dict(module.named_modules())
+    scaling = {
+        name: float(part.scaling)
+        for name, part in parts.items()
+        if isinstance(getattr(part, "scaling", None), float)
+    }
+    rotary: Any = parts.get("model.rotary_emb")
+    return Remembered(
+        answers,
+        ours,
+        json.loads(module.config.to_json_string(use_diff=False)),
+        parameters,
+        scaling,
+        float(getattr(rotary, "attention_scaling", 1.0)),
+        getattr(rotary, "inv_freq", None),
+        alone,
+    )
 
 
 def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
@@ -28,39 +76,57 @@ def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
 
 
 @torch.no_grad()
-def answers(module: Any, d_vocab: int, dtype: torch.dtype, device: str | torch.device) -> Tensor:
-    """A module's logits (2, d_vocab) behind the last token of the probe's prompts."""
-    with exact(dtype):
-        return cast(Tensor, module(probe_tokens(d_vocab, device)).logits)[:, -1]
+def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
+    """A module's answers; ``weight`` (d_vocab, d_model) is its embedding."""
+    with exact(weight.dtype):
+        return cast(Tensor, module(probe_tokens(len(weight), weight.device)).logits)[:, -1]
 
 
-def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Tensor | None:
-    """The answers of this model's module in an earlier run, if there was one."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Remembered | None:
+    """What an earlier run remembered of this model's module, if there was one."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(_place(shapes, dtype, device))["logits"]
-    except (OSError, KeyError, SafetensorError):
+        with safe_open(_place(shapes, dtype, device), framework="pt") as file:
+            said = json.loads(file.metadata()["module"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = Remembered(**said, **tensors)
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError):
         return None
+    right = (2, shapes.d_vocab)
+    return found if found.answers.shape == right == found.ours.shape else None
 
 
-def remember(shapes: Shapes, dtype: torch.dtype, device: str, logits: Tensor) -> None:
-    """Keep a module's answers; where the cache can't be written to, nothing is kept."""
+def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) -> None:
+    """Keep it for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
+    tensors = {"answers": what.answers, "ours": what.ours}
+    if what.inv_freq is not None:
+        tensors["inv_freq"] = what.inv_freq
+    said = {
+        "config": what.config,
+        "parameters": what.parameters,
+        "scaling": what.scaling,
+        "rotary_scaling": what.rotary_scaling,
+        "alone": what.alone,
+    }
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     place = _place(shapes, dtype, device)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
-            file.write(save({"logits": logits.cpu().contiguous()}))
-        Path(file.name).replace(place)
+        write_atomically(place, save(kept, {"module": json.dumps(said)}))
     except OSError:
         return
 
 
 def _place(shapes: Shapes, dtype: torch.dtype, device: str) -> Path:
-    """A file for each model, dtype and kind of device, and version of what computed it."""
+    """A file for each model, dtype, kind of device, and version of what computed the answers."""
     versions = [f"{library} {version(library)}" for library in ("torch", "transformers")]
-    known = "\n".join([shapes.fingerprint, str(dtype), torch.device(device).type, *versions])
+    rounding = f"tf32 {torch.backends.cuda.matmul.allow_tf32}"
+    kind = torch.device(device).type
+    known = "\n".join([_FORMAT, shapes.fingerprint, str(dtype), kind, rounding, *versions])
     return cache_folder() / "references" / hashlib.sha256(known.encode()).hexdigest()
+
+
+_FORMAT = "1"

@@ -51,11 +51,26 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights, as transformers picks them; empty if there are none."""
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / whole).is_file():
+            return [folder / whole]
+        index = folder / f"{whole}.index.json"
+        if index.is_file():
+            return _parts_of(index)
     for pattern in ("model*.safetensors", "*.safetensors", "pytorch_model*.bin"):
         found = sorted(folder.glob(pattern))
         if found:
             return found
     return []
+
+
+def _parts_of(index: Path) -> list[Path]:
+    """The files that an index of weights names, those that are there."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        return [path for name in sorted(names) if (path := index.parent / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def weight_count(folder: Path) -> int | None:

@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
+from safetensors.torch import load_file, save, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.checkpoint import Checkpoint
@@ -22,7 +29,7 @@ from causaldsl.engine.open import Backends
 from causaldsl.engine.reference import recall
 from causaldsl.model.catalog import resolve
 from tests import oracle
-from tests.engine.test_families import COMMON, LLAMA3_ROPE, build
+from tests.engine.test_families import COMMON, GPT2, LLAMA3_ROPE, build
 from tests.tiny import Family, tiny_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,9 +52,10 @@ def opened(folder: Path, dtype: str = "float64") -> tuple[Loaded, ConeBackend]:
     return loaded, cone
 
 
-def change(path: Path, **entries: Any) -> None:
+def change(path: Path, without: tuple[str, ...] = (), **entries: Any) -> None:
     """Entries of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    found = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({k: v for k, v in found.items() if k not in without}))
 
 
 def is_alone(loaded: Loaded) -> bool:
@@ -81,26 +89,14 @@ def test_the_first_run_builds_the_module_and_the_next_gives_the_oracles_numbers(
         Qwen3Config(**COMMON),
         LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True),
         LlamaConfig(**COMMON, tie_word_embeddings=True),
+        LlamaConfig(**COMMON, hidden_act="mish"),
     ],
-    ids=["mistral", "qwen3", "biases", "tied"],
+    ids=["mistral", "qwen3", "biases", "tied", "activation"],
 )
 def test_other_configurations(tmp_path: Path, config: Any) -> None:
     opened(written(tmp_path, config))
     loaded, _ = opened(tmp_path)
     assert is_alone(loaded)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        LlamaConfig(**COMMON, rope_parameters=LLAMA3_ROPE),
-        LlamaConfig(**COMMON, hidden_act="mish"),
-    ],
-    ids=["scaled rotation", "an activation from transformers"],
-)
-def test_what_needs_transformers_is_served_all_the_same(tmp_path: Path, config: Any) -> None:
-    opened(written(tmp_path, config))
-    opened(tmp_path)
 
 
 def test_a_window_in_the_file_that_is_not_in_use(tmp_path: Path) -> None:
@@ -112,13 +108,76 @@ def test_a_window_in_the_file_that_is_not_in_use(tmp_path: Path) -> None:
     cone.clean(torch.zeros(1, 12, dtype=torch.long))
 
 
-def test_a_file_that_leaves_out_mistrals_window(tmp_path: Path) -> None:
-    written(tmp_path, MistralConfig(**COMMON))
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["sliding_window"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
+@pytest.mark.parametrize(
+    "config",
+    [MistralConfig(**COMMON), Qwen2Config(**COMMON, use_sliding_window=True, max_window_layers=0)],
+    ids=["mistral", "qwen2"],
+)
+def test_a_file_that_leaves_out_the_window(tmp_path: Path, config: Any) -> None:
+    change(written(tmp_path, config) / "config.json", ("sliding_window", "layer_types"))
     opened(tmp_path)
-    assert opened(tmp_path)[1].decoder.window == 4096
+    loaded, cone = opened(tmp_path)
+    assert is_alone(loaded)
+    assert cone.decoder.window == 4096
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@pytest.mark.parametrize("word", ["rope_type", "type"])
+def test_a_scaled_rotation_on_a_prompt_that_shows_it(tmp_path: Path, word: str, dtype: str) -> None:
+    rope = {**LLAMA3_ROPE, "rope_theta": 5e5, "factor": 32.0}
+    rope |= {"original_max_position_embeddings": 64}
+    common = {**COMMON, "max_position_embeddings": 2048}
+    written(tmp_path, LlamaConfig(**common, rope_parameters=rope))
+    rope[word] = rope.pop("rope_type")
+    change(tmp_path / "config.json", rope_parameters=rope)
+    cones = [opened(tmp_path, dtype) for _ in range(2)]
+    assert [is_alone(loaded) for loaded, _ in cones] == [False, True]
+    tokens = torch.randint(40, (1, 1500), generator=torch.Generator().manual_seed(1))
+    first, second = (cone.logits(cone.clean(tokens)) for _, cone in cones)
+    assert torch.equal(first, second)
+
+
+def test_attention_that_is_not_scaled(tmp_path: Path) -> None:
+    config = GPT2Config(**GPT2, scale_attn_weights=False, scale_attn_by_inverse_layer_idx=True)
+    opened(written(tmp_path, config))
+    loaded, cone = opened(tmp_path)
+    assert is_alone(loaded)
+    assert [block.attention.scale for block in cone.decoder.blocks] == [1.0, 1 / 2, 1 / 3]
+
+
+def test_files_beside_those_that_transformers_reads(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    other = {n: t * 2 for n, t in load_file(folder / "model.safetensors").items()}
+    save_file(other, folder / "model_other.safetensors", metadata={"format": "pt"})
+    opened(folder, "bfloat16")
+    assert is_alone(opened(folder, "bfloat16")[0])
+
+
+def test_a_head_in_the_file_of_a_model_that_says_it_is_tied(tmp_path: Path) -> None:
+    """Transformers goes by the file where the two differ."""
+    folder = written(tmp_path, LlamaConfig(**COMMON, tie_word_embeddings=False))
+    change(folder / "config.json", tie_word_embeddings=True)
+    first, second = (opened(folder) for _ in range(2))
+    tokens = torch.arange(9)[None]
+    ours, wanted = (cone.logits(cone.clean(tokens)) for _, cone in (second, first))
+    assert torch.equal(ours, wanted)
+
+
+def test_weights_that_can_not_be_read_alone_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_folder(tmp_path, "llama")
+    opened(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("causaldsl.engine.load.read_checkpoint", lambda *_: None)
+        opened(folder)
+
+    def read(*given: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("causaldsl.engine.load.read_checkpoint", read)
+    opened(folder)
+    opened(folder)
 
 
 def test_names_of_gpt2s_first_files(tmp_path: Path) -> None:
@@ -153,7 +212,7 @@ def test_weights_that_no_longer_give_the_known_answers(tmp_path: Path) -> None:
     now = recall(spec.shapes, torch.float64, "cpu")
     assert known is not None
     assert now is not None
-    assert not torch.equal(known, now)
+    assert not torch.equal(known.answers, now.answers)
     assert is_alone(opened(folder)[0])
 
 
@@ -161,9 +220,11 @@ def test_damaged_answers_are_no_answers(tmp_path: Path, cache: Path) -> None:
     folder = tiny_folder(tmp_path, "llama")
     opened(folder)
     (kept,) = (cache / "references").iterdir()
-    kept.write_bytes(kept.read_bytes()[:100])
-    assert not is_alone(opened(folder)[0])
-    assert is_alone(opened(folder)[0])
+    whole = kept.read_bytes()
+    for damaged in (whole[:100], b"", save({"answers": torch.zeros(2, 3)}, {"module": "{}"})):
+        kept.write_bytes(damaged)
+        assert not is_alone(opened(folder)[0])
+        assert is_alone(opened(folder)[0])
 
 
 def test_a_cache_that_can_not_be_written_to(tmp_path: Path, cache: Path) -> None:
@@ -172,6 +233,7 @@ def test_a_cache_that_can_not_be_written_to(tmp_path: Path, cache: Path) -> None
     (cache / "references").write_text("in the way")
     opened(folder)
     opened(folder)
+    assert [path.name for path in cache.iterdir()] == ["references"]
 
 
 def test_damaged_weights_are_still_a_mistake(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_adam_takes_torchs_steps_to_the_bit(dtype: torch.dtype) -> None:
     ours = torch.randn(30, 2, generator=generator, dtype=dtype).requires_grad_()
     theirs = ours.detach().clone().requires_grad_()
     adam, reference = Adam(ours), torch.optim.Adam([theirs])
-    for step in range(50):
+    for step in range(3000):
         lr = 0.1 / (step + 1)
         gradient = torch.randn(30, 2, generator=generator, dtype=dtype) * 10.0 ** (step % 5 - 3)
         adam.step(gradient, lr)

@@ -17,7 +17,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.cone import ConeBackend, Unsupported
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.hooks import HooksBackend
-from causaldsl.engine.reference import answers
+from causaldsl.engine.reference import answers_of
 from causaldsl.engine.toy import ToyModel
 from causaldsl.model.sites import Site
 from causaldsl.model.toy import toy
@@ -189,7 +189,7 @@ def test_the_cone_refuses(tmp_path: Path, llama: Parties) -> None:
         ConeBackend(load("neox"), llama.shapes)
     odd = load("llama")
     nn.init.ones_(odd.model.layers[0].mlp.up_proj.weight)
-    wanted = answers(odd, llama.shapes.d_vocab, torch.float64, "cpu")
+    wanted = answers_of(odd, odd.get_input_embeddings().weight)
     with pytest.raises(Unsupported, match="differ by"):
         ConeBackend(load("llama"), llama.shapes, wanted=wanted)
 

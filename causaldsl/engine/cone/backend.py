@@ -40,12 +40,15 @@ from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.kept import needs_grad
-from causaldsl.engine.reference import answers, probe_tokens
+from causaldsl.engine.reference import answers_of, probe_tokens
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
 
-_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}, 0.05
+_SAME = {torch.float64: 1e-10, torch.float32: 2e-4}, 0.01
+"""How far our logits on the probe may lie from the module's, and from ours in another run. In half
+precision there is nothing to go by but the size of the logits: what part of it that is."""
 _LOGITS = ("logits", -1)
 
 
@@ -53,8 +56,8 @@ class ConeBackend:
     """Runs a Hugging Face decoder through our own forward pass.
 
     Raises :class:`Unsupported` for an architecture we have no forward pass for, or when ours does
-    not give the module's own logits on a probe: ``wanted`` (``reference.py``), which the weights
-    alone can't do without. ``tokens_at_once`` bounds the positions computed together.
+    not give the module's own logits on a probe (``reference.py``; ``wanted`` are given in their
+    place). ``tokens_at_once`` bounds the positions computed together.
     """
 
     name = "cone"
@@ -71,10 +74,14 @@ class ConeBackend:
         self.shapes, self.tokens_at_once = shapes, tokens_at_once
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
-        if wanted is None:
-            weight = self.decoder.embed
-            wanted = answers(source, len(weight), weight.dtype, weight.device)
-        self._verify(wanted)
+        weight = self.decoder.embed
+        self.probed = self.logits(self.clean(probe_tokens(len(weight), weight.device)))
+        if isinstance(source, Checkpoint):
+            self.answers = source.module.answers
+            self._verify(source.module.ours, _SAME)
+        else:
+            self.answers = answers_of(source, weight) if wanted is None else wanted
+        self._verify(self.answers, _TOLERANCE)
 
     def serves(self, site: Site) -> bool:
         return site.kind != "hook"
@@ -313,13 +320,11 @@ class ConeBackend:
                 "run with the hooks backend",
             )
 
-    def _verify(self, wanted: Tensor) -> None:
-        weight = self.decoder.embed
-        logits = self.logits(self.clean(probe_tokens(len(weight), weight.device)))
-        worst = float((logits - wanted.to(logits.device)).abs().max())
-        # In half precision there is nothing to go by but the size of the logits.
-        tolerance = _TOLERANCE.get(weight.dtype, 0.05 * float(wanted.abs().max()))
-        if not worst <= tolerance:
+    def _verify(self, wanted: Tensor, tolerance: tuple[dict[torch.dtype, float], float]) -> None:
+        worst = float((self.probed - wanted.to(self.probed.device)).abs().max())
+        absolute, share = tolerance
+        allowed = absolute.get(self.decoder.embed.dtype, share * float(wanted.abs().max()))
+        if not worst <= allowed:
             raise Unsupported(
                 f"its own forward pass and ours differ by {worst:.2g} in the logits of a probe"
             )

@@ -24,7 +24,6 @@ from causaldsl.engine.cone.weights import (
     RMSNorm,
     Rotary,
     WideNorm,
-    plain_rotation,
 )
 from causaldsl.engine.wide import wide, wide_dtype
 
@@ -70,16 +69,15 @@ def _in_single(part: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Tensors by their Hugging Face names, with what the configuration says of their use.
+    """Tensors by their Hugging Face names, with what the module says of their use.
 
-    ``scaling`` is what each layer multiplies q k^T by. Without a module it is None, like
-    ``rotation``, and both are what the configuration makes them by default.
+    ``scaling`` is what an attention module multiplies q k^T by.
     """
 
     config: Any
     tensors: Mapping[str, Tensor]
-    scaling: Callable[[str], float] | None = None
-    rotation: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    scaling: Callable[[str], float]
+    rotation: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
 
     def tensor(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -97,19 +95,13 @@ class _Parts:
     def rms_norm(self, name: str, eps: float) -> RMSNorm:
         return RMSNorm(self.tensors[f"{name}.weight"], eps)
 
-    def scale(self, attention: str, d_head: int) -> float:
-        if self.scaling is not None:
-            return self.scaling(attention)
-        if getattr(self.config, "scale_attn_by_inverse_layer_idx", False):
-            raise Unsupported("its attention is scaled by the layer")
-        return d_head**-0.5
-
 
 def _parts(source: nn.Module | Checkpoint) -> _Parts:
     """Of a module, also one that a ``TransformerBridge`` was booted from: that has wrapped its
     parts, which puts ``_original_component`` into their names."""
     if isinstance(source, Checkpoint):
-        return _Parts(source.config, source.tensors)
+        scalings = source.module.scaling
+        return _Parts(source.config, source.tensors, scalings.__getitem__, source.rotation())
     # The innermost of two with the same plain name comes last, and is the original.
     modules = {_plain(name): part for name, part in source.named_modules()}
     tensors = {
@@ -130,48 +122,31 @@ def _plain(name: str) -> str:
 def _llama_like(parts: _Parts) -> Decoder:
     config = parts.config
     n_heads = config.num_attention_heads
-    n_kv_heads = config.num_key_value_heads or n_heads
-    d_head = len(parts.tensor("model.layers.0.self_attn.k_proj.weight")) // n_kv_heads
     return Decoder(
         embed=parts.tensor("model.embed_tokens.weight"),
         positions=None,
-        rotary=Rotary(_rotation(parts, d_head)),
-        blocks=tuple(
-            _llama_block(parts, layer, d_head) for layer in range(config.num_hidden_layers)
-        ),
+        rotary=Rotary(_rotation(parts)),
+        blocks=tuple(_llama_block(parts, layer) for layer in range(config.num_hidden_layers)),
         norm=parts.rms_norm("model.norm", config.rms_norm_eps),
         unembed=parts.linear("lm_head"),
         n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        d_head=d_head,
-        window=_window(config),
+        n_kv_heads=config.num_key_value_heads or n_heads,
+        d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
+        window=getattr(config, "sliding_window", None),
     )
 
 
-def _window(config: Any) -> int | None:
-    """How many tokens back attention sees, at most. Qwen's files name a window not in use, and
-    Mistral's may leave out theirs."""
-    if config.model_type == "mistral":
-        return cast(int | None, config.sliding_window)
-    if not getattr(config, "use_sliding_window", config.model_type == "llama"):
-        return None
-    return getattr(config, "sliding_window", None)
-
-
-def _rotation(parts: _Parts, d_head: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Rotary tables from (like, position ids), as the module makes them."""
+def _rotation(parts: _Parts) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     rope = getattr(parts.config, "rope_parameters", None) or {}
-    kind = rope.get("rope_type", "default")
+    kind = rope.get("rope_type") or rope.get("type", "default")
     if kind in ("dynamic", "longrope"):
         raise Unsupported(f"its rotary embedding ({kind}) depends on the prompt's length")
-    if parts.rotation is not None:
-        return parts.rotation
-    if kind != "default" or getattr(parts.config, "rope_scaling", None):
-        raise Unsupported("its rotary embedding is the module's own")
-    return plain_rotation(rope.get("rope_theta") or parts.config.rope_theta, d_head)
+    if parts.rotation is None:
+        raise KeyError("model.rotary_emb")
+    return parts.rotation
 
 
-def _llama_block(parts: _Parts, layer: int, d_head: int) -> Block:
+def _llama_block(parts: _Parts, layer: int) -> Block:
     config, block = parts.config, f"model.layers.{layer}"
     attention, mlp, eps = f"{block}.self_attn", f"{block}.mlp", config.rms_norm_eps
     normed_heads = f"{attention}.q_norm.weight" in parts.tensors
@@ -182,7 +157,7 @@ def _llama_block(parts: _Parts, layer: int, d_head: int) -> Block:
             k=parts.linear(f"{attention}.k_proj"),
             v=parts.linear(f"{attention}.v_proj"),
             out=parts.linear(f"{attention}.o_proj"),
-            scale=parts.scale(attention, d_head),
+            scale=parts.scaling(attention),
             q_norm=parts.rms_norm(f"{attention}.q_norm", eps) if normed_heads else None,
             k_norm=parts.rms_norm(f"{attention}.k_norm", eps) if normed_heads else None,
         ),
@@ -198,7 +173,7 @@ def _llama_block(parts: _Parts, layer: int, d_head: int) -> Block:
 
 def _gpt2(parts: _Parts) -> Decoder:
     config = parts.config
-    if getattr(config, "add_cross_attention", False):
+    if config.add_cross_attention:
         raise Unsupported("it attends to an encoder")
     return Decoder(
         embed=parts.tensor("transformer.wte.weight"),
@@ -225,7 +200,7 @@ def _gpt2_block(parts: _Parts, layer: int) -> Block:
             k=k,
             v=v,
             out=parts.conv1d(f"{block}.attn.c_proj"),
-            scale=parts.scale(f"{block}.attn", config.n_embd // config.n_head),
+            scale=parts.scaling(f"{block}.attn"),
         ),
         norm2=parts.layer_norm(f"{block}.ln_2", config.layer_norm_epsilon),
         mlp=MLP(

@@ -196,21 +196,6 @@ class Rotary:
         return self._tables
 
 
-def plain_rotation(base: float, d_head: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Angles p base^(-2i / d_head) at position p; in single precision, as transformers has them.
-
-    From a tensor of the wanted dtype and position ids (1, T) to cosines and sines (1, T, d_head).
-    """
-
-    def tables(like: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        exponents = torch.arange(0, d_head, 2, device=ids.device, dtype=torch.float32) / d_head
-        angles = ids.to(torch.float32)[..., None] * (1.0 / base**exponents)
-        angles = torch.cat((angles, angles), dim=-1)
-        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
-
-    return tables
-
-
 @dataclass(frozen=True)
 class Decoder:
     """Everything the forward pass needs.
