@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
 from causaldsl.model.cache import cache_folder, write_atomically
 from causaldsl.model.shapes import Shapes
@@ -77,9 +78,20 @@ def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
 
 @torch.no_grad()
 def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
-    """A module's answers; ``weight`` (d_vocab, d_model) is its embedding."""
-    with exact(weight.dtype):
-        return cast(Tensor, module(probe_tokens(len(weight), weight.device)).logits)[:, -1]
+    """A module's answers; ``weight`` (d_vocab, d_model) is its embedding.
+
+    Raises :class:`RunFailure` if the module can't be run at all.
+    """
+    tokens = probe_tokens(len(weight), weight.device)
+    try:
+        with exact(weight.dtype):
+            return cast(Tensor, module(tokens).logits)[:, -1]
+    except Exception as error:  # transformers raises what it likes
+        reason = " ".join(str(error).split())
+        raise RunFailure(
+            f"transformers can't run this model: {type(error).__name__}: {reason}",
+            "its config.json may contradict itself; save_pretrained writes one that does not",
+        ) from error
 
 
 def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Remembered | None:

@@ -246,6 +246,14 @@ def test_damaged_weights_are_still_a_mistake(tmp_path: Path) -> None:
         load(spec, dtype="float64", alone=True)
 
 
+def test_a_configuration_that_contradicts_itself(tmp_path: Path) -> None:
+    """Layers that slide, and no window to slide."""
+    folder = tiny_folder(tmp_path, "qwen2")
+    change(folder / "config.json", layer_types=["sliding_attention"] * 4, sliding_window=None)
+    with pytest.raises(RunFailure, match="transformers can't run this model: TypeError"):
+        opened(folder)
+
+
 def test_answers_are_kept_by_dtype(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path, "llama")
     opened(folder, "float32")
