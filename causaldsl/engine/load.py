@@ -180,10 +180,14 @@ def _module(
 ) -> nn.Module:
     """The module, holding these tensors where they equal its own, which are then let go."""
     read: nn.Module = _read(folder, dtype)
-    for name, parameter in _parameters(read).items():
+    shared: dict[int, nn.Parameter] = {}
+    for name, own in _parameters(read).items():
         tensor = (tensors or {}).get(name)
-        if tensor is not None and torch.equal(tensor.cpu(), parameter):
-            parameter.data = tensor
+        if tensor is not None and torch.equal(tensor.cpu(), own):
+            owner, _, leaf = name.rpartition(".")
+            # One parameter for all names of a tensor, so that tied ones stay tied.
+            same = shared.setdefault(id(tensor), nn.Parameter(tensor, requires_grad=False))
+            read.get_submodule(owner).register_parameter(leaf, same)
     return read.to(device).eval().requires_grad_(False)
 
 

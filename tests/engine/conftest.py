@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from causaldsl.engine import reference
 from causaldsl.engine.cone import ConeBackend
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.model.shapes import Shapes, shapes_from_config
@@ -71,6 +73,19 @@ def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     return parties(tiny_folder(tmp_path_factory.mktemp("llama-alone"), "llama"), "llama")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_remembered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What earlier test runs remember of a model decides nothing here."""
+    own = tmp_path_factory.mktemp("remembered")
+
+    def folder() -> Path:
+        return Path(os.environ.get("CAUSALDSL_CACHE", own))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "cache_folder", folder)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

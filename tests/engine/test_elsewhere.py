@@ -50,8 +50,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("backend", ["cone", pytest.param("hooks", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_run_elsewhere_finds_the_same(
-    name: str, backend: str, world: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, backend: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path))
     # TransformerLens takes the simulated device for weights that were never loaded.
     readable = "transformer_lens.utilities.quantization.unreadable_weight_reason"
     monkeypatch.setattr(readable, lambda weight: None)
@@ -65,12 +66,13 @@ def test_a_run_elsewhere_finds_the_same(
         return session
 
     here = run("cpu")
-    with elsewhere():
-        there = run(DEVICE)
-        assert isinstance(there.loaded.weights["model.norm.weight"], Elsewhere)
-        found = differences(program, there, here, 1e-4)
-    assert there.notes == here.notes
-    assert found == []
+    for _ in range(2 if backend == "cone" else 1):  # the second time, weights are read alone
+        with elsewhere():
+            there = run(DEVICE)
+            assert isinstance(there.loaded.weights["model.norm.weight"], Elsewhere)
+            found = differences(program, there, here, 1e-4)
+        assert there.notes == here.notes
+        assert found == []
 
 
 def test_bfloat16_is_compared_elsewhere(world: Path) -> None:
