@@ -141,11 +141,8 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
     if not isinstance(positions, dict):
         raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
     base, source = (
-        _json_prompt(record[side], side, positions, where, tokens) for side in ("base", "source")
-    )
-    base, source = (
-        _as_saved(prompt, side, record, where)
-        for prompt, side in ((base, "base"), (source, "source"))
+        _as_saved(_json_prompt(record[side], side, positions, where, tokens), side, record, where)
+        for side in ("base", "source")
     )
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
     counterfactual, split = record.get("counterfactual_answer"), record.get("split")

@@ -5,6 +5,7 @@ What is not in the files, an earlier run has remembered of the module (``referen
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,17 +60,16 @@ def read_checkpoint(
         found = {name: tensor for path in files for name, tensor in load_file(path).items()}
     except (OSError, ValueError, SafetensorError):
         return None  # the module's reader says what is wrong
-    tensors: dict[str, Tensor] = {}
+    names: dict[str, list[str]] = defaultdict(list)
     for name, first in module.parameters.items():
-        if first in tensors:
-            tensors[name] = tensors[first]
-            continue
-        same = [other for other, of in module.parameters.items() if of == first]
+        names[first].append(name)
+    tensors: dict[str, Tensor] = {}
+    for same in names.values():
         # Files of a model without its head leave out the first part of each name.
-        written = [*same, *(other.partition(".")[2] for other in same)]
-        read = next((found[other] for other in written if other in found), None)
+        written = [*same, *(name.partition(".")[2] for name in same)]
+        read = next((found[name] for name in written if name in found), None)
         if read is None:
             return None
         # A file's own place in memory is not aligned, and goes on following the file.
-        tensors[name] = read.to(device, dtype, copy=True)
+        tensors |= dict.fromkeys(same, read.to(device, dtype, copy=True))
     return Checkpoint(module, tensors)

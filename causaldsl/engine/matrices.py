@@ -66,9 +66,9 @@ def _find(
     loaded: Loaded, places: dict[str, _Place], name: str, layer: int | None, head: int
 ) -> Tensor | None:
     if name == "W_E":
-        return _named(loaded, "model.embed_tokens", "transformer.wte", "get_input_embeddings")
+        return _named(loaded, "get_input_embeddings", "model.embed_tokens", "transformer.wte")
     if name == "W_U":
-        return _named(loaded, "lm_head", "lm_head", "get_output_embeddings").T
+        return _named(loaded, "get_output_embeddings", "lm_head").T
     place = places.get(name)
     if place is None:
         return None
@@ -78,9 +78,9 @@ def _find(
     return place.pick(weight.T if place.transposed else weight, loaded.spec.shapes, head)
 
 
-def _named(loaded: Loaded, llama: str, gpt2: str, method: str) -> Tensor:
-    """A weight by the names of families that are read without the module, else by its method."""
-    for name in (llama, gpt2):
+def _named(loaded: Loaded, method: str, *names: str) -> Tensor:
+    """A weight by its name in families that are read without the module, else by its method."""
+    for name in names:
         if (found := loaded.weights.get(f"{name}.weight")) is not None:
             return found
     weight: Tensor = getattr(loaded.hf, method)().weight

@@ -23,6 +23,8 @@ from causaldsl.engine.exact import exact
 from causaldsl.model.cache import cache_folder, write_atomically
 from causaldsl.model.shapes import Shapes
 
+_FORMAT = "1"
+
 
 @dataclass(frozen=True, eq=False)
 class Remembered:
@@ -113,16 +115,8 @@ def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) 
     """Keep it for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
-    tensors = {"answers": what.answers, "ours": what.ours}
-    if what.inv_freq is not None:
-        tensors["inv_freq"] = what.inv_freq
-    said = {
-        "config": what.config,
-        "parameters": what.parameters,
-        "scaling": what.scaling,
-        "rotary_scaling": what.rotary_scaling,
-        "alone": what.alone,
-    }
+    said = dict(vars(what))
+    tensors = {name: said.pop(name) for name in vars(what) if isinstance(said[name], Tensor)}
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     place = _place(shapes, dtype, device)
     try:
@@ -139,6 +133,3 @@ def _place(shapes: Shapes, dtype: torch.dtype, device: str) -> Path:
     kind = torch.device(device).type
     known = "\n".join([_FORMAT, shapes.fingerprint, str(dtype), kind, rounding, *versions])
     return cache_folder() / "references" / hashlib.sha256(known.encode()).hexdigest()
-
-
-_FORMAT = "1"

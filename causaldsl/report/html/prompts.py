@@ -14,7 +14,7 @@ _EXAMPLES = 3
 def prompts_section(view: View) -> Html | None:
     """Examples of the pairs that the run used, part by part."""
     used = {pairs.name for pairs in view.graph.pairs.values()}
-    tokens = _tokens(view)
+    tokens = view.program.tokens
     parts = []
     for name, family in view.program.families.items():
         sets = [p for p in (family.train, family.test, family.whole) if p and p.name in used]
@@ -59,10 +59,6 @@ def _texts(texts: PromptSet) -> Html:
     shown = f"the first {len(rows)} of {len(texts)}" if len(texts) > len(rows) else "all"
     caption = join(tag("b", texts.name), f", n = {len(texts)}: {shown}")
     return table(["text", "", "tokens"], rows, caption, class_="prompts")
-
-
-def _tokens(view: View) -> Tokens | None:
-    return view.program.tokens
 
 
 def _examples(pairs: PairSet, tokens: Tokens | None) -> Html:
