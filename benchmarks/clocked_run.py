@@ -118,16 +118,17 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-def main() -> int:
+def main() -> None:
     clocks, program, folder = sys.argv[1:]
     sys.meta_path.insert(0, _Finder())
+    from causaldsl.__main__ import leave
     from causaldsl.cli import main as run
 
     code = run(["run", program, "--out", folder])
     assert _FIRST, "no clean run was made"
     Path(clocks).write_text(json.dumps(_SECONDS | {"first_run": _FIRST[0]}))
-    return code
+    leave(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

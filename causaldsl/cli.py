@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()  # what can't be written shows here
+        return code
     except ProgramError as error:
         print(render_all(error.diagnostics), file=sys.stderr)
         count = len(error.diagnostics)
@@ -61,9 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output (such as `head`) has gone; that is not a failure.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_output()
         return HELD
+    except OSError as error:
+        _complain(f"the system says: {error}", None)
+        return FAILED
     except Exception:
         traceback.print_exc()
         print("error: this is a bug in causaldsl; nothing was written", file=sys.stderr)
@@ -175,7 +179,18 @@ def _console() -> Console:
     """Standard output; wide enough for any table when it goes into a file or a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 130)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            """Go on in silence: the exit code still says whether the claims held."""
+            self.quiet = True
+            _stop_output()
+
+    return Output(width=None if sys.stdout.isatty() else 130)
+
+
+def _stop_output() -> None:
+    """The reader of our output (such as `head`) has gone; that is not a failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -379,7 +394,3 @@ def _name_files(console: Console, folder: Path, program: CheckedProgram) -> None
     console.print(f"results   {folder / 'results.json'}", soft_wrap=True)
     for picture in dict.fromkeys([*pictures, "graph.svg"]):
         console.print(f"picture   {folder / picture}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

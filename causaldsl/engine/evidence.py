@@ -24,8 +24,9 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Bootstrap, Estimate, draw, interval
 from causaldsl.engine.illusion import NOTHING
-from causaldsl.engine.metrics import Estimate, Outcome, draw, interval, ratio_of_draws
+from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
 
 _NEURON_DRAWS = 200
@@ -107,8 +108,8 @@ class Audited:
         return torch.sign(self.moves @ self.natural) if self.labels is None else self.labels
 
     @cached_property
-    def draws(self) -> Tensor:
-        return draw(len(self.pairs), self.draw("bootstrap"), self.resamples)
+    def bootstrap(self) -> Bootstrap:
+        return Bootstrap(self.draw("bootstrap"), self.resamples)
 
     @cached_property
     def scale(self) -> Tensor:
@@ -134,7 +135,7 @@ class Audited:
 
     def ratio(self, top: Tensor, bottom: Tensor) -> Estimate:
         """mean(top) / mean(bottom), with its interval."""
-        return ratio_of_draws(top, bottom, self.draws)
+        return self.bootstrap.ratio(top, bottom)
 
     def effect(self, arm: str) -> Estimate:
         return self.ratio(self.change(arm), self.scale)

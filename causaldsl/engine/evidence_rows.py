@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causaldsl.engine.bootstrap import Bootstrap, Estimate
 from causaldsl.engine.evidence import Audited, Row, points
 from causaldsl.engine.illusion import CAVEAT, HALF, MOST, THIRD, Facts, decide
-from causaldsl.engine.metrics import Estimate, auc, mean
+from causaldsl.engine.metrics import auc
 from causaldsl.engine.subspace import SubspaceValue
 
 _CHANCE = 0.75
@@ -250,7 +251,7 @@ def _renamed(pattern: str) -> str:
 
 def _mean(audited: Audited, values: list[float]) -> Estimate:
     numbers = torch.tensor(values, dtype=torch.float64)
-    return mean(numbers, audited.draw("means"), audited.resamples)
+    return Bootstrap(audited.draw("means"), audited.resamples).mean(numbers)
 
 
 def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from causaldsl.engine.metrics import Estimate
+from causaldsl.engine.bootstrap import Estimate
 
 NOTHING = 0.05
 """An effect is one if its interval lies above this share of the clean logit difference."""

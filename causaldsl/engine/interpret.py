@@ -14,7 +14,7 @@ import causaldsl
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.check.values import CheckedTrace, Histogram
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.metrics import Estimate
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.data import comparison_data, trace_data

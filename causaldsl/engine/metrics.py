@@ -5,9 +5,6 @@ For pair i with clean and patched logit differences c_i and p_i::
     logit_diff = mean p_i
     fldd       = 1 - mean(p_i) / mean(c_i)
     flip_rate  = mean [p_i c_i < 0]
-
-Intervals are percentile bootstraps over pairs; for the ratio of means both means are taken over the
-same resample.
 """
 
 from __future__ import annotations
@@ -20,21 +17,10 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Bootstrap, Estimate
 
 _IN_DOUBLE_AT_ONCE = 64
 """Prompts whose logits over the whole vocabulary are in double precision at the same time."""
-_DRAWN_AT_ONCE = 2**21
-"""Pairs drawn at a time: 16 MB of indices."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over n pairs with its bootstrap interval (95%)."""
-
-    mean: float
-    n: int
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -90,9 +76,7 @@ def _from_log_probs(
     return found
 
 
-def estimate(
-    metric: str, patched: Outcome, clean: Outcome, generator: torch.Generator, resamples: int
-) -> Estimate:
+def estimate(metric: str, patched: Outcome, clean: Outcome, bootstrap: Bootstrap) -> Estimate:
     """A metric's mean over the pairs, with its interval, in the metric's unit.
 
     Raises:
@@ -100,55 +84,14 @@ def estimate(
     """
     top, bottom = _per_pair(metric, patched, clean)
     if bottom is None:
-        return mean(top, generator, resamples)
+        return bootstrap.mean(top)
     if bottom.mean() == 0:
         raise RunFailure(
             "fldd is not defined: the mean logit difference of the clean run is 0",
             "report logit_diff instead",
         )
-    kept = ratio(top, bottom, generator, resamples)
+    kept = bootstrap.ratio(top, bottom)
     return Estimate(1 - kept.mean, kept.n, 1 - kept.high, 1 - kept.low)
-
-
-def mean(values: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
-    """Mean of numbers by pair (n,), with its interval."""
-    (means,) = _means([values], generator, resamples)
-    return interval(float(values.mean()), len(values), means)
-
-
-def ratio(top: Tensor, bottom: Tensor, generator: torch.Generator, resamples: int) -> Estimate:
-    """Ratio of two means over the same pairs, with its interval; 0 if the lower one is 0."""
-    return _ratio(top, bottom, *_means([top, bottom], generator, resamples))
-
-
-def ratio_of_draws(top: Tensor, bottom: Tensor, draws: Tensor) -> Estimate:
-    """The same for given draws (r, n)."""
-    return _ratio(top, bottom, top[draws].mean(1), bottom[draws].mean(1))
-
-
-def _ratio(top: Tensor, bottom: Tensor, upper: Tensor, lower: Tensor) -> Estimate:
-    """From the means of draws (r,); a draw whose lower mean is 0 has no ratio and is left out."""
-    if bottom.mean() == 0:
-        return Estimate(0.0, len(top), 0.0, 0.0)
-    defined = lower != 0
-    found = top.mean() / bottom.mean()
-    ratios = upper[defined] / lower[defined] if defined.any() else found[None]
-    return interval(float(found), len(top), ratios)
-
-
-def _means(rows: list[Tensor], generator: torch.Generator, resamples: int) -> list[Tensor]:
-    """Means (r,) of each row of numbers by pair in bootstrap draws, the same draws for all.
-
-    So many draws at a time that they don't fill the memory; they are the same in parts.
-    """
-    n = len(rows[0])
-    at_once = max(1, _DRAWN_AT_ONCE // max(1, n))
-    found: list[list[Tensor]] = [[] for _ in rows]
-    for begin in range(0, resamples, at_once):
-        draws = draw(n, generator, min(at_once, resamples - begin))
-        for means, values in zip(found, rows, strict=True):
-            means.append(values[draws].mean(1))
-    return [torch.cat(means) for means in found]
 
 
 def auc(first: Tensor, second: Tensor) -> float:
@@ -164,17 +107,6 @@ def auc(first: Tensor, second: Tensor) -> float:
         for right in (False, True)
     )
     return (below + up_to) / (2 * len(first) * len(second))
-
-
-def draw(n: int, generator: torch.Generator, resamples: int) -> Tensor:
-    """Bootstrap draws (resamples, n) of n pairs."""
-    return torch.randint(0, n, (resamples, n), generator=generator)
-
-
-def interval(mean: float, n: int, means: Tensor) -> Estimate:
-    """A number over n pairs with the 95% interval of its values in bootstrap draws."""
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
-    return Estimate(mean, n, low, high)
 
 
 def _per_pair(metric: str, patched: Outcome, clean: Outcome) -> tuple[Tensor, Tensor | None]:

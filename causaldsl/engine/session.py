@@ -14,6 +14,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
+from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.guard import Guarded
 from causaldsl.engine.lifetimes import last_users
 from causaldsl.engine.load import Loaded
@@ -185,6 +186,10 @@ class Session:
         words = ":".join([str(seed + self.settings.seed), *labels])
         digest = hashlib.sha256(words.encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+    def bootstrap(self, *labels: str) -> Bootstrap:
+        """Intervals over pairs, with draws of their own."""
+        return Bootstrap(self.generator(0, *labels), self.settings.resamples)
 
 
 def stack(values: list[Tensor]) -> Tensor:

@@ -115,7 +115,8 @@ class Tokens:
 
 def last_token_before(offsets: Sequence[tuple[int, int]], end: int) -> int:
     """The token in which the text up to character ``end`` ends. Special tokens cover no text."""
-    return max(i for i, (start, stop) in enumerate(offsets) if start < min(stop, end))
+    backwards = range(len(offsets) - 1, -1, -1)
+    return next(i for i in backwards if offsets[i][0] < min(offsets[i][1], end))
 
 
 def _without_space(text: str, start: int, end: int) -> tuple[int, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.illusion import Facts, decide
-from causaldsl.engine.metrics import Estimate
 
 
 def near(value: float, width: float = 0.02) -> Estimate:

@@ -13,8 +13,8 @@ import pytest
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.interpret import interpret
-from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compile import compile_program

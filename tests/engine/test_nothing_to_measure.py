@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.metrics import ratio
+from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.results.records import Results
 from tests.engine.test_interpret import run
 from tests.frontend.world import PRELUDE, make_world
@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_draws_without_a_ratio_do_not_count() -> None:
     """Of two pairs, one has no effect: a quarter of the draws hold that one alone."""
     top = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    found = ratio(top, 2 * top, torch.Generator().manual_seed(0), 200)
+    found = Bootstrap(torch.Generator().manual_seed(0), 200).ratio(top, 2 * top)
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from causaldsl.check.values import CheckedTrace
-from causaldsl.engine.metrics import Estimate
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Sender, Traced
 from causaldsl.plan.components import Component
 

@@ -32,8 +32,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.bootstrap import Bootstrap, Estimate
 from causaldsl.engine.edits import Freeze
-from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
 
@@ -88,14 +88,6 @@ class Traced:
         return sum(edge.dormant for edge in self.edges)
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Means and ratios of means over pairs, with intervals over the same draws of pairs."""
-
-    mean: Callable[[Tensor], Estimate]
-    share: Callable[[Tensor, Tensor], Estimate]
-
-
 @dataclass(frozen=True, eq=False)
 class Case:
     """What a trace is made of.
@@ -123,10 +115,10 @@ class Tracer:
         self,
         runner: Runner,
         case: Case,
-        statistics: Statistics,
+        bootstrap: Bootstrap,
         progress: Callable[[str, int, int], None],
     ):
-        self.runner, self.case, self.statistics = runner, case, statistics
+        self.runner, self.case, self.bootstrap = runner, case, bootstrap
         self.progress = progress
         self.clean = runner.logit_diff([])
         self.on = runner.logit_diff(case.on)
@@ -148,11 +140,11 @@ class Tracer:
         top = sorted(by_size[: self.case.top], key=lambda c: (c.depth, c.head, c.column))
         edges = self._edges(top)
         explained = self._explained(top, [edge for edge in edges if edge.shown])
-        statistics = self.statistics
+        bootstrap = self.bootstrap
         return Traced(
-            statistics.mean(self.clean),
-            statistics.mean(self.total),
-            statistics.share(explained - self.clean, self.whole),
+            bootstrap.mean(self.clean),
+            bootstrap.mean(self.total),
+            bootstrap.ratio(explained - self.clean, self.whole),
             mediated,
             self._by_name(mediated),
             top,
@@ -188,8 +180,8 @@ class Tracer:
         held = [[Setting(c.at, self.case.base[c]) for c in components] for components in sets]
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
         gone = [self.on - each for each in left]
-        share = self.statistics.share
-        return [Mediated(self.statistics.mean(g), share(g, self.whole)) for g in gone]
+        share = self.bootstrap.ratio
+        return [Mediated(self.bootstrap.mean(g), share(g, self.whole)) for g in gone]
 
     def _edges(self, top: list[Component]) -> list[Edge]:
         case, edges = self.case, []
@@ -234,8 +226,8 @@ class Tracer:
         return [each - self.clean for each in found]
 
     def _edge(self, sender: Sender, receiver: Sender, effect: Tensor, natural: Tensor) -> Edge:
-        statistics, total = self.statistics, float(self.whole.mean())
-        found, own = statistics.mean(effect), statistics.mean(natural)
+        bootstrap, total = self.bootstrap, float(self.whole.mean())
+        found, own = bootstrap.mean(effect), bootstrap.mean(natural)
         dormant = _dormant(found, own, total)
         share = found.mean / total if total else 0.0
         return Edge(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Read
-from causaldsl.engine.metrics import auc, mean
+from causaldsl.engine.metrics import auc
 from causaldsl.engine.random_mlp import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
@@ -152,8 +152,7 @@ def _arm(session: Session, classes: dict[str, Tensor], edges: Tensor) -> ArmValu
 
 
 def _class(session: Session, values: Tensor, edges: Tensor) -> ClassValue:
-    generator = session.generator(0, "bootstrap histogram")
-    found = mean(values, generator, session.settings.resamples)
+    found = session.bootstrap("bootstrap histogram").mean(values)
     inner = torch.bucketize(values, edges[1:-1], right=True)
     counts = torch.bincount(inner, minlength=len(edges) - 1)
     sd = float(values.std()) if found.n > 1 else 0.0

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.edits import Edit, Freeze, Watch
-from causaldsl.engine.metrics import Estimate, Outcome, estimate
+from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
 from causaldsl.engine.random_mlp import activations, write
 from causaldsl.engine.registry import evaluates, evaluates_together
@@ -167,20 +168,15 @@ def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estim
     clean_key = operation.given("clean")
     assert clean_key is not None
     clean: Outcome = session.value(clean_key)
-    table: dict[str, dict[str, Estimate]] = {}
-    for given in operation.inputs:
-        table[given.role] = {
-            metric: estimate(
-                metric,
-                session.value(given.key),
-                clean,
-                # The same draws of pairs for every arm, so that arms can be compared.
-                session.generator(0, "bootstrap", clean_key),
-                session.settings.resamples,
-            )
+    # The same draws of pairs for every arm, so that arms can be compared.
+    bootstrap = session.bootstrap("bootstrap", clean_key)
+    return {
+        given.role: {
+            metric: estimate(metric, session.value(given.key), clean, bootstrap)
             for metric in word.metrics
         }
-    return table
+        for given in operation.inputs
+    }
 
 
 def _values(session: Session, operation: Operation, side: str) -> list[Tensor]:

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine import metrics
-from causaldsl.engine.metrics import Estimate
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
-from causaldsl.engine.tracing.trace import Case, Statistics, Traced, Tracer
+from causaldsl.engine.tracing.trace import Case, Traced, Tracer
 from causaldsl.engine.words.runs import changes_of
 from causaldsl.graph.operations import Operation, SiteAt, TraceWord
 from causaldsl.plan.components import changed_at, components_of, streams_behind
@@ -54,8 +52,8 @@ def trace(session: Session, operation: Operation) -> Traced:
     def progress(what: str, done: int, total: int) -> None:
         session.progress(f"trace {name}: {what}", done, total)
 
-    statistics = _statistics(session, operation.given("base") or "")
-    found = Tracer(Runner(base), case, statistics, progress).trace()
+    bootstrap = session.bootstrap("bootstrap", operation.given("base") or "")
+    found = Tracer(Runner(base), case, bootstrap, progress).trace()
     if not found.has_shares:
         session.note(f"trace {name}: the total effect is 0, so its shares are shown as 0")
     return found
@@ -103,18 +101,3 @@ def _by_group(runs: PromptRuns, by_pair: Sequence[Tensor]) -> Values:
 def _at_end(runs: PromptRuns, at: SiteAt) -> bool:
     """Whether the logits are read off this very position."""
     return any(at.position.resolve(prompt)[-1] == prompt.length - 1 for prompt in runs.prompts)
-
-
-def _statistics(session: Session, base: str) -> Statistics:
-    resamples = session.settings.resamples
-
-    def generator() -> torch.Generator:
-        return session.generator(0, "bootstrap", base)
-
-    def mean(values: Tensor) -> Estimate:
-        return metrics.mean(values, generator(), resamples)
-
-    def share(top: Tensor, bottom: Tensor) -> Estimate:
-        return metrics.ratio(top, bottom, generator(), resamples)
-
-    return Statistics(mean, share)

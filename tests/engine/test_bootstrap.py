@@ -1,0 +1,60 @@
+"""Intervals over pairs: against theory, and the same whether draws are kept or made in parts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from causaldsl.engine import bootstrap
+from causaldsl.engine.bootstrap import Bootstrap
+
+
+def numbers(n: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 1 + torch.randn(n, generator=generator, dtype=torch.float64)
+
+
+def fresh(resamples: int) -> Bootstrap:
+    return Bootstrap(torch.Generator().manual_seed(7), resamples)
+
+
+def test_the_interval_of_a_mean_is_the_normal_one() -> None:
+    values = numbers(400, 1)
+    found = fresh(4000).mean(values)
+    half = 1.96 * float(values.std(correction=0)) / math.sqrt(400)
+    assert found.mean == pytest.approx(float(values.mean()))
+    assert found.low == pytest.approx(found.mean - half, abs=0.1 * half)
+    assert found.high == pytest.approx(found.mean + half, abs=0.1 * half)
+
+
+def test_the_interval_of_a_ratio_is_that_of_the_delta_method() -> None:
+    top, bottom = numbers(400, 1), 3 + numbers(400, 2)
+    found = fresh(4000).ratio(top, bottom)
+    residual = (top - found.mean * bottom) / bottom.mean()
+    half = 1.96 * float(residual.std(correction=0)) / math.sqrt(400)
+    assert found.mean == pytest.approx(float(top.mean() / bottom.mean()))
+    assert found.low == pytest.approx(found.mean - half, abs=0.1 * half)
+    assert found.high == pytest.approx(found.mean + half, abs=0.1 * half)
+
+
+def test_draws_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    top, bottom = numbers(30, 1), numbers(30, 2)
+    whole = fresh(200)
+    monkeypatch.setattr(bootstrap, "_KEPT", 30 * 64)
+    parts = fresh(200)
+    assert not parts._kept
+    assert parts.mean(top) == whole.mean(top) == parts.mean(top)
+    assert parts.ratio(top, bottom) == whole.ratio(top, bottom)
+
+
+def test_every_number_has_the_same_draws() -> None:
+    top, bottom = numbers(30, 1), numbers(30, 2)
+    one = fresh(200)
+    one.mean(numbers(12, 3))
+    assert [one.mean(top), one.mean(top), one.ratio(top, bottom)] == [
+        fresh(200).mean(top),
+        fresh(200).mean(top),
+        fresh(200).ratio(top, bottom),
+    ]
