@@ -207,19 +207,19 @@ def _no_change(
         for own, prompt in ((True, pair.base), (False, pair.source)):
             if prompt.pattern:
                 by_shape.setdefault(prompt.shape, []).append((row, own))
+    names = torch.tensor([(pair.answer, pair.foil) for pair in pairs])
+    names_of = {shape: names[[row for row, _ in own]] for shape, own in by_shape.items()}
     generator = session.generator(word.seed, "das no change")
     chosen = torch.randperm(len(pairs), generator=generator)[: round(word.no_change * len(pairs))]
     found = []
     for row in sorted(chosen.tolist()):
-        names = {pairs[row].answer, pairs[row].foil}
-        others = [
-            (other, own)
-            for other, own in by_shape.get(pairs[row].base.shape, ())
-            if not names & {pairs[other].answer, pairs[other].foil}
-        ]
-        if others:
+        shape = pairs[row].base.shape
+        if shape not in by_shape:
+            continue
+        others = (~torch.isin(names_of[shape], names[row]).any(1)).nonzero()[:, 0]
+        if len(others):
             pick = int(torch.randint(len(others), (1,), generator=generator))
-            found.append((row, *others[pick]))
+            found.append((row, *by_shape[shape][int(others[pick])]))
     return found
 
 
