@@ -6,9 +6,11 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from causaldsl.diagnostics import Mistake
+from causaldsl.diagnostics import Diagnostic, Mistake, ProgramError, Source, Span, wrong
+from causaldsl.syntax.parse import parse
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -31,11 +33,52 @@ def _share(text: str) -> float:
     return value
 
 
-def program_text(options: argparse.Namespace) -> str:
+class Written:
+    """A program in the making, and which of its parts stand for arguments of the command."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._arguments: list[tuple[int, Source, bool]] = []
+
+    def add(self, *pieces: str | tuple[str, Source]) -> None:
+        """A line of text and of arguments: how each is written, and as it was given."""
+        for piece in pieces:
+            text, given = piece if isinstance(piece, tuple) else (piece, None)
+            if given is not None:
+                self._arguments.append((len(self.text), given, text == given.text))
+            self.text += text
+            self._arguments.append((len(self.text), _NOWHERE, False))
+        self.text += "\n"
+
+    def as_given(self, error: ProgramError) -> ProgramError:
+        """The same mistakes, placed in the arguments that the user gave."""
+        return ProgramError([self._placed(diagnostic) for diagnostic in error.diagnostics])
+
+    def _placed(self, diagnostic: Diagnostic) -> Diagnostic:
+        labels = [replace(label, span=self._span(label.span)) for label in diagnostic.labels]
+        kept = tuple(label for label in labels if label.span.source.name != _WRITTEN)
+        return replace(diagnostic, span=self._span(diagnostic.span), labels=kept)
+
+    def _span(self, span: Span) -> Span:
+        before = [argument for argument in self._arguments if argument[0] <= span.start]
+        start, given, same = before[-1] if before else (0, _NOWHERE, False)
+        if given is _NOWHERE:
+            return replace(span, source=Source(_WRITTEN, self.text))
+        if not same:
+            return Span(given, 0, len(given.text))
+        return Span(given, span.start - start, min(span.end - start, len(given.text)))
+
+
+_WRITTEN = "the program that stands for this command"
+_NOWHERE = Source(_WRITTEN, "")
+
+
+def program_of(options: argparse.Namespace) -> Written:
     """The program that does the audit, with absolute paths.
 
     Raises:
         Mistake: if a file is missing.
+        ProgramError: if the site is not one.
     """
     files = {"direction": options.direction, "pairs": options.pairs, "against": options.against}
     for path in files.values():
@@ -43,29 +86,57 @@ def program_text(options: argparse.Namespace) -> str:
             raise Mistake(
                 "missing-file", f"there is no file {path}", "paths are relative to where you are"
             )
-    model = Path(options.model)
-    site = options.site if "@" in options.site else f"{options.site} @ END"
+    model, site = Source("--model", options.model), Source("--site", options.site)
+    pairs = Source("--pairs", str(options.pairs))
+    direction = Source("direction", str(options.direction))
     share = "" if options.train is None else f", train: {options.train:.9f}"
-    lines = [
-        f"model lm = {_quoted(str(model.resolve()) if model.exists() else options.model)}",
-        f"pairs prompts_in_pairs = jsonl({_quoted(options.pairs.resolve())}{share})",
-        f"site audited_site = {site}",
-        f"subspace v = file({_quoted(options.direction.resolve())})",
-    ]
-    against = ""
+    at_end = "" if "@" in options.site else " @ END"
+    _check_site(site, at_end)
+    written = Written()
+    there = Path(options.model)
+    written.add(
+        "model lm = ", (_quoted(there.resolve() if there.exists() else options.model), model)
+    )
+    path = _quoted(options.pairs.resolve())
+    written.add("pairs prompts_in_pairs = jsonl(", (path, pairs), f"{share})")
+    written.add("site audited_site = ", (options.site, site), at_end)
+    written.add("subspace v = file(", (_quoted(options.direction.resolve()), direction), ")")
+    against: list[str | tuple[str, Source]] = []
     if options.against is not None:
-        lines.append(f"subspace u = file({_quoted(options.against.resolve())})")
-        against = " against: u,"
-    lines.append(f"audit verdict = illusion(v,{against} at: audited_site, on: prompts_in_pairs)")
-    return "\n".join(lines) + "\n"
+        other = Source("--against", str(options.against))
+        written.add("subspace u = file(", (_quoted(options.against.resolve()), other), ")")
+        against = [" against: ", ("u", other), ","]
+    written.add(
+        *("audit verdict = illusion(", ("v", direction), ",", *against),
+        *(" at: ", ("audited_site", site), ", on: ", ("prompts_in_pairs", pairs), ")"),
+    )
+    return written
+
+
+def _check_site(site: Source, after: str) -> None:
+    """A site that can't be read is wrong in itself, not where the program goes on."""
+    begin, whole = "site audited_site = ", Span(site, 0, len(site.text))
+    try:
+        found = parse(Source(_WRITTEN, begin + site.text + after))
+    except ProgramError as error:
+        first = error.diagnostics[0]
+        start = min(max(0, first.span.start - len(begin)), len(site.text))
+        place = Span(site, start, max(start, first.span.end - len(begin)))
+        raise wrong("syntax", f"`{site.text}` is not a site", place, first.help) from None
+    if len(found.statements) > 1:
+        raise wrong("syntax", "this is more than a site", whole, "give one, such as mlp_hidden[20]")
 
 
 def run_audit(options: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:
     """Write the program, and run it as `causaldsl run` would."""
+    written = program_of(options)
     with tempfile.TemporaryDirectory() as folder:
         options.program = Path(folder) / "audit.cpatch"
-        options.program.write_text(program_text(options), "utf-8")
-        return run(options)
+        options.program.write_text(written.text, "utf-8")
+        try:
+            return run(options)
+        except ProgramError as error:
+            raise written.as_given(error) from None
 
 
 def _quoted(text: object) -> str:

@@ -56,7 +56,12 @@ def test_verdict_and_program(folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["--against", "nowhere.safetensors"], 2, "there is no file nowhere.safetensors"),
         (["--site", "mlp_hidden[7]"], 2, "no layer 7"),
         (["--site", "resid_post[0]"], 2, "64 dimensions"),
-        (["--site", "rubbish["], 2, "error"),
+        (["--site", "rubbish["], 2, "`rubbish[` is not a site\n  --> --site:1:9"),
+        (["--site", ""], 2, "`` is not a site\n  --> --site:1:1"),
+        (["--site", "mlp_hidden[0] @ S9"], 2, "no position `S9`\n  --> --site:1:17"),
+        (["--site", "mlp_hidden[0]\nexpect 1 < 2"], 2, "this is more than a site"),
+        (["--model", "smollm2"], 2, "\n  --> --model:1:1\n   |\n 1 | smollm2\n   | ^^^^^^^\n"),
+        (["--pairs", __file__], 2, f"\n  --> --pairs:1:1\n   |\n 1 | {__file__}\n"),
     ],
 )
 def test_mistakes(
@@ -64,4 +69,13 @@ def test_mistakes(
 ) -> None:
     assert command(folder, "never", *change) == code
     assert said in capsys.readouterr().err
+    assert not (folder / "never").exists()
+
+
+def test_mistakes_in_the_directions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = str(folder / "v.safetensors")
+    assert command(folder, "never", "--against", own) == 2
+    assert "--> the program that stands for this command:6:17\n" in capsys.readouterr().err
+    assert command(folder, "never", "--site", "resid_post[0]") == 2
+    assert f"--> direction:1:1\n   |\n 1 | {own}\n" in capsys.readouterr().err
     assert not (folder / "never").exists()
