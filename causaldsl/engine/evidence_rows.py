@@ -32,6 +32,7 @@ def record(audited: Audited) -> dict[str, Any]:
         neurons=audited.neurons() if matrix else None,
         hidden=audited.hidden if matrix else 0.0,
         rank=audited.rows.shape[1] if audited.rows is not None else 0,
+        sampled=audited.text,
     )
     decision = decide(facts)
     rows = [_effect(facts), _whole(audited, facts)]

@@ -28,6 +28,8 @@ from causaldsl.engine.bootstrap import Estimate
 
 NOTHING = 0.05
 """An effect is one if its interval lies above this share of the clean logit difference."""
+FEW = 10
+"""With fewer pairs a bootstrap interval is far too narrow; over one pair it has no width at all."""
 HALF, THIRD = 1 / 2, 1 / 3
 MOST = 0.8
 """`Nearly all` of an effect, or of the movement of neurons."""
@@ -45,7 +47,8 @@ CAVEAT = (
 class Facts:
     """The numbers that the rule reads; None where the site has no such number.
 
-    ``hidden`` is the squared norm of v's null part, ``rank`` that of W_out.
+    ``hidden`` is the squared norm of v's null part, ``rank`` that of W_out. ``sampled`` is False for
+    a toy model, whose inputs are not drawn from anything.
     """
 
     effect: Estimate
@@ -55,6 +58,7 @@ class Facts:
     neurons: Estimate | None = None
     hidden: float = 0.0
     rank: int = 0
+    sampled: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Decision:
 
 def decide(facts: Facts) -> Decision:
     """The verdict on a subspace."""
+    if facts.sampled and facts.effect.n < FEW:
+        rule = (
+            f"It was measured on {facts.effect.n} pairs: an interval over fewer than {FEW} says "
+            "too little for a verdict."
+        )
+        return Decision("inconclusive", rule, ("subspace effect",))
     if facts.effect.low <= NOTHING:
         return Decision("inconclusive", _nothing(facts.effect), ("subspace effect",))
     if facts.row is None:

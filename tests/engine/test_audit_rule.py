@@ -8,8 +8,8 @@ from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.illusion import Facts, decide
 
 
-def near(value: float, width: float = 0.02) -> Estimate:
-    return Estimate(value, 100, value - width, value + width)
+def near(value: float, width: float = 0.02, n: int = 100) -> Estimate:
+    return Estimate(value, n, value - width, value + width)
 
 
 MLP = {
@@ -44,6 +44,10 @@ MLP = {
         ({"whole": near(0.1)}, "faithful"),
         ({"whole": near(0.1), "active": near(0.1)}, "illusory"),
         ({"active": near(0.1)}, "faithful"),
+        ({"effect": near(0.5, n=10)}, "faithful"),
+        ({"effect": near(0.5, n=9)}, "inconclusive"),
+        ({"effect": near(0.5, n=1), "row": near(0.2)}, "inconclusive"),
+        ({"effect": near(0.5, n=1), "row": near(0.2), "sampled": False}, "illusory"),
     ],
 )
 def test_mlp(change: dict, verdict: str) -> None:
