@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.commands.memory import add_memory
+from causaldsl.commands.work_options import add_work_options
 from causaldsl.diagnostics import Mistake
 from causaldsl.graph.compile import Graph
 
@@ -22,7 +22,7 @@ def add_graph_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print how it would be run: passes in order, their arithmetic, what is kept",
     )
-    add_memory(command)
+    add_work_options(command)
 
 
 def show_graph(
@@ -35,7 +35,7 @@ def show_graph(
     program = load(options)
     graph = compile_program(program)
     if options.plan:
-        print(plan_of(program, graph, options.memory), end="")
+        print(plan_of(program, graph, options.memory, options.backend, options.dtype), end="")
     elif options.format in ("text", "json"):
         print({"text": graph_text, "json": graph_json}[options.format](graph), end="")
     else:
@@ -47,7 +47,13 @@ def show_graph(
     return 0
 
 
-def plan_of(program: CheckedProgram, graph: Graph, budget: int | None = None) -> str:
+def plan_of(
+    program: CheckedProgram,
+    graph: Graph,
+    budget: int | None = None,
+    backend: str = "cone",
+    dtype: str = "float32",
+) -> str:
     """The plan of a program as text; ``budget`` is what clean runs may keep, in bytes.
 
     Raises:
@@ -63,6 +69,6 @@ def plan_of(program: CheckedProgram, graph: Graph, budget: int | None = None) ->
         raise Mistake(
             "no-model", "the program names no model", 'add a line: model lm = "smollm2-135m"'
         )
-    plan = make_plan(graph, expected_backend(model.shapes), model.shapes)
+    plan = make_plan(graph, expected_backend(model.shapes, backend), model.shapes)
     weights = weight_count(model.path) if model.path else None
-    return plan_text(graph, plan, model.shapes, budget or _ASSUMED, weights)
+    return plan_text(graph, plan, model.shapes, budget or _ASSUMED, weights, dtype)

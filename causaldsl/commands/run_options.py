@@ -5,25 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from causaldsl.commands.memory import add_memory
+from causaldsl.commands.work_options import add_work_options
 
 
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Where a run goes, on what, and with what."""
     command.add_argument("--out", type=Path, help="the run's folder (else in runs/)")
-    command.add_argument(
-        "--backend",
-        choices=("cone", "hooks"),
-        default="cone",
-        help="cone computes only what an intervention can change (default); hooks is the reference",
-    )
+    add_work_options(command)
     command.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
-    command.add_argument(
-        "--dtype",
-        choices=("float32", "float64", "bfloat16"),
-        default="float32",
-        help="float32 (default); with bfloat16 the results say how far they lie from float32's",
-    )
     command.add_argument(
         "--tf32",
         action="store_true",
@@ -35,7 +24,6 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         default=0,
         help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
     )
-    add_memory(command)
     command.add_argument("--json", action="store_true", help="print results.json instead of tables")
 
 

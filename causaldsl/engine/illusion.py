@@ -47,8 +47,8 @@ CAVEAT = (
 class Facts:
     """The numbers that the rule reads; None where the site has no such number.
 
-    ``hidden`` is the squared norm of v's null part, ``rank`` that of W_out. ``sampled`` is False for
-    a toy model, whose inputs are not drawn from anything.
+    ``hidden`` is the squared norm of v's null part, ``rank`` that of W_out. ``sampled`` is False
+    for a toy model, whose inputs are not drawn from anything.
     """
 
     effect: Estimate

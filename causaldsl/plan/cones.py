@@ -54,9 +54,9 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
     return max((layer for layer in layers if layer is not None), default=-1)
 
 
-def expected_backend(shapes: Shapes) -> Callable[[Iterable[Site]], str]:
+def expected_backend(shapes: Shapes, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
     """The backend that a run takes for sites, as far as that is known without weights."""
-    served = shapes.text and shapes.architecture in ARCHITECTURES
+    served = wanted == "cone" and shapes.text and shapes.architecture in ARCHITECTURES
 
     def backend_of(sites: Iterable[Site]) -> str:
         return "cone" if served and all(site.kind != "hook" for site in sites) else "hooks"

@@ -125,3 +125,16 @@ def test_examples_are_those_that_names_allow() -> None:
     assert examples_of(alike, 1.0) == 2  # other classes teach nothing of this one
     plain = PairSet("r", (pair(1, 2, ""), pair(3, 4, "")))
     assert examples_of(plain, 1.0) == 2
+
+
+def test_another_backend_and_precision(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world / "hooked.cpatch"
+    path.write_text(SMALL)
+    assert main(["graph", "--plan", str(path)]) == 0
+    plain = capsys.readouterr().out
+    assert main(["graph", "--plan", str(path), "--backend", "hooks", "--dtype", "bfloat16"]) == 0
+    hooked = capsys.readouterr().out
+    assert " in float32\n" in plain
+    assert " in bfloat16\n" in hooked
+    assert "whole passes take 1.0 times as much" in hooked
+    assert "whole passes take 1.0 times as much" not in plain
