@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import default_budget, kept_bytes
+from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 
@@ -82,6 +84,11 @@ class Session:
         self.store = Store(budget)
         self._guarded: dict[str, Guarded] = {}
         self._done_after = last_users(self.graph, chain.from_iterable(self.plan.order))
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What people call the operations, by key."""
+        return names_of(self.graph)
 
     def backend_for(self, sites: list[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from causaldsl.report.audit_tables import audit_tables
@@ -10,45 +10,46 @@ from causaldsl.report.curves import number_table
 from causaldsl.report.histograms import histogram_table
 from causaldsl.report.terminal import with_interval
 from causaldsl.report.trace_tables import trace_tables
-from causaldsl.results.records import Number, Results
+from causaldsl.results.records import Expectation, Number, Results
 
 _ROWS = 12
 
 
 def print_results(results: Results, console: Console) -> None:
     """Every measure and sweep as a table, then learned subspaces, then the claims."""
-    for name, table in results.measures.items():
-        console.print(
-            _sweep_table(results, name) if name in results.sweeps else _measure_table(name, table)
-        )
-        console.print()
-    for name in results.tables:
-        console.print(number_table(results, name))
-        console.print()
-    for name, histogram in results.histograms.items():
-        console.print(histogram_table(name, histogram))
-        console.print()
-    for found in trace_tables(results):
-        console.print(found)
-        console.print()
-    for part in audit_tables(results):
-        console.print(part)
-        console.print()
     learned = {n: s for n, s in results.subspaces.items() if s.effects}
-    if learned:
-        console.print(_learned_table(results))
-        console.print()
-    if results.expectations:
-        console.print(_claims_table(results))
-        console.print()
+    parts = [
+        *(
+            _sweep_table(results, name) if name in results.sweeps else _measure_table(name, table)
+            for name, table in results.measures.items()
+        ),
+        *(number_table(results, name) for name in results.tables),
+        *(histogram_table(name, histogram) for name, histogram in results.histograms.items()),
+        *trace_tables(results),
+        *audit_tables(results),
+        *([_learned_table(results)] if learned else []),
+        *([_claims_table(results)] if results.expectations else []),
+    ]
+    for part in parts:
+        _print(part, console)
     for note in results.notes:
         console.print(f"note: {note}", style="yellow")
+
+
+def _print(part: RenderableType, console: Console) -> None:
+    """A part and an empty line. A table's title keeps its line, however narrow the table."""
+    if isinstance(part, Table) and part.title is not None:
+        console.print(part.title, style="table.title", soft_wrap=True)
+        part.title = None
+    console.print(part)
+    console.print()
 
 
 def _measure_table(name: str, table: dict[str, dict[str, Number]]) -> Table:
     metrics = list(next(iter(table.values())))
     n = next(iter(table.values()))[metrics[0]].n
-    out = Table(title=f"{name} (n = {n}, 95% bootstrap intervals)", title_justify="left")
+    intervals = ", 95% bootstrap intervals" if n > 1 else ""
+    out = Table(title=f"{name} (n = {n}{intervals})", title_justify="left")
     out.add_column("arm")
     for metric in metrics:
         out.add_column(metric, justify="right")
@@ -108,5 +109,13 @@ def _claims_table(results: Results) -> Table:
         out.add_column(column, justify="right" if column in ("left", "right") else "left")
     for claim in results.expectations:
         mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
-        out.add_row(mark, claim.text.replace("[", "\\["), f"{claim.left:.4g}", f"{claim.right:.4g}")
+        out.add_row(mark, claim.text.replace("[", "\\["), *_sides(results, claim))
     return out
+
+
+def _sides(results: Results, claim: Expectation) -> tuple[str, str]:
+    """Both sides of a comparison; of a claim about a verdict, the verdict."""
+    name, is_a, _ = claim.text.partition(" is ")
+    if is_a and name in results.audits:
+        return results.audits[name].verdict, ""
+    return f"{claim.left:.4g}", f"{claim.right:.4g}"

@@ -405,4 +405,5 @@ measure m on flip.test { a = patch resid along none  report kl }
 """
     )
     results, _ = run(text, world)
-    assert any("left every activation as it was" in note for note in results.notes)
+    said = "m.a: the intervention at resid_post[1] @ END left every activation as it was"
+    assert said in results.notes

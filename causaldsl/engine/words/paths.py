@@ -36,8 +36,8 @@ def hops(session: Session, operations: list[Operation]) -> list[list[Change]]:
         reads = [Read(at.site, group.positions[at]) for at in first.to]
         edits = [arm.edits(group) for arm in arms]
         by_group.append(runs.backend.record_of_arms(group.clean, edits, reads, None, freeze))
-    for arm in arms:
-        check_made(session, arm)
+    for operation, arm in zip(operations, arms, strict=True):
+        check_made(session, operation.key, arm)
     return [
         [
             Change(at, runs.by_pair([values[arm] for values in of_place]), None)

@@ -144,7 +144,7 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     freeze = freeze_of(first.word)
     outcomes = _outcomes(session, keys, runs, arms, freeze)
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
-        check_made(session, arm)
+        check_made(session, operation.key, arm)
         by_paths = any(isinstance(session.value(key), list) for key in operation.all_given("do"))
         if freeze is None and not by_paths:
             _check_effect(session, arm, outcome, runs.pairs)
@@ -211,12 +211,13 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
     return None if key is None else session.value(key).basis
 
 
-def check_made(session: Session, arm: Arm) -> None:
+def check_made(session: Session, key: str, arm: Arm) -> None:
     """A change that never happened is an error; one that changed nothing is worth a note."""
     check_fired(arm)
     for change, watch in zip(arm.changes, arm.watches, strict=True):
         if watch.largest == 0:
-            session.note(f"the intervention at {change.at} left every activation as it was")
+            name = session.names[key]
+            session.note(f"{name}: the intervention at {change.at} left every activation as it was")
 
 
 def check_fired(arm: Arm) -> None:
