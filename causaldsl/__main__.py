@@ -1,5 +1,6 @@
 """The `causaldsl` command; `python -m causaldsl` is the same."""
 
+import atexit
 import os
 import sys
 from contextlib import suppress
@@ -10,7 +11,11 @@ from causaldsl.cli import main
 
 def command() -> NoReturn:
     """Run one command as a process."""
-    leave(main())
+    try:
+        code = main()
+    except SystemExit as stop:  # argparse, after its help or its complaint
+        code = stop.code if isinstance(stop.code, int) else 0
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:
@@ -19,8 +24,9 @@ def leave(code: int) -> NoReturn:
     Without this, torch and the model are freed one object at a time, a third of a second for memory
     that the system takes back anyway.
     """
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # `main` has said so
+        with suppress(AttributeError, OSError, ValueError):  # none, or nobody reads it
             stream.flush()
     os._exit(code)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from causaldsl import __version__
 from causaldsl.commands.audit import add_arguments, run_audit
 from causaldsl.commands.graph import add_graph_options, show_graph
+from causaldsl.commands.output import complain, console, tell
 from causaldsl.commands.run_options import add_run_options
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 
@@ -45,39 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = command(options)
-        sys.stdout.flush()  # what can't be written shows here
-        return code
+        return command(options)
     except ProgramError as error:
-        print(render_all(error.diagnostics), file=sys.stderr)
         count = len(error.diagnostics)
-        print(f"\n{count} {'mistake' if count == 1 else 'mistakes'}", file=sys.stderr)
+        mistakes = "mistake" if count == 1 else "mistakes"
+        complain(f"{render_all(error.diagnostics)}\n\n{count} {mistakes}")
         return WRONG
     except Mistake as mistake:
-        _complain(mistake.message, mistake.help)
+        complain(_error(mistake.message, mistake.help))
         return WRONG
     except RunFailure as failure:
-        _complain(failure.message, failure.help)
+        complain(_error(failure.message, failure.help))
         return FAILED
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        complain("stopped; nothing was written")
         return 130
-    except BrokenPipeError:
-        _stop_output()
-        return HELD
-    except OSError as error:
-        _complain(f"the system says: {error}", None)
-        return FAILED
-    except Exception:
-        traceback.print_exc()
-        print("error: this is a bug in causaldsl; nothing was written", file=sys.stderr)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            complain(_error(f"the system says: {error}", None))
+        else:
+            complain(traceback.format_exc())
+            complain("error: this is a bug in causaldsl; nothing was written")
         return FAILED
 
 
-def _complain(message: str, help: str | None) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    if help:
-        print(f"  help: {help}", file=sys.stderr)
+def _error(message: str, help: str | None) -> str:
+    return f"error: {message}" + (f"\n  help: {help}" if help else "")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,31 +160,9 @@ def _load(options: argparse.Namespace) -> CheckedProgram:
             "missing-file", f"there is no program {path}", "give the path of a .cpatch file"
         )
     try:
-        return check_file(path, _say, read_settings(options.settings))
+        return check_file(path, complain, read_settings(options.settings))
     except UnicodeDecodeError as error:
         raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _console() -> Console:
-    """Standard output; wide enough for any table when it goes into a file or a pipe."""
-    from rich.console import Console
-
-    class Output(Console):
-        def on_broken_pipe(self) -> None:
-            """Go on in silence: the exit code still says whether the claims held."""
-            self.quiet = True
-            _stop_output()
-
-    return Output(width=None if sys.stdout.isatty() else 130)
-
-
-def _stop_output() -> None:
-    """The reader of our output (such as `head`) has gone; that is not a failure."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -198,12 +170,12 @@ def _check(options: argparse.Namespace) -> int:
     if options.tree:
         from causaldsl.syntax.parse import parse, tree_text
 
-        print(tree_text(parse(program.source)))
+        tell(tree_text(parse(program.source)))
         return HELD
     runs = sum(len(m.runs) for m in program.measurements.values())
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"
-    print(
+    tell(
         f"{options.program} is right: {model}, {pairs} pairs, {runs} runs, "
         f"{len(program.claims)} claims"
     )
@@ -222,7 +194,7 @@ def _format(options: argparse.Namespace) -> int:
         raise Mistake("unreadable-file", f"{options.program} is not UTF-8 text: {error}") from None
     after = format_program(parse_file(options.program))
     if options.check:
-        print(f"{options.program} {'is' if before == after else 'is not'} in the house style")
+        tell(f"{options.program} {'is' if before == after else 'is not'} in the house style")
         return HELD if before == after else FELL
     if before != after:
         path = options.program.resolve()
@@ -239,7 +211,7 @@ def _sites(options: argparse.Namespace) -> int:
 
     from causaldsl.model.catalog import resolve
 
-    spec = resolve(options.model, Path.cwd(), _say)
+    spec = resolve(options.model, Path.cwd(), complain)
     shapes = spec.shapes
     table = Table(
         title=f"{spec.name}: {shapes.architecture}, {shapes.n_layers} layers", title_justify="left"
@@ -248,7 +220,7 @@ def _sites(options: argparse.Namespace) -> int:
         table.add_column(column, overflow="fold")
     for row in _site_rows(shapes, options.all):
         table.add_row(*row)
-    _console().print(table)
+    console().print(table)
     return HELD
 
 
@@ -291,8 +263,8 @@ def _models(options: argparse.Namespace) -> int:
     if options.action == "pull":
         if not options.name:
             raise Mistake("no-name", "which model?", "causaldsl models pull smollm2-135m")
-        spec = pull(options.name, _say)
-        print(f"{spec.name} is ready: {spec.path or 'built in'}")
+        spec = pull(options.name, complain)
+        tell(f"{spec.name} is ready: {spec.path or 'built in'}")
         return HELD
     table = Table(title="Models that a program can name", title_justify="left")
     for column in ("name", "about", "licence", "size", "on this machine"):
@@ -300,9 +272,9 @@ def _models(options: argparse.Namespace) -> int:
     for entry in catalog():
         where = str(entry.where or "built in") if entry.present else "no: causaldsl models pull"
         table.add_row(entry.name, entry.about, entry.licence, entry.size, where)
-    console = _console()
-    console.print(table)
-    console.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
+    out = console()
+    out.print(table)
+    out.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
     return HELD
 
 
@@ -316,15 +288,15 @@ def _run(options: argparse.Namespace) -> int:
     program = _load(options)
     graph = compile_program(program)
     folder = options.out or Path("runs") / options.program.stem / _run_key(graph, options)
-    console = Console(stderr=True)
-    with run_folder(folder) as draft, _progress(console) as progress:
+    watched = Console(stderr=True)
+    with run_folder(folder) as draft, _progress(watched) as progress:
         held, text, results = _execute(program, graph, options, progress, started, draft)
     if options.json:
-        print(text)
+        tell(text)
     else:
         from causaldsl.report.tables import print_results
 
-        out = _console()
+        out = console()
         print_results(results, out)
         _name_files(out, folder, program)
     return HELD if held else FELL
@@ -370,13 +342,13 @@ def _run_key(graph: Graph, options: argparse.Namespace) -> str:
 
 
 @contextlib.contextmanager
-def _progress(console: Console):  # type: ignore[no-untyped-def]
+def _progress(watched: Console):  # type: ignore[no-untyped-def]
     """A bar for what is being done now; quiet when nobody watches."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=watched, transient=True, disable=not watched.is_terminal
     ) as bars:
         task = bars.add_task("starting", total=None)
 
@@ -386,11 +358,11 @@ def _progress(console: Console):  # type: ignore[no-untyped-def]
         yield update
 
 
-def _name_files(console: Console, folder: Path, program: CheckedProgram) -> None:
+def _name_files(out: Console, folder: Path, program: CheckedProgram) -> None:
     pictures = [f"{o.stem}{o.suffix}" for o in program.outputs]
     rendered = {o.target for o in program.outputs}
     pictures += [f"{name}.svg" for name in program.traces if name not in rendered]
-    console.print(f"report    {folder / 'report.html'}", soft_wrap=True)
-    console.print(f"results   {folder / 'results.json'}", soft_wrap=True)
+    out.print(f"report    {folder / 'report.html'}", soft_wrap=True)
+    out.print(f"results   {folder / 'results.json'}", soft_wrap=True)
     for picture in dict.fromkeys([*pictures, "graph.svg"]):
-        console.print(f"picture   {folder / picture}", soft_wrap=True)
+        out.print(f"picture   {folder / picture}", soft_wrap=True)

@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _share(text: str) -> float:
     """A share of the pairs, neither none nor all."""
     value = float(text)
-    if not 0 < value < 1:
+    if not 1e-9 <= value <= 1 - 1e-9:
         raise argparse.ArgumentTypeError("a share is a number between 0 and 1")
     return value
 
@@ -38,16 +38,15 @@ class Written:
 
     def __init__(self) -> None:
         self.text = ""
-        self._arguments: list[tuple[int, Source, bool]] = []
+        self._arguments: list[tuple[int, int, Source]] = []
 
     def add(self, *pieces: str | tuple[str, Source]) -> None:
         """A line of text and of arguments: how each is written, and as it was given."""
         for piece in pieces:
             text, given = piece if isinstance(piece, tuple) else (piece, None)
             if given is not None:
-                self._arguments.append((len(self.text), given, text == given.text))
+                self._arguments.append((len(self.text), len(self.text) + len(text), given))
             self.text += text
-            self._arguments.append((len(self.text), _NOWHERE, False))
         self.text += "\n"
 
     def as_given(self, error: ProgramError) -> ProgramError:
@@ -60,24 +59,23 @@ class Written:
         return replace(diagnostic, span=self._span(diagnostic.span), labels=kept)
 
     def _span(self, span: Span) -> Span:
-        before = [argument for argument in self._arguments if argument[0] <= span.start]
-        start, given, same = before[-1] if before else (0, _NOWHERE, False)
-        if given is _NOWHERE:
-            return replace(span, source=Source(_WRITTEN, self.text))
-        if not same:
-            return Span(given, 0, len(given.text))
-        return Span(given, span.start - start, min(span.end - start, len(given.text)))
+        for start, end, given in self._arguments:
+            if not start <= span.start < end:
+                continue
+            if self.text[start:end] != given.text:
+                return Span(given, 0, len(given.text))
+            return Span(given, span.start - start, min(span.end, end) - start)
+        return replace(span, source=Source(_WRITTEN, self.text))
 
 
 _WRITTEN = "the program that stands for this command"
-_NOWHERE = Source(_WRITTEN, "")
 
 
 def program_of(options: argparse.Namespace) -> Written:
     """The program that does the audit, with absolute paths.
 
     Raises:
-        Mistake: if a file is missing.
+        Mistake: if a file is missing, or an argument can't stand in a program.
         ProgramError: if the site is not one.
     """
     files = {"direction": options.direction, "pairs": options.pairs, "against": options.against}
@@ -86,20 +84,22 @@ def program_of(options: argparse.Namespace) -> Written:
             raise Mistake(
                 "missing-file", f"there is no file {path}", "paths are relative to where you are"
             )
-    model, site = Source("--model", options.model), Source("--site", options.site)
+    model, site = Source("--model", options.model), Source("--site", " ".join(options.site.split()))
     pairs = Source("--pairs", str(options.pairs))
     direction = Source("direction", str(options.direction))
-    share = "" if options.train is None else f", train: {options.train:.9f}"
-    at_end = "" if "@" in options.site else " @ END"
+    at_end = "" if "@" in site.text else " @ END"
     _check_site(site, at_end)
     written = Written()
     there = Path(options.model)
-    written.add(
-        "model lm = ", (_quoted(there.resolve() if there.exists() else options.model), model)
-    )
+    name = _quoted(there.resolve() if there.exists() else options.model)
+    written.add("model lm = ", (name, model))
+    part: list[str | tuple[str, Source]] = []
+    if options.train is not None:
+        share = Source("--train", f"{options.train:g}")
+        part = [", train: ", (f"{options.train:.9f}", share)]
     path = _quoted(options.pairs.resolve())
-    written.add("pairs prompts_in_pairs = jsonl(", (path, pairs), f"{share})")
-    written.add("site audited_site = ", (options.site, site), at_end)
+    written.add("pairs prompts_in_pairs = jsonl(", (path, pairs), *part, ")")
+    written.add("site audited_site = ", (site.text, site), at_end)
     written.add("subspace v = file(", (_quoted(options.direction.resolve()), direction), ")")
     against: list[str | tuple[str, Source]] = []
     if options.against is not None:
@@ -115,7 +115,10 @@ def program_of(options: argparse.Namespace) -> Written:
 
 def _check_site(site: Source, after: str) -> None:
     """A site that can't be read is wrong in itself, not where the program goes on."""
-    begin, whole = "site audited_site = ", Span(site, 0, len(site.text))
+    begin, comment = "site audited_site = ", site.text.find("#")
+    if comment >= 0:
+        place = Span(site, comment, len(site.text))
+        raise wrong("syntax", "a comment can't stand here", place, "leave it out")
     try:
         found = parse(Source(_WRITTEN, begin + site.text + after))
     except ProgramError as error:
@@ -124,15 +127,21 @@ def _check_site(site: Source, after: str) -> None:
         place = Span(site, start, max(start, first.span.end - len(begin)))
         raise wrong("syntax", f"`{site.text}` is not a site", place, first.help) from None
     if len(found.statements) > 1:
+        whole = Span(site, 0, len(site.text))
         raise wrong("syntax", "this is more than a site", whole, "give one, such as mlp_hidden[20]")
 
 
 def run_audit(options: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:
     """Write the program, and run it as `causaldsl run` would."""
     written = program_of(options)
+    try:
+        text = written.text.encode()
+    except UnicodeEncodeError:
+        message = "an argument of this command is not UTF-8 text"
+        raise Mistake("unreadable-file", message, "give files and folders other names") from None
     with tempfile.TemporaryDirectory() as folder:
         options.program = Path(folder) / "audit.cpatch"
-        options.program.write_text(written.text, "utf-8")
+        options.program.write_bytes(text)
         try:
             return run(options)
         except ProgramError as error:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.commands.output import tell
 from causaldsl.commands.work_options import add_work_options
 from causaldsl.diagnostics import Mistake
 from causaldsl.graph.compile import Graph
@@ -35,15 +36,15 @@ def show_graph(
     program = load(options)
     graph = compile_program(program)
     if options.plan:
-        print(plan_of(program, graph, options.memory, options.backend, options.dtype), end="")
+        tell(plan_of(program, graph, options.memory, options.backend, options.dtype), end="")
     elif options.format in ("text", "json"):
-        print({"text": graph_text, "json": graph_json}[options.format](graph), end="")
+        tell({"text": graph_text, "json": graph_json}[options.format](graph), end="")
     else:
         from causaldsl.report.dot import graph_dot
         from causaldsl.report.pictures import picture_text
 
         dot = graph_dot(program, graph)
-        print(dot if options.format == "dot" else picture_text(dot), end="")
+        tell(dot if options.format == "dot" else picture_text(dot), end="")
     return 0
 
 

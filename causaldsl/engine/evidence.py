@@ -112,6 +112,11 @@ class Audited:
         return Bootstrap(self.draw("bootstrap"), self.resamples)
 
     @cached_property
+    def bootstrap_of_means(self) -> Bootstrap:
+        """For means over some of the pairs, of one class."""
+        return Bootstrap(self.draw("means"), self.resamples)
+
+    @cached_property
     def scale(self) -> Tensor:
         """What effects are shares of, pair by pair."""
         if self.text:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causaldsl.engine.bootstrap import Bootstrap, Estimate
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.evidence import Audited, Row, points
 from causaldsl.engine.illusion import CAVEAT, HALF, MOST, THIRD, Facts, decide
 from causaldsl.engine.metrics import auc
@@ -252,7 +252,7 @@ def _renamed(pattern: str) -> str:
 
 def _mean(audited: Audited, values: list[float]) -> Estimate:
     numbers = torch.tensor(values, dtype=torch.float64)
-    return Bootstrap(audited.draw("means"), audited.resamples).mean(numbers)
+    return audited.bootstrap_of_means.mean(numbers)
 
 
 def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]:

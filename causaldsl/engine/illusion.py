@@ -74,8 +74,8 @@ def decide(facts: Facts) -> Decision:
     """The verdict on a subspace."""
     if facts.sampled and facts.effect.n < FEW:
         rule = (
-            f"It was measured on {facts.effect.n} pairs: an interval over fewer than {FEW} says "
-            "too little for a verdict."
+            f"It was measured on {facts.effect.n} pair{'s' * (facts.effect.n != 1)}: an interval "
+            f"over fewer than {FEW} says too little for a verdict."
         )
         return Decision("inconclusive", rule, ("subspace effect",))
     if facts.effect.low <= NOTHING:

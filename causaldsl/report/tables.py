@@ -10,36 +10,34 @@ from causaldsl.report.curves import number_table
 from causaldsl.report.histograms import histogram_table
 from causaldsl.report.terminal import with_interval
 from causaldsl.report.trace_tables import trace_tables
-from causaldsl.results.records import Expectation, Number, Results
+from causaldsl.results.records import Number, Results
 
 _ROWS = 12
 
 
 def print_results(results: Results, console: Console) -> None:
     """Every measure and sweep as a table, then learned subspaces, then the claims."""
-    learned = {n: s for n, s in results.subspaces.items() if s.effects}
-    parts = [
-        *(
-            _sweep_table(results, name) if name in results.sweeps else _measure_table(name, table)
-            for name, table in results.measures.items()
-        ),
-        *(number_table(results, name) for name in results.tables),
-        *(histogram_table(name, histogram) for name, histogram in results.histograms.items()),
-        *trace_tables(results),
-        *audit_tables(results),
-        *([_learned_table(results)] if learned else []),
-        *([_claims_table(results)] if results.expectations else []),
-    ]
-    for part in parts:
-        _print(part, console)
+    for name, table in results.measures.items():
+        swept = name in results.sweeps
+        _print(console, _sweep_table(results, name) if swept else _measure_table(name, table))
+    for name in results.tables:
+        _print(console, number_table(results, name))
+    for name, histogram in results.histograms.items():
+        _print(console, histogram_table(name, histogram))
+    for part in (*trace_tables(results), *audit_tables(results)):
+        _print(console, part)
+    if any(subspace.effects for subspace in results.subspaces.values()):
+        _print(console, _learned_table(results))
+    if results.expectations:
+        _print(console, _claims_table(results))
     for note in results.notes:
         console.print(f"note: {note}", style="yellow")
 
 
-def _print(part: RenderableType, console: Console) -> None:
+def _print(console: Console, part: RenderableType) -> None:
     """A part and an empty line. A table's title keeps its line, however narrow the table."""
     if isinstance(part, Table) and part.title is not None:
-        console.print(part.title, style="table.title", soft_wrap=True)
+        console.print(part.title, style="table.title", soft_wrap=True, highlight=False)
         part.title = None
     console.print(part)
     console.print()
@@ -108,14 +106,7 @@ def _claims_table(results: Results) -> Table:
     for column in ("", "claim", "left", "right"):
         out.add_column(column, justify="right" if column in ("left", "right") else "left")
     for claim in results.expectations:
+        sides = (claim.found or f"{claim.left:.4g}", "" if claim.found else f"{claim.right:.4g}")
         mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
-        out.add_row(mark, claim.text.replace("[", "\\["), *_sides(results, claim))
+        out.add_row(mark, claim.text.replace("[", "\\["), *sides)
     return out
-
-
-def _sides(results: Results, claim: Expectation) -> tuple[str, str]:
-    """Both sides of a comparison; of a claim about a verdict, the verdict."""
-    name, is_a, _ = claim.text.partition(" is ")
-    if is_a and name in results.audits:
-        return results.audits[name].verdict, ""
-    return f"{claim.left:.4g}", f"{claim.right:.4g}"

@@ -29,13 +29,17 @@ def two_decimals(value: float) -> str:
 
 
 class Expectation(Record):
-    """A claim of the program, both sides of its comparison, and whether it held."""
+    """A claim of the program, both sides of its comparison, and whether it held.
+
+    ``found`` is what an audit found, where the claim is about its verdict.
+    """
 
     text: str
     place: str
     left: float
     right: float
     held: bool
+    found: str | None = None
 
 
 class SweepRecord(Record):

@@ -116,8 +116,9 @@ def illusion(session: Session, operation: Operation) -> dict[str, object]:
 def verdict_is(session: Session, operation: Operation) -> Verdict:
     word = operation.word
     assert isinstance(word, VerdictIs)
-    held = session.value(operation.given("audit"))["verdict"] == word.verdict
-    return Verdict(float(held), 1.0, held)
+    found = session.value(operation.given("audit"))["verdict"]
+    held = found == word.verdict
+    return Verdict(float(held), 1.0, held, found)
 
 
 def _moves(session: Session, operation: Operation) -> tuple[Tensor, Tensor]:

@@ -46,11 +46,12 @@ _COMPARE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both sides of a comparison, and whether it holds."""
+    """Both sides of a comparison, and whether it holds; of an audit's, what was ``found``."""
 
     left: float
     right: float
     held: bool
+    found: str | None = None
 
 
 @evaluates(Constant)

@@ -36,8 +36,7 @@ def hops(session: Session, operations: list[Operation]) -> list[list[Change]]:
         reads = [Read(at.site, group.positions[at]) for at in first.to]
         edits = [arm.edits(group) for arm in arms]
         by_group.append(runs.backend.record_of_arms(group.clean, edits, reads, None, freeze))
-    for operation, arm in zip(operations, arms, strict=True):
-        check_made(session, operation.key, arm)
+    check_made(session, {op.key: arm for op, arm in zip(operations, arms, strict=True)})
     return [
         [
             Change(at, runs.by_pair([values[arm] for values in of_place]), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from causaldsl.graph.operations import (
     SiteAt,
 )
 from causaldsl.plan.freeze import freeze_of
+from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
@@ -143,8 +145,8 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     arms = [Arm(changes_of(session, operation)) for operation in operations]
     freeze = freeze_of(first.word)
     outcomes = _outcomes(session, keys, runs, arms, freeze)
+    check_made(session, dict(zip(keys, arms, strict=True)))
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
-        check_made(session, operation.key, arm)
         by_paths = any(isinstance(session.value(key), list) for key in operation.all_given("do"))
         if freeze is None and not by_paths:
             _check_effect(session, arm, outcome, runs.pairs)
@@ -211,13 +213,20 @@ def _along(session: Session, operation: Operation) -> Tensor | None:
     return None if key is None else session.value(key).basis
 
 
-def check_made(session: Session, key: str, arm: Arm) -> None:
-    """A change that never happened is an error; one that changed nothing is worth a note."""
-    check_fired(arm)
-    for change, watch in zip(arm.changes, arm.watches, strict=True):
-        if watch.largest == 0:
-            name = session.names[key]
-            session.note(f"{name}: the intervention at {change.at} left every activation as it was")
+def check_made(session: Session, arms: Mapping[str, Arm]) -> None:
+    """A change that never happened is an error; those that changed nothing are worth a note.
+
+    ``arms`` are by their operations' keys.
+    """
+    idle: dict[str, list[str]] = {}
+    for key, arm in arms.items():
+        check_fired(arm)
+        for change, watch in zip(arm.changes, arm.watches, strict=True):
+            if watch.largest == 0:
+                idle.setdefault(str(change.at), []).append(session.names[key])
+    for at, names in idle.items():
+        who = listed(list(dict.fromkeys(names)))
+        session.note(f"{who}: the intervention at {at} left every activation as it was")
 
 
 def check_fired(arm: Arm) -> None:

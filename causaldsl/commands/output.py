@@ -1,0 +1,47 @@
+"""What a command tells its user, also where nobody listens any more.
+
+A reader of standard output that goes away (`causaldsl ... | head`) is no failure: the command goes
+on in silence, and its exit code still says whether the claims held.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def tell(text: str, end: str = "\n") -> None:
+    """Something that was asked for, on standard output."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        _stop()
+
+
+def complain(text: str) -> None:
+    """A mistake, or what is going on, on standard error."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """Standard output; wide enough for any table when it goes into a file or a pipe."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            _stop()
+
+    watched = sys.stdout is not None and sys.stdout.isatty()
+    return Output(width=None if watched else 130)
+
+
+def _stop() -> None:
+    """From here on standard output, and what is still on its way there, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
