@@ -10,7 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from causaldsl.diagnostics import Diagnostic, Mistake, ProgramError, Source, Span, wrong
-from causaldsl.syntax.parse import parse
+
+_WRITTEN = "the program that stands for this command"
+_SITE = "site audited_site = "
+Piece = str | tuple[str, Source]
+"""Text, or an argument: how it is written, and as it was given."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -40,8 +44,8 @@ class Written:
         self.text = ""
         self._arguments: list[tuple[int, int, Source]] = []
 
-    def add(self, *pieces: str | tuple[str, Source]) -> None:
-        """A line of text and of arguments: how each is written, and as it was given."""
+    def add(self, *pieces: Piece) -> None:
+        """A line."""
         for piece in pieces:
             text, given = piece if isinstance(piece, tuple) else (piece, None)
             if given is not None:
@@ -68,9 +72,6 @@ class Written:
         return replace(span, source=Source(_WRITTEN, self.text))
 
 
-_WRITTEN = "the program that stands for this command"
-
-
 def program_of(options: argparse.Namespace) -> Written:
     """The program that does the audit, with absolute paths.
 
@@ -78,8 +79,7 @@ def program_of(options: argparse.Namespace) -> Written:
         Mistake: if a file is missing, or an argument can't stand in a program.
         ProgramError: if the site is not one.
     """
-    files = {"direction": options.direction, "pairs": options.pairs, "against": options.against}
-    for path in files.values():
+    for path in (options.direction, options.pairs, options.against):
         if path is not None and not path.is_file():
             raise Mistake(
                 "missing-file", f"there is no file {path}", "paths are relative to where you are"
@@ -93,15 +93,15 @@ def program_of(options: argparse.Namespace) -> Written:
     there = Path(options.model)
     name = _quoted(there.resolve() if there.exists() else options.model)
     written.add("model lm = ", (name, model))
-    part: list[str | tuple[str, Source]] = []
+    part: list[Piece] = []
     if options.train is not None:
         share = Source("--train", f"{options.train:g}")
         part = [", train: ", (f"{options.train:.9f}", share)]
     path = _quoted(options.pairs.resolve())
     written.add("pairs prompts_in_pairs = jsonl(", (path, pairs), *part, ")")
-    written.add("site audited_site = ", (site.text, site), at_end)
+    written.add(_SITE, (site.text, site), at_end)
     written.add("subspace v = file(", (_quoted(options.direction.resolve()), direction), ")")
-    against: list[str | tuple[str, Source]] = []
+    against: list[Piece] = []
     if options.against is not None:
         other = Source("--against", str(options.against))
         written.add("subspace u = file(", (_quoted(options.against.resolve()), other), ")")
@@ -115,16 +115,18 @@ def program_of(options: argparse.Namespace) -> Written:
 
 def _check_site(site: Source, after: str) -> None:
     """A site that can't be read is wrong in itself, not where the program goes on."""
-    begin, comment = "site audited_site = ", site.text.find("#")
+    from causaldsl.syntax.parse import parse  # the parser is slow to import
+
+    comment = site.text.find("#")
     if comment >= 0:
         place = Span(site, comment, len(site.text))
         raise wrong("syntax", "a comment can't stand here", place, "leave it out")
     try:
-        found = parse(Source(_WRITTEN, begin + site.text + after))
+        found = parse(Source(_WRITTEN, _SITE + site.text + after))
     except ProgramError as error:
         first = error.diagnostics[0]
-        start = min(max(0, first.span.start - len(begin)), len(site.text))
-        place = Span(site, start, max(start, first.span.end - len(begin)))
+        start = min(max(0, first.span.start - len(_SITE)), len(site.text))
+        place = Span(site, start, max(start, first.span.end - len(_SITE)))
         raise wrong("syntax", f"`{site.text}` is not a site", place, first.help) from None
     if len(found.statements) > 1:
         whole = Span(site, 0, len(site.text))

@@ -36,15 +36,16 @@ def show_graph(
     program = load(options)
     graph = compile_program(program)
     if options.plan:
-        tell(plan_of(program, graph, options.memory, options.backend, options.dtype), end="")
+        text = plan_of(program, graph, options.memory, options.backend, options.dtype)
     elif options.format in ("text", "json"):
-        tell({"text": graph_text, "json": graph_json}[options.format](graph), end="")
+        text = {"text": graph_text, "json": graph_json}[options.format](graph)
     else:
         from causaldsl.report.dot import graph_dot
         from causaldsl.report.pictures import picture_text
 
         dot = graph_dot(program, graph)
-        tell(dot if options.format == "dot" else picture_text(dot), end="")
+        text = dot if options.format == "dot" else picture_text(dot)
+    tell(text, end="")
     return 0
 
 

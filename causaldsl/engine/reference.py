@@ -115,9 +115,12 @@ def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) 
     """Keep it for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
-    said = dict(vars(what))
-    tensors = {name: said.pop(name) for name in vars(what) if isinstance(said[name], Tensor)}
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    kept = {
+        name: value.detach().cpu().contiguous()
+        for name, value in vars(what).items()
+        if isinstance(value, Tensor)
+    }
+    said = {name: value for name, value in vars(what).items() if name not in kept}
     place = _place(shapes, dtype, device)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,8 @@ def _claims_table(results: Results) -> Table:
     for column in ("", "claim", "left", "right"):
         out.add_column(column, justify="right" if column in ("left", "right") else "left")
     for claim in results.expectations:
-        sides = (claim.found or f"{claim.left:.4g}", "" if claim.found else f"{claim.right:.4g}")
+        compared = (f"{claim.left:.4g}", f"{claim.right:.4g}")
+        sides = compared if claim.found is None else (claim.found, "")
         mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
         out.add_row(mark, claim.text.replace("[", "\\["), *sides)
     return out

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.edits import Read
 from causaldsl.engine.metrics import auc
 from causaldsl.engine.random_mlp import activations
@@ -117,8 +118,9 @@ def histogram(session: Session, operation: Operation) -> HistogramValue:
     if low == high:  # all the same: a bin of width 1 around it
         low, high = low - 0.5, high + 0.5
     edges = torch.linspace(low, high, word.bins + 1, dtype=torch.float64)
+    bootstrap = session.bootstrap("bootstrap histogram")
     return HistogramValue(
-        edges.tolist(), {name: _arm(session, arm, edges) for name, arm in arms.items()}
+        edges.tolist(), {name: _arm(bootstrap, arm, edges) for name, arm in arms.items()}
     )
 
 
@@ -146,13 +148,13 @@ def _by_class(word: HistogramWord, projected: list[Projected]) -> dict[str, Tens
     }
 
 
-def _arm(session: Session, classes: dict[str, Tensor], edges: Tensor) -> ArmValue:
+def _arm(bootstrap: Bootstrap, classes: dict[str, Tensor], edges: Tensor) -> ArmValue:
     separation = separate(*classes.values()) if len(classes) == 2 else (None, None)
-    return ArmValue({name: _class(session, v, edges) for name, v in classes.items()}, *separation)
+    return ArmValue({name: _class(bootstrap, v, edges) for name, v in classes.items()}, *separation)
 
 
-def _class(session: Session, values: Tensor, edges: Tensor) -> ClassValue:
-    found = session.bootstrap("bootstrap histogram").mean(values)
+def _class(bootstrap: Bootstrap, values: Tensor, edges: Tensor) -> ClassValue:
+    found = bootstrap.mean(values)
     inner = torch.bucketize(values, edges[1:-1], right=True)
     counts = torch.bincount(inner, minlength=len(edges) - 1)
     sd = float(values.std()) if found.n > 1 else 0.0
