@@ -60,15 +60,16 @@ def check_learned(applied: Applied, text: bool) -> None:
             applied.span,
             "a toy model's activations are a line; measure and histogram show them",
         )
-    if applied.word.edits and not text:
+    runs = applied.word.runs in ("edits", "gradients")
+    if runs and not text:
         raise wrong(
             "toy-text",
             f"`{applied.word.word}` needs answers, and a toy model has none",
             applied.span,
             "name the direction: neurons(site, [0]) or vector(site, [1, 2])",
         )
-    edits_site = applied.word.edits and not isinstance(applied.word, Probe)
-    if place.site.is_virtual and edits_site and not applied.word.learned:
+    backward = applied.word.runs == "gradients"
+    if place.site.is_virtual and backward and not applied.word.learned:
         raise wrong(
             "no-gradient",
             f"the model's output has no gradient at {place.site}, which is not part of it",
@@ -106,7 +107,7 @@ def _check_places(site: Place, at: Place, pairs: PairSet, applied: Applied) -> N
                 f"the prompt is: {pair.base.text}",
             )
     for place in (site, at):
-        if applied.word.edits and place.site.is_virtual:
+        if applied.word.runs == "edits" and place.site.is_virtual:
             raise wrong(
                 "not-in-the-model",
                 f"{place.site} is no part of the model, so a step does not reach it",

@@ -68,5 +68,5 @@ def check_on(applied: Applied, pairs: PairSet, span: Span, use: Span) -> None:
             span,
             "measure on at least two pairs",
         )
-    check_place(site_of(applied), pairs, use, both=word.takes == "source")
+    check_place(site_of(applied), pairs, use, both="source" in word.sides)
     check_held_out(applied, pairs, span)

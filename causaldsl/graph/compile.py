@@ -36,6 +36,7 @@ from causaldsl.graph.operations import (
     TraceWord,
     pairs_operation,
 )
+from causaldsl.vocabulary.base import SIDES, Side
 from causaldsl.vocabulary.histograms import HistogramWord, Projection
 from causaldsl.vocabulary.interventions import Patch
 
@@ -198,7 +199,7 @@ class _Compiler:
         self.graph.names.setdefault(pairs.name, key)
         return key
 
-    def clean_run(self, pairs: PairSet, side: str) -> str:
+    def clean_run(self, pairs: PairSet, side: Side) -> str:
         given = Input(role="pairs", key=self.pair_set(pairs))
         word = CleanRunWord(side=side)
         return self.add(Operation(word=word, inputs=(given,), model=self.model), None)
@@ -242,7 +243,7 @@ class _Compiler:
         """A `trace` of the program, under its name; once, when first needed."""
         if trace.name in self.graph.traces:
             return self.graph.traces[trace.name]
-        sides = [Input(role=side, key=self.clean_run(trace.pairs, side)) for side in _SIDES]
+        sides = [Input(role=side, key=self.clean_run(trace.pairs, side)) for side in SIDES]
         word = TraceWord(
             metric=trace.metric,
             heads=trace.heads,
@@ -258,13 +259,12 @@ class _Compiler:
 
     def intervention(self, applied: Applied, pairs: PairSet) -> str:
         """One change of one activation, with the clean run that it takes its values from."""
-        side = applied.word.takes
         place = applied.operand("site")
         assert isinstance(place, Place)
         assert place.position is not None
         # What is not in the model can't be set, only its effect added: a change from the base's.
-        moves = applied.word.moves or place.site.is_virtual
-        sides = [s for s in _SIDES if s == side or (s == "base" and moves)]
+        taken = {*applied.word.sides, *(["base"] if place.site.is_virtual else [])}
+        sides = [side for side in SIDES if side in taken]
         inputs = [Input(role=s, key=self.clean_run(pairs, s)) for s in sides]
         inputs += [
             Input(role=role, key=self.applied(value))
@@ -357,9 +357,6 @@ class _Compiler:
         return self.add(operation, measurement.span)
 
 
-_SIDES = ("base", "source")
-
-
 def _policy(path: CheckedPath) -> dict[str, str]:
     return {"freeze": path.freeze, "layernorm": path.layernorm}
 
@@ -369,6 +366,6 @@ def _site_at(place: Place) -> SiteAt:
     return SiteAt(site=place.site, position=place.position)
 
 
-def _sides(applied: Applied, pairs: PairSet) -> tuple[str, ...]:
+def _sides(applied: Applied, pairs: PairSet) -> tuple[Side, ...]:
     """The sides of pairs that a word reads; prompts without answers have only one."""
     return ("base",) if isinstance(pairs, PromptSet) else applied.word.sides

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.values import PositionRef
 from causaldsl.model.sites import Site
-from causaldsl.vocabulary.base import Word
+from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
 from causaldsl.vocabulary.traces import Freeze, LayerNorm
 
 _MANY = 8
@@ -109,7 +109,7 @@ class Operation(BaseModel):
         return f"{self.word.word} {', '.join(parts)}".strip()
 
 
-class PairsWord(Word):
+class PairsWord(Pure):
     """Prompts in pairs, tokenized."""
 
     word = "pairs"
@@ -126,7 +126,10 @@ class CleanRunWord(Word):
     """The model run on the bases or the sources, with nothing changed."""
 
     word = "clean_run"
-    side: str
+    runs = "reads"
+    sides = ()
+    large = True
+    side: Side
 
 
 class PatchedRunWord(Word):
@@ -136,6 +139,8 @@ class PatchedRunWord(Word):
     """
 
     word = "patched_run"
+    runs = "edits"
+    sides = ("base",)
     freeze: Freeze = "none"
     layernorm: LayerNorm = "recompute"
 
@@ -152,6 +157,9 @@ class HopWord(Word):
     """
 
     word = "hop"
+    runs = "edits"
+    sides = ("base",)
+    large = True
     freeze: Freeze = "none"
     layernorm: LayerNorm = "recompute"
 
@@ -164,6 +172,8 @@ class TraceWord(Word):
     """
 
     word = "trace"
+    runs = "edits"
+    sides = SIDES
     metric: str
     heads: tuple[tuple[int, int], ...]
     mlps: tuple[int, ...]
@@ -171,20 +181,20 @@ class TraceWord(Word):
     positions: tuple[str, ...]
 
 
-class GivenWord(Word):
+class GivenWord(Pure):
     """The value of an operation of another graph, which is there already."""
 
     word = "given"
     made: str
 
 
-class TableWord(Word):
+class TableWord(Pure):
     """All numbers of a table."""
 
     word = "table"
 
 
-class MeasureWord(Word):
+class MeasureWord(Pure):
     """Metrics over the runs of a measure or sweep."""
 
     word = "measure"

@@ -23,7 +23,6 @@ from causaldsl.model.sites import Site
 from causaldsl.plan.components import changed_at, components_of, streams_behind
 from causaldsl.plan.freeze import freeze_of
 from causaldsl.plan.virtual import edited, read_for, touched
-from causaldsl.vocabulary.base import INTERVENTIONS
 from causaldsl.vocabulary.histograms import Projection
 from causaldsl.vocabulary.metrics import METRICS
 from causaldsl.vocabulary.probes import Probe
@@ -161,7 +160,7 @@ class _Reader:
         needs = self._of(operation, "base", self._serve(key, places))
         for place in places:
             needs.reads |= _fresh(read_for(place))
-            if operation.word.edits:
+            if operation.word.runs == "edits":
                 needs.edits[place] = None
 
     def _learned(self, key: str, operation: Operation) -> None:
@@ -171,7 +170,7 @@ class _Reader:
         for side in ("base", "source"):
             if operation.given(side) is not None:
                 self._of(operation, side, name).reads |= _fresh(read_for(at))
-        if operation.word.edits:
+        if operation.word.runs == "gradients":
             self._of(operation, "base", name).edits[edited(at)] = None
 
 
@@ -181,4 +180,4 @@ def _fresh(places: list[SiteAt]) -> dict[SiteAt, None]:
 
 def _takes_values(operation: Operation) -> bool:
     """Whether this is an intervention, whose run plans for it."""
-    return type(operation.word) in INTERVENTIONS.values()
+    return operation.word.changes

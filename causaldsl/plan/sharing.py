@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import networkx as nx
 
@@ -42,7 +43,7 @@ def shared_passes(
         kind = type(operation.word)
         if kind in level and backends[key] == "cone":
             mark = _mark(graph, operation, shapes)
-            alike[(kind, level[kind][key], mark) if mark else key].append(key)
+            alike[kind, level[kind][key], mark].append(key)
     groups = _acyclic(graph, order, [tuple(keys) for keys in alike.values()])
     return {key: group for group in groups for key in group}
 
@@ -73,7 +74,7 @@ def pass_order(graph: Graph, order: Sequence[str], shared: Mapping[str, Members]
 
 def _prepares(operation: Operation) -> bool:
     word = operation.word
-    return isinstance(word, PairsWord | CleanRunWord) or word.takes is not None
+    return isinstance(word, PairsWord | CleanRunWord) or word.changes
 
 
 def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, int]:
@@ -92,26 +93,16 @@ def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, 
 
 
 def _mark(graph: Graph, operation: Operation, shapes: Shapes) -> Hashable:
-    """What operations of one kind and level must have in common; None for one that goes alone."""
+    """What operations of one kind and level must have in common."""
     word, base = operation.word, operation.given("base")
     if isinstance(word, Das):
-        if word.dim == coordinates(operation, word, shapes):
-            return None  # nothing to learn, and so another number of steps
-        return base, operation.given("source"), word.batch, word.epochs, word.no_change
+        training = word.training(operation.at_site.site.width(shapes))
+        return base, operation.given("source"), replace(training, whole_vocabulary=True)
     freeze = freeze_of(word)
     if freeze is not None:
         changed = [edited(place).site for place in places_changed_in(graph, operation)]
         freeze = freeze.freeing(changed, shapes)
     return base, freeze, operation.to
-
-
-def coordinates(operation: Operation, word: Das, shapes: Shapes) -> int | None:
-    """How many coordinates DAS may use."""
-    if isinstance(word.neurons, tuple):
-        return len(word.neurons)
-    if word.neurons is not None:
-        return word.neurons
-    return operation.at_site.site.width(shapes)
 
 
 def _acyclic(graph: Graph, order: Sequence[str], groups: list[Members]) -> list[Members]:

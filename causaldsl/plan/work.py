@@ -30,7 +30,7 @@ from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.memory import window_of
 from causaldsl.plan.needs import places_changed_in
 from causaldsl.plan.planner import Plan
-from causaldsl.plan.sharing import Members, coordinates
+from causaldsl.plan.sharing import Members
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.histograms import Projection
 from causaldsl.vocabulary.probes import LogisticAccuracy
@@ -258,7 +258,7 @@ class _Counter:
         return examples_of(self._pairs(self._base(operation)), word.no_change)
 
     def _epochs(self, operation: Operation, word: Das) -> int:
-        return 1 if coordinates(operation, word, self.shapes) == word.dim else word.epochs
+        return word.training(operation.at_site.site.width(self.shapes)).epochs
 
     def _is_first(self, operation: Operation) -> bool:
         """Whether no word before it has made the same gradients."""

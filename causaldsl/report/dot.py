@@ -21,7 +21,6 @@ from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.results.records import Number, Results, two_decimals
-from causaldsl.vocabulary.base import INTERVENTIONS
 from causaldsl.vocabulary.numbers import Compare
 
 _NUMBERS = {
@@ -153,7 +152,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         through = [_count(len(options[kind]), kind[:-1]) for kind in ("heads", "mlps")]
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
-    changes = word in INTERVENTIONS or bool(operation.word.takes)
+    changes = operation.word.changes
     if word in _NUMBERS or changes or word in ("measure", "patched_run"):
         return None
     details = [str(operation.at)] if operation.at else []

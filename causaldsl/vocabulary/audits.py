@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from causaldsl.vocabulary.base import (
+    SIDES,
     AuditType,
+    Change,
     Operand,
     OperandMistake,
+    Pure,
     SiteType,
     SubspaceType,
     TruthType,
@@ -31,6 +34,8 @@ class Illusion(Word):
     """
 
     word = "illusion"
+    runs = "reads"
+    sides = SIDES
     operands = (
         Operand("of", "subspace"),
         Operand("against", "subspace", keyword=True, required=False),
@@ -57,21 +62,23 @@ class NaturalChange(Word):
     """
 
     word = "natural_change"
+    runs = "reads"
+    sides = SIDES
     operands = (Operand("site", "site"), Operand("on", "pairs", keyword=True))
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         return SubspaceType(int(types["site"].width), 1)
 
 
-class PartOfPatch(Word):
+class PartOfPatch(Change):
     """The part of a patch along a subspace that lies in another one, or the rest of it.
 
     Where the patch along Q adds c = Q Q^T (x_source - x), this adds P c, or c - P c.
     """
 
     word = "part_of_patch"
-    takes = "source"
-    moves = True
+    runs = "reads"
+    sides = SIDES
     operands = (
         Operand("site", "site"),
         Operand("along", "subspace", keyword=True),
@@ -83,7 +90,7 @@ class PartOfPatch(Word):
         return SiteType(types["site"].width)
 
 
-class SameLength(Word):
+class SameLength(Change):
     """A patch turned into a random direction: the same length, elsewhere.
 
     Where the patch along Q adds Q Q^T (x_source - x), this adds R Q^T (x_source - x), with R a
@@ -91,8 +98,8 @@ class SameLength(Word):
     """
 
     word = "same_length"
-    takes = "source"
-    moves = True
+    runs = "reads"
+    sides = SIDES
     operands = (Operand("site", "site"), Operand("along", "subspace", keyword=True))
     seed: int
 
@@ -100,7 +107,7 @@ class SameLength(Word):
         return SiteType(types["site"].width)
 
 
-class VerdictIs(Word):
+class VerdictIs(Pure):
     """`NAME is illusory`: a claim on the verdict of an audit."""
 
     word = "verdict_is"

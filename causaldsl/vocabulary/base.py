@@ -1,8 +1,8 @@
 """What a word is: a frozen pydantic class whose fields are the word's options.
 
 A family of words lives in one file of this folder. A word names its operands with their kinds, says
-what it gives, and checks the dimensions; its docstring is its entry in the reference. The engine
-evaluates it in one function, registered for the class.
+what it gives and what it runs, and checks the dimensions; its docstring is its entry in the
+reference. The engine evaluates it in one function, registered for the class.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,6 +44,40 @@ class Operand:
     kind: OperandKind
     keyword: bool = False
     required: bool = True
+
+
+Runs = Literal["nothing", "reads", "edits", "gradients"]
+"""What evaluating a word does with the model, beside what its operands did.
+
+``nothing``: it is worked out from its operands. ``reads``: clean runs record its sites for it.
+``edits``: it runs the bases with something changed. ``gradients``: it also takes gradients.
+"""
+
+Side = Literal["base", "source"]
+SIDES: tuple[Side, ...] = ("base", "source")
+
+
+@dataclass(frozen=True)
+class OwnPass:
+    """A pass of the bases that evaluating a word makes: which of its sites it changes and reads.
+
+    ``changed`` and ``read`` are names of its operands; where nothing is read, logits are asked for.
+    """
+
+    changed: tuple[str, ...]
+    read: tuple[str, ...] = ()
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a word is trained: over and over the pairs, and a share of them as no-change examples."""
+
+    epochs: int
+    batch: int
+    no_change: float
+    whole_vocabulary: bool
+    """Whether its loss takes the logits of the whole vocabulary, or of answer and foil."""
 
 
 @dataclass(frozen=True)
@@ -124,22 +158,31 @@ class OperandMistake(Mistake):
 
 
 class Word(BaseModel):
-    """A word of the language. Fields are options; subclasses say the rest."""
+    """A word of the language. Fields are options; subclasses say the rest.
+
+    Every class with a ``word`` says what it ``runs`` and which ``sides`` it reads, or derives from
+    :class:`Pure`. There is no default: a wrong one would make the plan wrong in silence.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     word: ClassVar[str]
     operands: ClassVar[tuple[Operand, ...]] = ()
+    runs: ClassVar[Runs]
+    sides: ClassVar[tuple[Side, ...]]
+    """The sides of the pairs whose activations it reads."""
     learned: ClassVar[bool] = False
     """Whether it is trained through the patch, so that its effect on held-out pairs is reported."""
-    sides: ClassVar[tuple[Literal["base", "source"], ...]] = ("base", "source")
-    """For a word on pairs: the prompts that it reads."""
-    edits: ClassVar[bool] = False
-    """Whether evaluating it runs the bases with their activations at its site changed."""
-    takes: ClassVar[Literal["source", "base"] | None] = None
-    """For an intervention: the clean run that it takes its values from."""
-    moves: ClassVar[bool] = False
-    """For an intervention: whether what it adds is worked out from the base's own activation."""
+    changes: ClassVar[bool] = False
+    """Whether it changes an activation: its value is what a run puts at its site."""
+    large: ClassVar[bool] = False
+    """Whether its value holds activations of all pairs, and so is freed after its last use."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for needed in ("runs", "sides"):
+            if hasattr(cls, "word") and not hasattr(cls, needed):
+                raise TypeError(f"the word {cls.word} does not say its `{needed}`")
 
     def result(self, types: Mapping[str, Any]) -> Type:
         """What the word gives for operands of these types (a tuple of types for ``subspaces``).
@@ -148,6 +191,18 @@ class Word(BaseModel):
             OperandMistake: if their dimensions don't fit together.
         """
         raise NotImplementedError
+
+    def passes(self) -> tuple[OwnPass, ...]:
+        """The passes that evaluating it makes; a word that ``edits`` lists its own."""
+        if self.runs == "gradients":
+            return (OwnPass(("site",), backward=True),)
+        if self.runs == "edits":
+            raise NotImplementedError(f"{self.word} does not say which passes it makes")
+        return ()
+
+    def training(self, width: int | None) -> Training | None:
+        """How it is trained at a site of this width; None if it is not trained."""
+        return None
 
     computed: ClassVar[tuple[str, ...]] = ()
     """Fields that are worked out from the operands, and so can't be written as options."""
@@ -178,33 +233,71 @@ class Word(BaseModel):
             f"{name}: {'...' if fields[name].is_required() else fields[name].default}"
             for name in cls.options()
         ]
-        if INTERVENTIONS.get(cls.word) is cls:  # a verb: its clauses have no colon
+        if cls.changes:  # a verb: its clauses have no colon
             clauses = [part.replace(":", "", 1) for part in [*parts[1:], *options]]
             return " ".join([cls.word, parts[0], *clauses])
         return f"{cls.word}({', '.join([*parts, *options])})"
 
 
-FUNCTIONS: dict[str, type[Word]] = {}
-"""Words written ``word(operands)``."""
-INTERVENTIONS: dict[str, type[Word]] = {}
-"""Words written ``word site clauses``."""
+class Pure(Word):
+    """A word whose value follows from its operands and the model's weights alone."""
+
+    runs = "nothing"
+    sides = ()
+
+
+class Change(Word):
+    """A word that changes an activation. ``sides`` are the clean runs whose values it takes."""
+
+    changes = True
+    large = True
+
+
+@dataclass
+class Vocabulary:
+    """Words by their spelling: ``functions`` are written ``word(operands)``, ``interventions``
+    ``word site clauses``, ``metrics`` in a `report`."""
+
+    functions: dict[str, type[Word]] = field(default_factory=dict)
+    interventions: dict[str, type[Word]] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def tables(self) -> tuple[dict[str, Any], ...]:
+        return self.functions, self.interventions, self.metrics
+
+
+BUILT_IN = Vocabulary()
+PACKAGES: dict[str, Vocabulary] = {}
+"""The words of other packages that have been imported, by the package's name."""
+FUNCTIONS, INTERVENTIONS = BUILT_IN.functions, BUILT_IN.interventions
+
+Registered = TypeVar("Registered")
 
 
 def function(cls: type[Word]) -> type[Word]:
     """Register a word written as a function."""
-    return _register(FUNCTIONS, cls)
+    return register(vocabulary_of(cls.__module__).functions, cls.word, cls)
 
 
 def intervention(cls: type[Word]) -> type[Word]:
     """Register a word that changes an activation."""
-    return _register(INTERVENTIONS, cls)
+    return register(vocabulary_of(cls.__module__).interventions, cls.word, cls)
 
 
-def _register(table: dict[str, type[Word]], cls: type[Word]) -> type[Word]:
-    if cls.word in table:
-        raise ValueError(f"the word {cls.word} is defined twice")
-    table[cls.word] = cls
-    return cls
+def register(table: dict[str, Registered], word: str, entry: Registered) -> Registered:
+    """Put an entry under a word into a table. Raises ValueError for a word that is there."""
+    if word in table:
+        raise ValueError(f"the word {word} is defined twice")
+    table[word] = entry
+    return entry
+
+
+def vocabulary_of(module: str) -> Vocabulary:
+    """The vocabulary that a module's words belong to: that of its package."""
+    package = module.partition(".")[0]
+    if package == __name__.partition(".")[0]:
+        return BUILT_IN
+    return PACKAGES.setdefault(package, Vocabulary())
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, Word
+from causaldsl.vocabulary.base import NumberType, Operand, Pure, Word
 
 CLASS_STATISTICS = ("mean", "sd", "n")
 """Of one class in one arm."""
@@ -17,9 +17,11 @@ class Projection(Word):
     """Activations of a run at a site, as coordinates along a direction of length 1."""
 
     word = "projection"
+    runs = "edits"
+    sides = ("base",)
 
 
-class HistogramWord(Word):
+class HistogramWord(Pure):
     """Projections of every arm, counted by class in the same bins.
 
     ``by`` says what the classes are: the base's pattern, base against source, or the pair sets.
@@ -31,7 +33,7 @@ class HistogramWord(Word):
     bins: int = 30
 
 
-class HistogramNumber(Word):
+class HistogramNumber(Pure):
     """One number of a histogram: of an arm, and of one class unless it compares two."""
 
     word = "histogram_number"

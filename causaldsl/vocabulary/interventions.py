@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import Operand, OperandMistake, SiteType, Word, intervention
+from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
 
 _SITE = Operand("site", "site")
 _ALONG = Operand("along", "subspace", keyword=True, required=False)
@@ -25,14 +25,15 @@ def _check_along(types: Mapping[str, Any]) -> SiteType:
 
 
 @intervention
-class Patch(Word):
+class Patch(Change):
     """Set the activation of the base run to that of the source run (interchange intervention).
 
     Along an orthonormal basis Q: x := x + Q Q^T (x_source - x). Without `along`, the whole site.
     """
 
     word = "patch"
-    takes = "source"
+    runs = "reads"
+    sides = ("source",)
     operands = (_SITE, _ALONG)
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
@@ -40,14 +41,15 @@ class Patch(Word):
 
 
 @intervention
-class Ablate(Word):
+class Ablate(Change):
     """Set the activation to zero, to its mean over the pairs, or to that of another pair's base.
 
     `mean` averages over the bases of the pairs; `resample` takes a seeded other base.
     """
 
     word = "ablate"
-    takes = "base"
+    runs = "reads"
+    sides = ("base",)
     operands = (_SITE, _ALONG)
     to: Literal["zero", "mean", "resample"]
 
@@ -56,10 +58,12 @@ class Ablate(Word):
 
 
 @intervention
-class Steer(Word):
+class Steer(Change):
     """Add a direction, normalised, times `by` to the activation."""
 
     word = "steer"
+    runs = "nothing"
+    sides = ()
     operands = (_SITE, Operand("along", "subspace", keyword=True))
     by: float
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from causaldsl.vocabulary.base import MatrixType, Word
+from causaldsl.vocabulary.base import MatrixType, Pure
 from causaldsl.vocabulary.sites import Index
 
 
@@ -36,7 +36,7 @@ _ALL = (
 MATRIX_WORDS = {matrix.word: matrix for matrix in _ALL}
 
 
-class Matrix(Word):
+class Matrix(Pure):
     """One of the model's matrices."""
 
     word = "matrix"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, TruthType, Word, function
+from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, Pure, TruthType, function
 
 
 @function
-class Cos(Word):
+class Cos(Pure):
     """Cosine between two directions; between subspaces, of the smallest principal angle."""
 
     word = "cos"
@@ -28,7 +28,7 @@ class Cos(Word):
 
 
 @function
-class Norm(Word):
+class Norm(Pure):
     """Euclidean length of a direction (of several: the root of the summed squares)."""
 
     word = "norm"
@@ -39,7 +39,7 @@ class Norm(Word):
 
 
 @function
-class Abs(Word):
+class Abs(Pure):
     """Absolute value."""
 
     word = "abs"
@@ -50,7 +50,7 @@ class Abs(Word):
 
 
 @function
-class Largest(Word):
+class Largest(Pure):
     """The largest value of a metric over all cells of a sweep: max(sweep.metric)."""
 
     word = "max"
@@ -61,7 +61,7 @@ class Largest(Word):
 
 
 @function
-class Smallest(Word):
+class Smallest(Pure):
     """The smallest value of a metric over all cells of a sweep: min(sweep.metric)."""
 
     word = "min"
@@ -72,7 +72,7 @@ class Smallest(Word):
 
 
 @function
-class Average(Word):
+class Average(Pure):
     """The mean over all cells of a table or sweep: mean(table.arm), mean(sweep.metric)."""
 
     word = "mean"
@@ -82,7 +82,7 @@ class Average(Word):
         return NumberType()
 
 
-class Constant(Word):
+class Constant(Pure):
     """A number written in the program."""
 
     word = "constant"
@@ -92,7 +92,7 @@ class Constant(Word):
         return NumberType(self.value)
 
 
-class Result(Word):
+class Result(Pure):
     """A measured number: the mean of a metric over the pairs, for one arm."""
 
     word = "result"
@@ -104,7 +104,7 @@ class Result(Word):
         return NumberType()
 
 
-class Arithmetic(Word):
+class Arithmetic(Pure):
     """`+`, `-`, `*`, `/` on numbers."""
 
     word = "arithmetic"
@@ -115,7 +115,7 @@ class Arithmetic(Word):
         return NumberType()
 
 
-class Compare(Word):
+class Compare(Pure):
     """A comparison of two numbers: what `expect` claims."""
 
     word = "compare"

@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, Word, function
+from causaldsl.vocabulary.base import (
+    NumberType,
+    Operand,
+    OperandMistake,
+    OwnPass,
+    Word,
+    function,
+)
 
 _Positive = Annotated[float, Field(gt=0)]
 _SITE = Operand("site", "site")
@@ -21,7 +28,6 @@ _ON = Operand("on", "prompts", keyword=True)
 class Probe(Word):
     """What probes share: rows are prompts (and positions), split by prompt."""
 
-    word = "probe"
     sides = ("base",)
     held_out: float = Field(0.25, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**31)
@@ -48,6 +54,7 @@ class RidgeR2(Probe):
     """
 
     word = "ridge_r2"
+    runs = "reads"
     operands = (_SITE, Operand("target", "subspace", keyword=True), _AT, _ON)
     alphas: tuple[_Positive, ...] = Field(
         (0.01, 0.1, 1, 10, 100, 1000, 10000, 100000), min_length=1
@@ -70,7 +77,7 @@ class LogisticAccuracy(Probe):
     """
 
     word = "logistic_accuracy"
-    edits = True
+    runs = "edits"
     operands = (_SITE, Operand("direction", "subspace", keyword=True), _AT, _ON)
     scale: float = Field(gt=0)
     unit: Literal["absolute", "norm"] = "absolute"
@@ -86,3 +93,7 @@ class LogisticAccuracy(Probe):
                 "use a subspace of dimension 1",
             )
         return NumberType()
+
+    def passes(self) -> tuple[OwnPass, ...]:
+        """One for the step, one for its opposite."""
+        return 2 * (OwnPass(("at",), read=("site",)),)

@@ -12,10 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from causaldsl.vocabulary.base import (
+    SIDES,
     MatrixType,
     Operand,
     OperandMistake,
+    Pure,
     SubspaceType,
+    Training,
     Word,
     function,
 )
@@ -114,8 +117,9 @@ class Das(Word):
     """
 
     word = "das"
+    runs = "gradients"
+    sides = SIDES
     learned = True
-    edits = True
     operands = (_SITE, _ON)
     dim: int = Field(1, ge=1)
     neurons: _Count | tuple[_Index, ...] | None = None
@@ -127,6 +131,17 @@ class Das(Word):
     seed: int = Field(0, ge=0, lt=2**31)
     no_change: float = Field(1.0, ge=0, le=1)
     decay: Literal["linear", "cosine", "none"] = "linear"
+
+    def coordinates(self, width: int | None) -> int | None:
+        """How many coordinates of a site of this width it may use."""
+        if isinstance(self.neurons, tuple):
+            return len(self.neurons)
+        return width if self.neurons is None else self.neurons
+
+    def training(self, width: int | None) -> Training:
+        """Where only one subspace fits there is nothing to learn: one epoch, for its loss."""
+        epochs = 1 if self.coordinates(width) == self.dim else self.epochs
+        return Training(epochs, self.batch, self.no_change, self.objective == "cross_entropy")
 
     def identity(self) -> dict[str, Any]:
         """Options that are not in use don't count."""
@@ -157,6 +172,8 @@ class MeanDifference(Word):
     """Mean activation of one class of prompts minus that of another: one direction."""
 
     word = "mean_difference"
+    runs = "reads"
+    sides = SIDES
     operands = (_SITE, Operand("first", "class"), Operand("second", "class"), _ON)
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -171,7 +188,8 @@ class Gradient(Word):
     """
 
     word = "gradient"
-    edits = True
+    runs = "gradients"
+    sides = ("base",)
     operands = (_SITE, _ON)
     of: Literal["logit_diff"] = "logit_diff"
 
@@ -189,7 +207,8 @@ class BestNeurons(Word):
     """
 
     word = "best_neurons"
-    edits = True
+    runs = "gradients"
+    sides = SIDES
     operands = (_SITE, _ON)
     k: int = Field(ge=1)
 
@@ -204,6 +223,8 @@ class Pca(Word):
     """The leading principal components of the activations of all prompts of the pairs."""
 
     word = "pca"
+    runs = "reads"
+    sides = SIDES
     operands = (_SITE, Operand("on", "prompts", keyword=True))
     dim: int = Field(1, ge=1)
 
@@ -214,7 +235,7 @@ class Pca(Word):
 
 
 @function
-class Random(Word):
+class Random(Pure):
     """A uniformly random subspace of a site: the baseline that any direction should beat."""
 
     word = "random"
@@ -229,7 +250,7 @@ class Random(Word):
 
 
 @function
-class Neurons(Word):
+class Neurons(Pure):
     """The coordinates of a site with these indices, counted from 0."""
 
     word = "neurons"
@@ -244,7 +265,7 @@ class Neurons(Word):
 
 
 @function
-class Vector(Word):
+class Vector(Pure):
     """The direction with these coordinates at a site."""
 
     word = "vector"
@@ -266,7 +287,7 @@ class Vector(Word):
 
 
 @function
-class File(Word):
+class File(Pure):
     """Directions from a safetensors file: the tensor `basis` (width, rank), or the only tensor."""
 
     word = "file"
@@ -286,7 +307,7 @@ class File(Word):
 
 
 @function
-class Span(Word):
+class Span(Pure):
     """The smallest subspace that holds all of these."""
 
     word = "span"
@@ -300,7 +321,7 @@ class Span(Word):
 
 
 @function
-class Complement(Word):
+class Complement(Pure):
     """Everything at right angles to a subspace."""
 
     word = "complement"
@@ -312,7 +333,7 @@ class Complement(Word):
 
 
 @function
-class Row(Word):
+class Row(Pure):
     """The component of a subspace that a matrix can see: what is left without `null`."""
 
     word = "row"
@@ -323,7 +344,7 @@ class Row(Word):
 
 
 @function
-class Null(Word):
+class Null(Pure):
     """The component of a subspace that a matrix sends to 0."""
 
     word = "null"
@@ -334,7 +355,7 @@ class Null(Word):
 
 
 @function
-class Project(Word):
+class Project(Pure):
     """The orthogonal projection of one subspace onto another."""
 
     word = "project"
@@ -344,7 +365,7 @@ class Project(Word):
         return SubspaceType(_same_width(types, "of", "onto"), None)
 
 
-class Image(Word):
+class Image(Pure):
     """`u * W`: the image of a subspace under a matrix."""
 
     word = "*"
@@ -354,7 +375,7 @@ class Image(Word):
         return SubspaceType(_matrix_input(types, "of").outputs, None)
 
 
-class Combination(Word):
+class Combination(Pure):
     """`u + v`, `u - v`: the sum or difference of two directions of length 1, again at length 1."""
 
     word = "+"

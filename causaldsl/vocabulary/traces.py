@@ -9,8 +9,8 @@ from causaldsl.vocabulary.base import (
     NumberType,
     Operand,
     OperandMistake,
+    Pure,
     TraceType,
-    Word,
     function,
 )
 
@@ -42,7 +42,7 @@ TOTALS = {
 """The numbers of a trace that have a name of their own."""
 
 
-class TraceNumber(Word):
+class TraceNumber(Pure):
     """A number of a trace: one of `TOTALS`, or a component's share (`head 23.5`, `mlp 21`)."""
 
     word = "trace_number"
@@ -54,7 +54,7 @@ class TraceNumber(Word):
 
 
 @function
-class RankCorrelation(Word):
+class RankCorrelation(Pure):
     """Spearman's rank correlation of the shares of the components that two traces both have."""
 
     word = "rank_correlation"

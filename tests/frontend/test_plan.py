@@ -144,7 +144,7 @@ def test_the_order_has_every_operation_after_what_it_takes(world: Path) -> None:
         assert inputs <= made
         made.update(group)
     first = [graph.operation(group[0]).word for group in plan.order]
-    prepares = [w.word in ("pairs", "clean_run") or w.takes is not None for w in first]
+    prepares = [w.word in ("pairs", "clean_run") or w.changes for w in first]
     for i, group in enumerate(plan.order):
         if prepares[i]:  # prompts are read and run right before their first use
             user = next(j for j in range(i + 1, len(prepares)) if not prepares[j])
