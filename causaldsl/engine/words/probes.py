@@ -51,7 +51,7 @@ def ridge_r2(session: Session, operation: Operation) -> float:
     chosen = _split(session, operation)
     train, test = (_rows(inputs, part) for part in chosen)
     y_train, y_test = (_rows(targets, part) for part in chosen)
-    if len(y_test) < 2 or not (y_test.std(0) > 0).all() or not (y_train.std(0) > 0).all():
+    if len(y_test) < 2 or not (_vary(y_test) and _vary(y_train)):
         raise RunFailure(
             f"the activations at {at} don't vary along the target, so there is no R2",
             "use more or other prompts, or another position",
@@ -150,6 +150,12 @@ def _split(session: Session, operation: Operation) -> tuple[list[int], list[int]
     parts = (order[held_out:], order[:held_out])
     train, test = (sorted(row for rows in part for row in rows) for part in parts)
     return train, test
+
+
+def _vary(values: np.ndarray) -> bool:
+    """Whether every column (rows, d) differs between rows by more than rounding."""
+    size = np.abs(values).max(0)
+    return bool((np.ptp(values, 0) > 1e-9 * size).all())
 
 
 def _rows(values: list[Tensor], prompts: list[int]) -> np.ndarray:
