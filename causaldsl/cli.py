@@ -227,7 +227,7 @@ def _sites(options: argparse.Namespace) -> int:
 def _site_rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
     """All sites, or one line for each kind with the range of its index."""
     from causaldsl.model.sites import all_sites
-    from causaldsl.vocabulary.sites import CALLED_SITES, SITE_WORDS
+    from causaldsl.vocabulary.sites import SITES
 
     rows: dict[str, tuple[str, ...]] = {}
     for site in all_sites(shapes):
@@ -243,16 +243,18 @@ def _site_rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
             name.replace("[", "\\["),
             str(site.width(shapes)),
             hook,
-            SITE_WORDS[site.kind].doc,
+            site.word.doc,
         )
-    rows |= {site.word: _called_row(site, shapes) for site in CALLED_SITES if shapes.text}
+    rows |= {
+        site.word: _called_row(site, shapes) for site in SITES.values() if site.call and shapes.text
+    }
     return list(rows.values())
 
 
 def _called_row(site: SiteWord, shapes: Shapes) -> tuple[str, ...]:
     """A site that is written as a call."""
     width = str(getattr(shapes, site.width)) if site.width else "any"
-    return site.word.replace("[", "\\["), width, "", site.doc
+    return site.form.replace("[", "\\["), width, "", site.doc
 
 
 def _models(options: argparse.Namespace) -> int:

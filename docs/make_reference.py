@@ -12,7 +12,7 @@ from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS, Word, load_vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.metrics import METRICS
-from causaldsl.vocabulary.sites import CALLED_SITES, SITE_WORDS
+from causaldsl.vocabulary.sites import SITES
 from causaldsl.vocabulary.statements import STATEMENTS
 
 
@@ -27,10 +27,7 @@ def reference() -> str:
         lines += [f"- `{statement.form}`<br>{statement.doc}"]
     lines += ["", "## Sites", "", "| Word | Index | Width | |", "|---|---|---|---|"]
     indices = {"none": "", "layer": "layer", "head": "layer.head", "kv_head": "layer.kv head"}
-    lines += [
-        f"| `{s.word}` | {indices[s.index]} | {s.width} | {s.doc} |"
-        for s in (*SITE_WORDS.values(), *CALLED_SITES)
-    ]
+    lines += [f"| `{s.form}` | {indices[s.index]} | {s.width} | {s.doc} |" for s in SITES.values()]
     lines += ["", "## Matrices", "", "| Word | Index | From, to | |", "|---|---|---|---|"]
     lines += [
         f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {m.doc} |"

@@ -9,7 +9,7 @@ from causaldsl.check.expressions import Expressions
 from causaldsl.check.interventions import check_on, intervention, site_of
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.stages import depth, is_set, stage_places
+from causaldsl.check.stages import is_set, stage_places
 from causaldsl.check.values import Applied, CheckedPath, Place
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import Shapes
@@ -19,10 +19,6 @@ from causaldsl.vocabulary.base import INTERVENTIONS, SubspaceType
 from causaldsl.vocabulary.interventions import Patch
 from causaldsl.vocabulary.traces import POLICIES
 
-_RECEIVERS = {
-    *("head.q", "head.k", "head.v", "kv_head.k", "kv_head.v", "mlp_in"),
-    *("resid_pre", "resid_mid", "resid_post"),
-}
 _WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
 # Words whose subspace lies where those that it is made from lie.
 _SAME_SPACE = {"row", "null", "span", "complement", "project", "+"}
@@ -133,7 +129,7 @@ def _chain(expressions: Expressions, node: ast.Chain) -> CheckedPath:
         _check_order(before, receivers, shapes, stage.span)
         hops.append(receivers)
         before = list(receivers)
-    if any(depth(place.site, shapes)[0] >= shapes.n_layers for place in before):
+    if any(place.site.depth(shapes)[0] >= shapes.n_layers for place in before):
         raise wrong(
             "comes-before", "nothing comes after the logits", node.sender.span, "start at a site"
         )
@@ -234,7 +230,7 @@ def home(subspace: Applied) -> Place | None:
 def _receivers(expressions: Expressions, node: ast.Expression) -> tuple[Place, ...]:
     places = stage_places(expressions, node, sending=False)
     for place in places:
-        if place.site.kind not in _RECEIVERS:
+        if not place.site.word.receives:
             help = f"write {place.site.kind[:4]}in[{place.site.layer}]; " if _is_mlp(place) else ""
             raise wrong(
                 "not-a-receiver",
@@ -246,16 +242,16 @@ def _receivers(expressions: Expressions, node: ast.Expression) -> tuple[Place, .
 
 
 def _is_mlp(place: Place) -> bool:
-    return place.site.kind in ("mlp_hidden", "mlp_out")
+    return place.site.word.part == "mlp" and not place.site.is_virtual
 
 
 def _check_order(
     senders: Sequence[Place], receivers: Sequence[Place], shapes: Shapes, span: Span
 ) -> None:
     """Every receiver must be computed after the first sender."""
-    first = min(senders, key=lambda place: depth(place.site, shapes))
+    first = min(senders, key=lambda place: place.site.depth(shapes))
     for receiver in receivers:
-        if depth(receiver.site, shapes) <= depth(first.site, shapes):
+        if receiver.site.depth(shapes) <= first.site.depth(shapes):
             raise wrong(
                 "comes-before",
                 f"{receiver.site} comes before {first.site}, or beside it, so nothing gets there",

@@ -7,12 +7,10 @@ residual stream; from one position to a later one it only gets through attention
 from __future__ import annotations
 
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.stages import depth
 from causaldsl.check.values import Place
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
-
-_INTO_HEAD = ("q", "k", "v", "z")
+from causaldsl.vocabulary.sites import SITES
 
 
 def can_reach(changed: Place, seen: Place, pairs: PairSet, shapes: Shapes) -> bool:
@@ -37,30 +35,33 @@ def _reaches_here(changed: Site, seen: Site, shapes: Shapes) -> bool:
     """At the same position."""
     if changed == seen:
         return True
-    of_head = changed.head is not None and seen.kind in ("head.z", "head.out")
-    if of_head and changed.layer == seen.layer:
+    if _of_heads(changed, seen):
         return _same_head(changed, seen, shapes)
-    return depth(changed, shapes) < depth(seen, shapes)
+    return changed.depth(shapes) < seen.depth(shapes)
 
 
 def _reaches_right(changed: Site, seen: Site, shapes: Shapes) -> bool:
     """At a later position: keys and values have to be read there before the site is computed."""
-    layer, step = depth(changed, shapes)
-    part = changed.kind.rpartition(".")[2]
-    if step > 0 and part not in ("k", "v"):
-        layer += 1
-    elif changed.kind == "embed":
-        layer = 0
-    if layer == seen.layer and part in ("k", "v") and seen.kind in ("head.z", "head.out"):
+    if changed.word.attends and _of_heads(changed, seen):
         return _same_head(changed, seen, shapes)
-    return (layer, depth(Site("head.z", 0, 0), shapes)[1]) <= depth(seen, shapes)
+    layer, _ = changed.depth(shapes)
+    attended = max(layer, 0) if changed.word.attends else layer + 1
+    return (attended, SITES["head.z"].depth) <= seen.depth(shapes)
+
+
+def _of_heads(changed: Site, seen: Site) -> bool:
+    """Whether both are parts of heads of one layer, the second a result of attention."""
+    result = seen.head is not None and not seen.word.receives
+    return result and changed.head is not None and changed.layer == seen.layer
 
 
 def _same_head(changed: Site, seen: Site, shapes: Shapes) -> bool:
     """Whether a part of a head, or of the keys and values that it shares, comes before another."""
     assert changed.head is not None
     assert seen.head is not None
-    group = shapes.n_heads // shapes.n_kv_heads if changed.kind.startswith("kv") else 1
-    part = changed.kind.rpartition(".")[2]
-    before = part in _INTO_HEAD and not (part == "z" and seen.kind == "head.z")
+    group = shapes.n_heads // shapes.n_kv_heads if changed.word.needs == "shared" else 1
+    before, reached = False, changed.word.into
+    while reached:
+        before |= reached == seen.kind
+        reached = SITES[reached].into
     return before and changed.head == seen.head // group

@@ -17,40 +17,6 @@ from causaldsl.syntax.format import show
 
 RANGE_WORDS = ("heads", "kv_heads", "mlps")
 
-# Where in its block a site is computed: nothing reaches a site of the same number.
-_DEPTH = {
-    "resid_pre": 0,
-    "q": 1,
-    "k": 1,
-    "v": 1,
-    "z": 2,
-    "out": 2,
-    "attn_out": 3,
-    "resid_mid": 4,
-    "mlp_in": 5,
-    "mlp_hidden": 6,
-    "random_mlp": 6,  # its difference is added to what the MLP gives
-    "mlp_out": 7,
-    "resid_post": 8,
-}
-
-
-def depth(site: Site, shapes: Shapes) -> tuple[int, int]:
-    """Layer and place in it: a site can only change sites that are deeper."""
-    if site.kind == "embed":
-        return -1, 0
-    if site.kind == "logits":
-        return shapes.n_layers, 0
-    if site.kind == "hook":
-        # All that is known of a raw hook is its block.
-        match = re.match(r"blocks\.(\d+)\.", site.hook or "")
-        return (int(match[1]) if match else -1), 0
-    assert site.layer is not None
-    kind = site.kind.rpartition(".")[2]
-    if shapes.parallel and kind == "mlp_in":
-        return site.layer, _DEPTH["q"]  # the MLP reads what attention reads
-    return site.layer, _DEPTH[kind]
-
 
 @dataclass(frozen=True)
 class _Group:

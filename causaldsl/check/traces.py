@@ -8,7 +8,7 @@ from typing import Any
 from causaldsl.check.expressions import Expressions
 from causaldsl.check.interventions import plain, site_of
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.stages import check_sites, depth, head_group
+from causaldsl.check.stages import check_sites, head_group
 from causaldsl.check.values import Applied, CheckedTrace, Place, Point, PositionRef
 from causaldsl.diagnostics import Mistake, Span, wrong
 from causaldsl.model.sites import Site
@@ -99,9 +99,7 @@ def _components(
     must come after it.
     """
     shapes = expressions.shapes(span)
-    first = min(
-        (site_of(applied).site for applied in interventions), key=lambda s: depth(s, shapes)
-    )
+    first = min((site_of(applied).site for applied in interventions), key=lambda s: s.depth(shapes))
     named: Sequence[ast.Expression] = node.components if node else ()
     if not named:
         named = (ast.Name(span, "heads"), ast.Name(span, "mlps"))
@@ -119,7 +117,7 @@ def _components(
         for layer, head in group.members:
             site = Site("mlp_in", layer) if group.word == "mlps" else Site("head.z", layer, head)
             check_sites([Place(site, None, item.span)], shapes, item.span)
-            if depth(site, shapes) > depth(first, shapes):
+            if site.depth(shapes) > first.depth(shapes):
                 if group.word == "mlps":
                     mlps.add(layer)
                 else:

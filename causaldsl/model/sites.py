@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.shapes import Shapes
-from causaldsl.vocabulary.sites import SITE_WORDS
-
-_HOOKS = {
-    "embed": "hook_embed",
-    "resid_pre": "blocks.{layer}.hook_resid_pre",
-    "resid_mid": "blocks.{layer}.hook_resid_mid",
-    "resid_post": "blocks.{layer}.hook_resid_post",
-    "attn_out": "blocks.{layer}.hook_attn_out",
-    "mlp_in": "blocks.{layer}.mlp.hook_in",
-    "mlp_hidden": "blocks.{layer}.mlp.hook_post",
-    "mlp_out": "blocks.{layer}.hook_mlp_out",
-    "head.q": "blocks.{layer}.attn.hook_q",
-    "head.k": "blocks.{layer}.attn.hook_k",
-    "head.v": "blocks.{layer}.attn.hook_v",
-    "head.z": "blocks.{layer}.attn.hook_z",
-    "head.out": "blocks.{layer}.attn.hook_z",
-    "kv_head.k": "blocks.{layer}.attn.hook_k",
-    "kv_head.v": "blocks.{layer}.attn.hook_v",
-    "logits": "unembed.hook_out",
-}
+from causaldsl.vocabulary.sites import SITE_WORDS, SITES, SiteWord
 
 _JOINED_Z = re.compile(r"blocks\.\d+\.attn\.hook_z")
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
 
 
 @dataclass(frozen=True, order=True)
 class Site:
     """A place in a model.
 
-    ``kind`` is a word of :data:`causaldsl.vocabulary.sites.SITE_WORDS`, or ``"hook"`` for any other
-    hook of TransformerLens, named by ``hook``. Layers and heads count from 0. For ``kv_head.*``
-    the head is the index of the shared key-value head. ``"random_mlp"`` is the hidden layer of an
-    MLP that is not in the model: see ``engine/random_mlp.py``.
+    ``kind`` is a word of :data:`causaldsl.vocabulary.sites.SITES`; ``"hook"`` is any other hook of
+    TransformerLens, named by ``hook``. Layers and heads count from 0. For ``kv_head.*`` the head is
+    the index of the shared key-value head. ``"random_mlp"`` is the hidden layer of an MLP that is
+    not in the model: see ``engine/random_mlp.py``.
     """
 
     kind: str
@@ -58,45 +41,68 @@ class Site:
         return self.kind if self.layer is None else f"{self.kind}[{self.layer}]"
 
     @property
+    def word(self) -> SiteWord:
+        """All that is known of sites of this kind."""
+        return SITES[self.kind]
+
+    @property
     def hook_name(self) -> str:
         """The TransformerLens hook point where this activation is seen.
 
         Reading ``resid_mid`` there is right; writing there is not (it is the input of the layer
-        norm only, so the skip connection would keep the old value). See ``engine/hooks.py``.
+        norm only, so the skip connection would keep the old value). See ``SiteWord.written``.
         """
-        if self.kind == "hook":
-            assert self.hook is not None
-            return self.hook
-        return _HOOKS[self.kind].format(layer=self.layer)
+        return self.hook or self.word.hook.format(layer=self.layer)
 
     @property
     def is_virtual(self) -> bool:
         """Whether it is not in the model itself, so that other sites stand in for it."""
-        return self.kind == "random_mlp"
+        return bool(self.word.reads)
+
+    def of_layer(self, kind: str, head: int | None = None) -> Site:
+        """Another site of the same layer."""
+        return Site(kind, self.layer, head)
 
     def width(self, shapes: Shapes) -> int | None:
         """Size of the activation's last dimension; None for a raw hook, known only at run time.
 
         The hook of a layer's z is known: it shows all heads, one after the other.
         """
-        if self.kind == "hook":
-            joined = self.hook is not None and _JOINED_Z.fullmatch(self.hook)
+        if self.hook is not None:
+            joined = _JOINED_Z.fullmatch(self.hook)
             return shapes.n_heads * shapes.d_head if joined else None
-        if self.is_virtual:
-            return shapes.d_mlp
-        return int(getattr(shapes, SITE_WORDS[self.kind].width))
+        return int(getattr(shapes, self.word.width))
+
+    def depth(self, shapes: Shapes) -> tuple[int, int]:
+        """Layer and place in it: a site can only change sites that are deeper."""
+        if self.hook is not None:  # all that is known of a raw hook is its block
+            match = _BLOCK.match(self.hook)
+            return (int(match[1]) if match else -1), 0
+        if self.layer is None:
+            return (-1 if self.word.entry == "tokens" else shapes.n_layers), 0
+        if shapes.parallel and self.kind == "mlp_in":  # the MLP reads what attention reads
+            return self.layer, SITES["head.q"].depth
+        return self.layer, self.word.depth
 
     def feeds_attention(self, shapes: Shapes) -> bool:
         """Whether some attention layer reads this site, so that later positions can see it."""
-        if self.kind in ("hook", "logits"):
-            return False
-        if self.kind in ("embed", "resid_pre") or self.kind.endswith((".k", ".v")):
-            return True
-        return self.layer is not None and self.layer < shapes.n_layers - 1
+        before_last = self.layer is not None and self.layer < shapes.n_layers - 1
+        return self.word.attends or before_last
+
+    def outputs(self, shapes: Shapes) -> list[Site]:
+        """The outputs of its component that are computed from what is received here: z of every
+        head that shares a key or value, or the MLP's output."""
+        if not self.word.receives or not self.word.into:
+            return []
+        if self.head is None:
+            return [self.of_layer(self.word.into)]
+        group = shapes.n_heads // shapes.n_kv_heads if self.word.needs == "shared" else 1
+        members = range(self.head * group, (self.head + 1) * group)
+        return [self.of_layer(self.word.into, head) for head in members]
 
     def check(self, shapes: Shapes) -> None:
         """Raise a :class:`Mistake` if this model has no such site."""
-        if self.kind == "hook":
+        if self.hook is not None:
             return
         if not shapes.text and self.kind not in {site.kind for site in all_sites(shapes)}:
             *sites, last = map(str, all_sites(shapes))
@@ -112,7 +118,7 @@ class Site:
                 f"{shapes.name} has no layer {self.layer}",
                 f"its layers are 0 to {n_layers - 1}",
             )
-        if self.kind == "resid_mid" and shapes.parallel:
+        if self.word.needs == "sequential" and shapes.parallel:
             raise Mistake(
                 "no-such-site",
                 f"{shapes.name} runs attention and MLP in parallel, so it has no resid_mid",
@@ -122,7 +128,7 @@ class Site:
             self._check_head(shapes, self.head)
 
     def _check_head(self, shapes: Shapes, head: int) -> None:
-        kv = self.kind.startswith("kv_head")
+        kv = self.word.index == "kv_head"
         count = shapes.n_kv_heads if kv else shapes.n_heads
         if not 0 <= head < count:
             what = "key-value heads" if kv else "heads"
@@ -131,7 +137,7 @@ class Site:
                 f"{shapes.name} has no {what[:-1]} {head}",
                 f"each layer has {what} 0 to {count - 1}",
             )
-        if self.kind in ("head.k", "head.v") and shapes.n_kv_heads != shapes.n_heads:
+        if self.word.needs == "own" and shapes.n_kv_heads != shapes.n_heads:
             group = shapes.n_heads // shapes.n_kv_heads
             shared, part = head // group, self.kind[-1]
             members = ", ".join(f"{self.layer}.{shared * group + i}" for i in range(group))
@@ -147,18 +153,26 @@ def all_sites(shapes: Shapes) -> list[Site]:
     if not shapes.text:  # a toy model: one hidden layer, and no residual stream
         heads = [Site("head.z", 0, head) for head in range(shapes.n_heads)]
         return [*(heads or [Site("mlp_hidden", 0)]), Site("logits")]
-    sites = [Site("embed")]
-    grouped = shapes.n_kv_heads != shapes.n_heads
-    key_value = "kv_head" if grouped else "head"
-    for layer in range(shapes.n_layers):
-        sites.append(Site("resid_pre", layer))
-        sites += [Site("head.q", layer, head) for head in range(shapes.n_heads)]
-        for part in ("k", "v"):
-            sites += [Site(f"{key_value}.{part}", layer, h) for h in range(shapes.n_kv_heads)]
-        for part in ("z", "out"):
-            sites += [Site(f"head.{part}", layer, head) for head in range(shapes.n_heads)]
-        sites.append(Site("attn_out", layer))
-        if not shapes.parallel:
-            sites.append(Site("resid_mid", layer))
-        sites += [Site(kind, layer) for kind in ("mlp_in", "mlp_hidden", "mlp_out", "resid_post")]
-    return [*sites, Site("logits")]
+    present = [word for word in SITE_WORDS.values() if _has(shapes, word)]
+    first, last = (
+        [Site(w.word) for w in present if w.index == "none" and (w.entry == "tokens") == before]
+        for before in (True, False)
+    )
+    indices: dict[str, Sequence[int | None]] = {
+        "layer": [None],
+        "head": range(shapes.n_heads),
+        "kv_head": range(shapes.n_kv_heads),
+    }
+    inner = [
+        Site(word.word, layer, head)
+        for layer in range(shapes.n_layers)
+        for word in present
+        for head in indices.get(word.index, ())
+    ]
+    return [*first, *inner, *last]
+
+
+def _has(shapes: Shapes, word: SiteWord) -> bool:
+    shared = shapes.n_kv_heads != shapes.n_heads
+    lacking = {"sequential": shapes.parallel, "own": shared, "shared": not shared}
+    return not lacking.get(word.needs, False)

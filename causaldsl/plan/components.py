@@ -85,9 +85,6 @@ def streams_behind(graph: Graph, operation: Operation, parallel: bool) -> list[S
 
 
 def _stream_behind(site: Site, parallel: bool) -> Site:
-    if site.kind in ("embed", "resid_pre", "resid_mid", "resid_post"):
+    if site.word.part == "stream":  # or a raw hook, which no trace can follow
         return site
-    if site.layer is None:  # a raw hook, which no trace can follow
-        return site
-    is_last = site.kind.startswith("mlp") or parallel
-    return Site("resid_post" if is_last else "resid_mid", site.layer)
+    return site.of_layer("resid_post" if site.word.part == "mlp" or parallel else "resid_mid")

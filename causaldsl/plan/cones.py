@@ -29,29 +29,23 @@ class Entry:
     stage: Stage = Stage.INPUT
 
 
-_STAGES = {
-    **dict.fromkeys(("resid_mid", "mlp_in", "mlp_out"), Stage.MID),
-    "mlp_hidden": Stage.HIDDEN,
-}
+_STAGES = {"input": Stage.INPUT, "mid": Stage.MID, "hidden": Stage.HIDDEN}
 
 
 def entry_of(site: Site, n_layers: int) -> Entry:
     """The last place at which a pass can start and still meet this site."""
-    if site.kind == "embed":
-        return Entry(-1)
-    if site.kind == "logits":
-        return Entry(n_layers)
-    assert site.layer is not None
-    if site.kind == "resid_post":
-        return Entry(site.layer + 1)
-    return Entry(site.layer, _STAGES.get(site.kind, Stage.INPUT))
+    where = site.word.entry
+    if site.layer is None:
+        return Entry(-1 if where == "tokens" else n_layers)
+    return Entry(site.layer + 1) if where == "next" else Entry(site.layer, _STAGES[where])
 
 
 def last_block(sites: Iterable[Site], n_layers: int) -> int:
     """The block that a pass must have computed before it has met all of these."""
-    ends = {"embed": -1, "logits": n_layers}
-    layers = [ends.get(site.kind, site.layer) for site in sites]
-    return max((layer for layer in layers if layer is not None), default=-1)
+    layers = [
+        entry_of(site, n_layers).layer if site.layer is None else site.layer for site in sites
+    ]
+    return max(layers, default=-1)
 
 
 def expected_backend(shapes: Shapes, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
@@ -59,6 +53,6 @@ def expected_backend(shapes: Shapes, wanted: str = "cone") -> Callable[[Iterable
     served = wanted == "cone" and shapes.text and shapes.architecture in ARCHITECTURES
 
     def backend_of(sites: Iterable[Site]) -> str:
-        return "cone" if served and all(site.kind != "hook" for site in sites) else "hooks"
+        return "cone" if served and all(site.hook is None for site in sites) else "hooks"
 
     return backend_of

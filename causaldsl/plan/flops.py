@@ -22,9 +22,6 @@ from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage
 from causaldsl.plan.freeze import Freeze
 
-_SEEN = {"head.out": "head_out"}
-"""Names of sites inside attention are those of its parts (q, k, v, z), but for this one."""
-
 
 def tail_flops(
     shapes: Shapes,
@@ -88,10 +85,6 @@ def unembed_flops(shapes: Shapes, columns: int | None) -> int:
     return 2 * shapes.d_model * (shapes.d_vocab if columns is None else columns)
 
 
-def _part(site: Site) -> str:
-    return _SEEN.get(site.kind, site.kind.rpartition(".")[2])
-
-
 def _block(shapes: Shapes, window: int, left: int) -> int:
     attention = _attention(shapes, window, left, 0, None, set())
     return attention + _mlp(shapes, window, 0, None, set(), False)
@@ -109,11 +102,11 @@ def _changed_block(
     """A block where a pass starts, or where something is held, edited or read."""
     stage = entry.stage if layer == entry.layer else Stage.INPUT
     sites = [site for site in touched if site.layer == layer]
-    here = {_part(site) for site in sites}
+    here = {site.word.tap for site in sites}
     total = _mlp(shapes, window, layer, freeze, here, stage == Stage.HIDDEN)
     if stage == Stage.INPUT:
         total += _attention(shapes, window, left, layer, freeze, here)
-        outputs = {site.head for site in sites if site.kind == "head.out"}
+        outputs = {site.head for site in sites if site.word.written == "heads"}
         total += 2 * len(outputs) * window * shapes.d_head * shapes.d_model
     return total
 

@@ -28,7 +28,7 @@ class Freeze:
 
     def freeing(self, changed: Iterable[Site], shapes: Shapes) -> Freeze:
         """The same, with what these sites are inputs of left free: it is where changes act."""
-        freed = [output for site in changed for output in _computed_from(site, shapes)]
+        freed = [output for site in changed for output in site.outputs(shapes)]
         return replace(self, free=self.free.union(freed))
 
     def holds_head(self, layer: int, head: int) -> bool:
@@ -49,17 +49,3 @@ def freeze_of(word: Word) -> Freeze | None:
         mlp=word.freeze in ("mlp", "all"),
         norms=word.layernorm == "frozen",
     )
-
-
-def _computed_from(site: Site, shapes: Shapes) -> list[Site]:
-    """The component's output that a site is an input of, inside the component."""
-    if site.kind == "mlp_in":
-        return [Site("mlp_out", site.layer)]
-    if site.kind in ("head.q", "head.k", "head.v"):
-        return [Site("head.z", site.layer, site.head)]
-    if site.kind in ("kv_head.k", "kv_head.v"):
-        assert site.head is not None
-        group = shapes.n_heads // shapes.n_kv_heads
-        members = range(site.head * group, (site.head + 1) * group)
-        return [Site("head.z", site.layer, head) for head in members]
-    return []

@@ -115,7 +115,7 @@ def _of_group(
     streams = sum(entry.layer >= 0 for entry in entries)
     neurons = sum(entry.stage == Stage.HIDDEN for entry in entries)
     lefts = _lefts(needs, shapes, prompts)
-    whole = whole or bool(entries) or any(at.site.kind == "logits" for at in needs.reads)
+    whole = whole or bool(entries) or any(at.site.word.part == "output" for at in needs.reads)
     read = sum(
         len(at.position.resolve(prompts[0])) * (at.site.width(shapes) or 0) for at in needs.reads
     )

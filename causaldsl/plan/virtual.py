@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 
 
 def touched(site: Site) -> list[Site]:
     """The sites of the model that reading and writing this one needs."""
-    if not site.is_virtual:
-        return [site]
-    return [Site("mlp_in", site.layer), Site("mlp_out", site.layer)]
+    return [site.of_layer(kind) for kind in site.word.reads] or [site]
 
 
 def read_for(at: SiteAt) -> list[SiteAt]:
@@ -27,5 +23,4 @@ def edited(at: SiteAt) -> SiteAt:
     """Where a change at this site is written."""
     if not at.site.is_virtual:
         return at
-    written = replace(at.site, kind="mlp_out", seed=None)
-    return at.model_copy(update={"site": written})
+    return at.model_copy(update={"site": at.site.of_layer(at.site.word.writes)})

@@ -210,7 +210,7 @@ class _Counter:
         shapes, at = self.shapes, edited(operation.at_site)
         clean, last = self._base(operation), shapes.n_layers - 1
         prompts, window = self._prompts(clean), self._window(clean, [at])
-        through = entry_of(at.site, shapes.n_layers) if at.site.kind != "hook" else Entry(-1)
+        through = entry_of(at.site, shapes.n_layers)
         whole = sum(
             whole_flops(shapes, [p.length])
             + backward_flops(shapes, through, p.length, 0, p.length * shapes.d_vocab)

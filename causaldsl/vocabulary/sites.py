@@ -1,7 +1,7 @@
-"""The words that name a place in the model where an activation lives.
+"""The words that name a place in the model where an activation lives: every fact about a site.
 
-The names are TransformerLens's. Each word says how it is indexed and which of the model's
-dimensions is the width of the activation there.
+The names are TransformerLens's. Catalog, check, plan, both backends, `causaldsl sites` and the
+reference read this table; a new site is a row here, and a place in the cone's forward pass.
 """
 
 from __future__ import annotations
@@ -17,43 +17,137 @@ class SiteWord:
     """One kind of site.
 
     ``word`` is its spelling, ``index`` what stands in its brackets, ``width`` the name of the
-    dimension in :class:`causaldsl.model.shapes.Shapes`, ``doc`` one sentence for the reference.
+    dimension in :class:`causaldsl.model.shapes.Shapes` ("" if only the run knows it), ``doc`` one
+    sentence for the reference.
     """
 
     word: str
     index: Index
     width: str
     doc: str
+    part: Literal["stream", "attention", "mlp", "output"]
+    """What it is part of: the residual stream, one of the two components, or the model's output."""
+    depth: int = 0
+    """Where in its block it is computed: it can change only sites of the block that are deeper."""
+    hook: str = ""
+    """The TransformerLens hook point that shows it, with ``{layer}``."""
+    into: str = ""
+    """What is computed from it inside its component: q, k and v make z, z makes a head's output."""
+    receives: bool = False
+    """Whether a path can go on there: it is something that a component, or the stream, reads."""
+    attends: bool = False
+    """Whether attention of its own layer carries it to later positions."""
+    entry: Literal["tokens", "input", "mid", "hidden", "next", "end"] = "input"
+    """The last place where a forward pass can start and still meet it: before the embedding, at its
+    block's input, behind attention, at the MLP's neurons, at the next block, behind the last."""
+    written: Literal["there", "heads", "stream"] = "there"
+    """Where a write joins: at its hook; as a change of the sum of heads; as one of the stream,
+    through what attention adds."""
+    needs: Literal["", "sequential", "own", "shared"] = ""
+    """Which models have it: those whose MLP reads what attention wrote; those whose heads have keys
+    and values of their own, or share them."""
+    reads: tuple[str, ...] = ()
+    """Of a site that is not in the model: the sites that are read in its place."""
+    writes: str = ""
+    """Of a site that is not in the model: the site where its effect is added."""
+    call: str = ""
+    """How a site is written that is written as a call."""
+
+    @property
+    def tap(self) -> str:
+        """The name of its place in our own forward pass: a shared key head and a head's own key are
+        the same place."""
+        owner, _, part = self.word.rpartition(".")
+        return {"out": "head_out"}.get(part, part) if owner else self.word
+
+    @property
+    def form(self) -> str:
+        """The word, or how it is called."""
+        return self.call or self.word
 
 
 _ALL = (
-    SiteWord("embed", "none", "d_model", "Token embeddings, before the first block."),
-    SiteWord("resid_pre", "layer", "d_model", "Residual stream entering a block."),
-    SiteWord("resid_mid", "layer", "d_model", "Residual stream between attention and MLP."),
-    SiteWord("resid_post", "layer", "d_model", "Residual stream leaving a block."),
-    SiteWord("attn_out", "layer", "d_model", "What the attention layer adds to the residual."),
-    SiteWord("mlp_in", "layer", "d_model", "What the MLP's weights read: the output of its norm."),
-    SiteWord("mlp_hidden", "layer", "d_mlp", "MLP neurons after the nonlinearity, before W_out."),
-    SiteWord("mlp_out", "layer", "d_model", "What the MLP adds to the residual."),
-    SiteWord("head.q", "head", "d_head", "A head's query, before any rotary embedding."),
-    SiteWord("head.k", "head", "d_head", "A head's key, before any rotary embedding."),
-    SiteWord("head.v", "head", "d_head", "A head's value."),
-    SiteWord("head.z", "head", "d_head", "A head's attention-weighted value, before W_O."),
-    SiteWord("head.out", "head", "d_model", "What one head adds to the residual: z W_O."),
-    SiteWord("kv_head.k", "kv_head", "d_head", "A key head shared by a group of query heads."),
-    SiteWord("kv_head.v", "kv_head", "d_head", "A value head shared by a group of query heads."),
-    SiteWord("logits", "none", "d_vocab", "The model's output."),
-)
-
-SITE_WORDS = {site.word: site for site in _ALL}
-
-CALLED_SITES = (
     SiteWord(
-        "random_mlp(LAYER, seed: N)",
-        "none",
-        "d_mlp",
-        "A control, not in the model: neurons of a random MLP beside that of a layer.",
+        "embed", "none", "d_model", "Token embeddings, before the first block.", "stream",
+        hook="hook_embed", attends=True, entry="tokens",
     ),
-    SiteWord('hook("NAME")', "none", "", "Any other hook of TransformerLens."),
-)
-"""Sites that are written as calls; the width of a hook is known only at run time."""
+    SiteWord(
+        "resid_pre", "layer", "d_model", "Residual stream entering a block.", "stream",
+        depth=0, hook="blocks.{layer}.hook_resid_pre", receives=True, attends=True,
+    ),
+    SiteWord(
+        "head.q", "head", "d_head", "A head's query, before any rotary embedding.", "attention",
+        depth=1, hook="blocks.{layer}.attn.hook_q", into="head.z", receives=True,
+    ),
+    SiteWord(
+        "head.k", "head", "d_head", "A head's key, before any rotary embedding.", "attention",
+        depth=1, hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True, attends=True,
+        needs="own",
+    ),
+    SiteWord(
+        "kv_head.k", "kv_head", "d_head", "A key head shared by a group of query heads.",
+        "attention", depth=1, hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True,
+        attends=True, needs="shared",
+    ),
+    SiteWord(
+        "head.v", "head", "d_head", "A head's value.", "attention",
+        depth=1, hook="blocks.{layer}.attn.hook_v", into="head.z", receives=True, attends=True,
+        needs="own",
+    ),
+    SiteWord(
+        "kv_head.v", "kv_head", "d_head", "A value head shared by a group of query heads.",
+        "attention", depth=1, hook="blocks.{layer}.attn.hook_v", into="head.z", receives=True,
+        attends=True, needs="shared",
+    ),
+    SiteWord(
+        "head.z", "head", "d_head", "A head's attention-weighted value, before W_O.", "attention",
+        depth=2, hook="blocks.{layer}.attn.hook_z", into="head.out",
+    ),
+    SiteWord(
+        "head.out", "head", "d_model", "What one head adds to the residual: z W_O.", "attention",
+        depth=2, hook="blocks.{layer}.attn.hook_z", written="heads",
+    ),
+    SiteWord(
+        "attn_out", "layer", "d_model", "What the attention layer adds to the residual.",
+        "attention", depth=3, hook="blocks.{layer}.hook_attn_out",
+    ),
+    SiteWord(
+        "resid_mid", "layer", "d_model", "Residual stream between attention and MLP.", "stream",
+        depth=4, hook="blocks.{layer}.hook_resid_mid", receives=True, entry="mid",
+        written="stream", needs="sequential",
+    ),
+    SiteWord(
+        "mlp_in", "layer", "d_model", "What the MLP's weights read: the output of its norm.", "mlp",
+        depth=5, hook="blocks.{layer}.mlp.hook_in", into="mlp_out", receives=True, entry="mid",
+    ),
+    SiteWord(
+        "mlp_hidden", "layer", "d_mlp", "MLP neurons after the nonlinearity, before W_out.", "mlp",
+        depth=6, hook="blocks.{layer}.mlp.hook_post", into="mlp_out", entry="hidden",
+    ),
+    SiteWord(
+        "mlp_out", "layer", "d_model", "What the MLP adds to the residual.", "mlp",
+        depth=7, hook="blocks.{layer}.hook_mlp_out", entry="mid",
+    ),
+    SiteWord(
+        "resid_post", "layer", "d_model", "Residual stream leaving a block.", "stream",
+        depth=8, hook="blocks.{layer}.hook_resid_post", receives=True, entry="next",
+    ),
+    SiteWord(
+        "logits", "none", "d_vocab", "The model's output.", "output",
+        hook="unembed.hook_out", entry="end",
+    ),
+    SiteWord(
+        "random_mlp", "none", "d_mlp",
+        "A control, not in the model: neurons of a random MLP beside that of a layer.", "mlp",
+        depth=6, into="mlp_out", reads=("mlp_in", "mlp_out"), writes="mlp_out", entry="mid",
+        call="random_mlp(LAYER, seed: N)",
+    ),
+    SiteWord(
+        "hook", "none", "", "Any other hook of TransformerLens.", "stream", entry="tokens",
+        call='hook("NAME")',
+    ),
+)  # fmt: skip
+
+SITES = {site.word: site for site in _ALL}
+SITE_WORDS = {word: site for word, site in SITES.items() if not site.call}
+"""Sites that are written as a word, with an index or without."""

@@ -6,7 +6,7 @@ from causaldsl.report.html.markup import Html, join, prose, tag
 from causaldsl.report.html.view import View
 from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS
 from causaldsl.vocabulary.metrics import METRICS
-from causaldsl.vocabulary.sites import CALLED_SITES, SITE_WORDS
+from causaldsl.vocabulary.sites import SITES
 
 
 def glossary_section(view: View) -> Html:
@@ -64,9 +64,7 @@ def _sites(view: View) -> list[Html]:
         at = view.graph.operation(key).at
         if at is not None:
             used.add(at.site.kind)
-    calls = {site.word.partition("(")[0]: site for site in CALLED_SITES}
-    known = {**SITE_WORDS, **calls}
-    return [_entry(word.word, word.doc) for name, word in known.items() if name in used]
+    return [_entry(word.form, word.doc) for name, word in SITES.items() if name in used]
 
 
 def _entry(name: str, text: str, anchor: str | None = None) -> Html:
