@@ -90,6 +90,10 @@ class PairSet:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def side(self, side: str) -> list[Prompt]:
+        """The bases or the sources, in order."""
+        return [getattr(pair, side) for pair in self.pairs]
+
     @cached_property
     def digest(self) -> str:
         """Identifies the pairs by their content, whatever they are called."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from itertools import chain
 
 from causaldsl.graph.compile import Graph
 from causaldsl.plan.keeping import used_by
+from causaldsl.plan.planner import Plan
 
 
-def last_users(graph: Graph, order: Iterable[str]) -> dict[str, list[str]]:
+def last_users(graph: Graph, plan: Plan) -> dict[str, list[str]]:
     """For an operation's key, the clean runs and interventions that it is the last to use.
 
-    ``order`` is that in which the operations are made.
+    They are made in the order of the plan.
     """
     last: dict[str, str] = {}
-    for key in order:
-        operation = graph.operation(key)
-        if operation.word.large:
+    for key in chain.from_iterable(plan.order):
+        if graph.operation(key).word.large:
             last[key] = key
-        for used in used_by(graph, operation):
+        for used in used_by(graph, plan, key):
             if used in last:
                 last[used] = key
     found = defaultdict(list)

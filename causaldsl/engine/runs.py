@@ -102,8 +102,7 @@ class PromptRuns:
         }
         reads = [Read(at.site, positions[at]) for at in needs.reads]
         edits = [Read(at.site, positions[at]) for at in needs.edits]
-        whole = self.side == "base"  # nothing is measured on sources
-        clean: Any = self.backend.clean(tokens, reads, edits, lengths, needs.frozen, whole)
+        clean: Any = self.backend.clean(tokens, reads, edits, lengths, needs.frozen, needs.whole)
         if store is not None:
             clean = store.put(clean, self)
         return Group(torch.tensor(rows), clean, positions)

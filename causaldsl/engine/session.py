@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from causaldsl.engine.spill import Store
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
-from causaldsl.plan.memory import default_budget, kept_bytes
+from causaldsl.plan.memory import default_budget, kept
 from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
@@ -83,14 +82,14 @@ class Session:
             budget = default_budget(free_bytes(self.loaded.device))
         self.store = Store(budget)
         self._guarded: dict[str, Guarded] = {}
-        self._done_after = last_users(self.graph, chain.from_iterable(self.plan.order))
+        self._done_after = last_users(self.graph, self.plan)
 
     @cached_property
     def names(self) -> dict[str, str]:
         """What people call the operations, by key."""
         return names_of(self.graph)
 
-    def backend_for(self, sites: list[Site]) -> str:
+    def backend_for(self, sites: Sequence[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""
         first = self.settings.backend if self.settings.backend in self.backends else "hooks"
         missing = [site for site in sites if not self.backends[first].serves(site)]
@@ -154,7 +153,7 @@ class Session:
         prompts = [getattr(pair, side) for pair in pairs.pairs]
         if backend != "cone":  # it runs everything again, and keeps what is read
             needs = Needs(needs.reads)
-        return kept_bytes(needs, shapes, prompts, dtype, side == "base")
+        return kept(needs, shapes, prompts, dtype).total
 
     def guarded(self, backend: str) -> Guarded:
         """A backend that opens stored runs, and goes on when memory runs out."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.check.pairs import PairSet, PromptSet
+from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import (
     Applied,
@@ -75,6 +75,14 @@ class Graph:
         """All keys, inputs before their users, and stably so."""
         position = {key: i for i, key in enumerate(self.network.nodes)}
         return list(nx.lexicographical_topological_sort(self.network, key=position.__getitem__))
+
+    def pairs_of(self, clean_run: str) -> PairSet:
+        """The pairs of a clean run."""
+        return self.pairs[self.operation(clean_run).input("pairs")]
+
+    def prompts_of(self, clean_run: str) -> list[Prompt]:
+        """The prompts of a clean run: one side of its pairs."""
+        return self.pairs_of(clean_run).side(self.operation(clean_run).side)
 
     def name_of(self, key: str) -> str | None:
         """What the program calls an operation."""

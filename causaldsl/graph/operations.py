@@ -72,10 +72,16 @@ class Operation(BaseModel):
             "options": self.word.identity(),
             "at": str(self.at) if self.at else None,
             "classes": list(self.classes),
-            "inputs": [[given.role, given.key] for given in self.inputs],
+            "inputs": [[taken.role, taken.key] for taken in self.inputs],
             "model": self.model,
         }
         return content | ({"to": [str(place) for place in self.to]} if self.to else {})
+
+    @property
+    def side(self) -> Side:
+        """The side of the pairs that a clean run runs."""
+        assert isinstance(self.word, CleanRunWord)
+        return self.word.side
 
     @property
     def at_site(self) -> SiteAt:
@@ -83,12 +89,26 @@ class Operation(BaseModel):
         assert self.at is not None
         return self.at
 
-    def given(self, role: str) -> str | None:
-        """The key of the first input with this role."""
+    def place(self, operand: str) -> SiteAt:
+        """Where the operand of this name is, of those of its word's that are sites."""
+        if operand == "site":
+            return self.at_site
+        others = [o.name for o in self.word.operands if o.kind == "site" and o.name != "site"]
+        return self.to[others.index(operand)]
+
+    def find(self, role: str) -> str | None:
+        """The key of the first input with this role, if there is one."""
         return next((i.key for i in self.inputs if i.role == role), None)
 
-    def all_given(self, role: str) -> list[str]:
+    def input(self, role: str) -> str:
+        """The key of the first input with this role, which must be there."""
+        return self.inputs_as(role)[0]
+
+    def inputs_as(self, role: str) -> list[str]:
+        """The keys of all inputs with this role."""
         return [i.key for i in self.inputs if i.role == role]
+
+    given, all_given = find, inputs_as
 
     @property
     def receivers(self) -> str:
@@ -113,6 +133,7 @@ class PairsWord(Pure):
     """Prompts in pairs, tokenized."""
 
     word = "pairs"
+    late = True
     name: str
     digest: str
     count: int
@@ -129,6 +150,7 @@ class CleanRunWord(Word):
     runs = "reads"
     sides = ()
     large = True
+    late = True
     side: Side
 
 

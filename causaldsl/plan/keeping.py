@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import CleanRunWord, Operation
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.memory import Kept, at_once, chunk_rows, kept, room
 from causaldsl.plan.planner import Plan
-from causaldsl.plan.work import prompts_of
-from causaldsl.vocabulary.histograms import Projection
 
 
 @dataclass(frozen=True)
@@ -41,14 +37,12 @@ def kept_runs(graph: Graph, plan: Plan, shapes: Shapes, dtype: str) -> list[Kept
     last: dict[str, int] = {}
     for i, group in enumerate(plan.order):
         for key in group:
-            last.update(dict.fromkeys(used_by(graph, graph.operation(key)), i))
+            last.update(dict.fromkeys(used_by(graph, plan, key), i))
     found = []
     for (key, backend), needs in plan.needs.items():
         if backend == "cone":
-            prompts = prompts_of(graph, key)
-            word = graph.operation(key).word
-            assert isinstance(word, CleanRunWord)
-            size = kept(needs, shapes, prompts, dtype, word.side == "base")
+            prompts = graph.prompts_of(key)
+            size = kept(needs, shapes, prompts, dtype)
             tokens = sum(prompt.length for prompt in prompts)
             first = step[key]
             run = KeptRun(key, len(prompts), tokens, size, first, last.get(key, first))
@@ -66,9 +60,6 @@ def most_kept(runs: list[KeptRun]) -> tuple[int, int]:
     return at.get(step, 0), step
 
 
-def used_by(graph: Graph, operation: Operation) -> Iterator[str]:
-    """Keys of what an operation takes, its inputs' own clean run where it uses that too."""
-    yield from (given.key for given in operation.inputs)
-    if isinstance(operation.word, Projection):  # it makes the run again
-        run = graph.operation(operation.given("run") or "")
-        yield from (given.key for given in run.inputs)
+def used_by(graph: Graph, plan: Plan, key: str) -> set[str]:
+    """The operations that one uses: its inputs, and what its passes take beside them."""
+    return {taken.key for taken in graph.operation(key).inputs} | plan.asked[key].uses()

@@ -80,42 +80,30 @@ class Kept:
         return sum(getattr(self, part.name) for part in fields(self))
 
 
-def kept_bytes(
-    needs: Needs,
-    shapes: Shapes,
-    prompts: Sequence[Prompt],
-    dtype: str = "float32",
-    whole: bool = True,
-) -> int:
-    """How many bytes a clean run on the cone keeps of these prompts.
+def kept(needs: Needs, shapes: Shapes, prompts: Sequence[Prompt], dtype: str) -> Kept:
+    """How many bytes a clean run on the cone keeps of these prompts, part by part.
 
-    A run that is not ``whole`` stops when all is read, and keeps no output, unless edits follow.
+    Prompts go together whose places have equally many positions. A run whose logits nobody uses
+    stops when all is read, and keeps no output, unless edits follow.
     """
-    return kept(needs, shapes, prompts, dtype, whole).total
-
-
-def kept(needs: Needs, shapes: Shapes, prompts: Sequence[Prompt], dtype: str, whole: bool) -> Kept:
-    """The same part by part. Prompts go together whose places have equally many positions."""
     places = [*needs.reads, *needs.edits]
     groups: dict[tuple[int, ...], list[Prompt]] = {}
     for prompt in prompts:
         shape = tuple(len(at.position.resolve(prompt)) for at in places)
         groups.setdefault(shape, []).append(prompt)
-    parts = [_of_group(needs, shapes, group, BYTES[dtype], whole) for group in groups.values()]
+    parts = [_of_group(needs, shapes, group, BYTES[dtype]) for group in groups.values()]
     sums = {part.name: sum(getattr(p, part.name) for p in parts) for part in fields(Kept)}
     return Kept(**sums)
 
 
-def _of_group(
-    needs: Needs, shapes: Shapes, prompts: list[Prompt], number: int, whole: bool
-) -> Kept:
+def _of_group(needs: Needs, shapes: Shapes, prompts: list[Prompt], number: int) -> Kept:
     n, longest = len(prompts), max(prompt.length for prompt in prompts)
     window = window_of(needs.edits, prompts)
     entries = {entry_of(at.site, shapes.n_layers) for at in needs.edits}
     streams = sum(entry.layer >= 0 for entry in entries)
     neurons = sum(entry.stage == Stage.HIDDEN for entry in entries)
     lefts = _lefts(needs, shapes, prompts)
-    whole = whole or bool(entries) or any(at.site.word.part == "output" for at in needs.reads)
+    whole = needs.whole or any(at.site.word.part == "output" for at in needs.reads)
     read = sum(
         len(at.position.resolve(prompts[0])) * (at.site.width(shapes) or 0) for at in needs.reads
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from causaldsl.graph.audits import ARM
 from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import CleanRunWord, HopWord, Operation
+from causaldsl.graph.operations import HopWord, Operation
 
 _FIRST = 3
 
@@ -34,8 +34,8 @@ def names_of(graph: Graph) -> dict[str, str]:
     names |= called
     for key in graph.order():
         operation = graph.operation(key)
-        if isinstance(operation.word, CleanRunWord):
-            names[key] = graph.pairs[operation.given("pairs") or ""].name
+        if operation.word.word == "clean_run":
+            names[key] = graph.pairs_of(key).name
     _name_hops(graph, names)
     return {key: names.get(key) or _place(graph.operation(key)) for key in graph.network}
 

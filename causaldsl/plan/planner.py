@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import Shapes
-from causaldsl.plan.needs import BackendOf, Needs, read_needs
+from causaldsl.plan import rules as rules  # registers what the graph's own operations ask
+from causaldsl.plan.needs import BackendOf, Key, Needs, needs_of
+from causaldsl.plan.request import ANSWERS, Asked, asked_by
 from causaldsl.plan.sharing import Members, pass_order, shared_passes
 from causaldsl.plan.virtual import read_for
 
@@ -16,16 +19,19 @@ from causaldsl.plan.virtual import read_for
 class Plan:
     """How the operations of a graph are made.
 
-    ``needs`` are those of every (clean run, backend), ``backends`` the backend of every run,
-    ``vocabulary``, by run, the metrics that want its logits of the whole vocabulary. ``shared``
-    gives, of an operation that can go through the model with others, all that go with it, itself
-    included, in the graph's order. ``order`` has every operation once, those of one pass together.
+    ``asked`` says what every operation asks of the model, ``needs`` what every (clean run, backend)
+    is needed for, ``backends`` the backend of every operation that goes through the model.
+    ``outcomes`` has the runs whose logits are used, with the metrics that want the whole
+    vocabulary. ``shared`` gives, of an operation that can go through the model with others, all
+    that go with it, itself included, in the graph's order. ``order`` has every operation once,
+    those of one pass together.
     """
 
-    needs: dict[tuple[str, str], Needs]
-    backends: dict[str, str]
-    vocabulary: dict[str, set[str]]
-    shared: dict[str, Members]
+    asked: Mapping[str, Asked]
+    needs: Mapping[Key, Needs]
+    backends: Mapping[str, str]
+    outcomes: Mapping[str, frozenset[str]]
+    shared: Mapping[str, Members]
     order: tuple[Members, ...]
 
     def recorded_by(self, clean_run: str, at: SiteAt) -> str:
@@ -36,11 +42,27 @@ class Plan:
             if key == clean_run and all(place in needs.reads for place in read_for(at))
         )
 
+    def columns(self, run: str) -> int | None:
+        """How many logits of each prompt a run's metrics want; None for the whole vocabulary."""
+        return None if self.outcomes.get(run) else ANSWERS
+
 
 def make_plan(graph: Graph, backend_of: BackendOf, shapes: Shapes) -> Plan:
     """The plan of a graph. ``backend_of`` names the backend that serves all of some sites."""
     order = graph.order()
-    asked = read_needs(graph, order, backend_of, shapes.parallel)
-    shared = shared_passes(graph, order, asked.backends, shapes)
+    asked = {key: asked_by(graph, graph.operation(key), shapes) for key in order}
+    outcomes: dict[str, frozenset[str]] = {}
+    for key in reversed(order):  # what uses a run's outcome comes after the run
+        if asked[key].for_outcome and key not in outcomes:
+            asked[key] = Asked()
+        for run, metrics in asked[key].outcomes.items():
+            outcomes[run] = outcomes.get(run, frozenset()) | metrics
+    backends = {key: backend_of(one.sites) for key, one in asked.items() if one.sites}
+    needs = needs_of(asked, backends)
+    for key in outcomes.keys() & asked.keys():
+        if key not in backends:  # a clean run
+            backends[key] = backend_of(())
+            needs.setdefault((key, backends[key]), Needs()).logits = True
+    shared = shared_passes(graph, order, asked, backends)
     passes = tuple(pass_order(graph, order, shared))
-    return Plan(asked.needs, asked.backends, asked.vocabulary, shared, passes)
+    return Plan(asked, needs, backends, outcomes, shared, passes)

@@ -12,7 +12,7 @@ from causaldsl.plan.keeping import KeptRun, kept_runs, most_kept
 from causaldsl.plan.memory import BYTES, room, window_of
 from causaldsl.plan.names import listed, names_of
 from causaldsl.plan.planner import Plan
-from causaldsl.plan.work import Work, prompts_of, work_of
+from causaldsl.plan.work import Work, work_of
 
 _STAGES = {Stage.INPUT: "", Stage.MID: " mid", Stage.HIDDEN: " neurons"}
 _UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -138,7 +138,7 @@ def _kept(
 
 def _contents(graph: Graph, plan: Plan, shapes: Shapes, run: KeptRun) -> str:
     """The sites that are read, and what edited runs start from."""
-    needs, prompts = plan.needs[run.key, "cone"], prompts_of(graph, run.key)
+    needs, prompts = plan.needs[run.key, "cone"], graph.prompts_of(run.key)
     parts = [f"reads {listed(map(str, needs.reads))}"] if needs.reads else []
     if needs.edits:
         window = _count(window_of(needs.edits, prompts), "position")

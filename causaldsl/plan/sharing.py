@@ -10,40 +10,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 
 import networkx as nx
 
 from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import (
-    CleanRunWord,
-    HopWord,
-    Operation,
-    PairsWord,
-    PatchedRunWord,
-)
-from causaldsl.model.shapes import Shapes
-from causaldsl.plan.freeze import freeze_of
-from causaldsl.plan.needs import places_changed_in
-from causaldsl.plan.virtual import edited
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.plan.request import Asked
 
 Members = tuple[str, ...]
-_KINDS = (PatchedRunWord, HopWord, Das)
 
 
 def shared_passes(
-    graph: Graph, order: Sequence[str], backends: Mapping[str, str], shapes: Shapes
+    graph: Graph, order: Sequence[str], asked: Mapping[str, Asked], backends: Mapping[str, str]
 ) -> dict[str, Members]:
     """For every operation that can share a pass, all of its pass in the graph's ``order``."""
-    level = {kind: _levels(graph, order, kind) for kind in _KINDS}
+    kinds = {type(graph.operation(key).word) for key in order if asked[key].mark is not None}
+    level = {kind: _levels(graph, order, kind) for kind in kinds}
     alike: dict[Hashable, list[str]] = defaultdict(list)
     for key in order:
-        operation = graph.operation(key)
-        kind = type(operation.word)
-        if kind in level and backends[key] == "cone":
-            mark = _mark(graph, operation, shapes)
-            alike[kind, level[kind][key], mark].append(key)
+        if asked[key].mark is not None and backends[key] == "cone":
+            kind = type(graph.operation(key).word)
+            alike[kind, level[kind][key], asked[key].mark].append(key)
     groups = _acyclic(graph, order, [tuple(keys) for keys in alike.values()])
     return {key: group for group in groups for key in group}
 
@@ -64,17 +50,12 @@ def pass_order(graph: Graph, order: Sequence[str], shared: Mapping[str, Members]
                 make(before)
         found[group] = None
 
-    late = {(key,) for key in order if _prepares(graph.operation(key))}
+    late = {(key,) for key in order if graph.operation(key).word.late}
     groups = list(nx.lexicographical_topological_sort(contracted, key=position.__getitem__))
     for group in sorted(groups, key=late.__contains__):
         if group not in found:
             make(group)
     return list(found)
-
-
-def _prepares(operation: Operation) -> bool:
-    word = operation.word
-    return isinstance(word, PairsWord | CleanRunWord) or word.changes
 
 
 def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, int]:
@@ -83,26 +64,10 @@ def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, 
     for key in order:
         before = graph.network.predecessors(key)
         levels[key] = max(
-            (
-                levels[b] + (kind is None or isinstance(graph.operation(b).word, kind))
-                for b in before
-            ),
+            (levels[b] + (kind is None or type(graph.operation(b).word) is kind) for b in before),
             default=0,
         )
     return levels
-
-
-def _mark(graph: Graph, operation: Operation, shapes: Shapes) -> Hashable:
-    """What operations of one kind and level must have in common."""
-    word, base = operation.word, operation.given("base")
-    if isinstance(word, Das):
-        training = word.training(operation.at_site.site.width(shapes))
-        return base, operation.given("source"), replace(training, whole_vocabulary=True)
-    freeze = freeze_of(word)
-    if freeze is not None:
-        changed = [edited(place).site for place in places_changed_in(graph, operation)]
-        freeze = freeze.freeing(changed, shapes)
-    return base, freeze, operation.to
 
 
 def _acyclic(graph: Graph, order: Sequence[str], groups: list[Members]) -> list[Members]:

@@ -177,6 +177,8 @@ class Word(BaseModel):
     """Whether it changes an activation: its value is what a run puts at its site."""
     large: ClassVar[bool] = False
     """Whether its value holds activations of all pairs, and so is freed after its last use."""
+    late: ClassVar[bool] = False
+    """Whether it is made right before its first use, and not as soon as its operands are there."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -251,6 +253,7 @@ class Change(Word):
 
     changes = True
     large = True
+    late = True
 
 
 @dataclass

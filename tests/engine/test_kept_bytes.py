@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from causaldsl.check.pairs import Pair, PairSet, Prompt
@@ -10,7 +12,7 @@ from causaldsl.engine.cone.recorder import ConeRun
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
-from causaldsl.plan.memory import kept, kept_bytes
+from causaldsl.plan.memory import kept
 from causaldsl.plan.needs import Needs
 from tests.engine.conftest import Parties
 
@@ -55,19 +57,17 @@ def bytes_of(run: ConeRun) -> int:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("side", ["base", "source"])
-def test_bytes_are_those_of_the_tensors(trio: Parties, case: str, side: str) -> None:
+@pytest.mark.parametrize("logits", [True, False])
+def test_bytes_are_those_of_the_tensors(trio: Parties, case: str, logits: bool) -> None:
     if "cone" not in trio.backends:
         pytest.skip(f"{trio.family} runs on hooks only")
     pairs = PairSet("p", tuple(Pair(p, p, 1, 2, 2) for p in prompts()))
-    needs = CASES[case]
-    runs = PromptRuns(trio.backends["cone"], pairs, side, needs)
+    needs = replace(CASES[case], logits=logits)
+    runs = PromptRuns(trio.backends["cone"], pairs, "base", needs)
     found = sum(bytes_of(group.clean) for group in runs.groups)
     found += sum(value.nbytes for place in needs.reads for value in runs.read(place))
-    whole = side == "base"
-    parts = kept(needs, trio.shapes, prompts(), "float64", whole)
+    parts = kept(needs, trio.shapes, prompts(), "float64")
     assert parts.total == found > 0
     assert (parts.held > 0) == needs.frozen
-    assert 2 * (kept_bytes(needs, trio.shapes, prompts(), "float32", whole) - parts.tokens) == (
-        parts.total - parts.tokens
-    )
+    single = kept(needs, trio.shapes, prompts(), "float32")
+    assert 2 * (single.total - parts.tokens) == parts.total - parts.tokens

@@ -17,11 +17,11 @@ from causaldsl.graph.operations import (
     PatchedRunWord,
     SiteAt,
 )
-from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import expected_backend
 from causaldsl.plan.memory import chunk_rows, default_budget, parse_bytes
 from causaldsl.plan.planner import Plan, make_plan
+from causaldsl.plan.request import Asked
 from causaldsl.plan.sharing import shared_passes
 from causaldsl.vocabulary.subspaces import Das
 from tests.frontend.test_graph import check, compiled
@@ -168,23 +168,16 @@ def test_a_pass_that_would_wait_for_itself_is_split() -> None:
     after_run = add(Das(seed=1), base, ("along", run))
     before_run = add(Das(seed=2), base)
     after_das = add(PatchedRunWord(), base, ("along", before_run))
-    shapes = _shapes()
     backends = dict.fromkeys(graph.network, "cone")
-    shared = shared_passes(graph, graph.order(), backends, shapes)
+    asked = {key: Asked(mark=None if key == base[1] else "alike") for key in graph.network}
+    shared = shared_passes(graph, graph.order(), asked, backends)
     assert shared[run] == (run,)
     assert shared[after_das] == (after_das,)
     assert shared[after_run] == (after_run,)
     graph.network.remove_edge(run, after_run)
-    shared = shared_passes(graph, graph.order(), backends, shapes)
+    shared = shared_passes(graph, graph.order(), asked, backends)
     assert set(shared[run]) == {run, after_das}
     assert set(shared[after_run]) == {after_run, before_run}
-
-
-def _shapes() -> Shapes:
-    return Shapes(
-        name="m", architecture="LlamaForCausalLM", n_layers=4, d_model=32, n_heads=4, n_kv_heads=2,
-        d_head=8, d_mlp=48, d_vocab=100, n_ctx=64, gated_mlp=True, fingerprint="m",
-    )  # fmt: skip
 
 
 def test_sizes_are_read_and_budgets_kept() -> None:

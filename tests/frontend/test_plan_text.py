@@ -14,7 +14,7 @@ from causaldsl.cli import main
 from causaldsl.commands.graph import plan_of
 from causaldsl.graph.compile import compile_program
 from causaldsl.model.catalog import catalog
-from causaldsl.plan.work import examples_of
+from causaldsl.plan.examples import examples_of
 from tests.frontend.test_graph import SMALL, check
 from tests.frontend.world import PRELUDE, sections
 

@@ -210,16 +210,21 @@ def _no_change(
     names = torch.tensor([(pair.answer, pair.foil) for pair in pairs])
     names_of = {shape: names[[row for row, _ in own]] for shape, own in by_shape.items()}
     generator = session.generator(word.seed, "das no change")
-    chosen = torch.randperm(len(pairs), generator=generator)[: round(word.no_change * len(pairs))]
-    found = []
-    for row in sorted(chosen.tolist()):
+
+    def unrelated(row: int) -> Tensor:
+        """Places, among the prompts of its base's class, of those with other names."""
         shape = pairs[row].base.shape
         if shape not in by_shape:
-            continue
-        others = (~torch.isin(names_of[shape], names[row]).any(1)).nonzero()[:, 0]
-        if len(others):
-            pick = int(torch.randint(len(others), (1,), generator=generator))
-            found.append((row, *by_shape[shape][int(others[pick])]))
+            return torch.empty(0)
+        return (~torch.isin(names_of[shape], names[row]).any(1)).nonzero()[:, 0]
+
+    order = torch.randperm(len(pairs), generator=generator).tolist()
+    able = [row for row in order if len(unrelated(row))]
+    found = []
+    for row in sorted(able[: round(word.no_change * len(able))]):
+        others = unrelated(row)
+        pick = int(torch.randint(len(others), (1,), generator=generator))
+        found.append((row, *by_shape[pairs[row].base.shape][int(others[pick])]))
     return found
 
 

@@ -37,6 +37,8 @@ from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 _ROWS_AT_ONCE = 8192
 """Rows (arms x pairs) whose values to patch in are gathered at the same time."""
+NOT_WANTED = Outcome(torch.zeros(0))
+"""Of a run whose logits nobody uses, and which therefore is not made."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
@@ -92,9 +94,9 @@ def pairs(session: Session, operation: Operation) -> PairSet:
 def clean_run(session: Session, operation: Operation) -> Outcome:
     """The clean run's own outcome; the run itself is kept by the session."""
     key = operation.key
+    if key not in session.plan.outcomes:
+        return NOT_WANTED
     runs = session.runs(key, session.plan.backends[key])
-    if operation.word.side == "source":  # type: ignore[attr-defined]
-        return Outcome(torch.zeros(0))  # nothing is measured on sources
     return _outcomes(session, [key], runs, [Arm([])], None)[0]
 
 
@@ -141,6 +143,8 @@ def steer(session: Session, operation: Operation) -> Change:
 def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]:
     """Runs of the same bases that hold the same: all in one pass."""
     first, keys = operations[0], [operation.key for operation in operations]
+    if not session.plan.asked[first.key].requests:
+        return [NOT_WANTED for _ in operations]
     runs = session.runs(first.given("base"), session.plan.backends[first.key])
     arms = [Arm(changes_of(session, operation)) for operation in operations]
     freeze = freeze_of(first.word)
@@ -265,7 +269,7 @@ def _outcomes(
     freeze: Freeze | None,
 ) -> list[Outcome]:
     """Run every group with each arm's changes in force; keep what the metrics want of each pair."""
-    wanted = [session.plan.vocabulary.get(key, set()) for key in keys]
+    wanted = [session.plan.outcomes.get(key, frozenset()) for key in keys]
     found: list[list[Found]] = [[] for _ in arms]
     for done, group in enumerate(runs.groups):
         at_once = max(1, _ROWS_AT_ONCE // max(1, len(group.rows)))
