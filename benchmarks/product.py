@@ -22,7 +22,8 @@ from causaldsl.engine.interpret import interpret
 from causaldsl.engine.load import Loaded
 from causaldsl.engine.open import Backends
 from causaldsl.engine.session import Session, Settings
-from causaldsl.graph.compile import Graph, compile_program
+from causaldsl.graph.compiler import compile_program
+from causaldsl.graph.graph import Graph
 
 NAME = "causaldsl"
 
@@ -106,7 +107,7 @@ def ids(compiled: Compiled, name: str) -> tuple[Tensor, Tensor]:
 def logit_diffs(session: Session, measured: str) -> Tensor:
     """(arms, n), the logit differences of all arms of a measure or sweep but the clean one."""
     graph = session.graph
-    keys = [key for (name, arm), key in graph.runs.items() if name == measured and arm != "clean"]
+    keys = [key for arm, key in graph.made[measured].parts.items() if arm != "clean"]
     return torch.stack([session.values[key].logit_diff for key in keys])
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from causaldsl.check.checked import CheckedProgram
-    from causaldsl.graph.compile import Graph
+    from causaldsl.graph.graph import Graph
     from causaldsl.model.shapes import Shapes
     from causaldsl.vocabulary.sites import SiteWord
 
@@ -283,7 +283,7 @@ def _models(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from causaldsl.graph.compile import compile_program
+    from causaldsl.graph.compiler import compile_program
     from causaldsl.results.store import run_folder
 
     started = time.perf_counter()

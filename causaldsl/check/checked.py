@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,3 +76,15 @@ class CheckedProgram:
     """The files that it imports, in the order in which they were read."""
     tokens: Tokens | None = field(default=None, compare=False, repr=False)
     """The model's tokenizer, if any prompts needed it."""
+
+    def definitions(self) -> Iterator[tuple[str, object]]:
+        """All that is compiled, by name: what claims and plots speak of comes before them."""
+        yield from self.named.items()
+        tables: list[Mapping[str, object]] = [self.measurements, self.tables, self.histograms]
+        for table in (*tables, self.traces, self.audits):
+            yield from table.items()
+        for output in self.outputs:
+            if output.relative is not None:
+                yield f"plot {output.stem}", output
+        for number, claim in enumerate(self.claims, 1):
+            yield f"claim {number}", claim

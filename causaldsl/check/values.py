@@ -238,6 +238,11 @@ class CheckedPath:
     span: Span = field(compare=False, repr=False)
 
     @property
+    def policy(self) -> dict[str, str]:
+        """What is held while its changes spread, by the words of a policy."""
+        return {"freeze": self.freeze, "layernorm": self.layernorm}
+
+    @property
     def direct(self) -> bool:
         """Whether it goes straight from its sender to the logits."""
         return not self.hops

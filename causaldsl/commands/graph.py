@@ -9,7 +9,7 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.commands.output import tell
 from causaldsl.commands.work_options import add_work_options
 from causaldsl.diagnostics import Mistake
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 
 _ASSUMED = 2**30
 """Bytes that the plan counts with: the largest budget that a run takes by itself."""
@@ -30,7 +30,7 @@ def show_graph(
     options: argparse.Namespace, load: Callable[[argparse.Namespace], CheckedProgram]
 ) -> int:
     """Print the graph in the format asked for, or the plan."""
-    from causaldsl.graph.compile import compile_program
+    from causaldsl.graph.compiler import compile_program
     from causaldsl.graph.printing import graph_json, graph_text
 
     program = load(options)

@@ -19,7 +19,7 @@ from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.data import comparison_data, trace_data
 from causaldsl.engine.words.histograms import HistogramValue
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.vocabulary.traces import RankCorrelation
 
 
@@ -48,9 +48,7 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
     """The fields of :class:`causaldsl.results.records.Results`, as plain data."""
     graph = session.graph
     measures = {
-        name: _table(session.values[key])
-        for name, key in graph.measurements.items()
-        if name in program.measurements
+        name: _table(session.values[made.key]) for name, made in graph.of_kind("measure").items()
     }
     sweeps = {
         m.name: {
@@ -61,9 +59,9 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
         for m in program.measurements.values()
         if m.axes
     }
-    values = {name: session.values[graph.names[name]] for name in program.named}
+    values = {name: session.values[graph.key_of(name)] for name in program.named}
     expectations = []
-    for claim, key in zip(program.claims, graph.claims, strict=True):
+    for claim, key in zip(program.claims, graph.keys("claim"), strict=True):
         verdict = session.values[key]
         expectations.append({"text": claim.text, "place": claim.span.place, **asdict(verdict)})
     return {
@@ -77,7 +75,7 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
                 "axes": {axis.name: list(axis.labels) for axis in table.axes},
                 "cells": {
                     arm: {
-                        cell: session.values[graph.tables[table.name]][f"{arm}[{cell}]"]
+                        cell: session.values[graph.key_of(table.name)][f"{arm}[{cell}]"]
                         for cell in cells
                     }
                     for arm, cells in table.cells.items()
@@ -101,19 +99,19 @@ def gather(program: CheckedProgram, session: Session, started: float) -> dict[st
             for key, details in session.probes.items()
         },
         "histograms": {
-            name: _histogram(histogram, session.values[graph.histograms[name]])
+            name: _histogram(histogram, session.values[graph.key_of(name)])
             for name, histogram in program.histograms.items()
         },
         "numbers": {n: v for n, v in values.items() if isinstance(v, float)},
         "subspaces": {
-            n: _subspace(session, graph, graph.names[n], v)
+            n: _subspace(session, graph, graph.key_of(n), v)
             for n, v in values.items()
             if isinstance(v, SubspaceValue)
         },
         "expectations": expectations,
         "audits": {name: _audit(program, session, name) for name in program.audits},
         "traces": {
-            name: trace_data(trace, session.values[graph.traces[name]])
+            name: trace_data(trace, session.values[graph.key_of(name)])
             for name, trace in program.traces.items()
         },
         "comparisons": _comparisons(program, session),
@@ -135,14 +133,14 @@ def _arms(program: CheckedProgram) -> dict[str, dict[str, str]]:
 def _audit(program: CheckedProgram, session: Session, name: str) -> dict[str, Any]:
     audit = program.audits[name]
     about = {"audited": audit.text, "site": str(audit.place), "pairs": audit.pairs.name}
-    return {**about, "n": len(audit.pairs), **session.values[session.graph.audits[name]]}
+    return {**about, "n": len(audit.pairs), **session.values[session.graph.key_of(name)]}
 
 
 def subspace_tensors(program: CheckedProgram, session: Session) -> dict[str, dict[str, Any]]:
     """The tensors to save of every named subspace: its basis, and the vectors as they were made."""
     found = {}
     for name in program.named:
-        value = session.values[session.graph.names[name]]
+        value = session.values[session.graph.key_of(name)]
         if isinstance(value, SubspaceValue):
             tensors = {"basis": value.basis, "vectors": value.vectors}
             found[name] = {k: t.contiguous().cpu() for k, t in tensors.items()}
@@ -156,8 +154,8 @@ def _comparisons(program: CheckedProgram, session: Session) -> dict[str, Any]:
         if isinstance(applied.word, RankCorrelation):
             sides = [applied.operand(side) for side in ("left", "right")]
             traces = [side for side in sides if isinstance(side, CheckedTrace)]
-            left, right = ((t.name, session.values[session.graph.traces[t.name]]) for t in traces)
-            rho = session.values[session.graph.names[name]]
+            left, right = ((t.name, session.values[session.graph.key_of(t.name)]) for t in traces)
+            rho = session.values[session.graph.key_of(name)]
             found[name] = comparison_data(left, right, rho)
     return found
 
@@ -170,7 +168,7 @@ def _relative(session: Session, output: Output) -> float | None:
     """The number that a plot's numbers are divided by."""
     if output.relative is None:
         return None
-    value = float(session.values[session.graph.relative[output.stem]])
+    value = float(session.values[session.graph.key_of(f"plot {output.stem}")])
     if value == 0:
         raise RunFailure(f"the plot of {output.target} is relative to a number that is 0")
     return value
@@ -184,9 +182,10 @@ def _histogram(histogram: Histogram, value: HistogramValue) -> dict[str, Any]:
 
 
 def _subspace(session: Session, graph: Graph, key: str, value: SubspaceValue) -> dict[str, Any]:
+    fit = graph.made.get(f"fit of {key}")
     effects = {
         part: _asdict_table(session.values[measure]["patched"])
-        for part, measure in graph.fits.get(key, {}).items()
+        for part, measure in (fit.parts if fit else {}).items()
     }
     return {
         "made": graph.operation(key).label,

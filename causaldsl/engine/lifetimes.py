@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import chain
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.plan.keeping import used_by
 from causaldsl.plan.planner import Plan
 

@@ -14,7 +14,7 @@ from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.reference import describe, remember
 from causaldsl.engine.session import Progress, Session, Settings
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 
 
 class Backends(dict[str, Backend]):

@@ -11,23 +11,23 @@ model, not where two trainings ended. With p_ij the logit difference of pair j i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from causaldsl.check.pairs import PairSet, PromptSet
+from causaldsl.check.pairs import PromptSet
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.open import Backends
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import CleanRunWord, GivenWord, Operation, PairsWord, PatchedRunWord
+from causaldsl.graph.graph import Graph, Made
+from causaldsl.graph.operations import MadeWord, MeasureWord, Operation, inputs_of
 
 PAIRS = 16
 """How many pairs of a set are run again."""
+COMPARED = "compared"
 RUNS = 64
 """How many runs with something changed."""
 
@@ -84,14 +84,20 @@ def few_pairs(session: Session) -> Graph | None:
 
     Subspaces and matrices are operations no more: they are given.
     """
-    graph = session.graph
-    wanted = [key for key in graph.order() if _is_clean(graph, key)]
-    wanted += _some([k for k in graph.order() if _word(graph, k, PatchedRunWord)])
+    graph, asked = session.graph, session.plan.asked
+    used = [key for key in graph.order() if key in session.plan.outcomes]
+    changed = [key for key in used if asked[key].requests]
+    clean = [key for key in used if key not in changed and _has_answers(graph, key)]
+    wanted = clean + _some(changed)
     if not wanted:
         return None
-    few = Graph(names=dict(graph.names))
+    few = Graph(called=dict(graph.called))
     for key in wanted:
         _add(few, session, key)
+    compared = Operation(
+        word=MeasureWord(metrics=()), inputs=tuple(inputs_of({k: k for k in wanted}))
+    )
+    few.made[COMPARED] = Made("measure", few.add(compared))
     return few
 
 
@@ -100,14 +106,12 @@ def _add(few: Graph, session: Session, key: str) -> None:
     if key in few.network:
         return
     operation = session.graph.operation(key)
-    if isinstance(session.values.get(key), SubspaceValue | Tensor):
-        operation = Operation(word=GivenWord(made=key), model=operation.model)
-    for given in operation.inputs:
-        _add(few, session, given.key)
-    few.network.add_node(key, operation=operation)
-    for given in operation.inputs:
-        few.network.add_edge(given.key, key, role=given.role)
-    if isinstance(operation.word, PairsWord):
+    if _is_made(session, key):
+        operation = Operation(word=MadeWord(key=key), model=operation.model)
+    for taken in operation.inputs:
+        _add(few, session, taken.key)
+    few.add(operation, key=key)
+    if key in session.graph.pairs:
         pairs = session.graph.pairs[key]
         few.pairs[key] = replace(pairs, pairs=pairs.pairs[:PAIRS])
 
@@ -118,28 +122,21 @@ def _logit_diffs(
     """Logit differences (n,) of every run of the graph."""
     dtype = str(loaded.dtype).removeprefix("torch.")
     session.progress(f"the same in {dtype}, to compare", 0, 0)
-    values: dict[str, Any] = {
-        word.made: session.values[word.made]
-        for key in graph.order()
-        if isinstance(word := graph.operation(key).word, GivenWord)
-    }
-    again = Session(graph, loaded, backends, replace(session.settings, dtype=dtype), values=values)
+    settings = replace(session.settings, dtype=dtype)
+    made = {key: session.values[key] for key in graph.network if _is_made(session, key)}
+    again = Session(graph, loaded, backends, settings, values=made)
     interpret(again)
-    keys = [k for k in graph.order() if _is_clean(graph, k) or _word(graph, k, PatchedRunWord)]
-    return [again.values[key].logit_diff for key in keys]
+    keys = graph.operation(graph.key_of(COMPARED)).inputs
+    return [again.values[taken.key].logit_diff for taken in keys]
 
 
-def _word(graph: Graph, key: str, kind: type) -> bool:
-    return isinstance(graph.operation(key).word, kind)
+def _is_made(session: Session, key: str) -> bool:
+    """Whether an operation gives a subspace or a matrix, which is taken as it is."""
+    return isinstance(session.values.get(key), SubspaceValue | Tensor)
 
 
-def _is_clean(graph: Graph, key: str) -> bool:
-    """Whether this is the clean run of the bases of pairs, which have answers."""
-    operation = graph.operation(key)
-    if not isinstance(operation.word, CleanRunWord) or operation.word.side != "base":
-        return False
-    pairs: PairSet = graph.pairs[operation.given("pairs") or ""]
-    return not isinstance(pairs, PromptSet)
+def _has_answers(graph: Graph, clean_run: str) -> bool:
+    return not isinstance(graph.pairs_of(clean_run), PromptSet)
 
 
 def _some(keys: list[str]) -> list[str]:

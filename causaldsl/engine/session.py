@@ -22,7 +22,7 @@ from causaldsl.engine.registry import evaluate
 from causaldsl.engine.room import free_bytes
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.spill import Store
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import default_budget, kept

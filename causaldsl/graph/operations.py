@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,8 @@ from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
 from causaldsl.vocabulary.traces import Freeze, LayerNorm
 
 _MANY = 8
+ARM = "run "
+"""What the role of a run begins with, among the inputs of an audit."""
 
 
 class SiteAt(BaseModel):
@@ -57,7 +60,7 @@ class Operation(BaseModel):
     classes: tuple[str, ...] = ()
     to: tuple[SiteAt, ...] = ()
     inputs: tuple[Input, ...] = ()
-    model: str
+    model: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -203,11 +206,11 @@ class TraceWord(Word):
     positions: tuple[str, ...]
 
 
-class GivenWord(Pure):
-    """The value of an operation of another graph, which is there already."""
+class MadeWord(Pure):
+    """The value of an operation that has been made before, in another run."""
 
-    word = "given"
-    made: str
+    word = "made"
+    key: str
 
 
 class TableWord(Pure):
@@ -221,6 +224,11 @@ class MeasureWord(Pure):
 
     word = "measure"
     metrics: tuple[str, ...]
+
+
+def inputs_of(keys: Mapping[str, str]) -> list[Input]:
+    """Inputs from operations by their roles."""
+    return [Input(role=role, key=key) for role, key in keys.items()]
 
 
 def pairs_operation(pairs: PairSet, model: str) -> Operation:

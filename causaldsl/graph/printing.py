@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 
 
 def graph_text(graph: Graph) -> str:

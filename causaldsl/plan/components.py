@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from causaldsl.check.values import Point, PositionRef
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt, TraceWord
 from causaldsl.model.sites import Site
 from causaldsl.plan.virtual import edited

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.memory import Kept, at_once, chunk_rows, kept, room
 from causaldsl.plan.planner import Plan

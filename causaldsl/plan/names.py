@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from causaldsl.graph.audits import ARM
-from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import HopWord, Operation
+from causaldsl.graph.graph import Graph, Made
+from causaldsl.graph.operations import Operation
 
 _FIRST = 3
 
@@ -15,29 +14,31 @@ _FIRST = 3
 def names_of(graph: Graph) -> dict[str, str]:
     """For every operation: its name, or that of the arm, fit or audit that it is part of."""
     names: dict[str, str] = {}
-    for (measure, arm), key in graph.runs.items():
-        if arm != "clean":
-            names.setdefault(key, measure + (arm if arm.startswith("[") else f".{arm}"))
-    called = {key: name for name, key in reversed(graph.names.items())}
-    for key, measures in graph.fits.items():
-        for part, measure in measures.items():
-            patched = graph.operation(measure).given("patched") or ""
-            what = called.get(key) or _place(graph.operation(key))
+    for name, made in graph.of_kind("measure").items():
+        _name_arms(names, name, made)
+    for made in graph.of_kind("fit").values():
+        for part, measure in made.parts.items():
+            patched = graph.operation(measure).input("patched")
+            what = graph.name_of(made.key) or _place(graph.operation(made.key))
             names.setdefault(patched, f"{what} on its {part} pairs")
-    for audit, key in graph.audits.items():
-        for given in graph.operation(key).inputs:
-            if given.role.startswith(ARM) and given.role != f"{ARM}clean":
-                names.setdefault(given.key, f"{audit}.{given.role.removeprefix(ARM)}")
-    for histogram, key in graph.histograms.items():
-        for given in graph.operation(key).inputs:
-            names.setdefault(given.key, f"{histogram}.{given.role}")
-    names |= called
+    for name, made in graph.of_kind("audit").items():
+        _name_arms(names, name, made)
+    for name, made in graph.of_kind("histogram").items():
+        for taken in graph.operation(made.key).inputs:
+            names.setdefault(taken.key, f"{name}.{taken.role}")
+    names |= graph.called
     for key in graph.order():
         operation = graph.operation(key)
         if operation.word.word == "clean_run":
             names[key] = graph.pairs_of(key).name
     _name_hops(graph, names)
     return {key: names.get(key) or _place(graph.operation(key)) for key in graph.network}
+
+
+def _name_arms(names: dict[str, str], name: str, made: Made) -> None:
+    for arm, key in made.parts.items():
+        if arm != "clean":
+            names.setdefault(key, name + (arm if arm.startswith("[") else f".{arm}"))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -56,9 +57,9 @@ def listed(names: Iterable[str]) -> str:
 def _name_hops(graph: Graph, names: dict[str, str]) -> None:
     """The hops of a path are called as the arm is that it is for."""
     for key in reversed(graph.order()):
-        for given in graph.operation(key).all_given("do"):
-            if key in names and isinstance(graph.operation(given).word, HopWord):
-                names.setdefault(given, names[key])
+        for hop in graph.operation(key).inputs_as("do"):
+            if key in names and graph.operation(hop).to:
+                names.setdefault(hop, names[key])
 
 
 def _place(operation: Operation) -> str:

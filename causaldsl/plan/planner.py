@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan import rules as rules  # registers what the graph's own operations ask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.cones import Entry, Stage, entry_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import comb
 
-from causaldsl.graph.audits import ARM
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import (
+    ARM,
     HopWord,
     MeasureWord,
     Operation,

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import networkx as nx
 
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.plan.request import Asked
 
 Members = tuple[str, ...]

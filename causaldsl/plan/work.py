@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from causaldsl.check.pairs import Prompt
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.cones import Entry, entry_of, last_block

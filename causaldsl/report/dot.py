@@ -16,9 +16,8 @@ import networkx as nx
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import PromptSet
 from causaldsl.check.values import Measurement
-from causaldsl.graph.audits import ARM
-from causaldsl.graph.compile import Graph
-from causaldsl.graph.operations import Operation
+from causaldsl.graph.graph import Graph
+from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.results.records import Number, Results, two_decimals
 from causaldsl.vocabulary.numbers import Compare
@@ -142,7 +141,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
     if word == "table":
         cells = _count(len(operation.inputs), "number")
         return _Drawn(f"node {key}", "sweep", (f"table {name}", cells))
-    if key in graph.audits.values():
+    if key in graph.keys("audit"):
         runs = sum(given.role.startswith(ARM) for given in operation.inputs)
         about = (f"audit {name}", f"{word} at {operation.at}", _count(runs, "run"))
         return _Drawn(f"node {key}", "audit", about)
@@ -186,7 +185,7 @@ def _run_nodes(
             lines.append(f"largest {metric} {table[best.name][metric].mean:.3g} at {best.name}")
         name = f"sweep {measurement.name}"
         node = _Drawn(name, "sweep", tuple(lines))
-        return [(node, graph.runs[measurement.name, run.name]) for run in cells]
+        return [(node, graph.arm(measurement.name, run.name)) for run in cells]
     found = []
     for run in measurement.runs[1:]:
         lines = [f"{measurement.name}.{run.name}", _wrap(run.label)]
@@ -196,7 +195,7 @@ def _run_nodes(
             lines.append(_estimate(metric, number))
             effect = max(-1.0, min(1.0, number.mean)) if metric == "fldd" else None
         node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
-        found.append((node, graph.runs[measurement.name, run.name]))
+        found.append((node, graph.arm(measurement.name, run.name)))
     return found
 
 
@@ -250,14 +249,14 @@ def _edges(
             return []
         return [s for given in operation.inputs for s in sources(given.key, given.role, target)]
 
-    audits = {target for key in graph.audits.values() for target in drawn_in[key]}
+    audits = {target for key in graph.keys("audit") for target in drawn_in[key]}
     for key in graph.order():
         for target in drawn_in.get(key, ()):
             for given in graph.operation(key).inputs:
                 for source, role in sources(given.key, given.role, target):
                     edges[source, target, _edge_label(role, target in audits)] = None
-    measure_of = {key: name for name, key in graph.measurements.items()}
-    for i, key in enumerate(graph.claims):
+    measure_of = {made.key: name for name, made in graph.of_kind("measure").items()}
+    for i, key in enumerate(graph.keys("claim")):
         for source in _claim_sources(graph, key, drawn_in, measure_of):
             edges[source, f"claim {i}", ""] = None
     return list(edges)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 
 _SHARED = ("pairs", "clean_run")
 _KINDS = 3
@@ -27,7 +27,7 @@ class Folded:
 
 def folded(program: CheckedProgram, graph: Graph) -> list[Folded]:
     """The sweeps, tables and audits of a program, each with the operations that it stands for."""
-    tables, audits = set(graph.tables.values()), set(graph.audits.values())
+    tables, audits = set(graph.keys("table")), set(graph.keys("audit"))
     # A claim on a cell speaks of the table.
     cells = {given.key for key in tables for given in graph.operation(key).inputs}
     measures = {k for k in graph.network if graph.operation(k).word.word == "measure"}
@@ -37,9 +37,9 @@ def folded(program: CheckedProgram, graph: Graph) -> list[Folded]:
     found = []
     for measurement in program.measurements.values():
         if measurement.axes:
-            runs = [graph.runs[measurement.name, r.name] for r in measurement.runs if r.coordinates]
+            runs = [graph.arm(measurement.name, r.name) for r in measurement.runs if r.coordinates]
             found.append((f"sweep {measurement.name}", runs))
-    for key in (*graph.tables.values(), *graph.audits.values()):
+    for key in (*graph.keys("table"), *graph.keys("audit")):
         found.append((f"node {key}", [key]))
     made = []
     for node, roots in found:
@@ -71,15 +71,14 @@ def _more(count: int) -> list[str]:
 
 def _other_roots(program: CheckedProgram, graph: Graph) -> set[str]:
     """What stands in the picture by itself: named values, measures, histograms, traces, claims."""
-    named = {graph.names[name] for name in program.named}
+    named = {graph.key_of(name) for name in program.named}
     runs = {
-        graph.runs[m.name, run.name]
+        graph.arm(m.name, run.name)
         for m in program.measurements.values()
         for run in m.runs
         if not m.axes
     }
-    others = (*graph.histograms.values(), *graph.traces.values(), *graph.claims)
-    return named | runs | set(others) | set(graph.relative.values())
+    return named | runs | set(graph.keys("histogram", "trace", "claim", "relative"))
 
 
 def _above(graph: Graph, roots: Iterable[str], stop: set[str]) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram, Output
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.printing import graph_json, graph_text
 from causaldsl.model.tokens import Tokens
 from causaldsl.report.comparisons import plot_comparison

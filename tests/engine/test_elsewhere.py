@@ -17,7 +17,7 @@ from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.precision import measure_precision
 from causaldsl.engine.session import Session, Settings
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from tests.elsewhere import DEVICE, Elsewhere, MixedDevices, elsewhere
 from tests.engine.same import differences
 from tests.frontend.world import PRELUDE, make_world

@@ -17,7 +17,7 @@ from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.vocabulary.subspaces import Das
 from tests.engine.same import differences
@@ -108,15 +108,15 @@ def test_a_small_difference_is_found(small: Path) -> None:
     program = checked(small / "toy_illusion_rotated.cpatch")
     one, other = (run(program, "hooks", "float64") for _ in range(2))
     assert differences(program, one, other, 1e-9) == []
-    key = one.graph.runs["on_average", "along_v"]
+    key = one.graph.arm("on_average", "along_v")
     one.values[key].logit_diff[0] += 3e-9 * float(one.values[key].logit_diff.abs().max())
-    e3 = one.values[one.graph.names["e3"]]
+    e3 = one.values[one.graph.key_of("e3")]
     e3.vectors[1] *= -1
     found = differences(program, one, other, 1e-9)
     assert len(found) == 2
     assert found[0].startswith("vector")
     assert found[1].startswith("patched_run")
-    one.values[one.graph.measurements["one_to_two"]]["plane"]["output"] = Estimate(1.1, 1, 1, 1)
+    one.values[one.graph.key_of("one_to_two")]["plane"]["output"] = Estimate(1.1, 1, 1, 1)
     assert ".measures.one_to_two.plane.output.mean: 1.1 and " in "\n".join(
         differences(program, one, other, 1e-9)
     )

@@ -12,7 +12,7 @@ from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Settings
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import entry_of, expected_backend, last_block
 from causaldsl.plan.flops import (

@@ -19,14 +19,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def vectors(session: Session, name: str) -> Tensor:
-    return session.values[session.graph.names[name]].vectors
+    return session.values[session.graph.key_of(name)].vectors
 
 
 def gradients(session: Session, pairs: str, place: oracle.Place, position: str) -> Tensor:
     """Gradient of every base's logit difference at a place, by autograd through raw hooks."""
     module = oracle.in_double(session.loaded.hf)
     found = []
-    for pair in session.graph.pairs[session.graph.names[pairs]].pairs:
+    for pair in session.graph.pairs[session.graph.key_of(pairs)].pairs:
         at = pair.base.named[position]
         leaf = []
 
@@ -45,7 +45,7 @@ def gradients(session: Session, pairs: str, place: oracle.Place, position: str) 
 def changes(session: Session, pairs: str, place: oracle.Place, position: str) -> Tensor:
     module = oracle.in_double(session.loaded.hf)
     found = []
-    for pair in session.graph.pairs[session.graph.names[pairs]].pairs:
+    for pair in session.graph.pairs[session.graph.key_of(pairs)].pairs:
         source, base = (
             oracle.read(module, torch.tensor([p.ids]), place)[0, p.named[position]]
             for p in (pair.source, pair.base)
@@ -101,7 +101,7 @@ pairs same = ioi ABB <-> BAB { train 8  seed 0 }
     results, session = run(text, world)
     module = oracle.in_double(session.loaded.hf)
     unit = vectors(session, "g")[:, 0] / results.numbers["slope"]
-    pairs = session.graph.pairs[session.graph.names["flip.train"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.train")].pairs
     step, difference = 1e-5, 0.0
     for pair in pairs:
         for sign in (1, -1):

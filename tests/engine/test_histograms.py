@@ -54,7 +54,7 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
     results, session = run(PROGRAM.replace("tiny-llama", model), world, backend=backend)
     module = oracle.in_double(session.loaded.hf)
     directions = {
-        name: session.values[session.graph.names[name]].vectors[:, 0] for name in ("v", "w", "u")
+        name: session.values[session.graph.key_of(name)].vectors[:, 0] for name in ("v", "w", "u")
     }
     hidden, out = ("mlp_hidden", 2, None), ("mlp_out", 2, None)
 
@@ -101,7 +101,7 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
             lambda pair: [(("mlp_out", 1, None), zeroed), patched(pair, hidden, "END", v)],
         ),
     }
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
     edges = results.histograms["h"].edges
     everything = []
     for name, (direction, place, position, edits) in arms.items():

@@ -17,7 +17,7 @@ from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine.interpret import gather, interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.results.records import Results
 from tests.frontend.world import PRELUDE, make_world
 from tests.oracle import Place, in_double, logits, read
@@ -112,8 +112,8 @@ def test_patched_logits_are_those_of_the_source(world: Path) -> None:
 def test_the_numbers_are_the_oracles(world: Path) -> None:
     """The mean logit difference of a patched run against raw PyTorch hooks, prompt by prompt."""
     results, session = run(PRELUDE + ARMS, world)
-    basis = session.values[session.graph.names["v"]].basis
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    basis = session.values[session.graph.key_of("v")].basis
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
     module = in_double(session.loaded.hf)
     whole, along = [], []
     for pair in pairs:
@@ -181,7 +181,7 @@ measure m on flip.test { a = patch resid along v  report logit_diff }
     assert losses == second.subspaces["v"].losses
     assert first.subspaces["v"].effects is not None
     assert set(first.subspaces["v"].effects) == {"train", "test"}
-    basis = session.values[session.graph.names["plane"]].basis
+    basis = session.values[session.graph.key_of("plane")].basis
     assert torch.allclose(basis.T @ basis, torch.eye(2, dtype=basis.dtype), atol=1e-10)
     other, _ = run(text, world, seed=5)
     assert other.subspaces["v"].losses != losses
@@ -219,7 +219,7 @@ def test_metrics_by_hand(world: Path) -> None:
         + "report logit_diff, fldd, flip_rate, positive_rate, interchange_accuracy, prob, kl }\n"
     )
     results, session = run(text, world)
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
     module = in_double(session.loaded.hf)
     rows = []
     for pair in pairs:
@@ -378,7 +378,7 @@ sweep s on flip.test { for k in {-2, 0.5, 3}: steer resid along e by k  report l
     )
     results, session = run(text, world)
     module = in_double(session.loaded.hf)
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
     for label, amount in (("[-2]", -2.0), ("[0.5]", 0.5), ("[3]", 3.0)):
 
         def change(x: Tensor, amount: float = amount) -> Tensor:

@@ -15,7 +15,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.words.runs import Change
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.plan.needs import Needs
 
@@ -46,11 +46,10 @@ def run(text: str) -> Session:
 def differences(session: Session) -> dict[str, tuple[float, float]]:
     """For each arm: the largest difference between backends, and from the clean run."""
     graph = session.graph
-    pairs = graph.pairs[graph.names["flip.test"]]
+    pairs = graph.pairs[graph.key_of("flip.test")]
     places = {
         change.at: None
-        for (name, _), key in graph.runs.items()
-        if name == "effects"
+        for key in graph.made["effects"].parts.values()
         for change in changes_of(session, key)
     }
     both = {
@@ -58,9 +57,9 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
         for name in ("cone", "hooks")
     }
     found = {}
-    for (name, arm), key in graph.runs.items():
+    for arm, key in graph.made["effects"].parts.items():
         changes = changes_of(session, key)
-        if name != "effects" or not changes:
+        if not changes:
             continue
         with torch.no_grad():
             ours, theirs = (in_order(runs, changes) for runs in both.values())
@@ -106,7 +105,7 @@ def test_both_backends_agree_on_every_arm() -> None:
 def test_both_backends_agree_on_every_arm_of_the_whole_program() -> None:
     session = run(main_program(train=300, test=150, epochs=3))
     check_arms(session)
-    assert all(session.values[key].held for key in session.graph.claims)
+    assert all(session.values[key].held for key in session.graph.keys("claim"))
 
 
 @needs_model

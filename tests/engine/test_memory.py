@@ -24,7 +24,7 @@ from causaldsl.engine.room import free_bytes
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.spill import Store, readable
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
 from tests.frontend.world import PRELUDE, make_world
 

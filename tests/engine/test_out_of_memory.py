@@ -22,7 +22,7 @@ from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Settings
 from causaldsl.engine.spill import Store
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
 from tests.engine.conftest import Parties
 from tests.frontend.world import PRELUDE, make_world
@@ -171,7 +171,7 @@ def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
         found.append(session)
     plain, pieces = found
     for name in "vwg":
-        key = plain.graph.names[name]
+        key = plain.graph.key_of(name)
         assert (plain.values[key].vectors - pieces.values[key].vectors).abs().max() < 1e-9
         losses = [session.training.get(key, []) for session in found]
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)

@@ -19,7 +19,7 @@ from causaldsl.engine.load import load
 from causaldsl.engine.open import allow_tf32, open_session
 from causaldsl.engine.precision import PAIRS, compare, few_pairs, measure_precision
 from causaldsl.engine.session import Session, Settings
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import resolve
 from tests.frontend.world import PRELUDE, make_world
 
@@ -55,7 +55,7 @@ def run(text: str, world: Path, **settings: Any) -> Session:
 
 
 def logit_diffs(session: Session, arm: str) -> Tensor:
-    found: Tensor = session.values[session.graph.runs["m", arm]].logit_diff
+    found: Tensor = session.values[session.graph.arm("m", arm)].logit_diff
     return found
 
 
@@ -117,7 +117,7 @@ def test_the_backends_stay_near_each_other(world: Path) -> None:
 
 def test_a_direction_is_learned_and_patched_in_float32(world: Path) -> None:
     session = run(PROGRAM, world, dtype="bfloat16")
-    basis = session.values[session.graph.names["v"]].basis
+    basis = session.values[session.graph.key_of("v")].basis
     assert (basis - basis.bfloat16().double()).abs().max() > 0
 
 

@@ -41,7 +41,7 @@ let at_s2 = logistic_accuracy(resid_post[3] @ END, direction: v, at: s2, scale: 
 def activations(session: Session, place: oracle.Place, step: torch.Tensor | None = None):  # type: ignore[no-untyped-def]
     """Last-token activations (n, d) of every base, with a step added at resid_mid[2] or without."""
     module, out = oracle.in_double(session.loaded.hf), []
-    for pair in session.graph.pairs[session.graph.names["flip.train"]].pairs:
+    for pair in session.graph.pairs[session.graph.key_of("flip.train")].pairs:
         kept = []
 
         def keep(x: torch.Tensor, kept: list[torch.Tensor] = kept) -> torch.Tensor:
@@ -69,7 +69,7 @@ def test_probes_by_hand(backend: str, world: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
     results, session = run(PROBES, world, backend=backend)
-    direction = session.values[session.graph.names["v"]].vectors[:, 0]
+    direction = session.values[session.graph.key_of("v")].vectors[:, 0]
     mlp, resid = ("mlp_hidden", 2, None), ("resid_mid", 2, None)
     x, y = activations(session, mlp), activations(session, resid) @ direction.numpy()
     order = torch.randperm(60, generator=session.generator(0, "probe split")).tolist()
@@ -116,7 +116,7 @@ let a = ridge_r2(h, target: random(x), at: x, on: flip.train, held_out: 0.5, see
 """
     )
     results, session = run(text, world)
-    pairs = session.graph.pairs[session.graph.names["flip.train"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.train")].pairs
     width = {p.base.named["S2"] - p.base.named["IO"] + 1 for p in pairs}
     probe = results.probes["a"]
     assert probe.prompts_train == probe.prompts_test == 30

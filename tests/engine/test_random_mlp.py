@@ -94,11 +94,11 @@ def test_equations(family: str, backend: str, world: Path) -> None:
     made = (before @ weights.w_out + weights.b_out).norm(dim=1).mean()
     size = torch.stack([out for _, _, out in runs["base"]]).norm(dim=1).mean() / made
     along = {
-        name: session.values[session.graph.names[name]].basis
-        @ session.values[session.graph.names[name]].basis.T
+        name: session.values[session.graph.key_of(name)].basis
+        @ session.values[session.graph.key_of(name)].basis.T
         for name in ("v", "r")
     }
-    one = session.values[session.graph.names["v"]].direction
+    one = session.values[session.graph.key_of("v")].direction
     changes = {
         "whole": after - before,
         "along_v": (after - before) @ along["v"],

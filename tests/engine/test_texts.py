@@ -33,7 +33,7 @@ def test_probes_read_prompts_without_answers(model: str, world: Path) -> None:
     program = PROGRAM.replace("tiny-llama", model)
     results, session = run(program, world)
     pairs = session.graph.pairs
-    own, texts = (pairs[session.graph.names[name]].pairs for name in ("own", "texts"))
+    own, texts = (pairs[session.graph.key_of(name)].pairs for name in ("own", "texts"))
     assert len(own) == 70
     assert {pair.base.length for pair in own} == {9}
     assert len({pair.base.ids for pair in own}) > 40
@@ -50,15 +50,15 @@ def test_probes_read_prompts_without_answers(model: str, world: Path) -> None:
         [oracle.read(module, torch.tensor([pair.base.ids]), place)[0, -1] for pair in texts]
     )
     _, _, right = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    found = session.values[session.graph.names["p"]].basis
+    found = session.values[session.graph.key_of("p")].basis
     assert torch.linalg.svdvals(right[:2] @ found).min() > 1 - 1e-9
 
     again, other = run(program, world)
     assert again.numbers == results.numbers
     moved, elsewhere = run(program.replace("seed: 4", "seed: 5"), world)
     ids = [p.base.ids for p in own]
-    assert [p.base.ids for p in other.graph.pairs[other.graph.names["own"]].pairs] == ids
-    assert [p.base.ids for p in elsewhere.graph.pairs[elsewhere.graph.names["own"]].pairs] != ids
+    assert [p.base.ids for p in other.graph.pairs[other.graph.key_of("own")].pairs] == ids
+    assert [p.base.ids for p in elsewhere.graph.pairs[elsewhere.graph.key_of("own")].pairs] != ids
     assert moved.provenance["pairs"]["own"] != results.provenance["pairs"]["own"]
 
 
@@ -70,7 +70,7 @@ def test_texts_follow_the_models_chances(world: Path) -> None:
         + "subspace p = pca(resid_post[0] @ END, on: own)\n"
     )
     _, session = run(text, world)
-    pairs = session.graph.pairs[session.graph.names["own"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("own")].pairs
     start = pairs[0].base.ids[0]
     module = oracle.in_double(session.loaded.hf)
     chances = oracle.logits(module, torch.tensor([[start]]))[0].softmax(0)

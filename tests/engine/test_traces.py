@@ -157,8 +157,8 @@ class ByHand:
 @pytest.fixture(scope="module")
 def by_hand(traced: tuple[Results, Any]) -> ByHand:
     _, session = traced
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
-    basis = session.values[session.graph.names["v"]].basis
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
+    basis = session.values[session.graph.key_of("v")].basis
     return ByHand(oracle.in_double(session.loaded.hf), pairs, basis)
 
 
@@ -274,7 +274,7 @@ measure m on flip.test {
 """
     results, session = run(PRELUDE + text, world)
     module = oracle.in_double(session.loaded.hf)
-    pairs = session.graph.pairs[session.graph.names["flip.test"]].pairs
+    pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
     found: dict[str, list[float]] = {"p": [], "direct": []}
     for pair in pairs:
         hand, base = ByHand(module, pairs, None), torch.tensor([pair.base.ids])

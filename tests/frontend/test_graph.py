@@ -13,7 +13,8 @@ import pytest
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
-from causaldsl.graph.compile import Graph, compile_program
+from causaldsl.graph.compiler import compile_program
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.printing import graph_json, graph_text
 from causaldsl.report.dot import graph_dot
 from tests.frontend.world import PRELUDE
@@ -160,8 +161,8 @@ def test_another_model_gives_other_keys(world: Path) -> None:
 
 def test_training_effects_stand_beside_held_out_ones(world: Path) -> None:
     graph = compiled(SMALL, world)
-    (fit,) = graph.fits.values()
-    assert set(fit) == {"train", "test"}
+    (fit,) = graph.of_kind("fit").values()
+    assert set(fit.parts) == {"train", "test"}
 
 
 @pytest.mark.parametrize(

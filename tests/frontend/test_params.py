@@ -9,7 +9,7 @@ from causaldsl.check.params import read_settings
 from causaldsl.check.program import Checker
 from causaldsl.cli import main
 from causaldsl.diagnostics import Mistake, ProgramError, Source
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from tests.frontend.world import PRELUDE
 
 TEXT = (

@@ -7,7 +7,8 @@ import pytest
 
 from causaldsl.check.values import CheckedPath
 from causaldsl.diagnostics import ProgramError
-from causaldsl.graph.compile import Graph, compile_program
+from causaldsl.graph.compiler import compile_program
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import HopWord, Operation, PatchedRunWord, TraceWord
 from causaldsl.graph.printing import graph_json, graph_text
 from causaldsl.report.dot import graph_dot
@@ -41,7 +42,7 @@ render t
 
 
 def run_of(graph: Graph, arm: str, measure: str = "effects") -> Operation:
-    return graph.operation(graph.runs[measure, arm])
+    return graph.operation(graph.arm(measure, arm))
 
 
 def one_arm(arm: str) -> str:
@@ -69,7 +70,7 @@ def test_every_form_compiles_and_prints(world: Path) -> None:
     program = check((CORPUS / "paths.cpatch").read_text(), world)
     graph = compile_program(program)
     assert set(program.paths) == {"movers", "from_site", "from_heads", "long", "shared", "sums"}
-    assert graph.operation(graph.traces["t"]).word.word == "trace"
+    assert graph.operation(graph.key_of("t")).word.word == "trace"
     assert '"to": [' in graph_json(graph)
 
 
@@ -83,7 +84,7 @@ def test_a_chain_is_one_hop_for_every_stage_between(world: Path) -> None:
     assert first.word == last.word == HopWord(freeze="attention", layernorm="recompute")
     (sender,) = first.all_given("do")
     assert graph.operation(sender).word.word == "patch"
-    assert graph.operation(sender).given("along") == graph.names["v"]
+    assert graph.operation(sender).given("along") == graph.key_of("v")
 
 
 def test_a_path_straight_to_the_logits_is_a_run_with_its_policy(world: Path) -> None:
@@ -106,7 +107,7 @@ def test_every_policy_has_keys_of_its_own(world: Path) -> None:
     ):
         for way in ("", "head[3.1].q @ END -> "):
             text = f"head[1.2].z @ END -> {way}logits {{ layernorm {norm}  freeze {freeze} }}"
-            found.add(compile_program(check(one_arm(text), world)).runs["effects", "a"])
+            found.add(compile_program(check(one_arm(text), world)).arm("effects", "a"))
     assert len(found) == 16
 
 
@@ -120,7 +121,7 @@ def test_receivers_enter_the_key(world: Path) -> None:
             "{3.1}.q @ END",
         )
     ]
-    runs = [compile_program(check(one_arm(t), world)).runs["effects", "a"] for t in texts]
+    runs = [compile_program(check(one_arm(t), world)).arm("effects", "a") for t in texts]
     assert len(set(runs)) == 3
     assert runs[0] == runs[3]
 
@@ -202,7 +203,7 @@ def test_a_trace_looks_at_what_comes_after_the_intervention(world: Path) -> None
     assert trace.positions == ("END",)
     assert trace.text == "patch mlp along v"
     graph = compile_program(program)
-    operation = graph.operation(graph.traces["t"])
+    operation = graph.operation(graph.key_of("t"))
     assert isinstance(operation.word, TraceWord)
     assert [given.role for given in operation.inputs] == ["base", "source", "do"]
     assert operation.word.top == 4
@@ -226,7 +227,7 @@ def test_the_numbers_of_a_trace_take_the_trace(world: Path) -> None:
         for operation in numbers
         if operation.word.word == "trace_number"
     }
-    key = graph.traces["t"]
+    key = graph.key_of("t")
     assert taken == {"explained": key, "head 2.1": key, "mlp 3": key}
 
 

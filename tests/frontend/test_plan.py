@@ -8,7 +8,7 @@ import pytest
 
 from causaldsl.check.values import Point, PositionRef
 from causaldsl.diagnostics import Mistake
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import (
     CleanRunWord,
     HopWord,
@@ -38,8 +38,8 @@ def planned(text: str, world: Path) -> tuple[Graph, Plan]:
 def arms(graph: Graph, plan: Plan, measure: str) -> set[frozenset[str]]:
     """The passes of a measure's arms, as names of arms."""
     names: dict[str, list[str]] = {}
-    for (name, arm), key in graph.runs.items():
-        if name == measure and arm != "clean":
+    for arm, key in graph.made[measure].parts.items():
+        if arm != "clean":
             names.setdefault(key, []).append(arm)
     return {
         frozenset(name for member in plan.shared.get(key, (key,)) for name in names.get(member, ()))
@@ -48,7 +48,7 @@ def arms(graph: Graph, plan: Plan, measure: str) -> set[frozenset[str]]:
 
 
 def subspaces(graph: Graph, plan: Plan, *names: str) -> set[frozenset[str]]:
-    keys = {graph.names[name]: name for name in names}
+    keys = {graph.key_of(name): name for name in names}
     return {frozenset(keys[m] for m in plan.shared.get(key, (key,)) if m in keys) for key in keys}
 
 
@@ -67,11 +67,11 @@ measure b on flip.train { early = patch resid_post[0] @ END  report fldd }
     graph, plan = planned(text, world)
     together = frozenset({"early", "learned", "two"})
     assert arms(graph, plan, "a") == {together, frozenset({"hooked"})}
-    group = plan.shared[graph.runs["a", "early"]]
-    assert graph.runs["b", "early"] not in group
+    group = plan.shared[graph.arm("a", "early")]
+    assert graph.arm("b", "early") not in group
     assert group == tuple(key for key in graph.order() if key in group)
     order = list(plan.order)
-    assert order.index(plan.shared[graph.names["v"]]) < order.index(group)
+    assert order.index(plan.shared[graph.key_of("v")]) < order.index(group)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,9 @@ measure p on flip.test {{
 }}
 """
     graph, plan = planned(text, world)
-    last_hop = {arm: graph.operation(key).given("do") or "" for (_, arm), key in graph.runs.items()}
+    last_hop = {
+        arm: graph.operation(key).find("do") or "" for arm, key in graph.made["p"].parts.items()
+    }
     alone = {arm: (key,) for arm, key in last_hop.items()}
     shared = {arm: plan.shared.get(key) for arm, key in last_hop.items() if arm != "clean"}
     assert shared["a"] == shared["b"] == (last_hop["a"], last_hop["b"])

@@ -12,7 +12,7 @@ from causaldsl.check.pairs import Pair, PairSet, Prompt
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.commands.graph import plan_of
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.plan.examples import examples_of
 from tests.frontend.test_graph import SMALL, check

@@ -9,7 +9,7 @@ import pytest
 
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.html import page as page_module
 from causaldsl.report.html.figures import decimals, plain

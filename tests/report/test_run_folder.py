@@ -9,7 +9,7 @@ import pytest
 from causaldsl.check.checked import Output
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
-from causaldsl.graph.compile import compile_program
+from causaldsl.graph.compiler import compile_program
 from causaldsl.report.write import write_run
 from causaldsl.results.records import Results
 from tests.report.synthetic import comparison, trace

@@ -16,8 +16,7 @@ from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
 from causaldsl.engine.words.runs import Change
 from causaldsl.engine.words.subspaces import row_space
-from causaldsl.graph.audits import ARM
-from causaldsl.graph.operations import Operation
+from causaldsl.graph.operations import ARM, Operation
 from causaldsl.vocabulary.audits import (
     Illusion,
     NaturalChange,

@@ -23,7 +23,7 @@ from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import (
     CleanRunWord,
-    GivenWord,
+    MadeWord,
     MeasureWord,
     Operation,
     PairsWord,
@@ -75,11 +75,11 @@ class Arm:
         return [change.edit(group, watch) for change, watch in together]
 
 
-@evaluates(GivenWord)
-def given(session: Session, operation: Operation) -> Any:
+@evaluates(MadeWord)
+def made(session: Session, operation: Operation) -> Any:
     word = operation.word
-    assert isinstance(word, GivenWord)
-    return session.values[word.made]
+    assert isinstance(word, MadeWord)
+    return session.values[word.key]
 
 
 @evaluates(PairsWord)
@@ -171,8 +171,9 @@ def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estim
     """Every metric of every run, by the run's name."""
     word = operation.word
     assert isinstance(word, MeasureWord)
-    clean_key = operation.given("clean")
-    assert clean_key is not None
+    if not word.metrics:
+        return {}
+    clean_key = operation.input("clean")
     clean: Outcome = session.value(clean_key)
     # The same draws of pairs for every arm, so that arms can be compared.
     bootstrap = session.bootstrap("bootstrap", clean_key)

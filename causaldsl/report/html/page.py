@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.report.html.audits import audit_section
 from causaldsl.report.html.claims import claims_section
 from causaldsl.report.html.code import coloured

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.diagnostics import Source, Span
-from causaldsl.graph.compile import Graph
+from causaldsl.graph.graph import Graph
 from causaldsl.results.records import Results
 from causaldsl.syntax import ast
 from causaldsl.syntax.parse import parse

@@ -1,0 +1,1 @@
+"""What each kind of definition compiles to, a file a statement."""
