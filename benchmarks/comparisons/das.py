@@ -181,7 +181,7 @@ def _our_loss(bench: Bench, pairs: Pairs, site: Site, basis: Tensor) -> float:
     )
     program = bench.program("loss", pairs, body, towards=True)
     session: Session = bench.product.run(program)[0]
-    probability = session.values[session.graph.arm("m", "v")].prob
+    probability = session.values[session.graph.arm("m", "v")].columns["prob"]
     return float(-probability.log().mean())
 
 

@@ -35,7 +35,7 @@ class Bootstrap:
 
     def mean(self, values: Tensor) -> Estimate:
         """Mean of numbers by pair (n,)."""
-        (means,) = self._means(values)
+        (means,) = self.means(values)
         return interval(float(values.mean()), len(values), means)
 
     def ratio(self, top: Tensor, bottom: Tensor) -> Estimate:
@@ -45,14 +45,14 @@ class Bootstrap:
         """
         if bottom.mean() == 0:
             return Estimate(0.0, len(top), 0.0, 0.0)
-        upper, lower = self._means(top, bottom)
+        upper, lower = self.means(top, bottom)
         defined = lower != 0
         found = top.mean() / bottom.mean()
         ratios = upper[defined] / lower[defined] if defined.any() else found[None]
         return interval(float(found), len(top), ratios)
 
-    def _means(self, *rows: Tensor) -> list[Tensor]:
-        """Means (r,) of each row of numbers by pair in the resamples."""
+    def means(self, *rows: Tensor) -> list[Tensor]:
+        """Means (r,) of each row of numbers by pair (n,), in the same resamples."""
         n = len(rows[0])
         found: list[list[Tensor]] = [[] for _ in rows]
         for draws in self._draws(n):

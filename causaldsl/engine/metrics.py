@@ -1,23 +1,20 @@
-"""Metrics: from logits to numbers by pair, and from those to a mean with an interval.
+"""Metrics: from logits to numbers by pair, and from those to a value with an interval.
 
-For pair i with clean and patched logit differences c_i and p_i::
-
-    logit_diff = mean p_i
-    fldd       = 1 - mean(p_i) / mean(c_i)
-    flip_rate  = mean [p_i c_i < 0]
+The formulas are in the vocabulary (``vocabulary/metrics.py``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.bootstrap import Bootstrap, Estimate
+from causaldsl.engine.bootstrap import Bootstrap, Estimate, interval
+from causaldsl.vocabulary.metrics import Metric, Seen
 
 _IN_DOUBLE_AT_ONCE = 64
 """Prompts whose logits over the whole vocabulary are in double precision at the same time."""
@@ -25,13 +22,18 @@ _IN_DOUBLE_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was kept of one run, one number a pair; None where no metric asked for it."""
+    """What was kept of one run: ``columns`` of numbers by pair (n,).
 
-    logit_diff: Tensor
-    hit: Tensor | None = None
-    prob: Tensor | None = None
-    kl: Tensor | None = None
+    `logit_diff` is always there (of a toy model, the output); others under the words of metrics
+    that are worked out from the whole vocabulary, where the program reports them.
+    """
+
+    columns: dict[str, Tensor]
     largest_change: float = 0.0
+
+    @property
+    def logit_diff(self) -> Tensor:
+        return self.columns["logit_diff"]
 
 
 def from_answers(logits: Tensor) -> Tensor:
@@ -39,59 +41,32 @@ def from_answers(logits: Tensor) -> Tensor:
     return (logits[:, 0] - logits[:, 1]).cpu().double()
 
 
-def from_vocabulary(
-    logits: Tensor,
-    clean: Tensor | None,
-    answers: Tensor,
-    counterfactual: Tensor,
-    wanted: Set[str],
-) -> dict[str, Tensor]:
-    """Numbers by pair that need all logits (n, V), of the metrics that are wanted.
-
-    ``answers`` is (n, 2); ``clean`` is needed for ``kl``, KL(clean || patched) in nats.
-    """
-    found = {}
-    if "interchange_accuracy" in wanted:
-        found["hit"] = (logits.argmax(-1) == counterfactual).cpu().double()
-    if not wanted & {"prob", "kl"}:
-        return found
-    parts = []
-    for rows in torch.arange(len(logits)).split(_IN_DOUBLE_AT_ONCE):
-        before = clean[rows] if clean is not None and "kl" in wanted else None
-        parts.append(_from_log_probs(logits[rows], before, answers[rows].cpu(), wanted))
-    return found | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+def from_vocabulary(seen: Seen, wanted: Sequence[Metric]) -> dict[str, Tensor]:
+    """Numbers by pair (n,) of the metrics that need all logits, by their words."""
+    parts: list[dict[str, Tensor]] = []
+    for rows in torch.arange(len(seen.logits)).split(_IN_DOUBLE_AT_ONCE):
+        clean = None if seen.clean is None else seen.clean[rows]
+        some = Seen(seen.logits[rows], clean, seen.answers[rows], seen.counterfactual[rows])
+        parts.append({m.word: m.of_vocabulary(some).cpu().double() for m in wanted})
+    return {m.word: torch.cat([part[m.word] for part in parts]) for m in wanted}
 
 
-def _from_log_probs(
-    logits: Tensor, clean: Tensor | None, answers: Tensor, wanted: Set[str]
-) -> dict[str, Tensor]:
-    """In double precision on the CPU: not every device has it."""
-    found = {}
-    log_probs = torch.log_softmax(logits.cpu().double(), dim=-1)
-    if "prob" in wanted:
-        found["prob"] = log_probs.gather(1, answers[:, :1])[:, 0].exp()
-    if clean is not None:
-        log_clean = torch.log_softmax(clean.cpu().double(), dim=-1)
-        found["kl"] = (log_clean.exp() * (log_clean - log_probs)).sum(-1)
-    return found
+def estimate(metric: Metric, run: Outcome, clean: Outcome, bootstrap: Bootstrap) -> Estimate:
+    """A metric over the pairs, with its interval, in the metric's unit.
 
-
-def estimate(metric: str, patched: Outcome, clean: Outcome, bootstrap: Bootstrap) -> Estimate:
-    """A metric's mean over the pairs, with its interval, in the metric's unit.
+    A draw of pairs in which it is not defined is left out.
 
     Raises:
-        RunFailure: for fldd, when the clean logit differences average to 0.
+        RunFailure: if it is not a number, as fldd where the clean logit differences average to 0.
     """
-    top, bottom = _per_pair(metric, patched, clean)
-    if bottom is None:
-        return bootstrap.mean(top)
-    if bottom.mean() == 0:
+    columns = metric.means(run.columns, clean.columns)
+    found = float(metric.value(*(column.mean() for column in columns)))
+    if not math.isfinite(found):
         raise RunFailure(
-            "fldd is not defined: the mean logit difference of the clean run is 0",
-            "report logit_diff instead",
+            f"{metric.word} is not defined: {metric.undefined}", "report another metric instead"
         )
-    kept = bootstrap.ratio(top, bottom)
-    return Estimate(1 - kept.mean, kept.n, 1 - kept.high, 1 - kept.low)
+    drawn = metric.value(*bootstrap.means(*columns))
+    return interval(found, len(columns[0]), drawn[drawn.isfinite()])
 
 
 def auc(first: Tensor, second: Tensor) -> float:
@@ -107,21 +82,3 @@ def auc(first: Tensor, second: Tensor) -> float:
         for right in (False, True)
     )
     return (below + up_to) / (2 * len(first) * len(second))
-
-
-def _per_pair(metric: str, patched: Outcome, clean: Outcome) -> tuple[Tensor, Tensor | None]:
-    """The numbers whose mean is taken; with a second row, one minus the ratio of the means."""
-    difference = patched.logit_diff
-    if metric == "fldd":
-        return difference, clean.logit_diff
-    plain = {
-        "logit_diff": difference,
-        "output": difference,
-        "flip_rate": (difference * clean.logit_diff < 0).double(),
-        "positive_rate": (difference > 0).double(),
-        "interchange_accuracy": patched.hit,
-        "prob": patched.prob,
-        "kl": patched.kl,
-    }[metric]
-    assert plain is not None
-    return plain, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
+from causaldsl.vocabulary.metrics import Metric, Seen
 
 _AT_ONCE = 256
 """Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
@@ -27,7 +28,7 @@ def group_outcomes(
     group: Group,
     arms: Sequence[Sequence[Edit]],
     freeze: Freeze | None,
-    wanted: Sequence[Set[str]],
+    wanted: Sequence[Sequence[Metric]],
 ) -> list[Found]:
     """What every arm says of the prompts of one group; an arm without edits is the clean run.
 
@@ -75,7 +76,7 @@ def _of_vocabulary(
     group: Group,
     arms: Sequence[Sequence[Edit]],
     freeze: Freeze | None,
-    wanted: Sequence[Set[str]],
+    wanted: Sequence[Sequence[Metric]],
     targets: Targets,
 ) -> list[Found]:
     """The same for arms that want the logits of the whole vocabulary, some prompts at a time."""
@@ -83,7 +84,8 @@ def _of_vocabulary(
     largest = [0.0] * len(arms)
     for rows in torch.arange(len(group.rows)).split(max(1, _AT_ONCE // len(arms))):
         answers, clean = targets.answers[rows], targets.clean[rows]
-        before = _clean(runs, group, rows) if any("kl" in metrics for metrics in wanted) else None
+        compares = any(metric.compares for metrics in wanted for metric in metrics)
+        before = _clean(runs, group, rows) if compares else None
         if any(arms):
             taken = [[edit.take(rows) for edit in edits] for edits in arms]
             logits = runs.backend.logits_of_arms(group.clean, taken, rows, None, freeze)
@@ -92,7 +94,8 @@ def _of_vocabulary(
         for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
             two = own.gather(1, answers)
             largest[arm] = max(largest[arm], _largest(two, clean))
-            numbers = from_vocabulary(own, before, answers, targets.counterfactual[rows], metrics)
+            seen = Seen(own, before, answers, targets.counterfactual[rows])
+            numbers = from_vocabulary(seen, metrics)
             parts[arm].append({"logit_diff": from_answers(two)} | numbers)
     return [
         ({name: torch.cat([part[name] for part in own]) for name in own[0]}, change)

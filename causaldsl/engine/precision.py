@@ -94,9 +94,7 @@ def few_pairs(session: Session) -> Graph | None:
     few = Graph(called=dict(graph.called))
     for key in wanted:
         _add(few, session, key)
-    compared = Operation(
-        word=MeasureWord(metrics=()), inputs=tuple(inputs_of({k: k for k in wanted}))
-    )
+    compared = Operation(word=MeasureWord(metrics=()), inputs=inputs_of({k: k for k in wanted}))
     few.made[COMPARED] = Made("measure", few.add(compared))
     return few
 

@@ -23,7 +23,10 @@ from causaldsl.engine.room import free_bytes
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.spill import Store
 from causaldsl.graph.graph import Graph
+from causaldsl.graph.keys import Numerics
 from causaldsl.graph.operations import CleanRunWord
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.folders import weights_digest
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import default_budget, kept
 from causaldsl.plan.names import names_of
@@ -50,6 +53,20 @@ class Settings:
     """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
     memory: int | None = None
     """Bytes that clean runs may keep in memory; None for a share of what is free."""
+
+    def numerics(self, model: ModelSpec | None) -> Numerics:
+        """What the values of a run of this model depend on. Its weights must be there."""
+        folder = model.path if model is not None else None
+        return Numerics(
+            backend=self.backend,
+            dtype=self.dtype,
+            device=self.device.partition(":")[0],
+            tf32=self.tf32,
+            seed=self.seed,
+            resamples=self.resamples,
+            weights=weights_digest(folder) if folder is not None else "",
+            torch=torch.__version__,
+        )
 
 
 @dataclass

@@ -10,6 +10,7 @@ import networkx as nx
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import Operation
+from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Graph:
     called: dict[str, str] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
     pairs: dict[str, PairSet] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=lambda: BUILT_IN)
+    """The words that the program knows: its metrics are found here."""
 
     def add(self, operation: Operation, span: Span | None = None, key: str = "") -> str:
         """Put an operation into the graph, if equal work is not there yet; its key.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.values import PositionRef
 from causaldsl.model.sites import Site
-from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
+from causaldsl.vocabulary.base import SIDES, Pure, Side, Word, package_of
 from causaldsl.vocabulary.traces import Freeze, LayerNorm
 
 _MANY = 8
@@ -78,7 +78,9 @@ class Operation(BaseModel):
             "inputs": [[taken.role, taken.key] for taken in self.inputs],
             "model": self.model,
         }
-        return content | ({"to": [str(place) for place in self.to]} if self.to else {})
+        package = package_of(type(self.word))
+        content |= {"to": [str(place) for place in self.to]} if self.to else {}
+        return content | ({"package": package} if package else {})
 
     @property
     def side(self) -> Side:
@@ -226,9 +228,9 @@ class MeasureWord(Pure):
     metrics: tuple[str, ...]
 
 
-def inputs_of(keys: Mapping[str, str]) -> list[Input]:
+def inputs_of(keys: Mapping[str, str]) -> tuple[Input, ...]:
     """Inputs from operations by their roles."""
-    return [Input(role=role, key=key) for role, key in keys.items()]
+    return tuple(Input(role=role, key=key) for role, key in keys.items())
 
 
 def pairs_operation(pairs: PairSet, model: str) -> Operation:

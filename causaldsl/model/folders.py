@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.diagnostics import Mistake
+from causaldsl.model.cache import remembered_sha256
 from causaldsl.model.shapes import Shapes, shapes_from_config
 
 _MIB = 1 << 20
@@ -100,6 +101,14 @@ def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:
     for path in weight_files(folder):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         digest.update(_ends(path))
+    return digest.hexdigest()
+
+
+def weights_digest(folder: Path) -> str:
+    """A hash of every byte of the weights; taken once, until a file's size or time changes."""
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        digest.update(f"{path.name} {remembered_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -23,7 +23,6 @@ from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.histograms import Projection
-from causaldsl.vocabulary.metrics import METRICS
 
 
 @plans(PatchedRunWord, HopWord)
@@ -109,7 +108,8 @@ def trace(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
 def measure(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
     word = operation.word
     assert isinstance(word, MeasureWord)
-    wanted = frozenset(m for m in word.metrics if METRICS[m].needs == "vocabulary")
+    metrics = graph.vocabulary.metrics
+    wanted = frozenset(m for m in word.metrics if metrics[m].needs == "vocabulary")
     return Asked(outcomes={given.key: wanted for given in operation.inputs})
 
 

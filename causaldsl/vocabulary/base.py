@@ -264,6 +264,8 @@ class Vocabulary:
     functions: dict[str, type[Word]] = field(default_factory=dict)
     interventions: dict[str, type[Word]] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+    """The version of the package that they come from, where it is another one."""
 
     def tables(self) -> tuple[dict[str, Any], ...]:
         return self.functions, self.interventions, self.metrics
@@ -301,6 +303,12 @@ def vocabulary_of(module: str) -> Vocabulary:
     if package == __name__.partition(".")[0]:
         return BUILT_IN
     return PACKAGES.setdefault(package, Vocabulary())
+
+
+def package_of(cls: type[Word]) -> str:
+    """The package of a word from outside, with its version: its values depend on both."""
+    package = cls.__module__.partition(".")[0]
+    return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""
 
 
 @cache

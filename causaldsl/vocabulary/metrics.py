@@ -1,42 +1,184 @@
-"""What can be reported of a run over the pairs; each with n and a bootstrap interval."""
+"""What can be reported of a run over the pairs: each metric with its formula, in one place.
+
+A metric is a function of means over the pairs, so that all of it is taken over the same draws of
+pairs. Formulas are written with the methods of tensors, and import nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from causaldsl.vocabulary.base import BUILT_IN, register, vocabulary_of
+
+Tensor = Any
+Columns = Mapping[str, Tensor]
+"""What was kept of a run: numbers by pair (n,), under `logit_diff` and metrics' names."""
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Logits (n, V) behind n prompts, which a metric over the vocabulary is worked out from.
+
+    ``clean`` are those of the clean run, where a metric ``compares``; ``answers`` (n, 2) are answer
+    and foil, ``counterfactual`` (n,) the counterfactual answer, all token ids.
+    """
+
+    logits: Tensor
+    clean: Tensor | None
+    answers: Tensor
+    counterfactual: Tensor
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """In double precision on the CPU: not every device has it."""
+        return self.logits.cpu().double().log_softmax(-1)
+
+    @cached_property
+    def clean_log_probs(self) -> Tensor:
+        assert self.clean is not None
+        return self.clean.cpu().double().log_softmax(-1)
+
+
 class Metric:
-    """``needs`` says which logits it is computed from: the answer and foil, or all of them."""
+    """A metric. Its docstring is its entry in the reference.
 
-    word: str
-    needs: Literal["answers", "vocabulary", "output"]
-    unit: str
-    doc: str
+    ``needs`` says which logits it is worked out from: those of answer and foil, of the whole
+    vocabulary, or the output of a toy model.
+    """
+
+    word: ClassVar[str]
+    needs: ClassVar[Literal["answers", "vocabulary", "output"]]
+    unit: ClassVar[str]
+    compares: ClassVar[bool] = False
+    """Whether it needs the clean run's logits of the whole vocabulary too."""
+
+    undefined: ClassVar[str] = "these runs give no finite number"
+    """Why it can fail to be a number."""
+    doc: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.doc = (cls.__doc__ or "").strip()
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        """One number a pair (n,) from the logits of the whole vocabulary, kept under its word."""
+        raise NotImplementedError
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        """The columns (n,) whose means over the pairs it is a function of."""
+        return (run[self.word],)
+
+    def value(self, *means: Tensor) -> Tensor:
+        """The metric from the means of these columns, elementwise."""
+        return means[0]
 
 
-_ALL = (
-    Metric(
-        "logit_diff", "answers", "logits", "Mean of logit(answer of base) - logit(foil of base)."
-    ),
-    Metric(
-        "fldd",
-        "answers",
-        "fraction",
-        "Fractional logit difference decrease: 1 - mean(LD patched) / mean(LD clean).",
-    ),
-    Metric("flip_rate", "answers", "share", "Share of pairs whose logit difference changes sign."),
-    Metric("positive_rate", "answers", "share", "Share of pairs with a logit difference above 0."),
-    Metric(
-        "interchange_accuracy",
-        "vocabulary",
-        "share",
-        "Share whose most likely next token is the counterfactual answer.",
-    ),
-    Metric("prob", "vocabulary", "probability", "Mean probability of the base's answer."),
-    Metric("kl", "vocabulary", "nats", "Mean KL divergence of the clean from the patched output."),
-    Metric("output", "output", "", "Mean output of a toy model."),
-)
+METRICS: dict[str, Metric] = BUILT_IN.metrics
 
-METRICS = {metric.word: metric for metric in _ALL}
+
+def metric(cls: type[Metric]) -> type[Metric]:
+    """Register a metric."""
+    register(vocabulary_of(cls.__module__).metrics, cls.word, cls())
+    return cls
+
+
+@metric
+class LogitDiff(Metric):
+    """Mean of logit(answer of base) - logit(foil of base)."""
+
+    word = "logit_diff"
+    needs = "answers"
+    unit = "logits"
+
+
+@metric
+class Fldd(Metric):
+    """Fractional logit difference decrease: 1 - mean(LD patched) / mean(LD clean)."""
+
+    word = "fldd"
+    needs = "answers"
+    unit = "fraction"
+    undefined = "the mean logit difference of the clean run is 0"
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return run["logit_diff"], clean["logit_diff"]
+
+    def value(self, *means: Tensor) -> Tensor:
+        patched, clean = means
+        return 1 - patched / clean
+
+
+@metric
+class FlipRate(Metric):
+    """Share of pairs whose logit difference changes sign."""
+
+    word = "flip_rate"
+    needs = "answers"
+    unit = "share"
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return ((run["logit_diff"] * clean["logit_diff"] < 0).double(),)
+
+
+@metric
+class PositiveRate(Metric):
+    """Share of pairs with a logit difference above 0."""
+
+    word = "positive_rate"
+    needs = "answers"
+    unit = "share"
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return ((run["logit_diff"] > 0).double(),)
+
+
+@metric
+class InterchangeAccuracy(Metric):
+    """Share whose most likely next token is the counterfactual answer."""
+
+    word = "interchange_accuracy"
+    needs = "vocabulary"
+    unit = "share"
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        return seen.logits.argmax(-1) == seen.counterfactual
+
+
+@metric
+class Prob(Metric):
+    """Mean probability of the base's answer."""
+
+    word = "prob"
+    needs = "vocabulary"
+    unit = "probability"
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        return seen.log_probs.gather(1, seen.answers.cpu()[:, :1])[:, 0].exp()
+
+
+@metric
+class Kl(Metric):
+    """Mean KL divergence of the clean from the patched output."""
+
+    word = "kl"
+    needs = "vocabulary"
+    unit = "nats"
+    compares = True
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        clean = seen.clean_log_probs
+        return (clean.exp() * (clean - seen.log_probs)).sum(-1)
+
+
+@metric
+class Output(Metric):
+    """Mean output of a toy model."""
+
+    word = "output"
+    needs = "output"
+    unit = ""
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return (run["logit_diff"],)

@@ -37,7 +37,7 @@ from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 _ROWS_AT_ONCE = 8192
 """Rows (arms x pairs) whose values to patch in are gathered at the same time."""
-NOT_WANTED = Outcome(torch.zeros(0))
+NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """Of a run whose logits nobody uses, and which therefore is not made."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
@@ -177,12 +177,10 @@ def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estim
     clean: Outcome = session.value(clean_key)
     # The same draws of pairs for every arm, so that arms can be compared.
     bootstrap = session.bootstrap("bootstrap", clean_key)
+    metrics = [session.graph.vocabulary.metrics[name] for name in word.metrics]
     return {
-        given.role: {
-            metric: estimate(metric, session.value(given.key), clean, bootstrap)
-            for metric in word.metrics
-        }
-        for given in operation.inputs
+        arm.role: {m.word: estimate(m, session.value(arm.key), clean, bootstrap) for m in metrics}
+        for arm in operation.inputs
     }
 
 
@@ -270,7 +268,9 @@ def _outcomes(
     freeze: Freeze | None,
 ) -> list[Outcome]:
     """Run every group with each arm's changes in force; keep what the metrics want of each pair."""
-    wanted = [session.plan.outcomes.get(key, frozenset()) for key in keys]
+    metrics = session.graph.vocabulary.metrics
+    names = [sorted(session.plan.outcomes.get(key, ())) for key in keys]
+    wanted = [[metrics[name] for name in of_run] for of_run in names]
     found: list[list[Found]] = [[] for _ in arms]
     for done, group in enumerate(runs.groups):
         at_once = max(1, _ROWS_AT_ONCE // max(1, len(group.rows)))
@@ -292,4 +292,4 @@ def _in_order(runs: PromptRuns, parts: list[Found]) -> Outcome:
         name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order]
         for name in parts[0][0]
     }
-    return Outcome(**numbers, largest_change=max(change for _, change in parts))
+    return Outcome(numbers, largest_change=max(change for _, change in parts))
