@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from lark import Tree
 
-from causaldsl.diagnostics import Diagnostic, ProgramError, Source, Span, wrong
+from causaldsl.diagnostics import Diagnostic, Source, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.grammar import keywords
+from causaldsl.syntax.mistakes import keyword
 
 _LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims"}
 _TOKENS = {"arrow", "operator", "clause_word"}
@@ -66,12 +67,6 @@ class Builder:
         return Span(self.source, self.offset + meta.start_pos, self.offset + meta.end_pos)
 
 
-def keyword(word: str, span: Span) -> ProgramError:
-    """The error for a keyword where a name should stand."""
-    message = f"`{word}` is a keyword, so it can't be a name here"
-    return wrong("keyword", message, span, f"choose another name, such as `my_{word}`")
-
-
 def _defined(self: Builder, span: Span, name: str) -> ast.Identifier:
     if name in keywords():
         self.refused += keyword(name, span).diagnostics
@@ -89,15 +84,14 @@ def _string(self: Builder, span: Span, text: str) -> ast.String:
 
 
 def _trace(
-    self: Builder, span: Span, name: ast.Identifier, does: ast.Interventions, *rest: Any
+    self: Builder, span: Span, name: Any, does: ast.Interventions, metric: Any, *rest: Any
 ) -> ast.Trace:
     """The parser takes `to METRIC` for a clause if an intervention stands before it."""
-    metric, pairs, items = rest
     *before, last = does.parts
     if isinstance(last, ast.Intervention) and last.clauses and last.clauses[-1].word == "to":
         metric = last.clauses[-1].value
         does = replace(does, parts=(*before, replace(last, clauses=last.clauses[:-1])))
-    return ast.Trace(span, name, does, metric, pairs, items)
+    return ast.Trace(span, name, does, metric, *rest)
 
 
 _SPECIAL: dict[str, Callable[..., ast.Node]] = {

@@ -11,7 +11,6 @@ from typing import cast
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from causaldsl.diagnostics import ProgramError, Span, suggest, wrong
-from causaldsl.syntax.build import keyword
 from causaldsl.syntax.grammar import fixed_texts, keywords, parser, statement_words, words
 
 _TERMINALS = {
@@ -58,6 +57,12 @@ def syntax_error(text: Span, error: UnexpectedInput) -> ProgramError:
         if statement_words().keys() <= expected and begins_line(span) and span.text.isidentifier():
             return _unknown_statement(span)
     return wrong("syntax", f"`{span.text}` can't stand here", span, _expected(expected))
+
+
+def keyword(word: str, span: Span) -> ProgramError:
+    """The error for a keyword where a name should stand."""
+    message = f"`{word}` is a keyword, so it can't be a name here"
+    return wrong("keyword", message, span, f"choose another name, such as `my_{word}`")
 
 
 def place(error: UnexpectedInput) -> tuple[int, int]:

@@ -26,7 +26,7 @@ MOST = 20
 """How many syntax errors of a text are reported; of more, only their number."""
 _COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|(#[^\n]*)')
 _LINE_BEGINS = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)[ \t]+[A-Za-z_\"]", re.M)
-_FIRST_WORDS = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)(?:\s+([A-Za-z_][A-Za-z0-9_]*))?")
+_FIRST_WORDS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\s+([A-Za-z_][A-Za-z0-9_]*))?")
 
 
 def read(source: Source) -> tuple[ast.Program, tuple[Diagnostic, ...]]:
@@ -116,6 +116,9 @@ class _Reader:
         return self.more[-1]
 
     def broken(self, span: Span) -> None:
+        text = span.text.strip()
+        start = span.start + span.text.find(text)
+        span = Span(self.source, start, start + len(text))
         words = _FIRST_WORDS.match(span.text)
         keyword = meant_statement(words[1]) if words else None
         name = None
@@ -133,7 +136,7 @@ class _Reader:
         places = [d.span.start for d in found[MOST:]] + self.more
         if not places:
             return tuple(found)
-        text = f"{len(places)} more syntax errors are not shown"
+        text = f"syntax errors that are not shown: {len(places)}"
         last = Diagnostic(
             "syntax", text, Span(self.source, places[0], places[0] + 1), "mend the others first"
         )
