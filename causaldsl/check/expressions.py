@@ -128,15 +128,16 @@ class Expressions:
         return value
 
     def coordinates(self, node: Any, headed: bool) -> tuple[int, int | None]:
-        """A layer, or layer and head: `20`, `l`, `l+1`; `7.3`, `l.h`, a head-valued variable."""
+        """A layer, or layer and head: `20`, `l`, `l+1`; `7.3`, `l.0`, `l.h`, a variable."""
         if not headed:
             return self.integer(node, "a layer"), None
         if isinstance(node, ast.Number) and "." in node.text and "e" not in node.text.lower():
             layer, _, head = node.text.partition(".")
             return int(layer), int(head)
         if isinstance(node, ast.Attribute):
-            head_name = ast.Name(node.name.span, node.name.text)
-            return self.integer(node.owner, "a layer"), self.integer(head_name, "a head")
+            named = ast.Number if node.name.text.isdigit() else ast.Name
+            part = named(node.name.span, node.name.text)
+            return self.integer(node.owner, "a layer"), self.integer(part, "a head")
         value = self.value(node)
         if isinstance(value, HeadValue):
             return value.layer, value.head

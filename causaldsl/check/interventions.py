@@ -27,6 +27,18 @@ def intervention(expressions: Expressions, node: ast.Intervention) -> Applied:
     return expressions.apply.word(expressions, INTERVENTIONS[verb], [node.site], named, node.span)
 
 
+def check_unbracketed(node: ast.Node) -> None:
+    """`patch (site) @ END` reads like a call, so a verb takes no brackets."""
+    call = node.site if isinstance(node, ast.At) else node
+    if not isinstance(call, ast.Call) or show(call.function) not in INTERVENTIONS:
+        return
+    verb = show(call.function)
+    form = INTERVENTIONS[verb].signature()
+    if isinstance(node, ast.At) and call.arguments:
+        form = f"{verb} {show(call.arguments[0])} @ {show(node.position)}"
+    raise wrong("bad-call", "an intervention takes no brackets", node.span, f"write {form}")
+
+
 def plain(
     expressions: Expressions, node: ast.Interventions, pairs: PairSet, code: str, message: str
 ) -> tuple[Applied, ...]:
@@ -34,6 +46,7 @@ def plain(
     found = []
     for part in node.parts:
         if not isinstance(part, ast.Intervention):
+            check_unbracketed(part)
             value = None if isinstance(part, ast.Chain) else expressions.value(part)
             path = value is None or isinstance(value, CheckedPath)
             raise wrong(

@@ -50,13 +50,6 @@ class Params:
     def value(self, expressions: Expressions, node: ast.Param, folder: Path) -> Applied | ParamText:
         """What a param stands for: as set, else as written. Both must be of one kind."""
         name = node.name.text
-        if name == MODEL:
-            raise wrong(
-                "reserved-name",
-                "`--set model=...` chooses the model, so no param can be called `model`",
-                node.name.span,
-                "choose another name",
-            )
         written = expressions.value(node.value)
         given = self._settings.get(name)
         if isinstance(written, str):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from causaldsl.check.agreement import check_place
 from causaldsl.check.expressions import Expressions
-from causaldsl.check.interventions import check_on, intervention, site_of
+from causaldsl.check.interventions import check_on, check_unbracketed, intervention, site_of
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.stages import is_set, stage_places
@@ -15,7 +15,7 @@ from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import INTERVENTIONS, SubspaceType
+from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.interventions import Patch
 from causaldsl.vocabulary.traces import POLICIES
 
@@ -83,12 +83,8 @@ def _part(expressions: Expressions, node: ast.Node) -> Applied | CheckedPath:
         return intervention(expressions, node)
     if isinstance(node, ast.Chain):
         return _chain(expressions, node)
+    check_unbracketed(node)
     text = show(node)
-    if isinstance(node, ast.Call) and show(node.function) in INTERVENTIONS:
-        signature = INTERVENTIONS[show(node.function)].signature()
-        raise wrong(
-            "bad-call", "an intervention takes no brackets", node.span, f"write {signature}"
-        )
     if is_set(node):
         raise _no_intervention(text, "a set of sites", node.span, f"write {text} -> ...")
     value = expressions.value(node)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ from causaldsl.model.shapes import Shapes
 from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.syntax.parse import parse
+from causaldsl.syntax.recover import read
 from causaldsl.vocabulary.base import SubspaceType, TruthType, load_vocabulary
 
 
@@ -85,34 +85,47 @@ class Checker:
         self.expressions = Expressions(self.scope, self.apply, self.shapes)
 
     def check(self) -> CheckedProgram:
-        self.statements(parse(self.program.source))
+        self.statements(self.read(self.program.source))
         self.problems.raise_if_any()
         self.params.check_all_used()
         self.program.params = self.params.values
         return self.program
 
+    def read(self, source: Source) -> ast.Program:
+        """The tree of a file. Its syntax errors are kept with the other mistakes."""
+        tree, errors = read(source)
+        for error in errors:
+            self.problems.add(error)
+        return tree
+
     def statements(self, tree: ast.Program) -> None:
         for statement in tree.statements:
             for binding in getattr(statement, "bindings", ()):
                 self.scope.loops.setdefault(binding.name.text, binding.span)
-            if hasattr(statement, "name") and not isinstance(statement, ast.Plot | ast.Render):
-                self.scope.later.setdefault(statement.name.text, statement.name.span)
+            if name := _defined_name(statement):
+                self.scope.later.setdefault(name.text, name.span)
         for statement in tree.statements:
             with self.problems.collecting(statement.span):
                 try:
-                    _STATEMENTS[type(statement)](self, statement)
+                    self.statement(statement)
                 except ProgramError:
                     self.break_name(statement)
                     raise
 
+    def statement(self, statement: ast.Statement) -> None:
+        handler = _STATEMENTS.get(type(statement))
+        if handler is None:
+            word = statement.span.text.split()[0]
+            message = f"`{word}` is a statement that `check` does not know"
+            raise wrong("unknown-statement", message, statement.span)
+        handler(self, statement)
+
     def break_name(self, statement: ast.Statement) -> None:
         """A name whose statement is wrong exists, but its uses should say nothing more."""
-        if not hasattr(statement, "name") or isinstance(statement, ast.Plot | ast.Render):
-            return
-        identifier = statement.name
-        if identifier.text not in self.scope.values:
-            self.scope.values[identifier.text] = BROKEN
-            self.scope.places[identifier.text] = identifier.span
+        name = _defined_name(statement)
+        if name is not None and name.text not in self.scope.values:
+            self.scope.values[name.text] = BROKEN
+            self.scope.places[name.text] = name.span
 
     def shapes(self, span: Span) -> Shapes:
         """The model's shapes; an error at ``span`` if there is no model."""
@@ -144,17 +157,30 @@ class Checker:
         return self.program.tokens
 
 
+def _defined_name(statement: ast.Statement) -> ast.Identifier | None:
+    return statement.name if isinstance(statement, ast.Definition | ast.Broken) else None
+
+
+def _broken(self: Checker, node: ast.Broken) -> None:
+    """What the statement would have brought is missing, and its uses should say nothing more."""
+    if node.keyword in ("import", "use"):
+        self.scope.incomplete = True
+    if node.keyword == "model":
+        self.model_span = node.span
+    raise ProgramError([])
+
+
 def _import(self: Checker, node: ast.ImportFile) -> None:
     path = (self.folder / node.path.text).resolve()
     if path in self.importing:
         raise wrong("import-cycle", f"{node.path.text} imports itself", node.path.span)
     if path in self.imported:
         return  # by another way: its names are there already
-    self.scope.incomplete = True  # until the file has been read
+    before, self.scope.incomplete = self.scope.incomplete, True  # until the file has been read
     with located(node.path.span):
         text = read_text(path, node.path.text)
-    tree = parse(Source(str(self.folder / node.path.text), text))
-    self.scope.incomplete = False
+    tree = self.read(Source(str(self.folder / node.path.text), text))
+    self.scope.incomplete = before
     for statement in tree.statements:
         if isinstance(statement, _EXPERIMENT):
             raise wrong(
@@ -328,6 +354,7 @@ _EXPERIMENT = (
     *(ast.Expect, ast.Plot, ast.Render),
 )
 _STATEMENTS: dict[type, Callable[[Checker, Any], None]] = {
+    ast.Broken: _broken,
     ast.ImportFile: _import,
     ast.Param: _param,
     ast.Model: _model,

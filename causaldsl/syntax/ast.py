@@ -6,74 +6,174 @@ fields, in order. Two trees are equal when they say the same, wherever it stands
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import dataclass_transform
 
 from causaldsl.diagnostics import Span
-from causaldsl.syntax.nodes import (
-    At,
-    Attribute,
-    BinaryProduct,
-    BinarySum,
-    Call,
-    Cell,
-    Comparison,
-    Conjunction,
-    Expression,
-    Identifier,
-    Index,
-    IsVerdict,
-    ListOf,
-    Name,
-    Negative,
-    Node,
-    Number,
-    Option,
-    Position,
-    Range,
-    SetOf,
-    String,
-    TextPrompts,
-)
 
-# The rest of the tree's classes are offered under this module's name too.
-__all__ = [
-    "At",
-    "Attribute",
-    "BinaryProduct",
-    "BinarySum",
-    "Call",
-    "Cell",
-    "Comparison",
-    "Conjunction",
-    "Expression",
-    "Identifier",
-    "Index",
-    "IsVerdict",
-    "ListOf",
-    "Name",
-    "Negative",
-    "Node",
-    "Number",
-    "Option",
-    "Position",
-    "Range",
-    "SetOf",
-    "String",
-    "TextPrompts",
-]
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True)
+class Node:
+    """Anything that stands somewhere in a program. Every subclass is a frozen dataclass."""
+
+    span: Span = field(compare=False, repr=False)
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+    def children(self) -> Iterator[Node]:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Node):
+                    yield part
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, in source order."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+
+class Identifier(Node):
+    """A name being given to something, or a word with a fixed meaning in its place."""
+
+    text: str
+
+
+# Expressions
+
+
+class Expression(Node):
+    """Anything that has a value."""
+
+
+class Name(Expression):
+    """A name being used."""
+
+    text: str
+
+
+class Number(Expression):
+    """``text`` as written: the digits after the dot of ``head[7.10]`` are a head."""
+
+    text: str
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+    @property
+    def is_integer(self) -> bool:
+        return self.text.isdigit()
+
+
+class String(Expression):
+    text: str
+
+
+class ListOf(Expression):
+    items: tuple[Expression, ...]
+
+
+class SetOf(Expression):
+    items: tuple[Expression, ...]
+
+
+class Range(Expression):
+    """``first..last``, both included."""
+
+    first: Expression
+    last: Expression
+
+
+class Attribute(Expression):
+    """``owner.name``; in ``head[l.0]`` the name is a number."""
+
+    owner: Expression
+    name: Identifier
+
+
+class Index(Expression):
+    owner: Expression
+    at: Expression
+
+
+class Cell(Expression):
+    """The values of several loop variables: ``20, END``."""
+
+    parts: tuple[Expression, ...]
+
+
+class Option(Node):
+    name: Identifier
+    value: Expression
+
+
+class Call(Expression):
+    function: Expression
+    arguments: tuple[Expression | Option, ...]
+
+
+class Position(Node):
+    """``@ first`` or ``@ first..last``; a point is a name with an offset, or a token index."""
+
+    first: str
+    last: str | None
+
+
+class At(Expression):
+    site: Expression
+    position: Position
+
+
+class Negative(Expression):
+    value: Expression
+
+
+class BinarySum(Expression):
+    left: Expression
+    operator: str
+    right: Expression
+
+
+class BinaryProduct(Expression):
+    left: Expression
+    operator: str
+    right: Expression
+
+
+class Comparison(Expression):
+    left: Expression
+    operator: str
+    right: Expression
+
+
+class IsVerdict(Expression):
+    """``NAME is illusory``: a claim on an audit."""
+
+    owner: Expression
+    verdict: Identifier
+
+
+class Conjunction(Expression):
+    parts: tuple[Expression, ...]
 
 
 # Prompts and pairs
 
 
-@dataclass(frozen=True)
-class Template(Node):
+class PromptItem(Node):
+    """What stands in the braces of ``prompts``."""
+
+
+class Template(PromptItem):
     role: str
     text: String
 
 
-@dataclass(frozen=True)
 class Slot(Node):
     """Letters or slot names, and the lexicon that fills them."""
 
@@ -81,32 +181,24 @@ class Slot(Node):
     lexicon: Identifier
 
 
-@dataclass(frozen=True)
-class Slots(Node):
+class Slots(PromptItem):
     slots: tuple[Slot, ...]
 
 
-@dataclass(frozen=True)
-class Answers(Node):
+class Answers(PromptItem):
     answer: Identifier
     foil: Identifier
 
 
-@dataclass(frozen=True)
 class PositionDefinition(Node):
     name: Identifier
     place: str
 
 
-@dataclass(frozen=True)
-class Positions(Node):
+class Positions(PromptItem):
     definitions: tuple[PositionDefinition, ...]
 
 
-PromptItem: TypeAlias = Template | Slots | Answers | Positions
-
-
-@dataclass(frozen=True)
 class PairOption(Node):
     """``train 300``; the value is a whole number or the name of one."""
 
@@ -114,7 +206,6 @@ class PairOption(Node):
     value: str
 
 
-@dataclass(frozen=True)
 class PatternPairs(Node):
     """``prompts LEFT <-> RIGHT { ... }``, or ``SOURCE -> BASE`` for one direction."""
 
@@ -128,40 +219,36 @@ class PatternPairs(Node):
 # Measurements
 
 
-@dataclass(frozen=True)
 class Clause(Node):
+    """``along v``: any word, and what it says of an intervention."""
+
     word: str
     value: Expression
 
 
-@dataclass(frozen=True)
 class Intervention(Node):
     verb: Identifier
     site: Expression
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True)
 class Interventions(Node):
     """Interventions in force at once, joined by ``+``; an expression stands for a path by name."""
 
     parts: tuple[Intervention | Chain | Expression, ...]
 
 
-@dataclass(frozen=True)
 class PolicyItem(Node):
     word: Identifier
     choice: Identifier
 
 
-@dataclass(frozen=True)
 class Policy(Node):
     """``{ freeze attention  layernorm recompute }``"""
 
     items: tuple[PolicyItem, ...]
 
 
-@dataclass(frozen=True)
 class Chain(Node):
     """``sender -> receivers -> ... -> logits { policy }``"""
 
@@ -170,120 +257,16 @@ class Chain(Node):
     policy: Policy | None
 
 
-@dataclass(frozen=True)
 class Arm(Node):
     name: Identifier
     interventions: Interventions
 
 
-@dataclass(frozen=True)
-class Report(Node):
-    metrics: tuple[Identifier, ...]
-
-
-@dataclass(frozen=True)
-class Binding(Node):
-    name: Identifier
-    values: Expression
-
-
-@dataclass(frozen=True)
-class Through(Node):
-    """The components that a trace looks at: ``heads``, ``mlps[20..29]``."""
-
-    components: tuple[Expression, ...]
-
-
-@dataclass(frozen=True)
-class Top(Node):
-    count: Number
-
-
-@dataclass(frozen=True)
-class TracedAt(Node):
-    positions: tuple[str, ...]
-
-
-TraceItem: TypeAlias = Through | Top | TracedAt
-
-
-# Statements
-
-
-@dataclass(frozen=True)
-class ImportFile(Node):
-    path: String
-
-
-@dataclass(frozen=True)
-class Param(Node):
-    """A constant that the command line can set."""
-
+class NumberArm(Node):
     name: Identifier
     value: Expression
 
 
-@dataclass(frozen=True)
-class Model(Node):
-    name: Identifier
-    source: String | Name
-
-
-@dataclass(frozen=True)
-class Lexicon(Node):
-    name: Identifier
-    value: Expression
-    split: str | None
-
-
-@dataclass(frozen=True)
-class Prompts(Node):
-    name: Identifier
-    items: tuple[PromptItem, ...]
-
-
-@dataclass(frozen=True)
-class Pairs(Node):
-    name: Identifier
-    value: Expression | PatternPairs
-
-
-@dataclass(frozen=True)
-class Site(Node):
-    name: Identifier
-    value: Expression
-
-
-@dataclass(frozen=True)
-class Subspace(Node):
-    name: Identifier
-    value: Expression
-
-
-@dataclass(frozen=True)
-class Let(Node):
-    name: Identifier
-    value: Expression
-
-
-@dataclass(frozen=True)
-class Measure(Node):
-    name: Identifier
-    pairs: Expression
-    arms: tuple[Arm, ...]
-    report: Report
-
-
-@dataclass(frozen=True)
-class Sweep(Node):
-    name: Identifier
-    pairs: Expression
-    bindings: tuple[Binding, ...]
-    body: tuple[Arm, ...] | Interventions
-    report: Report
-
-
-@dataclass(frozen=True)
 class Projection(Node):
     """``name = direction at site``, with interventions in force or none."""
 
@@ -293,58 +276,150 @@ class Projection(Node):
     interventions: Interventions | None
 
 
-@dataclass(frozen=True)
-class NumberArm(Node):
+class Report(Node):
+    metrics: tuple[Identifier, ...]
+
+
+class Binding(Node):
     name: Identifier
+    values: Expression
+
+
+class TraceItem(Node):
+    """What stands in the braces of ``trace``."""
+
+
+class Through(TraceItem):
+    """The components that a trace looks at: ``heads``, ``mlps[20..29]``."""
+
+    components: tuple[Expression, ...]
+
+
+class Top(TraceItem):
+    count: Number
+
+
+class TracedAt(TraceItem):
+    positions: tuple[str, ...]
+
+
+# Statements
+
+
+class Statement(Node):
+    """One of the statements of a program."""
+
+
+class Broken(Statement):
+    """A statement that can't be read, with the name that it would have defined, if any."""
+
+    keyword: str
+    name: Identifier | None
+
+
+class ImportFile(Statement):
+    path: String
+
+
+class Use(Statement):
+    package: String
+
+
+class Definition(Statement):
+    """A statement that gives something a name."""
+
+    name: Identifier
+
+
+class Assignment(Definition):
+    """``WORD NAME = VALUE``"""
+
     value: Expression
 
 
-@dataclass(frozen=True)
-class Table(Node):
+class Param(Assignment):
+    """A constant that the command line can set."""
+
+
+class Model(Definition):
+    source: String | Name
+
+
+class Lexicon(Assignment):
+    split: str | None
+
+
+class Prompts(Definition):
+    items: tuple[PromptItem, ...]
+
+
+class TextPrompts(Assignment):
+    """``prompts NAME = corpus(...)``: prompts without answers."""
+
+
+class Pairs(Definition):
+    value: Expression | PatternPairs
+
+
+class Site(Assignment):
+    """A site at positions."""
+
+
+class Subspace(Assignment):
+    """A direction or subspace."""
+
+
+class Let(Assignment):
+    """A number or another value."""
+
+
+class Measure(Definition):
+    pairs: Expression
+    arms: tuple[Arm, ...]
+    report: Report
+
+
+class Sweep(Definition):
+    pairs: Expression
+    bindings: tuple[Binding, ...]
+    body: tuple[Arm, ...] | Interventions
+    report: Report
+
+
+class Table(Definition):
     """Numbers for every combination of loop variables."""
 
-    name: Identifier
     bindings: tuple[Binding, ...]
     arms: tuple[NumberArm, ...]
 
 
-@dataclass(frozen=True)
-class Histogram(Node):
-    name: Identifier
+class Histogram(Definition):
     pairs: tuple[Expression, ...]
     arms: tuple[Projection, ...]
 
 
-@dataclass(frozen=True)
-class Path(Node):
+class Path(Definition):
     """``interventions`` should be one chain; the checker says so if it isn't."""
 
-    name: Identifier
     interventions: Interventions
 
 
-@dataclass(frozen=True)
-class Trace(Node):
-    name: Identifier
+class Trace(Definition):
     interventions: Interventions
     metric: Expression | None
     pairs: Expression
     items: tuple[TraceItem, ...]
 
 
-@dataclass(frozen=True)
-class Audit(Node):
-    name: Identifier
-    value: Expression
+class Audit(Assignment):
+    """A question about a subspace."""
 
 
-@dataclass(frozen=True)
-class Expect(Node):
+class Expect(Statement):
     condition: Expression
 
 
-@dataclass(frozen=True)
-class Plot(Node):
+class Plot(Statement):
     """``by`` is the loop variable along x, ``relative`` what every number is divided by."""
 
     name: Identifier
@@ -353,34 +428,9 @@ class Plot(Node):
     path: String | None
 
 
-@dataclass(frozen=True)
-class Render(Node):
+class Render(Statement):
     name: Identifier
     path: String | None
-
-
-Statement: TypeAlias = (
-    ImportFile
-    | Param
-    | Model
-    | Lexicon
-    | Prompts
-    | TextPrompts
-    | Pairs
-    | Site
-    | Subspace
-    | Let
-    | Path
-    | Measure
-    | Sweep
-    | Table
-    | Histogram
-    | Trace
-    | Audit
-    | Expect
-    | Plot
-    | Render
-)
 
 
 @dataclass(frozen=True)
@@ -391,7 +441,6 @@ class Comment:
     text: str
 
 
-@dataclass(frozen=True)
 class Program(Node):
     statements: tuple[Statement, ...]
     comments: tuple[Comment, ...] = field(compare=False, default=(), repr=False)

@@ -1,9 +1,13 @@
-"""Tree to text, in the one house style. Comments stay with the line or statement they belong to."""
+"""Tree to text, in the one house style. Comments stay with the line or statement they belong to.
+
+Every class of node has one printer. It gives the node as text, or as a block of lines.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from causaldsl.syntax import ast
@@ -11,17 +15,54 @@ from causaldsl.syntax import ast
 WIDTH = 88
 LONG = 100
 """How long a `path` or `trace` may get before it is broken: one line shows best where it goes."""
-_PRINTERS: dict[type, Callable[[Any], str]] = {}
-# How tightly an expression binds; a looser one inside a tighter one gets parentheses.
-_BINDING: dict[type, int] = {
-    ast.Conjunction: 0,
-    ast.Comparison: 1,
-    ast.IsVerdict: 1,
-    ast.BinarySum: 2,
-    ast.BinaryProduct: 3,
-    ast.Negative: 4,
-    ast.At: 5,
-}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a block: its text, and the first and last node in it."""
+
+    depth: int
+    text: str
+    first: ast.Node
+    last: ast.Node
+
+
+@dataclass(frozen=True)
+class _Block:
+    """``head { rows }``; it stands on one line, ``flat``, if that is at most ``width`` long."""
+
+    head: str
+    rows: list[_Row]
+    flat: str
+    width: int = 0
+
+    def lines(self, node: ast.Node, comments: _Comments) -> list[str]:
+        lines = [f"{self.head} {{{comments.opening(node, self.rows)}"]
+        for row in self.rows:
+            indent = "  " * row.depth
+            lines += [f"{indent}{c.text}" for c in comments.before(row.first.span.start)]
+            lines.append(f"{indent}{row.text}{comments.beside(row.last)}")
+        lines += [f"  {c.text}" for c in comments.before(node.span.end)]
+        return [*lines, f"}}{comments.beside(node)}"]
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """A path: on one line if that is short, else with a line for every stage."""
+
+    head: str
+    parts: tuple[ast.Node, ...]
+    flat: str
+    width: int = LONG
+
+    def lines(self, node: ast.Node, comments: _Comments) -> list[str]:
+        above = [c.text for c in comments.before(node.span.end)]
+        lines = [self.head]
+        for part in self.parts:
+            stages = _stages(part) if isinstance(part, ast.Chain) else [show(part)]
+            joint = "  " if len(lines) == 1 else "  + "
+            lines += [joint + stages[0], *(f"  -> {stage}" for stage in stages[1:])]
+        return [*above, *lines[:-1], lines[-1] + comments.beside(node)]
 
 
 def format_program(program: ast.Program) -> str:
@@ -72,118 +113,34 @@ class _Comments:
                 return "  " + self._left.pop(0).text
         return ""
 
+    def opening(self, node: ast.Node, rows: list[_Row]) -> str:
+        """The comments behind the opening brace of a block, on its line."""
+        source = node.span.source
+        stop = rows[0].first.span.start if rows else node.span.end
+        brace = source.text.find("{", node.span.start, stop)
+        line_end = source.text.find("\n", brace)
+        if brace < 0 or line_end < 0:
+            return ""
+        return "".join(f"  {comment.text}" for comment in self.before(min(line_end, stop)))
+
+    def inside(self, node: ast.Node) -> bool:
+        return any(node.span.start < c.span.start < node.span.end for c in self._left)
+
 
 def _statement(node: ast.Statement, comments: _Comments) -> list[str]:
-    if isinstance(node, ast.Prompts):
-        return _block(f"prompts {node.name.text}", node.items, comments, node)
-    if isinstance(node, ast.Measure):
-        head = f"measure {node.name.text} on {show(node.pairs)}"
-        return _block(head, (*node.arms, node.report), comments, node)
-    if isinstance(node, ast.Histogram):
-        head = f"histogram {node.name.text} on {_list(node.pairs)}"
-        return _block(head, node.arms, comments, node)
-    if isinstance(node, ast.Trace) and not _fits(node, comments):
-        return _block(_trace_head(node), node.items, comments, node)
-    if isinstance(node, ast.Path) and not _fits(node, comments):
-        return _path_lines(node, comments)
-    if isinstance(node, ast.Sweep):
-        return _sweep(node, comments)
-    if isinstance(node, ast.Table):
-        return _table(node, comments)
-    text = show(node)
-    inner = comments.before(node.span.end)
-    return [*(c.text for c in inner), text + comments.beside(node)]
-
-
-def _block(head: str, items: tuple[Any, ...], comments: _Comments, node: ast.Node) -> list[str]:
-    lines = [f"{head} {{" + _opening(comments, node, items)]
-    for item in items:
-        lines += [f"  {c.text}" for c in comments.before(item.span.start)]
-        lines.append(f"  {show(item)}" + comments.beside(item))
-    lines += [f"  {c.text}" for c in comments.before(node.span.end)]
-    return [*lines, "}" + comments.beside(node)]
-
-
-def _opening(comments: _Comments, node: ast.Node, items: tuple[Any, ...]) -> str:
-    """A comment behind the opening brace, on its line."""
-    text, source = "", node.span.source
-    stop = items[0].span.start if items else node.span.end
-    brace = source.text.find("{", node.span.start, stop)
-    line_end = source.text.find("\n", brace)
-    if brace >= 0 and line_end >= 0:
-        for comment in comments.before(min(line_end, stop)):
-            text += "  " + comment.text
-    return text
-
-
-def _fits(node: ast.Node, comments: _Comments) -> bool:
-    """Whether a statement can stand on one line: it is short and has no comments inside."""
-    inside = any(node.span.start < c.span.start < node.span.end for c in comments._left)
-    return not inside and len(show(node)) <= LONG
-
-
-def _trace_head(node: ast.Trace) -> str:
-    metric = f" to {show(node.metric)}" if node.metric else ""
-    return (
-        f"trace {node.name.text} = {show(node.interventions)}{metric} on {_inside(node.pairs, 2)}"
-    )
-
-
-def _path_lines(node: ast.Path, comments: _Comments) -> list[str]:
-    """A long path: a line for every stage, broken before its arrow."""
-    above = [c.text for c in comments.before(node.span.end)]
-    lines = [f"path {node.name.text} ="]
-    for part in node.interventions.parts:
-        first = show(part)
-        if isinstance(part, ast.Chain):
-            first = show(part.sender)
-        joint = "  " if len(lines) == 1 else "  + "
-        lines.append(joint + first)
-        if isinstance(part, ast.Chain):
-            lines += [f"  -> {show(stage)}" for stage in part.stages]
-            lines[-1] += _policy(part)
-    return [*above, *lines[:-1], lines[-1] + comments.beside(node)]
-
-
-def _policy(node: ast.Chain) -> str:
-    return f" {show(node.policy)}" if node.policy else ""
-
-
-def _sweep(node: ast.Sweep, comments: _Comments) -> list[str]:
-    head = f"sweep {node.name.text} on {show(node.pairs)}"
-    loop = f"for {', '.join(show(b) for b in node.bindings)}:"
-    body = node.body if isinstance(node.body, tuple) else (node.body,)
-    has_comments = any(node.span.start < c.span.start < node.span.end for c in comments._left)
-    one_line = f"{head} {{ {loop} {show(body[0])}  {show(node.report)} }}"
-    if len(body) == 1 and not has_comments and len(one_line) <= WIDTH:
-        return [one_line + comments.beside(node)]
-    lines = [f"{head} {{" + _opening(comments, node, node.bindings)]
-    lines += [f"  {c.text}" for c in comments.before(node.bindings[0].span.start)]
-    lines.append(f"  {loop}" + comments.beside(node.bindings[-1]))
-    for item in body:
-        lines += [f"    {c.text}" for c in comments.before(item.span.start)]
-        lines.append(f"    {show(item)}" + comments.beside(item))
-    lines += [f"  {c.text}" for c in comments.before(node.report.span.start)]
-    lines.append(f"  {show(node.report)}" + comments.beside(node.report))
-    lines += [f"  {c.text}" for c in comments.before(node.span.end)]
-    return [*lines, "}" + comments.beside(node)]
-
-
-def _table(node: ast.Table, comments: _Comments) -> list[str]:
-    lines = [f"table {node.name.text} {{" + _opening(comments, node, node.bindings)]
-    lines += [f"  {c.text}" for c in comments.before(node.bindings[0].span.start)]
-    loop = f"for {', '.join(show(b) for b in node.bindings)}:"
-    lines.append(f"  {loop}" + comments.beside(node.bindings[-1]))
-    for arm in node.arms:
-        lines += [f"    {c.text}" for c in comments.before(arm.span.start)]
-        lines.append(f"    {show(arm)}" + comments.beside(arm))
-    lines += [f"  {c.text}" for c in comments.before(node.span.end)]
-    return [*lines, "}" + comments.beside(node)]
+    printed = _PRINTERS[type(node)](node)
+    if isinstance(printed, str):
+        inner = comments.before(node.span.end)
+        return [*(c.text for c in inner), printed + comments.beside(node)]
+    if comments.inside(node) or len(printed.flat) > printed.width:
+        return printed.lines(node, comments)
+    return [printed.flat + comments.beside(node)]
 
 
 def show(node: Any) -> str:
     """One node as source text, on one line."""
-    return _PRINTERS[type(node)](node)
+    printed = _PRINTERS[type(node)](node)
+    return printed if isinstance(printed, str) else printed.flat
 
 
 def _inside(node: Any, binding: int) -> str:
@@ -196,40 +153,85 @@ def _binary(binding: int) -> Callable[[Any], str]:
     return lambda n: f"{_inside(n.left, binding)} {n.operator} {_inside(n.right, binding + 1)}"
 
 
-def _list(items: tuple[Any, ...]) -> str:
+def _list(items: Iterable[Any]) -> str:
     return ", ".join(show(item) for item in items)
+
+
+def _braces(items: Iterable[str]) -> str:
+    return f"{{ {'  '.join(items)} }}".replace("{  }", "{ }")
 
 
 def _assign(word: str) -> Callable[[Any], str]:
     return lambda n: f"{word} {n.name.text} = {show(n.value)}"
 
 
-def _output(word: str) -> Callable[[Any], str]:
-    return lambda n: f"{word} {n.name.text}" + (f" as {show(n.path)}" if n.path else "")
+def _as(node: ast.Plot | ast.Render) -> str:
+    return f" as {show(node.path)}" if node.path else ""
+
+
+def _attribute(node: ast.Attribute) -> str:
+    owner = _inside(node.owner, 6)
+    if isinstance(node.owner, ast.Number) and node.name.text.isdigit():
+        owner = f"({owner})"  # else a fraction would be read
+    return f"{owner}.{node.name.text}"
 
 
 def _pattern_pairs(node: ast.PatternPairs) -> str:
-    options = "  ".join(f"{option.name} {option.value}" for option in node.options)
-    pattern = f"{node.left.text} {node.arrow} {node.right.text}"
-    return f"{node.prompts.text} {pattern} {{ {options} }}".replace("{  }", "{ }")
+    options = _braces(f"{option.name} {option.value}" for option in node.options)
+    return f"{node.prompts.text} {node.left.text} {node.arrow} {node.right.text} {options}"
 
 
-def _chain(node: ast.Chain) -> str:
-    stages = " -> ".join([show(node.sender), *(_inside(s, 5) for s in node.stages)])
-    return stages + _policy(node)
+def _stages(node: ast.Chain) -> list[str]:
+    """The sender, and what follows each arrow; the policy stands behind the last."""
+    policy = f" {show(node.policy)}" if node.policy else ""
+    stages = [show(node.sender), *(_inside(stage, 5) for stage in node.stages)]
+    return [*stages[:-1], stages[-1] + policy]
 
 
-def _trace(node: ast.Trace) -> str:
-    items = "  ".join(show(item) for item in node.items)
-    return f"{_trace_head(node)} {{ {items} }}".replace("{  }", "{ }")
+def _rows(nodes: Iterable[ast.Node], depth: int = 1) -> list[_Row]:
+    return [_Row(depth, show(node), node, node) for node in nodes]
 
 
-def _part(node: ast.Node) -> str:
-    """One of the things joined by ``+``: a sum among them stands in parentheses."""
-    return _inside(node, 3)
+def _plain_block(head: str, rows: list[_Row], width: int = 0) -> _Block:
+    return _Block(head, rows, f"{head} {_braces(row.text for row in rows)}", width)
 
 
-_PRINTERS |= {
+def _loop(bindings: tuple[ast.Binding, ...]) -> _Row:
+    return _Row(1, f"for {_list(bindings)}:", bindings[0], bindings[-1])
+
+
+def _sweep(node: ast.Sweep) -> _Block:
+    head = f"sweep {node.name.text} on {show(node.pairs)}"
+    loop, report = _loop(node.bindings), _rows([node.report])
+    body = _rows(node.body if isinstance(node.body, tuple) else [node.body], 2)
+    does = "  ".join(row.text for row in body)
+    flat = f"{head} {{ {loop.text} {does}  {report[0].text} }}"
+    return _Block(head, [loop, *body, *report], flat, WIDTH if len(body) == 1 else 0)
+
+
+def _trace(node: ast.Trace) -> _Block:
+    metric = f" to {show(node.metric)}" if node.metric else ""
+    does = show(node.interventions) + metric
+    head = f"trace {node.name.text} = {does} on {_inside(node.pairs, 2)}"
+    return _plain_block(head, _rows(node.items), LONG)
+
+
+def _path(node: ast.Path) -> _Stages:
+    head = f"path {node.name.text} ="
+    return _Stages(head, node.interventions.parts, f"{head} {show(node.interventions)}")
+
+
+# How tightly an expression binds; a looser one inside a tighter one gets parentheses.
+_BINDING: dict[type, int] = {
+    ast.Conjunction: 0,
+    ast.Comparison: 1,
+    ast.IsVerdict: 1,
+    ast.BinarySum: 2,
+    ast.BinaryProduct: 3,
+    ast.Negative: 4,
+    ast.At: 5,
+}
+_PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Identifier: lambda n: n.text,
     ast.Name: lambda n: n.text,
     ast.Number: lambda n: n.text,
@@ -237,7 +239,7 @@ _PRINTERS |= {
     ast.ListOf: lambda n: f"[{_list(n.items)}]",
     ast.SetOf: lambda n: f"{{{_list(n.items)}}}",
     ast.Range: lambda n: f"{show(n.first)}..{show(n.last)}",
-    ast.Attribute: lambda n: f"{_inside(n.owner, 6)}.{n.name.text}",
+    ast.Attribute: _attribute,
     ast.Index: lambda n: f"{_inside(n.owner, 6)}[{show(n.at)}]",
     ast.Cell: lambda n: _list(n.parts),
     ast.Option: lambda n: f"{n.name.text}: {show(n.value)}",
@@ -258,20 +260,15 @@ _PRINTERS |= {
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,
     ast.Clause: lambda n: f"{n.word} {_inside(n.value, 3)}",
-    ast.Intervention: lambda n: " ".join(
-        [n.verb.text, _inside(n.site, 5), *(show(c) for c in n.clauses)]
-    ),
-    ast.Interventions: lambda n: " + ".join(_part(part) for part in n.parts),
+    ast.Intervention: lambda n: " ".join([n.verb.text, _inside(n.site, 5), *map(show, n.clauses)]),
+    # A sum among the parts stands in parentheses.
+    ast.Interventions: lambda n: " + ".join(_inside(part, 3) for part in n.parts),
     ast.PolicyItem: lambda n: f"{n.word.text} {n.choice.text}",
-    ast.Policy: lambda n: f"{{ {'  '.join(show(item) for item in n.items)} }}".replace(
-        "{  }", "{ }"
-    ),
-    ast.Chain: _chain,
-    ast.Path: lambda n: f"path {n.name.text} = {show(n.interventions)}",
+    ast.Policy: lambda n: _braces(map(show, n.items)),
+    ast.Chain: lambda n: " -> ".join(_stages(n)),
     ast.Through: lambda n: f"through {', '.join(_inside(c, 6) for c in n.components)}",
     ast.Top: lambda n: f"top {n.count.text}",
     ast.TracedAt: lambda n: f"at {', '.join(n.positions)}",
-    ast.Trace: _trace,
     ast.Arm: lambda n: f"{n.name.text} = {show(n.interventions)}",
     ast.Report: lambda n: f"report {_list(n.metrics)}",
     ast.Projection: lambda n: (
@@ -281,23 +278,37 @@ _PRINTERS |= {
     ast.NumberArm: lambda n: f"{n.name.text} = {_inside(n.value, 2)}",
     ast.Binding: lambda n: f"{n.name.text} in {show(n.values)}",
     ast.ImportFile: lambda n: f"import {show(n.path)}",
+    ast.Use: lambda n: f"use {show(n.package)}",
     ast.Param: _assign("param"),
     ast.Model: lambda n: f"model {n.name.text} = {show(n.source)}",
     ast.Lexicon: lambda n: (
         f"lexicon {n.name.text} = {show(n.value)}" + (f" split {n.split}" if n.split else "")
     ),
+    ast.Prompts: lambda n: _plain_block(f"prompts {n.name.text}", _rows(n.items)),
     ast.TextPrompts: _assign("prompts"),
     ast.Pairs: _assign("pairs"),
     ast.Site: _assign("site"),
     ast.Subspace: _assign("subspace"),
     ast.Let: _assign("let"),
+    ast.Path: _path,
+    ast.Measure: lambda n: _plain_block(
+        f"measure {n.name.text} on {show(n.pairs)}", _rows([*n.arms, n.report])
+    ),
+    ast.Sweep: _sweep,
+    ast.Table: lambda n: _plain_block(
+        f"table {n.name.text}", [_loop(n.bindings), *_rows(n.arms, 2)]
+    ),
+    ast.Histogram: lambda n: _plain_block(
+        f"histogram {n.name.text} on {_list(n.pairs)}", _rows(n.arms)
+    ),
+    ast.Trace: _trace,
     ast.Audit: _assign("audit"),
     ast.Expect: lambda n: f"expect {show(n.condition)}",
     ast.Plot: lambda n: (
         f"plot {n.name.text}"
         + (f" by {n.by.text}" if n.by else "")
         + (f" relative {_inside(n.relative, 3)}" if n.relative else "")
-        + (f" as {show(n.path)}" if n.path else "")
+        + _as(n)
     ),
-    ast.Render: _output("render"),
+    ast.Render: lambda n: f"render {n.name.text}{_as(n)}",
 }

@@ -16,6 +16,7 @@ class Statement:
 
 _ALL = (
     Statement("import_file", 'import "FILE.cpatch"', "Brings the definitions of another file."),
+    Statement("use", 'use "PACKAGE"', "Brings the words of an installed Python package."),
     Statement("param", "param NAME = VALUE", "A constant that `--set NAME=VALUE` can change."),
     Statement("model", 'model NAME = "MODEL"', "The program's model."),
     Statement(

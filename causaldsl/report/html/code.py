@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from causaldsl.report.html.markup import Html, join, tag
-from causaldsl.syntax.parse import grammar_folder
+from causaldsl.syntax.grammar import words
 from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS
 from causaldsl.vocabulary.sites import SITE_WORDS
 
@@ -57,12 +57,10 @@ def _piece(text: str, kind: str) -> str:
 
 @cache
 def _keywords() -> frozenset[str]:
-    """Every word that stands in the grammar itself."""
-    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
-    rules = re.sub(r"//[^\n]*", "", grammar)
-    alternatives = re.findall(r"/\(([a-z|]+)\)\\b/|/([a-z]+)\\b/", rules)
-    words = [word for pair in alternatives for part in pair for word in part.split("|") if word]
-    return frozenset([*re.findall(r'"([a-z]{2,})"', rules), *words])
+    """Every word that stands in the grammar itself, and those of the interventions' clauses."""
+    verbs = INTERVENTIONS.values()
+    clauses = {operand.name for verb in verbs for operand in verb.operands if operand.keyword}
+    return frozenset(clauses.union(*words().values(), *(verb.options() for verb in verbs)))
 
 
 @cache

@@ -1,0 +1,94 @@
+"""The parser that the grammar makes, and the words that stand in the grammar."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+from lark import Lark, Token
+from lark.lark import PostLex
+
+
+def grammar_folder() -> Path:
+    """Where the grammar is: inside the installed package, else in the checkout."""
+    installed = Path(__file__).parent.parent / "_grammar"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "grammar"
+
+
+class _WholeWords(PostLex):
+    """Reads a word as a whole, so that where only `let` could stand, `letter` isn't one."""
+
+    always_accept = ("NAME",)
+
+    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
+        return stream
+
+
+@cache
+def parser() -> Lark:
+    """The parser. It holds nothing of the texts that it reads, so threads can share it."""
+    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
+
+    def build(cache: str | bool) -> Lark:
+        return Lark(
+            grammar,
+            parser="lalr",
+            lexer="contextual",
+            postlex=_WholeWords(),
+            maybe_placeholders=True,
+            propagate_positions=True,
+            cache=cache,
+        )
+
+    # Building the tables takes a third of a second; Lark keeps them under a hash of the grammar.
+    try:
+        chosen = os.environ.get("CAUSALDSL_CACHE") or platformdirs.user_cache_dir("causaldsl")
+        folder = Path(chosen)
+        folder.mkdir(parents=True, exist_ok=True)
+        return build(str(folder / f"grammar-{hashlib.sha256(grammar.encode()).hexdigest()[:12]}"))
+    except OSError:  # nowhere to keep them
+        return build(False)
+
+
+@cache
+def fixed_texts() -> dict[str, str]:
+    """What stands in quotes in the grammar, by the parser's name for it."""
+    return {t.name: t.pattern.value for t in parser().terminals if t.pattern.type == "str"}
+
+
+@cache
+def words() -> dict[str, list[str]]:
+    """Every word that stands in the grammar, by the parser's name for it or for several."""
+    patterns = {t.name: t.pattern.value for t in parser().terminals}
+    found = {
+        name: re.fullmatch(r"([a-z]+)|\(?([a-z|]+)\)?\\b", patterns[name]) for name in patterns
+    }
+    return {name: (match[1] or match[2]).split("|") for name, match in found.items() if match}
+
+
+@cache
+def keywords() -> frozenset[str]:
+    """The words that nothing can be called: those in quotes."""
+    return frozenset(text for text in fixed_texts().values() if text.isidentifier())
+
+
+@cache
+def statement_words() -> dict[str, str]:
+    """The keywords that a statement begins with, by the parser's name for each."""
+    begins = parser().parse_interactive("").accepts()
+    return {name: word for name, word in fixed_texts().items() if name in begins}
+
+
+@cache
+def defining_words() -> frozenset[str]:
+    """The keywords of the statements that give something a name."""
+    starts = [[symbol.name for symbol in rule.expansion[:2]] for rule in parser().rules]
+    words = statement_words()
+    return frozenset(
+        words[first[0]] for first in starts if first[1:] == ["defined"] and first[0] in words
+    )
