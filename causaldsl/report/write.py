@@ -18,7 +18,7 @@ from causaldsl.report.curves import plot_curves
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.histograms import plot_histogram
 from causaldsl.report.html.page import report_html
-from causaldsl.report.pathways import trace_dot
+from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import render_dot
 from causaldsl.report.plots import plot_sweep
 from causaldsl.report.saved_pairs import saved_lines

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from causaldsl.report.pathway_layout import LINE, Box, percent, text_width
+from causaldsl.report.pathways.layout import LINE, Box, percent, text_width
 from causaldsl.results.records import Number, TraceRecord, two_decimals
 
 _SYMBOL, _SPACE, _BETWEEN = 26.0, 5.0, 14.0

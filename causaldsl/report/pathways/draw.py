@@ -11,7 +11,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from causaldsl.report.pathway_layout import (
+from causaldsl.report.pathways.layout import (
     LINE,
     NARROW,
     SIZE,
@@ -22,8 +22,8 @@ from causaldsl.report.pathway_layout import (
     place,
     text_width,
 )
-from causaldsl.report.pathway_legend import Entry, caption, legend
-from causaldsl.report.pathway_routes import Point, Route, Router, Wish, bezier
+from causaldsl.report.pathways.legend import Entry, caption, legend
+from causaldsl.report.pathways.routes import Point, Route, Router, Wish, bezier
 from causaldsl.results.records import TraceEdge, TraceNode, TraceRecord
 
 FOR, AGAINST = "#c44e00", "#0062a3"
