@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from causaldsl.report.plots import LOOKS, save, start
 from causaldsl.results.records import PlotRecord, Results
@@ -62,24 +60,6 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     save(figure, path)
 
 
-def number_table(results: Results, name: str) -> Table:
-    """A table's arms along its first variable: a number, or mean and range over the others."""
-    table = results.tables[name]
-    (first, labels), *others = table.axes.items()
-    over = f": mean (range) over {', '.join(axis for axis, _ in others)}" if others else ""
-    out = Table(title=f"{name}{over}", title_justify="left")
-    for column in (first, *table.cells):
-        out.add_column(column, justify="right")
-    for label in labels:
-        row = [label]
-        for cells in table.cells.values():
-            found = [cells[".".join(at)] for at in _keys(table.axes) if at[0] == label]
-            mean = f"{sum(found) / len(found):.3g}"
-            row.append(f"{mean} ({min(found):.3g}..{max(found):.3g})" if others else mean)
-        out.add_row(*row)
-    return out
-
-
 def _line(axis: Any, places: list[float], values: list[list[float]], arm: str, number: int) -> None:
     colour, line = LOOKS[number % len(LOOKS)]
     means = [sum(v) / len(v) for v in values]
@@ -117,11 +97,11 @@ def _grid(results: Results, plot: PlotRecord) -> Grid:
     name = plot.target
     if name in results.tables:
         table = results.tables[name]
-        keys = _keys(table.axes)
+        keys = list(product(*table.axes.values()))
         arms = {arm: {at: cells[".".join(at)] for at in keys} for arm, cells in table.cells.items()}
         return Grid(table.axes, {"": arms})
     sweep, measured = results.sweeps[name], results.measures[name]
-    keys = _keys(sweep.axes)
+    keys = list(product(*sweep.axes.values()))
     panels = {
         metric: {
             arm: {at: measured[f"{arm}[{'.'.join(at)}]"][metric].mean for at in keys}
@@ -130,10 +110,3 @@ def _grid(results: Results, plot: PlotRecord) -> Grid:
         for metric in ([plot.metric] if plot.metric else measured["clean"])
     }
     return Grid(sweep.axes, panels)
-
-
-def _keys(axes: dict[str, list[str]]) -> list[tuple[str, ...]]:
-    keys: list[tuple[str, ...]] = [()]
-    for labels in axes.values():
-        keys = [(*key, label) for key in keys for label in labels]
-    return keys

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 import networkx as nx
 
@@ -21,15 +22,9 @@ from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.results.records import Number, Results, two_decimals
-from causaldsl.vocabulary.base import INTERVENTIONS
-from causaldsl.vocabulary.numbers import Compare
+from causaldsl.vocabulary.base import SubspaceType, Word
+from causaldsl.vocabulary.metrics import METRICS, headline
 
-_NUMBERS = {
-    *("ridge_r2", "logistic_accuracy", "mean"),
-    *("projection", "histogram_number", "trace_number", "rank_correlation"),
-    *("verdict_is", "result", "constant", "arithmetic", "compare"),
-    *("cos", "norm", "abs", "max", "min"),
-}
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
 _STYLE = {
     "pairs": ("folder", "#f2f2f2"),
@@ -103,7 +98,7 @@ def _nodes(
         lines = [_wrap(claim.text)]
         if found is not None:
             sides = f": {found.left:.3g} and {found.right:.3g}"
-            compared = isinstance(claim.condition.word, Compare)  # a verdict has no sides
+            compared = found.found is None  # a verdict has no sides
             lines.append(("held" if found.held else "FELL") + (sides if compared else ""))
         drawn[f"claim {i}"] = _Drawn(f"claim {i}", kind, tuple(lines))
     for part in parts:
@@ -153,12 +148,16 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         through = [_count(len(options[kind]), kind[:-1]) for kind in ("heads", "mlps")]
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
-    changes = word in INTERVENTIONS or bool(operation.word.takes)
-    if word in _NUMBERS or changes or word in ("measure", "patched_run"):
+    if not _gives_subspace(type(operation.word)):
         return None
     details = [str(operation.at)] if operation.at else []
     title = word if name is None else f"{name} = {word}"
     return _Drawn(f"node {key}", "subspace", (title, *details))
+
+
+@cache
+def _gives_subspace(word: type[Word]) -> bool:
+    return get_type_hints(word.result)["return"] is SubspaceType
 
 
 def _receivers(operation: Operation) -> list[str]:
@@ -177,7 +176,7 @@ def _run_nodes(
     graph: Graph, measurement: Measurement, results: Results | None
 ) -> list[tuple[_Drawn, str]]:
     table = results.measures[measurement.name] if results else {}
-    metric = _headline(measurement.metrics)
+    metric = headline(measurement.metrics)
     if measurement.axes:
         cells = [run for run in measurement.runs if run.coordinates]
         axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
@@ -195,7 +194,7 @@ def _run_nodes(
         if table:
             number = table[run.name][metric]
             lines.append(_estimate(metric, number))
-            effect = max(-1.0, min(1.0, number.mean)) if metric == "fldd" else None
+            effect = max(-1.0, min(1.0, number.mean)) if _is_fraction(metric) else None
         node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
         found.append((node, graph.runs[measurement.name, run.name]))
     return found
@@ -215,8 +214,9 @@ def _with_result(node: _Drawn, name: str, results: Results | None) -> _Drawn:
     return node
 
 
-def _headline(metrics: tuple[str, ...]) -> str:
-    return "fldd" if "fldd" in metrics else metrics[0]
+def _is_fraction(metric: str) -> bool:
+    """Whether 1 is the whole of what there was."""
+    return metric in METRICS and METRICS[metric].unit == "fraction"
 
 
 def _estimate(metric: str, number: Number) -> str:

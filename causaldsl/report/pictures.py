@@ -44,6 +44,12 @@ def render_dot(dot: str, path: Path) -> None:
         )
 
 
+def draw_dot(dot: str, path: Path) -> None:
+    """Write the picture, and its DOT source beside it."""
+    path.with_suffix(".dot").write_text(dot, "utf-8")
+    render_dot(dot, path)
+
+
 def picture_text(dot: str) -> str:
     """The picture as SVG text."""
     with tempfile.TemporaryDirectory() as folder:

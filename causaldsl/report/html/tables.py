@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from causaldsl.report.html.figures import estimate, places_of, whisker
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.results.records import Number
+from causaldsl.vocabulary.metrics import headline
 
 Arms = Mapping[str, Mapping[str, Number]]
 
@@ -28,11 +29,6 @@ def table(
     inside = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), **more)
     name = html.unescape(re.sub("<[^>]*>", "", join(caption)))
     return tag("div", inside, class_="scroll", tabindex=0, role="group", aria_label=name)
-
-
-def headline(metrics: Sequence[str]) -> str:
-    """The metric that a table is ordered by and drawn for."""
-    return "fldd" if "fldd" in metrics else metrics[0]
 
 
 def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what: str) -> Html:
@@ -61,6 +57,12 @@ def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what:
         rows.append(cells)
     roomy = len(metrics) <= 2
     return table(columns, rows, caption, class_="numbers few" if roomy else "numbers")
+
+
+def measured_on(name: str, arms: Arms) -> Html:
+    """The caption of a measure or sweep: its name, and how many pairs it was measured on."""
+    n = next(iter(next(iter(arms.values())).values())).n
+    return join(tag("b", name), f", {n} pairs, 95% intervals" if n > 1 else ", one pair")
 
 
 def metric_name(metric: str) -> Html:

@@ -1,0 +1,224 @@
+"""Traces: what carried the effect of an intervention, in short, in full and as pathways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from causaldsl.check.checked import Output
+from causaldsl.report.html.figures import estimate, percent, plain
+from causaldsl.report.html.markup import Content, Html, join, section, tag
+from causaldsl.report.html.tables import folded, metric_name, table
+from causaldsl.report.kinds.base import Draw, Kind, Picture, kind
+from causaldsl.report.pathways.draw import trace_dot
+from causaldsl.report.pictures import draw_dot
+from causaldsl.report.terminal import percent as per_cent
+from causaldsl.report.terminal import share, show, titled, with_interval
+from causaldsl.report.view import View
+from causaldsl.results.records import Number, Results, TraceEdge, TraceNode, TraceRecord
+
+_ROWS, _ROWS_BESIDE = 12, 6
+
+
+@kind
+class Traces(Kind):
+    fields = ("traces",)
+    terminal_place = 40
+    page_place = 31
+    operand = "trace"
+
+    def terminal(self, results: Results, out: Console) -> None:
+        for name, trace in results.traces.items():
+            show(out, _summary_table(name, trace))
+            show(out, _component_table(name, trace))
+            if any(edge.shown for edge in trace.edges):
+                show(out, _edge_table(name, trace))
+
+    def panel(self, view: View, name: str) -> Html | None:
+        """Total effect, how much the drawn edges explain, the largest parts, what is dormant."""
+        trace = view.results.traces.get(name)
+        if trace is None:
+            return None
+        dormant = [edge for edge in trace.edges if edge.dormant and edge.shown]
+        top = _largest(trace.components)[:_ROWS_BESIDE]
+        what = f"the {len(top)} of {len(trace.components)} components that carry most"
+        said = "Dormant edges: they carry effect here, and not on the data"
+        return join(
+            _summary(trace),
+            _components(top, join(tag("b", name), f": {what}")) if top else None,
+            _edges(dormant, said) if dormant else None,
+            tag("p", tag("a", "all components and edges", href=f"#traces-{name}"), class_="more"),
+        )
+
+    def section(self, view: View) -> Html | None:
+        traces = view.results.traces
+        parts = [_article(name, trace) for name, trace in traces.items()]
+        return section("traces", "Traces", parts) if parts else None
+
+    def asked(self, view: View, output: Output) -> Picture | None:
+        if output.target not in view.results.traces:
+            return None
+        return Picture.asked(output, _pathways(view, output.target))
+
+    def unasked(self, view: View) -> Iterator[Picture]:
+        for name in view.results.traces:
+            caption = f"The pathways of {name}"
+            yield Picture(_pathways(view, name), name, ".svg", caption, name)
+
+    def metrics(self, results: Results) -> set[str]:
+        return {trace.metric for trace in results.traces.values()}
+
+    def number(
+        self, results: Results, name: str, options: Mapping[str, Any]
+    ) -> tuple[str, Number] | None:
+        """The total, or the share of it that is explained."""
+        wanted = options.get("name", "")
+        number = getattr(results.traces.get(name), wanted, None)
+        return (f"{name}.{wanted}", number) if isinstance(number, Number) else None
+
+
+def _pathways(view: View, name: str) -> Draw:
+    def draw(path: Path) -> None:
+        caption = f"{name} of {view.program.path.name}"
+        draw_dot(trace_dot(view.results.traces[name], caption, view.model), path)
+
+    return draw
+
+
+def _summary_table(name: str, trace: TraceRecord) -> Table:
+    title = f"{name}: {trace.does}, {trace.pairs} (n = {trace.n})"
+    out = titled(title, [trace.metric], ["mean"])
+    out.add_row("clean", with_interval(trace.clean))
+    out.add_row("total effect", with_interval(trace.total))
+    out.add_row("share that the shown edges carry", share(trace.explained))
+    return out
+
+
+def _component_table(name: str, trace: TraceRecord) -> Table:
+    best = sorted(trace.components, key=lambda node: (-_strength(node), node.id))[:_ROWS]
+    out = titled(
+        f"{name}: the {len(best)} of {len(trace.components)} components that mediate most",
+        ["component", "position"],
+        ["goes when held at clean", "share of total"],
+    )
+    for node in best:
+        out.add_row(
+            f"MLP {node.layer}" if node.kind == "mlp" else f"{node.layer}.{node.head}",
+            node.position,
+            "" if node.mediated is None else with_interval(node.mediated),
+            "" if node.share is None else share(node.share),
+        )
+    return out
+
+
+def _edge_table(name: str, trace: TraceRecord) -> Table:
+    shown = sorted((edge for edge in trace.edges if edge.shown), key=lambda e: -abs(e.share))
+    dormant = sum(edge.dormant for edge in shown)
+    out = titled(
+        f"{name}: {len(shown)} of {len(trace.edges)} edges, {dormant} dormant; {trace.policy}",
+        ["from", "to"],
+        ["effect", "share", "natural effect", "natural share"],
+    )
+    out.add_column("")
+    for edge in shown:
+        out.add_row(
+            edge.sender,
+            edge.receiver,
+            with_interval(edge.effect),
+            per_cent(edge.share),
+            with_interval(edge.natural),
+            per_cent(edge.natural_share),
+            "[bold]DORMANT[/bold]" if edge.dormant else "",
+        )
+    return out
+
+
+def _article(name: str, trace: TraceRecord) -> Html:
+    """Every component and every edge of a trace."""
+    components = _components(_largest(trace.components), "Components, held at clean one by one")
+    edges = sorted(trace.edges, key=lambda edge: -abs(edge.share))
+    measured = f"Edges among the drawn components, by path patching ({trace.policy})"
+    return tag(
+        "article",
+        tag("h3", tag("code", name)),
+        _summary(trace),
+        folded("components", len(trace.components), components) if trace.components else None,
+        folded("edges", len(edges), _edges(edges, measured)) if edges else None,
+        id=f"traces-{name}",
+    )
+
+
+def _summary(trace: TraceRecord) -> Html:
+    where = f" at {', '.join(trace.positions)}" if trace.positions else ""
+    shown = [edge for edge in trace.edges if edge.shown]
+    dormant = sum(edge.dormant for edge in shown)
+    return join(
+        tag(
+            "p",
+            tag("code", trace.does),
+            " changes ",
+            metric_name(trace.metric),
+            " by ",
+            estimate(trace.total),
+            " (clean: ",
+            estimate(trace.clean),
+            f"; {trace.n} pairs of ",
+            tag("code", trace.pairs),
+            f"). Components{where} were held at their clean values one by one; paths between them "
+            f"were patched with {trace.policy}.",
+        ),
+        tag(
+            "p",
+            f"The {len(shown)} drawn edges carry ",
+            percent(trace.explained),
+            " of the effect when all else is held at clean. ",
+            tag("strong", f"{dormant} of them {'is' if dormant == 1 else 'are'} dormant")
+            if dormant
+            else "None of them is dormant",
+            ".",
+        ),
+    )
+
+
+def _largest(nodes: list[TraceNode]) -> list[TraceNode]:
+    return sorted(nodes, key=lambda node: -_strength(node))
+
+
+def _strength(node: TraceNode) -> float:
+    return 0.0 if node.share is None else abs(node.share.mean)
+
+
+def _components(nodes: list[TraceNode], caption: Content) -> Html:
+    rows: list[list[Content]] = [
+        [
+            tag("code", node.id),
+            percent(node.share) if node.share else None,
+            estimate(node.mediated) if node.mediated else None,
+        ]
+        for node in nodes
+    ]
+    columns = ["component", "share of the effect that goes", "in the metric's unit"]
+    return table(columns, rows, caption, class_="numbers few")
+
+
+def _edges(edges: list[TraceEdge], caption: Content) -> Html:
+    rows: list[list[Content]] = [
+        [
+            tag("code", f"{edge.sender} → {edge.receiver}"),
+            _effect(edge.share, edge.effect),
+            _effect(edge.natural_share, edge.natural),
+            tag("span", "dormant", class_="badge") if edge.dormant else "",
+        ]
+        for edge in edges
+    ]
+    columns = ["edge", "under the intervention", "naturally, on the data", "note"]
+    return table(columns, rows, caption, class_="numbers few")
+
+
+def _effect(part: float, effect: Number) -> Html:
+    whole = tag("b", f"{plain(100 * part, 0)}%")
+    return join(whole, " ", tag("span", estimate(effect), class_="interval"))
