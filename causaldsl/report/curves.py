@@ -6,43 +6,31 @@ A table over one variable is drawn so by itself, a sweep or a larger table by `p
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from causaldsl.report.plots import LOOKS, save, start
+from causaldsl.report.plots import LOOKS, save, stacked
 from causaldsl.results.records import PlotRecord, Results
 
 _WIDE = 20
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Cells to draw: ``cells[panel][arm]`` gives a number for each tuple of the axes' labels."""
-
-    axes: dict[str, list[str]]
-    cells: dict[str, dict[str, dict[tuple[str, ...], float]]]
+Panels: TypeAlias = dict[str, dict[str, dict[tuple[str, ...], float]]]
+"""By panel and arm, a number for each tuple of the variables' labels."""
 
 
 def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     """Draw a table or sweep as curves and write the picture."""
-    plt = start()
-    grid = _grid(results, plot)
-    x_name = plot.by or next(iter(grid.axes))
-    index, labels = list(grid.axes).index(x_name), grid.axes[x_name]
-    others = [name for name in grid.axes if name != x_name]
+    variables, panels = _grid(results, plot)
+    x_name = plot.by or next(iter(variables))
+    index, labels = list(variables).index(x_name), variables[x_name]
+    others = [name for name in variables if name != x_name]
     places = _places(labels)
     divisor = 1.0 if plot.relative is None else plot.relative
-    figure, axes = plt.subplots(
-        len(grid.cells),
-        1,
-        figsize=(6.4, 0.6 + 3.0 * len(grid.cells)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for (panel, arms), axis in zip(grid.cells.items(), axes[:, 0], strict=True):
+    figure, axes = stacked(len(panels), (6.4, 0.6 + 3.0 * len(panels)))
+    for (panel, arms), axis in zip(panels.items(), axes, strict=True):
         for i, (arm, cells) in enumerate(arms.items()):
             by_x = defaultdict(list)
             for at, value in cells.items():
@@ -92,14 +80,14 @@ def _axis(axis: Any, places: list[float], labels: list[str]) -> None:
     axis.grid(axis="y", linewidth=0.4, alpha=0.5)
 
 
-def _grid(results: Results, plot: PlotRecord) -> Grid:
-    """A table's arms in one panel, or a sweep's in a panel for each metric."""
+def _grid(results: Results, plot: PlotRecord) -> tuple[dict[str, list[str]], Panels]:
+    """The variables, and a table's arms in one panel, or a sweep's in one for each metric."""
     name = plot.target
     if name in results.tables:
         table = results.tables[name]
         keys = list(product(*table.axes.values()))
         arms = {arm: {at: cells[".".join(at)] for at in keys} for arm, cells in table.cells.items()}
-        return Grid(table.axes, {"": arms})
+        return table.axes, {"": arms}
     sweep, measured = results.sweeps[name], results.measures[name]
     keys = list(product(*sweep.axes.values()))
     panels = {
@@ -109,4 +97,4 @@ def _grid(results: Results, plot: PlotRecord) -> Grid:
         }
         for metric in ([plot.metric] if plot.metric else measured["clean"])
     }
-    return Grid(sweep.axes, panels)
+    return sweep.axes, panels

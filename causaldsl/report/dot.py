@@ -21,7 +21,8 @@ from causaldsl.graph.audits import ARM
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.report.folding import counted, folded
-from causaldsl.results.records import Number, Results, two_decimals
+from causaldsl.report.numbers import with_interval
+from causaldsl.results.records import Results
 from causaldsl.vocabulary.base import SubspaceType, Word
 from causaldsl.vocabulary.metrics import METRICS, headline
 
@@ -193,7 +194,7 @@ def _run_nodes(
         effect = None
         if table:
             number = table[run.name][metric]
-            lines.append(_estimate(metric, number))
+            lines.append(f"{metric} {with_interval(number)}")
             effect = max(-1.0, min(1.0, number.mean)) if _is_fraction(metric) else None
         node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
         found.append((node, graph.runs[measurement.name, run.name]))
@@ -210,20 +211,13 @@ def _with_result(node: _Drawn, name: str, results: Results | None) -> _Drawn:
     if node.kind == "trace" and name in results.traces:
         trace = results.traces[name]
         explained = f"{trace.explained.mean:.0%} of it in the edges shown"
-        return replace(node, lines=(*node.lines, _estimate("total", trace.total), explained))
+        return replace(node, lines=(*node.lines, f"total {with_interval(trace.total)}", explained))
     return node
 
 
 def _is_fraction(metric: str) -> bool:
     """Whether 1 is the whole of what there was."""
     return metric in METRICS and METRICS[metric].unit == "fraction"
-
-
-def _estimate(metric: str, number: Number) -> str:
-    if number.n == 1:
-        return f"{metric} {number.mean:.4g}"
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    return f"{metric} {mean} [{low}, {high}]"
 
 
 def _fill(node: _Drawn) -> str:

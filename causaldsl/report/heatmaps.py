@@ -7,10 +7,11 @@ A sweep over one variable has its arms along y; one over all heads of layers is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from causaldsl.report.plots import save, start
+from causaldsl.report.plots import save, stacked
 from causaldsl.results.records import Results, SweepRecord
 from causaldsl.vocabulary.metrics import METRICS
 
@@ -30,21 +31,14 @@ class _Panel:
 
 def plot_sweep(results: Results, name: str, path: Path) -> None:
     """Draw a sweep's metrics and write the picture; its ending says the format."""
-    plt = start()
     table = results.measures[name]
     metrics = list(table["clean"])
     panels = _panels(results.sweeps[name], metrics)
     columns, rows = panels[0].columns, panels[0].rows
     width = min(14.0, 2.6 + 0.3 * len(columns))
     height = 0.8 + 0.26 * len(rows)
-    figure, axes = plt.subplots(
-        len(panels),
-        1,
-        figsize=(width, 0.5 + height * len(panels)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for panel, axis in zip(panels, axes[:, 0], strict=True):
+    figure, axes = stacked(len(panels), (width, 0.5 + height * len(panels)))
+    for panel, axis in zip(panels, axes, strict=True):
         values = [[table[cell][panel.metric].mean for cell in row] for row in panel.cells]
         everywhere = [n[panel.metric].mean for cell, n in table.items() if cell != "clean"]
         _draw(figure, axis, panel, values, _colours(panel.metric, everywhere))
@@ -54,45 +48,28 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
 
 
 def _panels(sweep: SweepRecord, metrics: list[str]) -> list[_Panel]:
-    (first, columns), *others = sweep.axes.items()
+    (first, labels), *others = sweep.axes.items()
     shown = {axis: sweep.shown.get(axis, labels) for axis, labels in sweep.axes.items()}
-    if not others:
-        by_head = _layers_and_heads(columns)
-        if by_head is None:
-            cells = [[f"{arm}[{column}]" for column in columns] for arm in sweep.arms]
-            return [_Panel(m, m, shown[first], sweep.arms, cells, first, "") for m in metrics]
-        layers, heads = by_head
-        cells_of = {
-            arm: [[f"{arm}[{layer}.{head}]" for layer in layers] for head in heads]
-            for arm in sweep.arms
-        }
-        return [
-            _Panel(_title(arm, m), m, layers, heads, cells_of[arm], "layer", "head")
-            for m in metrics
-            for arm in sweep.arms
-        ]
-    rows, row_names = [""], [""]
-    for axis, labels in others:
-        rows = [f"{row}.{label}" for row in rows for label in labels]
-        row_names = [f"{row} {label}".strip() for row in row_names for label in shown[axis]]
-    joined = ", ".join(axis for axis, _ in others)
-    return [
-        _Panel(
-            _title(arm, m),
-            m,
-            shown[first],
-            row_names,
-            [[f"{arm}[{column}{row}]" for column in columns] for row in rows],
-            first,
-            joined,
-        )
-        for m in metrics
-        for arm in sweep.arms
-    ]
-
-
-def _title(arm: str, metric: str) -> str:
-    return f"{arm}: {metric}" if arm else metric
+    by_head = None if others else _layers_and_heads(labels)
+    if by_head is not None:
+        columns, rows = by_head
+        x_name, y_name = "layer", "head"
+        places = [[f"{layer}.{head}" for layer in columns] for head in rows]
+    elif others:
+        _, *more = shown.values()
+        columns, rows = shown[first], [" ".join(row).strip() for row in product(*more)]
+        x_name, y_name = first, ", ".join(axis for axis, _ in others)
+        at = product(*(labels for _, labels in others))
+        places = [[".".join([label, *row]) for label in labels] for row in at]
+    else:
+        cells = [[f"{arm}[{label}]" for label in labels] for arm in sweep.arms]
+        return [_Panel(m, m, shown[first], sweep.arms, cells, first, "") for m in metrics]
+    panels = []
+    for metric, arm in product(metrics, sweep.arms):
+        cells = [[f"{arm}[{place}]" for place in row] for row in places]
+        title = f"{arm}: {metric}" if arm else metric
+        panels.append(_Panel(title, metric, columns, rows, cells, x_name, y_name))
+    return panels
 
 
 def _layers_and_heads(labels: list[str]) -> tuple[list[str], list[str]] | None:

@@ -21,6 +21,13 @@ def start() -> Any:
     return plt
 
 
+def stacked(count: int, size: tuple[float, float], **more: Any) -> tuple[Any, Any]:
+    """A figure of ``size`` inches, and its ``count`` panels below one another."""
+    shape = {"nrows": count, "squeeze": False, "figsize": size, "layout": "constrained"}
+    figure, axes = start().subplots(**shape, **more)
+    return figure, axes[:, 0]
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure, without the date, and close it."""
     import matplotlib.pyplot as plt

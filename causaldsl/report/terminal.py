@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from causaldsl.results.records import Number, two_decimals
+from causaldsl.report.numbers import percent
 
 
 def show(out: Console, part: RenderableType) -> None:
@@ -30,21 +30,6 @@ def titled(title: str, left: Iterable[str], right: Iterable[str] = ()) -> Table:
     return table
 
 
-def with_interval(number: Number) -> str:
-    """A mean with its interval: `0.57 [0.53, 0.62]`."""
-    if number.n == 1:
-        return f"{number.mean:.4g}"
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    return f"{mean} \\[{low}, {high}]"
-
-
-def share(number: Number) -> str:
-    """A share with its interval in per cent: `57% [53%, 62%]`."""
-    mean, low, high = map(percent, (number.mean, number.low, number.high))
-    return mean if number.n == 1 else f"{mean} \\[{low}, {high}]"
-
-
-def percent(value: float) -> str:
-    """A share in per cent; a zero has no sign."""
-    text = f"{value:.0%}"
-    return "0%" if text == "-0%" else text
+def hyphened(share: float) -> str:
+    """A share in per cent, with a hyphen for a minus sign."""
+    return percent(share).replace("−", "-")

@@ -22,12 +22,6 @@ class Number(Record):
     high: float
 
 
-def two_decimals(value: float) -> str:
-    """A number for tables and pictures; a zero has no sign."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
-
-
 class Expectation(Record):
     """A claim of the program, both sides of its comparison, and whether it held.
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from causaldsl.report.html.figures import estimate, plain
+from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, join, section, slug, tag
 from causaldsl.report.html.tables import folded, records_table
+from causaldsl.report.numbers import plain
 from causaldsl.results.records import Number
 
 

@@ -6,8 +6,9 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from causaldsl.report.html.figures import estimate, places_of, whisker
+from causaldsl.report.html.figures import estimate, whisker
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
+from causaldsl.report.numbers import places_of
 from causaldsl.results.records import Number
 from causaldsl.vocabulary.metrics import headline
 

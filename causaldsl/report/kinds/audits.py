@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from causaldsl.report.html.figures import estimate, plain
+from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, badge, join, prose, section, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.numbers import plain, two_decimals
 from causaldsl.report.terminal import show
 from causaldsl.report.view import View
-from causaldsl.results.records import AuditRecord, Evidence, Number, Results, two_decimals
+from causaldsl.results.records import AuditRecord, Evidence, Number, Results
 
 _STYLE = {"illusory": "bold red", "faithful": "green", "inconclusive": "yellow"}
 

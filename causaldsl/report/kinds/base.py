@@ -25,6 +25,8 @@ from causaldsl.syntax import ast
 
 Draw: TypeAlias = Callable[[Path], None]
 """Writes a picture; the ending of the path says the format."""
+Options: TypeAlias = Mapping[str, Any]
+Named: TypeAlias = tuple[str, Number]
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,7 @@ class Kind:
         """The metrics that the records speak of, which the page explains."""
         return set()
 
-    def number(
-        self, results: Results, name: str, options: Mapping[str, Any]
-    ) -> tuple[str, Number] | None:
+    def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The number with an interval that a word with these options reads off a record."""
         return None
 

@@ -7,9 +7,10 @@ from rich.console import Console
 from causaldsl.check.checked import Claim
 from causaldsl.check.values import Applied
 from causaldsl.report.html.code import coloured
-from causaldsl.report.html.figures import estimate, interval_of, places_of, plain
+from causaldsl.report.html.figures import estimate, interval_of
 from causaldsl.report.html.markup import Html, badge, join, prose, section, tag
 from causaldsl.report.kinds.base import Kind, kind, kinds
+from causaldsl.report.numbers import places_of, plain
 from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Expectation, Number, Results

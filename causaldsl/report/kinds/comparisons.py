@@ -13,10 +13,11 @@ from causaldsl.report.html.markup import Html, join, section, slug
 from causaldsl.report.html.records import record_article
 from causaldsl.report.html.svg import figure
 from causaldsl.report.kinds.base import Kind, Picture, kind
-from causaldsl.report.plots import save, start
-from causaldsl.report.terminal import share, show, titled
+from causaldsl.report.numbers import two_decimals, with_interval
+from causaldsl.report.plots import save, stacked
+from causaldsl.report.terminal import hyphened, show, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import ComparisonRecord, ComparisonRow, Results, two_decimals
+from causaldsl.results.records import ComparisonRecord, ComparisonRow, Results
 
 _ROWS, _BARS = 12, 16
 _LEFT, _RIGHT = "#c44e00", "#0062a3"
@@ -58,7 +59,8 @@ def _table(name: str, record: ComparisonRecord) -> Table:
         [record.left, record.right],
     )
     for row in best:
-        out.add_row(row.component, share(row.left), share(row.right))
+        left, right = (with_interval(side, hyphened) for side in (row.left, row.right))
+        out.add_row(row.component, left, right)
     return out
 
 
@@ -71,9 +73,8 @@ def plot_comparison(record: ComparisonRecord, model: str, path: Path) -> None:
 
     Bars of the second trace are hatched: the two are told apart without colour.
     """
-    plt = start()
     rows = sorted(record.rows, key=lambda row: (-_strength(row), row.component))[:_BARS]
-    figure, axis = plt.subplots(figsize=(4.6, 1.5 + 0.32 * len(rows)), layout="constrained")
+    figure, (axis,) = stacked(1, (4.6, 1.5 + 0.32 * len(rows)))
     for side, offset, color, hatch in (("left", -0.2, _LEFT, ""), ("right", 0.2, _RIGHT, "////")):
         numbers = [getattr(row, side) for row in rows]
         means = [100 * number.mean for number in numbers]

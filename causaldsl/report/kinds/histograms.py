@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from causaldsl.check.checked import Output
-from causaldsl.report.html.figures import estimate, places_of, plain
+from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import table
-from causaldsl.report.kinds.base import Kind, Picture, kind
-from causaldsl.report.plots import LOOKS, save, start
+from causaldsl.report.kinds.base import Kind, Named, Options, Picture, kind
+from causaldsl.report.numbers import places_of, plain, two_decimals
+from causaldsl.report.plots import LOOKS, save, stacked
 from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import (
-    HistogramArm,
-    HistogramClass,
-    HistogramRecord,
-    Number,
-    Results,
-    two_decimals,
-)
+from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Number, Results
 
 
 @kind
@@ -61,9 +54,7 @@ class Histograms(Kind):
         for name in view.results.histograms:
             yield Picture.for_page(name, partial(plot_histogram, view.results, name))
 
-    def number(
-        self, results: Results, name: str, options: Mapping[str, Any]
-    ) -> tuple[str, Number] | None:
+    def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The mean of a class in an arm."""
         if options.get("statistic") != "mean" or name not in results.histograms:
             return None
@@ -73,17 +64,10 @@ class Histograms(Kind):
 
 def plot_histogram(results: Results, name: str, path: Path) -> None:
     """Draw a histogram's arms below one another and write the picture."""
-    plt = start()
     record = results.histograms[name]
-    figure, axes = plt.subplots(
-        len(record.arms),
-        1,
-        figsize=(6.4, 0.7 + 1.5 * len(record.arms)),
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for (arm, found), axis in zip(record.arms.items(), axes[:, 0], strict=True):
+    count = len(record.arms)
+    figure, axes = stacked(count, (6.4, 0.7 + 1.5 * count), sharex=True)
+    for (arm, found), axis in zip(record.arms.items(), axes, strict=True):
         for i, (cls, counted) in enumerate(found.classes.items()):
             colour, line = LOOKS[i % len(LOOKS)]
             share = [count / counted.n for count in counted.counts]
@@ -95,8 +79,8 @@ def plot_histogram(results: Results, name: str, path: Path) -> None:
         axis.set_ylabel("share", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(fontsize=7, frameon=False)
-    axes[-1, 0].set_xlabel("projection on the direction, at length 1", fontsize=8)
+    axes[0].legend(fontsize=7, frameon=False)
+    axes[-1].set_xlabel("projection on the direction, at length 1", fontsize=8)
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)
 

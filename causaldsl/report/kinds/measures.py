@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import arms_table, measured_on
-from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.kinds.base import Kind, Named, Options, kind
 from causaldsl.report.kinds.sweeps import sweep_table
-from causaldsl.report.terminal import show, titled, with_interval
+from causaldsl.report.numbers import with_interval
+from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Number, Results
 
@@ -38,9 +36,7 @@ class Measures(Kind):
     def metrics(self, results: Results) -> set[str]:
         return {m for arms in results.measures.values() for row in arms.values() for m in row}
 
-    def number(
-        self, results: Results, name: str, options: Mapping[str, Any]
-    ) -> tuple[str, Number] | None:
+    def number(self, results: Results, name: str, options: Options) -> Named | None:
         arm, metric = options.get("arm", ""), options.get("metric", "")
         number = results.measures.get(name, {}).get(arm, {}).get(metric)
         dot = "" if arm.startswith("[") else "."

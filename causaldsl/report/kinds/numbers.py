@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from causaldsl.report.html.figures import decimals, plain
 from causaldsl.report.html.markup import Content, Html, breakable, join, section, tag
 from causaldsl.report.html.tables import folded, table
 from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.numbers import decimals, plain
 from causaldsl.report.view import View
 from causaldsl.results.records import ProbeRecord
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from causaldsl.check.checked import Output
 from causaldsl.report.dot import graph_dot
-from causaldsl.report.html.figures import plain
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.svg import figure
 from causaldsl.report.kinds.base import Kind, Picture, asked, kind
+from causaldsl.report.numbers import plain
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.view import View
 from causaldsl.syntax import ast

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from causaldsl.report.html.figures import plain
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.records import shown
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.numbers import plain
 from causaldsl.report.view import View
 
 _PLAIN = {"backend": "cone", "device": "cpu", "dtype": "float32", "seed": 0}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 
 from causaldsl.report.html.code import coloured
-from causaldsl.report.html.figures import estimate, loss_curve, places_of, plain
+from causaldsl.report.html.figures import estimate, loss_curve
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.tables import metric_name, table
 from causaldsl.report.kinds.base import Kind, kind
-from causaldsl.report.terminal import show, titled, with_interval
+from causaldsl.report.numbers import places_of, plain, with_interval
+from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Results, SubspaceRecord
 

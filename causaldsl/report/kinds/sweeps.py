@@ -15,7 +15,8 @@ from causaldsl.report.heatmaps import plot_sweep
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.tables import arms_table, measured_on, metric_name
 from causaldsl.report.kinds.base import Draw, Kind, Picture, kind
-from causaldsl.report.terminal import titled, with_interval
+from causaldsl.report.numbers import with_interval
+from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Number, PlotRecord, Results, SweepRecord
 from causaldsl.vocabulary.metrics import headline

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from causaldsl.check.checked import Output
 from causaldsl.report.curves import plot_curves
-from causaldsl.report.html.figures import decimals, plain
 from causaldsl.report.html.markup import Content, Html, breakable, join, section, tag
 from causaldsl.report.html.tables import folded, table
 from causaldsl.report.kinds.base import Kind, Picture, kind
 from causaldsl.report.kinds.numbers import probed
+from causaldsl.report.numbers import decimals, plain
 from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import PlotRecord, Results, TableRecord

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from causaldsl.check.checked import Output
-from causaldsl.report.html.figures import estimate, percent, plain
+from causaldsl.report.html.figures import estimate, share
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.tables import folded, metric_name, table
-from causaldsl.report.kinds.base import Draw, Kind, Picture, kind
+from causaldsl.report.kinds.base import Draw, Kind, Named, Options, Picture, kind
+from causaldsl.report.numbers import percent, with_interval
 from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
-from causaldsl.report.terminal import percent as per_cent
-from causaldsl.report.terminal import share, show, titled, with_interval
+from causaldsl.report.terminal import hyphened, show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Number, Results, TraceEdge, TraceNode, TraceRecord
 
@@ -72,9 +71,7 @@ class Traces(Kind):
     def metrics(self, results: Results) -> set[str]:
         return {trace.metric for trace in results.traces.values()}
 
-    def number(
-        self, results: Results, name: str, options: Mapping[str, Any]
-    ) -> tuple[str, Number] | None:
+    def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The total, or the share of it that is explained."""
         wanted = options.get("name", "")
         number = getattr(results.traces.get(name), wanted, None)
@@ -94,7 +91,7 @@ def _summary_table(name: str, trace: TraceRecord) -> Table:
     out = titled(title, [trace.metric], ["mean"])
     out.add_row("clean", with_interval(trace.clean))
     out.add_row("total effect", with_interval(trace.total))
-    out.add_row("share that the shown edges carry", share(trace.explained))
+    out.add_row("share that the shown edges carry", with_interval(trace.explained, hyphened))
     return out
 
 
@@ -110,7 +107,7 @@ def _component_table(name: str, trace: TraceRecord) -> Table:
             f"MLP {node.layer}" if node.kind == "mlp" else f"{node.layer}.{node.head}",
             node.position,
             "" if node.mediated is None else with_interval(node.mediated),
-            "" if node.share is None else share(node.share),
+            "" if node.share is None else with_interval(node.share, hyphened),
         )
     return out
 
@@ -129,9 +126,9 @@ def _edge_table(name: str, trace: TraceRecord) -> Table:
             edge.sender,
             edge.receiver,
             with_interval(edge.effect),
-            per_cent(edge.share),
+            hyphened(edge.share),
             with_interval(edge.natural),
-            per_cent(edge.natural_share),
+            hyphened(edge.natural_share),
             "[bold]DORMANT[/bold]" if edge.dormant else "",
         )
     return out
@@ -174,7 +171,7 @@ def _summary(trace: TraceRecord) -> Html:
         tag(
             "p",
             f"The {len(shown)} drawn edges carry ",
-            percent(trace.explained),
+            share(trace.explained),
             " of the effect when all else is held at clean. ",
             tag("strong", f"{dormant} of them {'is' if dormant == 1 else 'are'} dormant")
             if dormant
@@ -196,7 +193,7 @@ def _components(nodes: list[TraceNode], caption: Content) -> Html:
     rows: list[list[Content]] = [
         [
             tag("code", node.id),
-            percent(node.share) if node.share else None,
+            share(node.share) if node.share else None,
             estimate(node.mediated) if node.mediated else None,
         ]
         for node in nodes
@@ -220,5 +217,4 @@ def _edges(edges: list[TraceEdge], caption: Content) -> Html:
 
 
 def _effect(part: float, effect: Number) -> Html:
-    whole = tag("b", f"{plain(100 * part, 0)}%")
-    return join(whole, " ", tag("span", estimate(effect), class_="interval"))
+    return join(tag("b", percent(part)), " ", tag("span", estimate(effect), class_="interval"))

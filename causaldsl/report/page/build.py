@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from causaldsl.report.html.figures import plain
 from causaldsl.report.html.markup import Html, breakable, prose, tag
 from causaldsl.report.html.records import records_section
 from causaldsl.report.kinds.base import kinds, of_no_kind
+from causaldsl.report.numbers import plain
 from causaldsl.report.page.glossary import glossary_section
 from causaldsl.report.page.program import program_section
 from causaldsl.report.view import View

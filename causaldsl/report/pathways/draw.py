@@ -11,6 +11,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from causaldsl.report.numbers import percent
 from causaldsl.report.pathways.layout import (
     LINE,
     NARROW,
@@ -18,7 +19,6 @@ from causaldsl.report.pathways.layout import (
     Box,
     Layout,
     node_lines,
-    percent,
     place,
     text_width,
 )
