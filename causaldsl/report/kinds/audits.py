@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from causaldsl.report.html.figures import estimate
-from causaldsl.report.html.markup import Content, Html, badge, join, prose, section, tag
+from causaldsl.report.html.markup import Content, Html, badge, join, prose, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.numbers import plain, two_decimals
-from causaldsl.report.terminal import show
 from causaldsl.report.view import View
 from causaldsl.results.records import AuditRecord, Evidence, Number, Results
 
@@ -21,37 +19,55 @@ _STYLE = {"illusory": "bold red", "faithful": "green", "inconclusive": "yellow"}
 
 
 @kind
-class Audits(Kind):
+class Audits(Kind[AuditRecord]):
     fields = ("audits",)
+    title = "Audits"
     terminal_place = 60
     page_place = 30
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, audit in results.audits.items():
-            show(out, _verdict(name, audit))
-            show(out, _evidence_table(audit))
-            missing = [row.name for row in audit.evidence if row.value is None]
-            if missing:
-                show(out, f"Not to be had here: {escape(', '.join(missing))}.")
-        for audit in list(results.audits.values())[:1]:
-            show(out, escape(audit.caveat))
+    def tables(self, results: Results, name: str, record: AuditRecord) -> Iterator[Table | str]:
+        yield _verdict(name, record)
+        yield _evidence_table(record)
+        missing = [row.name for row in record.evidence if row.value is None]
+        if missing:
+            yield f"Not to be had here: {escape(', '.join(missing))}."
+        if name == list(results.audits)[-1]:
+            yield escape(next(iter(results.audits.values())).caveat)
 
-    def panel(self, view: View, name: str) -> Html | None:
+    def panel(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict, its rule, and the evidence that decided."""
-        audit = view.results.audits.get(name)
-        if audit is None:
-            return None
-        decided = [row for row in audit.evidence if row.name in audit.decided_by]
+        decided = [row for row in record.evidence if row.name in record.decided_by]
         return join(
-            tag("p", tag("code", name), ": ", badge(audit.verdict)),
-            tag("p", prose(audit.rule), class_="small"),
+            tag("p", tag("code", name), ": ", badge(record.verdict)),
+            tag("p", prose(record.rule), class_="small"),
             _evidence(decided, "What decided", ()) if decided else None,
             tag("p", tag("a", "all the evidence", href=f"#audits-{name}"), class_="more"),
         )
 
-    def section(self, view: View) -> Html | None:
-        parts = [_article(name, audit) for name, audit in view.results.audits.items()]
-        return section("audits", "Audits", parts) if parts else None
+    def article(self, view: View, name: str, record: AuditRecord) -> Html:
+        """The verdict with its rule and its limits, and every piece of evidence."""
+        found = [row for row in record.evidence if row.value is not None]
+        missing = [row for row in record.evidence if row.value is None]
+        caption = f"Evidence on {record.site}, {record.n} pairs of {record.pairs}"
+        lacking = [
+            join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row)))
+            for row in missing
+        ]
+        return tag(
+            "article",
+            tag("h3", tag("code", name), " ", badge(record.verdict)),
+            tag("p", tag("code", record.audited)),
+            tag("p", prose(record.rule)),
+            _evidence(found, caption, record.decided_by) if found else None,
+            join(
+                tag("p", "Evidence that was not to be had here:"),
+                tag("dl", lacking, class_="words"),
+            )
+            if lacking
+            else None,
+            tag("p", prose(record.caveat), class_="small"),
+            id=f"audits-{name}",
+        )
 
 
 def _verdict(name: str, audit: AuditRecord) -> str:
@@ -81,28 +97,6 @@ def _number(value: Number | float) -> str:
         return two_decimals(value)
     mean, low, high = map(two_decimals, (value.mean, value.low, value.high))
     return mean if low == high else f"{mean} ({low} to {high})"
-
-
-def _article(name: str, audit: AuditRecord) -> Html:
-    """The verdict with its rule and its limits, and every piece of evidence."""
-    found = [row for row in audit.evidence if row.value is not None]
-    missing = [row for row in audit.evidence if row.value is None]
-    caption = f"Evidence on {audit.site}, {audit.n} pairs of {audit.pairs}"
-    lacking = [
-        join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row))) for row in missing
-    ]
-    return tag(
-        "article",
-        tag("h3", tag("code", name), " ", badge(audit.verdict)),
-        tag("p", tag("code", audit.audited)),
-        tag("p", prose(audit.rule)),
-        _evidence(found, caption, audit.decided_by) if found else None,
-        join(tag("p", "Evidence that was not to be had here:"), tag("dl", lacking, class_="words"))
-        if lacking
-        else None,
-        tag("p", prose(audit.caveat), class_="small"),
-        id=f"audits-{name}",
-    )
 
 
 def _evidence(rows: list[Evidence], caption: str, decided_by: Collection[str]) -> Html:

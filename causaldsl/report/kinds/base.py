@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from causaldsl.check.checked import Output
-from causaldsl.report.html.markup import Html
+from causaldsl.report.html.markup import Html, section
+from causaldsl.report.terminal import show
 from causaldsl.report.view import View, made_by
 from causaldsl.results.records import Number, Results
 from causaldsl.syntax import ast
@@ -27,6 +28,8 @@ Draw: TypeAlias = Callable[[Path], None]
 """Writes a picture; the ending of the path says the format."""
 Options: TypeAlias = Mapping[str, Any]
 Named: TypeAlias = tuple[str, Number]
+R = TypeVar("R")
+K = TypeVar("K", bound="type[Kind[Any]]")
 
 
 @dataclass(frozen=True)
@@ -43,23 +46,19 @@ class Picture:
     caption: str
     at: str = ""
 
-    @classmethod
-    def asked(cls, output: Output, draw: Draw) -> Picture:
-        """The picture of a record, as a `plot` or `render` asks for it."""
-        caption = f"{output.target}, as the program {output.kind}s it"
-        return cls(draw, output.stem, output.suffix, caption, output.target)
 
-    @classmethod
-    def for_page(cls, name: str, draw: Draw) -> Picture:
-        """A picture of a record that the program does not ask for, in the page only."""
-        return cls(draw, f"unplotted-{name}", "", f"{name}, drawn for this page", name)
+class Kind(Generic[R]):
+    """How one kind of record is shown.
 
-
-class Kind:
-    """How one kind of record is shown."""
+    ``panel``, ``tables``, ``article`` and ``draw`` show one record, ``name`` is that of the
+    statement that made it. The other methods put these together, and a kind whose records have no
+    names, or stand in one table, has its own.
+    """
 
     fields: ClassVar[tuple[str, ...]] = ()
-    """The fields of the results that it shows; no two kinds show the same one."""
+    """The fields of the results that it shows, its records' first; no two kinds show the same."""
+    title: ClassVar[str] = ""
+    """The heading of its section in the page."""
     terminal_place: ClassVar[int] = 0
     """Its place on the terminal, smallest first."""
     page_place: ClassVar[int] = 0
@@ -67,47 +66,74 @@ class Kind:
     operand: ClassVar[str] = ""
     """The operand by which words name a record when they read a number off it."""
 
-    def terminal(self, results: Results, out: Console) -> None:
-        """Print the records."""
+    def records(self, results: Results) -> Mapping[str, R]:
+        """The records by name."""
+        found = getattr(results, self.fields[0], None) if self.fields else None
+        return found if isinstance(found, dict) else {}
 
-    def panel(self, view: View, name: str) -> Html | None:
-        """What stands beside the statement of this name."""
+    def tables(self, results: Results, name: str, record: R) -> Iterable[RenderableType]:
+        """What the terminal shows of a record."""
+        return ()
+
+    def panel(self, view: View, name: str, record: R) -> Html | None:
+        """What stands beside the statement that made the record."""
         return None
 
-    def beside(self, view: View, statement: ast.Statement) -> Html | None:
-        """What stands beside a statement: for most kinds, the panel of the name that it makes."""
-        name = made_by(statement)
-        return None if name is None else self.panel(view, name)
-
-    def section(self, view: View) -> Html | None:
-        """A section of the page: an element `section` with an id, a heading first."""
+    def article(self, view: View, name: str, record: R) -> Html | None:
+        """All of a record, for the kind's section of the page."""
         return None
 
-    def facts(self, view: View) -> list[str]:
-        """Short facts for the head of the page."""
-        return []
-
-    def asked(self, view: View, output: Output) -> Picture | None:
-        """What a `plot` or `render` draws, if its target is one of the records."""
+    def draw(self, view: View, name: str, record: R, asked: Output | None) -> Draw | None:
+        """What a `plot` or `render` draws of a record, or what is drawn if there is none."""
         return None
-
-    def unasked(self, view: View) -> Iterator[Picture]:
-        """Pictures of records for which the program may have no `plot` or `render`."""
-        yield from ()
-
-    def metrics(self, results: Results) -> set[str]:
-        """The metrics that the records speak of, which the page explains."""
-        return set()
 
     def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The number with an interval that a word with these options reads off a record."""
         return None
 
+    def metrics(self, results: Results) -> set[str]:
+        """The metrics that the records speak of, which the page explains."""
+        return set()
 
-_KINDS: list[Kind] = []
+    def facts(self, view: View) -> list[str]:
+        """Short facts for the head of the page."""
+        return []
+
+    def terminal(self, results: Results, out: Console) -> None:
+        """Print the records."""
+        for name, record in self.records(results).items():
+            for table in self.tables(results, name, record):
+                show(out, table)
+
+    def beside(self, view: View, statement: ast.Statement) -> Html | None:
+        """What stands beside a statement."""
+        name, records = made_by(statement) or "", self.records(view.results)
+        return self.panel(view, name, records[name]) if name in records else None
+
+    def section(self, view: View) -> Html | None:
+        """A section of the page: an element `section` with an id, a heading first."""
+        records = self.records(view.results).items()
+        parts = [made for name, record in records if (made := self.article(view, name, record))]
+        return section(self.fields[0], self.title, parts) if parts else None
+
+    def asked(self, view: View, output: Output) -> Picture | None:
+        """The picture that a `plot` or `render` asks for, if its target is one of the records."""
+        record = self.records(view.results).get(output.target)
+        draw = None if record is None else self.draw(view, output.target, record, output)
+        caption = f"{output.target}, as the program {output.kind}s it"
+        return draw and Picture(draw, output.stem, output.suffix, caption, output.target)
+
+    def unasked(self, view: View) -> Iterator[Picture]:
+        """A picture of each record for the page, to be drawn if the program asks for none."""
+        for name, record in self.records(view.results).items():
+            if draw := self.draw(view, name, record, None):
+                yield Picture(draw, f"unplotted-{name}", "", f"{name}, drawn for this page", name)
 
 
-def kind(cls: type[Kind]) -> type[Kind]:
+_KINDS: list[Kind[Any]] = []
+
+
+def kind(cls: K) -> K:
     """Register a kind.
 
     Raises:
@@ -127,7 +153,7 @@ def _load() -> None:
         importlib.import_module(f"causaldsl.report.kinds.{module.name}")
 
 
-def kinds() -> list[Kind]:
+def kinds() -> list[Kind[Any]]:
     """Every kind, in the order of the page."""
     _load()
     return sorted(_KINDS, key=lambda known: known.page_place)

@@ -28,7 +28,7 @@ _SIGNS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}
 
 
 @kind
-class Claims(Kind):
+class Claims(Kind[None]):
     fields = ("expectations",)
     terminal_place = 80
     page_place = 10

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from causaldsl.report.html.markup import Html, join, section, slug
+from causaldsl.report.html.markup import Html, join, slug
 from causaldsl.report.html.records import record_article
 from causaldsl.report.html.svg import figure
 from causaldsl.report.kinds.base import Kind, Picture, kind
 from causaldsl.report.numbers import two_decimals, with_interval
 from causaldsl.report.plots import save, stacked
-from causaldsl.report.terminal import hyphened, show, titled
+from causaldsl.report.terminal import hyphened, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import ComparisonRecord, ComparisonRow, Results
 
@@ -24,44 +23,34 @@ _LEFT, _RIGHT = "#c44e00", "#0062a3"
 
 
 @kind
-class Comparisons(Kind):
+class Comparisons(Kind[ComparisonRecord]):
     fields = ("comparisons",)
+    title = "Comparisons of traces"
     terminal_place = 50
     page_place = 32
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, record in results.comparisons.items():
-            show(out, _table(name, record))
+    def tables(self, results: Results, name: str, record: ComparisonRecord) -> Iterator[Table]:
+        best = sorted(record.rows, key=lambda row: -_strength(row))[:_ROWS]
+        out = titled(
+            f"{name}: rank correlation {two_decimals(record.rank_correlation)} over "
+            f"{len(record.rows)} components; mediated share of each total",
+            ["component"],
+            [record.left, record.right],
+        )
+        for row in best:
+            left, right = (with_interval(side, hyphened) for side in (row.left, row.right))
+            out.add_row(row.component, left, right)
+        yield out
 
-    def section(self, view: View) -> Html | None:
-        parts = [
-            join(
-                record_article("comparisons", name, record),
-                figure(view, slug(name), ".svg", name),
-            )
-            for name, record in view.results.comparisons.items()
-        ]
-        return section("comparisons", "Comparisons of traces", parts) if parts else None
+    def article(self, view: View, name: str, record: ComparisonRecord) -> Html:
+        made = record_article("comparisons", name, record)
+        return join(made, figure(view, slug(name), ".svg", name))
 
     def unasked(self, view: View) -> Iterator[Picture]:
         model = str(view.results.provenance.get("model", ""))
         for name, record in view.results.comparisons.items():
             draw = partial(plot_comparison, record, model)
             yield Picture(draw, slug(name), ".svg", name, name)
-
-
-def _table(name: str, record: ComparisonRecord) -> Table:
-    best = sorted(record.rows, key=lambda row: -_strength(row))[:_ROWS]
-    out = titled(
-        f"{name}: rank correlation {two_decimals(record.rank_correlation)} over "
-        f"{len(record.rows)} components; mediated share of each total",
-        ["component"],
-        [record.left, record.right],
-    )
-    for row in best:
-        left, right = (with_interval(side, hyphened) for side in (row.left, row.right))
-        out.add_row(row.component, left, right)
-    return out
 
 
 def _strength(row: ComparisonRow) -> float:

@@ -7,37 +7,43 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from causaldsl.check.checked import Output
 from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import table
-from causaldsl.report.kinds.base import Kind, Named, Options, Picture, kind
+from causaldsl.report.kinds.base import Draw, Kind, Named, Options, kind
 from causaldsl.report.numbers import places_of, plain, two_decimals
 from causaldsl.report.plots import LOOKS, save, stacked
-from causaldsl.report.terminal import show, titled
+from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Number, Results
 
 
 @kind
-class Histograms(Kind):
+class Histograms(Kind[HistogramRecord]):
     fields = ("histograms",)
     terminal_place = 30
     page_place = 60
     operand = "histogram"
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, record in results.histograms.items():
-            show(out, _table(name, record))
+    def tables(self, results: Results, name: str, record: HistogramRecord) -> Iterator[Table]:
+        """Mean and spread of every class in every arm, and how far apart two classes are."""
+        two = any(arm.auc is not None for arm in record.arms.values())
+        columns = ["n", "mean", "sd", *(("AUC", "d") if two else ())]
+        out = titled(f"{name}: projections by class", ["arm", "class"], columns)
+        for arm, found in record.arms.items():
+            for i, (cls, counted) in enumerate(found.classes.items()):
+                mean, low, high = map(two_decimals, (counted.mean, counted.low, counted.high))
+                row = [arm if i == 0 else "", cls, str(counted.n), f"{mean} \\[{low}, {high}]"]
+                apart = [found.auc, found.d] if two and i == 0 else [None, None] if two else []
+                shown = ["" if value is None else two_decimals(value) for value in apart]
+                out.add_row(*row, two_decimals(counted.sd), *shown)
+        yield out
 
-    def panel(self, view: View, name: str) -> Html | None:
+    def panel(self, view: View, name: str, record: HistogramRecord) -> Html:
         """A row for every class in every arm; how far two classes are apart stands at the first."""
-        record = view.results.histograms.get(name)
-        if record is None:
-            return None
         numbers = [_mean(c) for arm in record.arms.values() for c in arm.classes.values()]
         places = places_of(numbers)
         rows = [row for arm, found in record.arms.items() for row in _rows(arm, found, places)]
@@ -45,14 +51,8 @@ class Histograms(Kind):
         caption = join(tag("b", name), ": projections by class, 95% intervals of the mean")
         return table(columns, rows, caption, class_="numbers few")
 
-    def asked(self, view: View, output: Output) -> Picture | None:
-        if output.target not in view.results.histograms:
-            return None
-        return Picture.asked(output, partial(plot_histogram, view.results, output.target))
-
-    def unasked(self, view: View) -> Iterator[Picture]:
-        for name in view.results.histograms:
-            yield Picture.for_page(name, partial(plot_histogram, view.results, name))
+    def draw(self, view: View, name: str, record: HistogramRecord, asked: Output | None) -> Draw:
+        return partial(plot_histogram, view.results, name)
 
     def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The mean of a class in an arm."""
@@ -83,21 +83,6 @@ def plot_histogram(results: Results, name: str, path: Path) -> None:
     axes[-1].set_xlabel("projection on the direction, at length 1", fontsize=8)
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)
-
-
-def _table(name: str, record: HistogramRecord) -> Table:
-    """Mean and spread of every class in every arm, and how far apart two classes are."""
-    two = any(arm.auc is not None for arm in record.arms.values())
-    columns = ["n", "mean", "sd", *(("AUC", "d") if two else ())]
-    out = titled(f"{name}: projections by class", ["arm", "class"], columns)
-    for arm, found in record.arms.items():
-        for i, (cls, counted) in enumerate(found.classes.items()):
-            mean, low, high = map(two_decimals, (counted.mean, counted.low, counted.high))
-            row = [arm if i == 0 else "", cls, str(counted.n), f"{mean} \\[{low}, {high}]"]
-            apart = [found.auc, found.d] if two and i == 0 else [None, None] if two else []
-            shown = ["" if value is None else two_decimals(value) for value in apart]
-            out.add_row(*row, two_decimals(counted.sd), *shown)
-    return out
 
 
 def _rows(arm: str, found: HistogramArm, places: int) -> Iterator[list[Content]]:

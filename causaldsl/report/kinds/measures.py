@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Iterator
+
 from rich.table import Table
 
 from causaldsl.report.html.markup import Content, Html, join, tag
-from causaldsl.report.html.tables import arms_table, measured_on
+from causaldsl.report.html.tables import Arms, arms_table, measured_on
 from causaldsl.report.kinds.base import Kind, Named, Options, kind
 from causaldsl.report.kinds.sweeps import sweep_table
 from causaldsl.report.numbers import with_interval
-from causaldsl.report.terminal import show, titled
+from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import Number, Results
+from causaldsl.results.records import Results
 
 
 @kind
-class Measures(Kind):
+class Measures(Kind[Arms]):
     fields = ("measures", "arms")
     terminal_place = 10
     page_place = 40
     operand = "measure"
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, arms in results.measures.items():
-            swept = name in results.sweeps
-            show(out, sweep_table(results, name) if swept else _table(name, arms))
+    def tables(self, results: Results, name: str, record: Arms) -> Iterator[Table]:
+        yield sweep_table(results, name) if name in results.sweeps else _table(name, record)
 
-    def panel(self, view: View, name: str) -> Html | None:
-        arms = view.results.measures.get(name)
-        if arms is None or name in view.results.sweeps:
+    def panel(self, view: View, name: str, record: Arms) -> Html | None:
+        if name in view.results.sweeps:
             return None
-        return arms_table(arms, measured_on(name, arms), _arm_names(view, name), "arm")
+        return arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
 
     def metrics(self, results: Results) -> set[str]:
         return {m for arms in results.measures.values() for row in arms.values() for m in row}
@@ -43,7 +41,7 @@ class Measures(Kind):
         return None if number is None else (f"{name}{dot}{arm}.{metric}", number)
 
 
-def _table(name: str, arms: dict[str, dict[str, Number]]) -> Table:
+def _table(name: str, arms: Arms) -> Table:
     metrics = list(next(iter(arms.values())))
     n = next(iter(arms.values()))[metrics[0]].n
     intervals = ", 95% bootstrap intervals" if n > 1 else ""

@@ -11,7 +11,7 @@ from causaldsl.results.records import Results
 
 
 @kind
-class Notes(Kind):
+class Notes(Kind[None]):
     fields = ("notes", "precision")  # what is known of the precision is also said in a note
     terminal_place = 90
     page_place = 95

@@ -13,16 +13,13 @@ from causaldsl.results.records import ProbeRecord
 
 
 @kind
-class Numbers(Kind):
+class Numbers(Kind[float]):
     fields = ("numbers", "probes")
     page_place = 55
 
-    def panel(self, view: View, name: str) -> Html | None:
-        """The number; of a probe's score, also what it was trained and tested on."""
-        number = view.results.numbers.get(name)
-        if number is None:
-            return None
-        value = tag("p", tag("code", name), " = ", tag("b", plain(number)))
+    def panel(self, view: View, name: str, record: float) -> Html:
+        """The number; for a probe's score, also what it was trained and tested on."""
+        value = tag("p", tag("code", name), " = ", tag("b", plain(record)))
         probe = view.results.probes.get(name)
         return value if probe is None else join(value, tag("p", probed([probe]), class_="small"))
 

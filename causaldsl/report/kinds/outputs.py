@@ -17,7 +17,7 @@ from causaldsl.syntax import ast
 
 
 @kind
-class Outputs(Kind):
+class Outputs(Kind[None]):
     fields = ("plots",)
     page_place = 70
 

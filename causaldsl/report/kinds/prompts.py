@@ -7,22 +7,24 @@ from causaldsl.model.tokens import Tokens
 from causaldsl.report.html.markup import Content, Html, join, section, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
-from causaldsl.report.view import View
+from causaldsl.report.view import View, made_by
+from causaldsl.syntax import ast
 
 _EXAMPLES = 3
 
 
 @kind
-class Prompts(Kind):
+class Prompts(Kind[None]):
     page_place = 80
 
-    def panel(self, view: View, name: str) -> Html | None:
+    def beside(self, view: View, statement: ast.Statement) -> Html | None:
         """How many there are; a link to examples, if the run used any."""
+        name = made_by(statement)
         link = tag("a", "examples", href=f"#pairs-{name}")
         for texts in _texts(view):
             if texts.name == name:
                 return tag("p", f"{len(texts)} texts: ", link, class_="small")
-        parts = _parts(view, name)
+        parts = [] if name is None else _parts(view, name)
         if not parts:
             return None
         counts = [" ".join([str(len(p)), *p.name.split(".")[1:]]) for p in parts]

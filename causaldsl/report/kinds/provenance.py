@@ -17,7 +17,7 @@ _PLAIN = {"backend": "cone", "device": "cpu", "dtype": "float32", "seed": 0}
 
 
 @kind
-class Provenance(Kind):
+class Provenance(Kind[None]):
     fields = ("provenance", "program", "timings", "schema_version")
     page_place = 99
 

@@ -10,7 +10,7 @@ from causaldsl.syntax import ast
 
 
 @kind
-class Settings(Kind):
+class Settings(Kind[float | str]):
     fields = ("params",)
     page_place = 81
 
@@ -19,8 +19,8 @@ class Settings(Kind):
             return _set_to(view, "model")
         return super().beside(view, statement)
 
-    def panel(self, view: View, name: str) -> Html | None:
-        return _set_to(view, name) if name in view.results.params else None
+    def panel(self, view: View, name: str, record: float | str) -> Html | None:
+        return _set_to(view, name)
 
     def facts(self, view: View) -> list[str]:
         return [f"{name} = {shown(value)}" for name, value in view.results.params.items()]

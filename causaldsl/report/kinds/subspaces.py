@@ -16,7 +16,7 @@ from causaldsl.results.records import Results, SubspaceRecord
 
 
 @kind
-class Subspaces(Kind):
+class Subspaces(Kind[SubspaceRecord]):
     fields = ("subspaces",)
     terminal_place = 70
     page_place = 65
@@ -41,11 +41,8 @@ class Subspaces(Kind):
                 table.add_row(name if first else "", part, *measured, curve if first else "")
         show(out, table)
 
-    def panel(self, view: View, name: str) -> Html | None:
-        """The size, and of a learned subspace its training and its effect."""
-        record = view.results.subspaces.get(name)
-        if record is None:
-            return None
+    def panel(self, view: View, name: str, record: SubspaceRecord) -> Html:
+        """The size, and for a learned subspace its training and its effect."""
         size = "1 dimension" if record.rank == 1 else f"{record.rank} dimensions"
         length = "" if abs(record.norm - 1) < 1e-3 else f", length {plain(record.norm, 2)}"
         words = tag("p", tag("code", name), f": {size} of {record.width}{length}", class_="small")

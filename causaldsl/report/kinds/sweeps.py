@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from math import prod
@@ -12,26 +11,25 @@ from rich.table import Table
 from causaldsl.check.checked import Output
 from causaldsl.report.curves import plot_curves
 from causaldsl.report.heatmaps import plot_sweep
-from causaldsl.report.html.markup import Content, Html, join, section, tag
-from causaldsl.report.html.tables import arms_table, measured_on, metric_name
-from causaldsl.report.kinds.base import Draw, Kind, Picture, kind
+from causaldsl.report.html.markup import Content, Html, join, tag
+from causaldsl.report.html.tables import Arms, arms_table, measured_on, metric_name
+from causaldsl.report.kinds.base import Draw, Kind, kind
 from causaldsl.report.numbers import with_interval
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import Number, PlotRecord, Results, SweepRecord
+from causaldsl.results.records import PlotRecord, Results, SweepRecord
 from causaldsl.vocabulary.metrics import headline
 
 _ROWS, _ROWS_BESIDE = 12, 8
 
 
 @kind
-class Sweeps(Kind):
+class Sweeps(Kind[SweepRecord]):
     fields = ("sweeps",)
+    title = "Sweeps in full"
     page_place = 41
 
-    def panel(self, view: View, name: str) -> Html | None:
-        if name not in view.results.sweeps:
-            return None
+    def panel(self, view: View, name: str, record: SweepRecord) -> Html:
         arms = view.results.measures[name]
         main, best = _best(arms, _ROWS_BESIDE)
         what = join(
@@ -41,35 +39,32 @@ class Sweeps(Kind):
             " is furthest from 0",
         )
         shown = {cell: arms[cell] for cell in ["clean", *best]}
-        axes, names = _cells(view.results.sweeps[name])
+        axes, names = _cells(record)
         more = tag("p", tag("a", "all cells", href=f"#all-{name}"), class_="more")
         return join(arms_table(shown, what, names, axes), more)
 
-    def section(self, view: View) -> Html | None:
-        """Every cell of every sweep, folded away."""
-        parts = []
-        for name, sweep in view.results.sweeps.items():
-            arms = view.results.measures[name]
-            axes, names = _cells(sweep)
-            summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
-            cells = arms_table(arms, measured_on(name, arms), names, axes)
-            parts.append(tag("details", summary, cells, id=f"all-{name}"))
-        return section("sweeps", "Sweeps in full", parts) if parts else None
+    def article(self, view: View, name: str, record: SweepRecord) -> Html:
+        """Every cell, folded away."""
+        arms = view.results.measures[name]
+        axes, names = _cells(record)
+        summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
+        cells = arms_table(arms, measured_on(name, arms), names, axes)
+        return tag("details", summary, cells, id=f"all-{name}")
 
-    def asked(self, view: View, output: Output) -> Picture | None:
-        if output.kind != "plot" or output.target not in view.results.sweeps:
+    def draw(self, view: View, name: str, record: SweepRecord, asked: Output | None) -> Draw | None:
+        """Curves by a variable or relative to a number, else a heatmap; unasked, what fits."""
+        if asked is None:
+            plot, along = PlotRecord(target=name), _along_numbers(record)
+            if prod(map(len, record.axes.values())) == 1:
+                return None
+        elif asked.kind == "plot":
+            plot = view.results.plots[asked.stem]
+            along = bool(plot.by) or plot.relative is not None
+        else:
             return None
-        plot = view.results.plots[output.stem]
-        along = bool(plot.by) or plot.relative is not None
-        return Picture.asked(output, _drawing(view.results, plot, along))
-
-    def unasked(self, view: View) -> Iterator[Picture]:
-        """A curve over numbers, else a heatmap."""
-        for name, sweep in view.results.sweeps.items():
-            if prod(map(len, sweep.axes.values())) > 1:
-                plot = PlotRecord(target=name)
-                drawing = _drawing(view.results, plot, _along_numbers(sweep))
-                yield Picture.for_page(name, drawing)
+        if along:
+            return partial(plot_curves, view.results, plot)
+        return partial(plot_sweep, view.results, name)
 
 
 def sweep_table(results: Results, name: str) -> Table:
@@ -89,7 +84,7 @@ def sweep_table(results: Results, name: str) -> Table:
     return table
 
 
-def _best(arms: dict[str, dict[str, Number]], count: int) -> tuple[str, list[str]]:
+def _best(arms: Arms, count: int) -> tuple[str, list[str]]:
     """The headline metric, and the cells in which it is furthest from 0."""
     main = headline(arms["clean"])
     cells = [cell for cell in arms if cell != "clean"]
@@ -108,13 +103,6 @@ def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
             parts = [arm, *places] if arm else places
             names[f"{arm}[{'.'.join(at)}]"] = tag("code", " · ".join(parts))
     return " · ".join(sweep.axes), names
-
-
-def _drawing(results: Results, plot: PlotRecord, along: bool) -> Draw:
-    """Curves along a variable, or a heatmap."""
-    if along:
-        return partial(plot_curves, results, plot)
-    return partial(plot_sweep, results, plot.target)
 
 
 def _along_numbers(sweep: SweepRecord) -> bool:

@@ -6,36 +6,41 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
 
-from rich.console import Console
 from rich.table import Table
 
 from causaldsl.check.checked import Output
 from causaldsl.report.curves import plot_curves
-from causaldsl.report.html.markup import Content, Html, breakable, join, section, tag
+from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.report.html.tables import folded, table
-from causaldsl.report.kinds.base import Kind, Picture, kind
+from causaldsl.report.kinds.base import Draw, Kind, kind
 from causaldsl.report.kinds.numbers import probed
 from causaldsl.report.numbers import decimals, plain
-from causaldsl.report.terminal import show, titled
+from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import PlotRecord, Results, TableRecord
 
 
 @kind
-class Tables(Kind):
+class Tables(Kind[TableRecord]):
     fields = ("tables",)
+    title = "Tables in full"
     terminal_place = 20
     page_place = 50
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, record in results.tables.items():
-            show(out, _summary_table(name, record))
+    def tables(self, results: Results, name: str, record: TableRecord) -> Iterator[Table]:
+        (first, labels), *others = record.axes.items()
+        over = f": mean (range) over {', '.join(axis for axis, _ in others)}" if others else ""
+        out = titled(f"{name}{over}", [], [first, *record.cells])
+        for label in labels:
+            row = [label]
+            for _, values in _along(record, label):
+                mean = f"{sum(values) / len(values):.3g}"
+                row.append(f"{mean} ({min(values):.3g}..{max(values):.3g})" if others else mean)
+            out.add_row(*row)
+        yield out
 
-    def panel(self, view: View, name: str) -> Html | None:
+    def panel(self, view: View, name: str, record: TableRecord) -> Html:
         """A number for each label of the first variable, or mean and range over the others."""
-        record = view.results.tables.get(name)
-        if record is None:
-            return None
         (first, labels), *others = record.axes.items()
         places = {arm: decimals(cells.values()) for arm, cells in record.cells.items()}
         rows: list[list[Content]] = [
@@ -57,44 +62,18 @@ class Tables(Kind):
             tag("p", more, class_="more") if more else None,
         )
 
-    def section(self, view: View) -> Html | None:
-        """Every cell of every table that has more than one variable, folded away."""
-        parts = [
-            tag(
-                "details",
-                tag("summary", tag("code", name), f": {len(list(_places(record)))} cells"),
-                _cells(name, record),
-                id=f"all-{name}",
-            )
-            for name, record in view.results.tables.items()
-            if len(record.axes) > 1
-        ]
-        return section("tables", "Tables in full", parts) if parts else None
-
-    def asked(self, view: View, output: Output) -> Picture | None:
-        if output.target not in view.results.tables:
+    def article(self, view: View, name: str, record: TableRecord) -> Html | None:
+        """Every cell of a table that has more than one variable, folded away."""
+        if len(record.axes) == 1:
             return None
-        plot = view.results.plots[output.stem]
-        return Picture.asked(output, partial(plot_curves, view.results, plot))
+        summary = tag("summary", tag("code", name), f": {len(list(_places(record)))} cells")
+        return tag("details", summary, _cells(name, record), id=f"all-{name}")
 
-    def unasked(self, view: View) -> Iterator[Picture]:
-        for name, record in view.results.tables.items():
-            if len(next(iter(record.axes.values()))) > 1:
-                plot = PlotRecord(target=name)
-                yield Picture.for_page(name, partial(plot_curves, view.results, plot))
-
-
-def _summary_table(name: str, record: TableRecord) -> Table:
-    (first, labels), *others = record.axes.items()
-    over = f": mean (range) over {', '.join(axis for axis, _ in others)}" if others else ""
-    out = titled(f"{name}{over}", [], [first, *record.cells])
-    for label in labels:
-        row = [label]
-        for _, values in _along(record, label):
-            mean = f"{sum(values) / len(values):.3g}"
-            row.append(f"{mean} ({min(values):.3g}..{max(values):.3g})" if others else mean)
-        out.add_row(*row)
-    return out
+    def draw(self, view: View, name: str, record: TableRecord, asked: Output | None) -> Draw | None:
+        if asked is None and len(next(iter(record.axes.values()))) == 1:
+            return None
+        plot = view.results.plots[asked.stem] if asked else PlotRecord(target=name)
+        return partial(plot_curves, view.results, plot)
 
 
 def _along(record: TableRecord, label: str) -> Iterator[tuple[str, list[float]]]:

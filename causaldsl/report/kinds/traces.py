@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from causaldsl.check.checked import Output
 from causaldsl.report.html.figures import estimate, share
-from causaldsl.report.html.markup import Content, Html, join, section, tag
+from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import folded, metric_name, table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, Picture, kind
 from causaldsl.report.numbers import percent, with_interval
 from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
-from causaldsl.report.terminal import hyphened, show, titled
+from causaldsl.report.terminal import hyphened, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Number, Results, TraceEdge, TraceNode, TraceRecord
 
@@ -24,49 +24,55 @@ _ROWS, _ROWS_BESIDE = 12, 6
 
 
 @kind
-class Traces(Kind):
+class Traces(Kind[TraceRecord]):
     fields = ("traces",)
+    title = "Traces"
     terminal_place = 40
     page_place = 31
     operand = "trace"
 
-    def terminal(self, results: Results, out: Console) -> None:
-        for name, trace in results.traces.items():
-            show(out, _summary_table(name, trace))
-            show(out, _component_table(name, trace))
-            if any(edge.shown for edge in trace.edges):
-                show(out, _edge_table(name, trace))
+    def tables(self, results: Results, name: str, record: TraceRecord) -> Iterator[Table]:
+        yield _summary_table(name, record)
+        yield _component_table(name, record)
+        if any(edge.shown for edge in record.edges):
+            yield _edge_table(name, record)
 
-    def panel(self, view: View, name: str) -> Html | None:
+    def panel(self, view: View, name: str, record: TraceRecord) -> Html:
         """Total effect, how much the drawn edges explain, the largest parts, what is dormant."""
-        trace = view.results.traces.get(name)
-        if trace is None:
-            return None
-        dormant = [edge for edge in trace.edges if edge.dormant and edge.shown]
-        top = _largest(trace.components)[:_ROWS_BESIDE]
-        what = f"the {len(top)} of {len(trace.components)} components that carry most"
+        dormant = [edge for edge in record.edges if edge.dormant and edge.shown]
+        top = _largest(record.components)[:_ROWS_BESIDE]
+        what = f"the {len(top)} of {len(record.components)} components that carry most"
         said = "Dormant edges: they carry effect here, and not on the data"
         return join(
-            _summary(trace),
+            _summary(record),
             _components(top, join(tag("b", name), f": {what}")) if top else None,
             _edges(dormant, said) if dormant else None,
             tag("p", tag("a", "all components and edges", href=f"#traces-{name}"), class_="more"),
         )
 
-    def section(self, view: View) -> Html | None:
-        traces = view.results.traces
-        parts = [_article(name, trace) for name, trace in traces.items()]
-        return section("traces", "Traces", parts) if parts else None
+    def article(self, view: View, name: str, record: TraceRecord) -> Html:
+        """Every component and every edge of a record."""
+        components = _components(
+            _largest(record.components), "Components, held at clean one by one"
+        )
+        edges = sorted(record.edges, key=lambda edge: -abs(edge.share))
+        measured = f"Edges among the drawn components, by path patching ({record.policy})"
+        return tag(
+            "article",
+            tag("h3", tag("code", name)),
+            _summary(record),
+            folded("components", len(record.components), components) if record.components else None,
+            folded("edges", len(edges), _edges(edges, measured)) if edges else None,
+            id=f"traces-{name}",
+        )
 
-    def asked(self, view: View, output: Output) -> Picture | None:
-        if output.target not in view.results.traces:
-            return None
-        return Picture.asked(output, _pathways(view, output.target))
+    def draw(self, view: View, name: str, record: TraceRecord, asked: Output | None) -> Draw:
+        return partial(_draw_pathways, view, name)
 
     def unasked(self, view: View) -> Iterator[Picture]:
         for name in view.results.traces:
-            caption = f"The pathways of {name}"
-            yield Picture(_pathways(view, name), name, ".svg", caption, name)
+            draw = partial(_draw_pathways, view, name)
+            yield Picture(draw, name, ".svg", f"The pathways of {name}", name)
 
     def metrics(self, results: Results) -> set[str]:
         return {trace.metric for trace in results.traces.values()}
@@ -78,12 +84,9 @@ class Traces(Kind):
         return (f"{name}.{wanted}", number) if isinstance(number, Number) else None
 
 
-def _pathways(view: View, name: str) -> Draw:
-    def draw(path: Path) -> None:
-        caption = f"{name} of {view.program.path.name}"
-        draw_dot(trace_dot(view.results.traces[name], caption, view.model), path)
-
-    return draw
+def _draw_pathways(view: View, name: str, path: Path) -> None:
+    caption = f"{name} of {view.program.path.name}"
+    draw_dot(trace_dot(view.results.traces[name], caption, view.model), path)
 
 
 def _summary_table(name: str, trace: TraceRecord) -> Table:
@@ -132,21 +135,6 @@ def _edge_table(name: str, trace: TraceRecord) -> Table:
             "[bold]DORMANT[/bold]" if edge.dormant else "",
         )
     return out
-
-
-def _article(name: str, trace: TraceRecord) -> Html:
-    """Every component and every edge of a trace."""
-    components = _components(_largest(trace.components), "Components, held at clean one by one")
-    edges = sorted(trace.edges, key=lambda edge: -abs(edge.share))
-    measured = f"Edges among the drawn components, by path patching ({trace.policy})"
-    return tag(
-        "article",
-        tag("h3", tag("code", name)),
-        _summary(trace),
-        folded("components", len(trace.components), components) if trace.components else None,
-        folded("edges", len(edges), _edges(edges, measured)) if edges else None,
-        id=f"traces-{name}",
-    )
 
 
 def _summary(trace: TraceRecord) -> Html:
