@@ -10,7 +10,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from causaldsl.report.plots import LOOKS, save, stacked
+from causaldsl.report.plots import LOOKS, save, subplots
 from causaldsl.results.records import PlotRecord, Results
 
 _WIDE = 20
@@ -29,7 +29,7 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     others = [name for name in variables if name != x_name]
     places = _places(labels)
     divisor = 1.0 if plot.relative is None else plot.relative
-    figure, axes = stacked(len(panels), (6.4, 0.6 + 3.0 * len(panels)))
+    figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
     for (panel, arms), axis in zip(panels.items(), axes, strict=True):
         for i, (arm, cells) in enumerate(arms.items()):
             by_x = defaultdict(list)

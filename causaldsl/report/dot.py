@@ -21,7 +21,7 @@ from causaldsl.graph.audits import ARM
 from causaldsl.graph.compile import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.report.folding import counted, folded
-from causaldsl.report.numbers import with_interval
+from causaldsl.report.numbers import tint, with_interval
 from causaldsl.results.records import Results
 from causaldsl.vocabulary.base import SubspaceType, Word
 from causaldsl.vocabulary.metrics import METRICS, headline
@@ -220,16 +220,6 @@ def _is_fraction(metric: str) -> bool:
     return metric in METRICS and METRICS[metric].unit == "fraction"
 
 
-def _fill(node: _Drawn) -> str:
-    """Runs by effect: white at 0, orange when a patch lowers the answer, blue when it raises it."""
-    plain = _STYLE[node.kind][1]
-    if node.effect is None:
-        return plain
-    full = (253, 174, 97) if node.effect > 0 else (146, 197, 222)
-    share = abs(node.effect)
-    return "#" + "".join(f"{round(255 + (c - 255) * share):02x}" for c in full)
-
-
 def _edges(
     program: CheckedProgram, graph: Graph, drawn_in: dict[str, list[str]]
 ) -> list[tuple[str, str, str]]:
@@ -340,11 +330,12 @@ def _dot(
         },
     )
     for node in nodes:
-        shape = _STYLE[node.kind][0]
+        shape, plain = _STYLE[node.kind]
+        fill = plain if node.effect is None else tint(node.effect)
         # The point of a `cds` takes room that its text needs.
         margin = {"margin": "0.3,0.12"} if shape == "cds" else {}
         text = "\n".join(node.lines)
-        picture.node(node.name, text, shape=shape, fillcolor=_fill(node), **margin)
+        picture.node(node.name, text, shape=shape, fillcolor=fill, **margin)
     for source, target, label in edges:
         # What the runs of a measure share is drawn light, what tells them apart is drawn dark.
         light = target.startswith("run ") and label != "along"

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from causaldsl.report.plots import save, stacked
+from causaldsl.report.plots import save, subplots
 from causaldsl.results.records import Results, SweepRecord
 from causaldsl.vocabulary.metrics import METRICS
 
@@ -37,7 +37,7 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     columns, rows = panels[0].columns, panels[0].rows
     width = min(14.0, 2.6 + 0.3 * len(columns))
     height = 0.8 + 0.26 * len(rows)
-    figure, axes = stacked(len(panels), (width, 0.5 + height * len(panels)))
+    figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
     for panel, axis in zip(panels, axes, strict=True):
         values = [[table[cell][panel.metric].mean for cell in row] for row in panel.cells]
         everywhere = [n[panel.metric].mean for cell, n in table.items() if cell != "clean"]

@@ -39,6 +39,12 @@ def places_of(numbers: Sequence[Number]) -> int:
     return decimals(v for n in numbers for v in (n.mean, n.low, n.high))
 
 
+def tint(share: float) -> str:
+    """A fill for a share from -1 to 1: white at 0, orange above it, blue below."""
+    full = (253, 174, 97) if share > 0 else (146, 197, 222)
+    return "#" + "".join(f"{round(255 + (c - 255) * abs(share)):02x}" for c in full)
+
+
 def two_decimals(value: float) -> str:
     """A number for tables and pictures, with a hyphen for a minus sign; a zero has no sign."""
     return plain(value, 2).replace("−", "-")

@@ -21,10 +21,10 @@ def start() -> Any:
     return plt
 
 
-def stacked(count: int, size: tuple[float, float], **more: Any) -> tuple[Any, Any]:
-    """A figure of ``size`` inches, and its ``count`` panels below one another."""
-    shape = {"nrows": count, "squeeze": False, "figsize": size, "layout": "constrained"}
-    figure, axes = start().subplots(**shape, **more)
+def subplots(size: tuple[float, float], rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A figure of this size (inches) and its axes below one another (an array of ``rows``)."""
+    options |= {"squeeze": False, "figsize": size, "layout": "constrained"}
+    figure, axes = start().subplots(rows, 1, **options)
     return figure, axes[:, 0]
 
 

@@ -20,13 +20,17 @@ def show(out: Console, part: RenderableType) -> None:
     out.print()
 
 
-def titled(title: str, left: Iterable[str], right: Iterable[str] = ()) -> Table:
-    """An empty table: columns on the left for text, on the right for numbers."""
+def titled(
+    title: str, left: Iterable[str], right: Iterable[str] = (), rows: Iterable[Iterable[str]] = ()
+) -> Table:
+    """A table: columns on the left for text, then those on the right for numbers."""
     table = Table(title=escape(title), title_justify="left")
     for name in left:
         table.add_column(escape(name))
     for name in right:
         table.add_column(escape(name), justify="right")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -47,24 +47,20 @@ class Audits(Kind[AuditRecord]):
     def article(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict with its rule and its limits, and every piece of evidence."""
         found = [row for row in record.evidence if row.value is not None]
-        missing = [row for row in record.evidence if row.value is None]
         caption = f"Evidence on {record.site}, {record.n} pairs of {record.pairs}"
         lacking = [
             join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row)))
-            for row in missing
+            for row in record.evidence
+            if row.value is None
         ]
+        lead = tag("p", "Evidence that was not to be had here:")
         return tag(
             "article",
             tag("h3", tag("code", name), " ", badge(record.verdict)),
             tag("p", tag("code", record.audited)),
             tag("p", prose(record.rule)),
             _evidence(found, caption, record.decided_by) if found else None,
-            join(
-                tag("p", "Evidence that was not to be had here:"),
-                tag("dl", lacking, class_="words"),
-            )
-            if lacking
-            else None,
+            join(lead, tag("dl", lacking, class_="words")) if lacking else None,
             tag("p", prose(record.caveat), class_="small"),
             id=f"audits-{name}",
         )

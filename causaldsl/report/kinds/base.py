@@ -168,7 +168,10 @@ def of_no_kind(results: Results) -> dict[str, dict[str, Any]]:
 
 def asked(view: View, output: Output) -> Picture:
     """What a `plot` or `render` of the program draws."""
-    return next(picture for known in kinds() if (picture := known.asked(view, output)))
+    for known in kinds():
+        if picture := known.asked(view, output):
+            return picture
+    raise LookupError(f"no kind of record draws what `{output.kind} {output.target}` asks for")
 
 
 def pictures(view: View) -> list[Picture]:

@@ -13,7 +13,7 @@ from causaldsl.report.html.records import record_article
 from causaldsl.report.html.svg import figure
 from causaldsl.report.kinds.base import Kind, Picture, kind
 from causaldsl.report.numbers import two_decimals, with_interval
-from causaldsl.report.plots import save, stacked
+from causaldsl.report.plots import save, subplots
 from causaldsl.report.terminal import hyphened, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import ComparisonRecord, ComparisonRow, Results
@@ -31,16 +31,14 @@ class Comparisons(Kind[ComparisonRecord]):
 
     def tables(self, results: Results, name: str, record: ComparisonRecord) -> Iterator[Table]:
         best = sorted(record.rows, key=lambda row: -_strength(row))[:_ROWS]
-        out = titled(
-            f"{name}: rank correlation {two_decimals(record.rank_correlation)} over "
-            f"{len(record.rows)} components; mediated share of each total",
-            ["component"],
-            [record.left, record.right],
+        correlation = two_decimals(record.rank_correlation)
+        over = f"over {len(record.rows)} components; mediated share of each total"
+        columns = [record.left, record.right]
+        rows = (
+            [row.component, *(with_interval(side, hyphened) for side in (row.left, row.right))]
+            for row in best
         )
-        for row in best:
-            left, right = (with_interval(side, hyphened) for side in (row.left, row.right))
-            out.add_row(row.component, left, right)
-        yield out
+        yield titled(f"{name}: rank correlation {correlation} {over}", ["component"], columns, rows)
 
     def article(self, view: View, name: str, record: ComparisonRecord) -> Html:
         made = record_article("comparisons", name, record)
@@ -63,7 +61,7 @@ def plot_comparison(record: ComparisonRecord, model: str, path: Path) -> None:
     Bars of the second trace are hatched: the two are told apart without colour.
     """
     rows = sorted(record.rows, key=lambda row: (-_strength(row), row.component))[:_BARS]
-    figure, (axis,) = stacked(1, (4.6, 1.5 + 0.32 * len(rows)))
+    figure, (axis,) = subplots((4.6, 1.5 + 0.32 * len(rows)))
     for side, offset, color, hatch in (("left", -0.2, _LEFT, ""), ("right", 0.2, _RIGHT, "////")):
         numbers = [getattr(row, side) for row in rows]
         means = [100 * number.mean for number in numbers]

@@ -15,7 +15,7 @@ from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, kind
 from causaldsl.report.numbers import places_of, plain, two_decimals
-from causaldsl.report.plots import LOOKS, save, stacked
+from causaldsl.report.plots import LOOKS, save, subplots
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Number, Results
@@ -65,8 +65,8 @@ class Histograms(Kind[HistogramRecord]):
 def plot_histogram(results: Results, name: str, path: Path) -> None:
     """Draw a histogram's arms below one another and write the picture."""
     record = results.histograms[name]
-    count = len(record.arms)
-    figure, axes = stacked(count, (6.4, 0.7 + 1.5 * count), sharex=True)
+    size = (6.4, 0.7 + 1.5 * len(record.arms))
+    figure, axes = subplots(size, len(record.arms), sharex=True)
     for (arm, found), axis in zip(record.arms.items(), axes, strict=True):
         for i, (cls, counted) in enumerate(found.classes.items()):
             colour, line = LOOKS[i % len(LOOKS)]

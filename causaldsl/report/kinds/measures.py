@@ -45,10 +45,8 @@ def _table(name: str, arms: Arms) -> Table:
     metrics = list(next(iter(arms.values())))
     n = next(iter(arms.values()))[metrics[0]].n
     intervals = ", 95% bootstrap intervals" if n > 1 else ""
-    table = titled(f"{name} (n = {n}{intervals})", ["arm"], metrics)
-    for arm, numbers in arms.items():
-        table.add_row(arm, *(with_interval(numbers[metric]) for metric in metrics))
-    return table
+    rows = ([arm, *(with_interval(row[m]) for m in metrics)] for arm, row in arms.items())
+    return titled(f"{name} (n = {n}{intervals})", ["arm"], metrics, rows)
 
 
 def _arm_names(view: View, name: str) -> dict[str, Content]:

@@ -27,11 +27,9 @@ class Subspaces(Kind[SubspaceRecord]):
         if not learned:
             return
         metrics = _metrics(*learned.values())
-        table = titled(
-            "Learned subspaces: effect in training and held out",
-            ["subspace", "pairs"],
-            [*metrics, "loss, first to last epoch"],
-        )
+        title = "Learned subspaces: effect in training and held out"
+        columns = [*metrics, "loss, first to last epoch"]
+        table = titled(title, ["subspace", "pairs"], columns)
         for name, subspace in learned.items():
             for part, numbers in (subspace.effects or {}).items():
                 losses = subspace.losses or []
@@ -53,14 +51,8 @@ class Subspaces(Kind[SubspaceRecord]):
 
     def section(self, view: View) -> Html | None:
         rows: list[list[Content]] = [
-            [
-                tag("code", name),
-                _made(view, name, record.made),
-                str(record.rank),
-                str(record.width),
-                plain(record.norm),
-            ]
-            for name, record in view.results.subspaces.items()
+            [tag("code", name), _made(view, name, s.made), str(s.rank), str(s.width), plain(s.norm)]
+            for name, s in view.results.subspaces.items()
         ]
         if not rows:
             return None
@@ -96,11 +88,7 @@ def _effects(name: str, record: SubspaceRecord) -> Html:
 
 
 def _made(view: View, name: str, label: str) -> Html:
-    """The definition as the program has it; of a learned one also all its options."""
+    """The definition as the program has it; for a learned subspace also all its options."""
     applied = view.program.named[name]
-    definition = tag("code", coloured(" ".join(applied.span.text.split())))
-    return (
-        join(definition, tag("div", label, class_="options"))
-        if applied.word.learned
-        else definition
-    )
+    options = tag("div", label, class_="options") if applied.word.learned else None
+    return join(tag("code", coloured(" ".join(applied.span.text.split()))), options)

@@ -72,16 +72,13 @@ def sweep_table(results: Results, name: str) -> Table:
     arms = results.measures[name]
     metrics = list(arms["clean"])
     main, best = _best(arms, _ROWS)
-    table = titled(
-        f"{name} (n = {arms['clean'][main].n}): the {len(best)} of {len(arms) - 1} cells with the "
-        f"largest |{main}|",
-        [", ".join(results.sweeps[name].axes)],
-        metrics,
+    said = f"the {len(best)} of {len(arms) - 1} cells with the largest |{main}|"
+    rows = (
+        [cell.replace("[", " ").strip(" ]"), *(with_interval(arms[cell][m]) for m in metrics)]
+        for cell in ["clean", *best]
     )
-    for cell in ["clean", *best]:
-        numbers = [with_interval(arms[cell][metric]) for metric in metrics]
-        table.add_row(cell.replace("[", " ").strip(" ]"), *numbers)
-    return table
+    over = ", ".join(results.sweeps[name].axes)
+    return titled(f"{name} (n = {arms['clean'][main].n}): {said}", [over], metrics, rows)
 
 
 def _best(arms: Arms, count: int) -> tuple[str, list[str]]:

@@ -51,17 +51,16 @@ class Traces(Kind[TraceRecord]):
         )
 
     def article(self, view: View, name: str, record: TraceRecord) -> Html:
-        """Every component and every edge of a record."""
-        components = _components(
-            _largest(record.components), "Components, held at clean one by one"
-        )
+        """Every component and every edge."""
+        parts = _largest(record.components)
+        components = _components(parts, "Components, held at clean one by one")
         edges = sorted(record.edges, key=lambda edge: -abs(edge.share))
         measured = f"Edges among the drawn components, by path patching ({record.policy})"
         return tag(
             "article",
             tag("h3", tag("code", name)),
             _summary(record),
-            folded("components", len(record.components), components) if record.components else None,
+            folded("components", len(parts), components) if parts else None,
             folded("edges", len(edges), _edges(edges, measured)) if edges else None,
             id=f"traces-{name}",
         )
@@ -90,50 +89,43 @@ def _draw_pathways(view: View, name: str, path: Path) -> None:
 
 
 def _summary_table(name: str, trace: TraceRecord) -> Table:
+    rows = {
+        "clean": with_interval(trace.clean),
+        "total effect": with_interval(trace.total),
+        "share that the shown edges carry": with_interval(trace.explained, hyphened),
+    }
     title = f"{name}: {trace.does}, {trace.pairs} (n = {trace.n})"
-    out = titled(title, [trace.metric], ["mean"])
-    out.add_row("clean", with_interval(trace.clean))
-    out.add_row("total effect", with_interval(trace.total))
-    out.add_row("share that the shown edges carry", with_interval(trace.explained, hyphened))
-    return out
+    return titled(title, [trace.metric], ["mean"], rows.items())
 
 
 def _component_table(name: str, trace: TraceRecord) -> Table:
     best = sorted(trace.components, key=lambda node: (-_strength(node), node.id))[:_ROWS]
-    out = titled(
-        f"{name}: the {len(best)} of {len(trace.components)} components that mediate most",
-        ["component", "position"],
-        ["goes when held at clean", "share of total"],
-    )
-    for node in best:
-        out.add_row(
+    title = f"{name}: the {len(best)} of {len(trace.components)} components that mediate most"
+    rows = (
+        (
             f"MLP {node.layer}" if node.kind == "mlp" else f"{node.layer}.{node.head}",
             node.position,
             "" if node.mediated is None else with_interval(node.mediated),
             "" if node.share is None else with_interval(node.share, hyphened),
         )
-    return out
+        for node in best
+    )
+    columns = ["goes when held at clean", "share of total"]
+    return titled(title, ["component", "position"], columns, rows)
 
 
 def _edge_table(name: str, trace: TraceRecord) -> Table:
     shown = sorted((edge for edge in trace.edges if edge.shown), key=lambda e: -abs(e.share))
     dormant = sum(edge.dormant for edge in shown)
-    out = titled(
-        f"{name}: {len(shown)} of {len(trace.edges)} edges, {dormant} dormant; {trace.policy}",
-        ["from", "to"],
-        ["effect", "share", "natural effect", "natural share"],
-    )
+    title = f"{name}: {len(shown)} of {len(trace.edges)} edges, {dormant} dormant; {trace.policy}"
+    columns = ["effect", "share", "natural effect", "natural share"]
+    out = titled(title, ["from", "to"], columns)
     out.add_column("")
     for edge in shown:
-        out.add_row(
-            edge.sender,
-            edge.receiver,
-            with_interval(edge.effect),
-            hyphened(edge.share),
-            with_interval(edge.natural),
-            hyphened(edge.natural_share),
-            "[bold]DORMANT[/bold]" if edge.dormant else "",
-        )
+        effect, natural = with_interval(edge.effect), with_interval(edge.natural)
+        shares = hyphened(edge.share), hyphened(edge.natural_share)
+        mark = "[bold]DORMANT[/bold]" if edge.dormant else ""
+        out.add_row(edge.sender, edge.receiver, effect, shares[0], natural, shares[1], mark)
     return out
 
 
@@ -141,30 +133,19 @@ def _summary(trace: TraceRecord) -> Html:
     where = f" at {', '.join(trace.positions)}" if trace.positions else ""
     shown = [edge for edge in trace.edges if edge.shown]
     dormant = sum(edge.dormant for edge in shown)
+    what = [tag("code", trace.does), " changes ", metric_name(trace.metric), " by "]
+    what += [estimate(trace.total), " (clean: ", estimate(trace.clean), f"; {trace.n} pairs of "]
+    how = "were held at their clean values one by one; paths between them were patched with "
+    verb = "is" if dormant == 1 else "are"
     return join(
-        tag(
-            "p",
-            tag("code", trace.does),
-            " changes ",
-            metric_name(trace.metric),
-            " by ",
-            estimate(trace.total),
-            " (clean: ",
-            estimate(trace.clean),
-            f"; {trace.n} pairs of ",
-            tag("code", trace.pairs),
-            f"). Components{where} were held at their clean values one by one; paths between them "
-            f"were patched with {trace.policy}.",
-        ),
+        tag("p", what, tag("code", trace.pairs), f"). Components{where} {how}{trace.policy}."),
         tag(
             "p",
             f"The {len(shown)} drawn edges carry ",
             share(trace.explained),
             " of the effect when all else is held at clean. ",
-            tag("strong", f"{dormant} of them {'is' if dormant == 1 else 'are'} dormant")
-            if dormant
-            else "None of them is dormant",
-            ".",
+            tag("strong", f"{dormant} of them {verb} dormant") if dormant else None,
+            "." if dormant else "None of them is dormant.",
         ),
     )
 

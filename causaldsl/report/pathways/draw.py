@@ -11,7 +11,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from causaldsl.report.numbers import percent
+from causaldsl.report.numbers import percent, tint
 from causaldsl.report.pathways.layout import (
     LINE,
     NARROW,
@@ -205,7 +205,7 @@ class _Drawing:
             box,
             shape=_SHAPES[node.kind],
             style="filled",
-            fillcolor=_FILLS[node.kind] if end else _tint(node, record),
+            fillcolor=_FILLS[node.kind] if end else _fill(node, record),
             fontcolor="white" if end else "black",
         )
 
@@ -289,14 +289,12 @@ def _line_style(edge: TraceEdge, pen: float) -> dict[str, str]:
     return style
 
 
-def _tint(node: TraceNode, record: TraceRecord) -> str:
-    """A component's fill: white at 0, orange for the largest mediated share, blue below 0."""
+def _fill(node: TraceNode, record: TraceRecord) -> str:
+    """A component's fill, by its mediated share of the largest one."""
     if node.share is None:
         return "#ffffff"
     largest = max(abs(n.share.mean) for n in record.nodes if n.share is not None) or 1.0
-    full = (253, 174, 97) if node.share.mean > 0 else (146, 197, 222)
-    part = abs(node.share.mean) / largest
-    return "#" + "".join(f"{round(255 + (c - 255) * part):02x}" for c in full)
+    return tint(node.share.mean / largest)
 
 
 def _shortened(points: list[Point], length: float) -> list[Point]:
