@@ -54,7 +54,9 @@ class _Drawn:
     kind: str
     lines: tuple[str, ...]
     effect: float | None = None
-    """The headline metric as a share of the largest on the picture's scale, -1 to 1."""
+    """The headline metric, -1 to 1, if 1 is the whole of what there was: the node's tint.
+
+    Orange: a patch lowers the answer; blue: it raises it."""
 
 
 def graph_dot(
@@ -306,28 +308,13 @@ def _dot(
     if results is not None:
         held = sum(e.held for e in results.expectations)
         caption += f", {held} of {len(results.expectations)} claims held"
+    font = {"fontname": "Helvetica"}
+    whole = {"label": caption, "fontsize": "12", "rankdir": "LR"}
+    edge = {"fontsize": "8", "color": "#666666", "fontcolor": "#666666", "arrowsize": "0.6"}
     picture = graphviz.Digraph(
-        graph_attr={
-            "rankdir": "LR",
-            "label": caption,
-            "fontname": "Helvetica",
-            "fontsize": "12",
-            "nodesep": "0.15",
-            "ranksep": "0.5",
-        },
-        node_attr={
-            "fontname": "Helvetica",
-            "fontsize": "10",
-            "style": "filled",
-            "margin": "0.1,0.06",
-        },
-        edge_attr={
-            "fontname": "Helvetica",
-            "fontsize": "8",
-            "color": "#666666",
-            "fontcolor": "#666666",
-            "arrowsize": "0.6",
-        },
+        graph_attr=font | whole | {"nodesep": "0.15", "ranksep": "0.5"},
+        node_attr=font | {"fontsize": "10", "style": "filled", "margin": "0.1,0.06"},
+        edge_attr=font | edge,
     )
     for node in nodes:
         shape, plain = _STYLE[node.kind]

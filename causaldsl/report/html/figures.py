@@ -65,17 +65,12 @@ def loss_curve(losses: Sequence[float], name: str) -> Html:
     if len(losses) == 1:
         return tag("span", f"loss {first}", class_="interval")
     low, high = min(losses), max(losses)
-    scale = (high - low) or 1.0
-    points = [
-        f"{4 + 112 * i / (len(losses) - 1):.1f},{4 + 24 * (high - loss) / scale:.1f}"
-        for i, loss in enumerate(losses)
-    ]
-    dots = "".join(
-        '<circle cx="{}" cy="{}" r="2.5"/>'.format(*point.split(",")) for point in points
-    )
+    across, up = 112 / (len(losses) - 1), 24 / ((high - low) or 1.0)
+    points = [(f"{4 + across * i:.1f}", f"{4 + up * (high - y):.1f}") for i, y in enumerate(losses)]
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="2.5"/>' for x, y in points)
     picture = Html(
         '<svg class="curve" viewBox="0 0 120 32" width="120" height="32" role="img">'
-        f"{tag('title', what)}"
-        f'<polyline points="{" ".join(points)}"/>{dots if len(points) <= 12 else ""}</svg>'
+        f'{tag("title", what)}<polyline points="{" ".join(map(",".join, points))}"/>'
+        f"{dots if len(points) <= 12 else ''}</svg>"
     )
     return join(picture, " ", words)

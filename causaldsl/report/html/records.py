@@ -53,11 +53,8 @@ def _is_rows(value: Any) -> bool:
     """Whether a value is a table: a list of records, or records by name."""
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, list) and bool(value) and _is_row(value[0])
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, BaseModel | dict) and not isinstance(value, Number)
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, BaseModel | dict) and not isinstance(first, Number)
 
 
 def _rows(key: str, rows: Any) -> Html:
@@ -72,13 +69,16 @@ def _rows(key: str, rows: Any) -> Html:
 
 
 def _facts(items: dict[str, Any]) -> Html | None:
-    facts = {k: v for k, v in items.items() if not _is_rows(v) and v not in (None, "", [], {})}
-    if not facts:
-        return None
-    pairs = [
+    found = {k: v for k, v in items.items() if not _is_rows(v) and v not in (None, "", [], {})}
+    return facts(found) if found else None
+
+
+def facts(items: Mapping[str, Any]) -> Html:
+    """Plain values by name, as a list."""
+    pairs = (
         join(tag("dt", key.replace("_", " ")), tag("dd", shown(value)))
-        for key, value in facts.items()
-    ]
+        for key, value in items.items()
+    )
     return tag("dl", pairs, class_="facts")
 
 

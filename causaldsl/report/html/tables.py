@@ -44,20 +44,16 @@ def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what:
     high = max(0.0, *(n.high for n in drawn))
     places = {m: places_of([numbers[m] for numbers in arms.values()]) for m in metrics}
     ordered = [main, *(metric for metric in metrics if metric != main)]
-    columns: list[Content] = [what]
-    for metric in ordered:
-        columns.append(metric_name(metric))
-    rows: list[list[Content]] = []
-    for arm, numbers in arms.items():
-        cells: list[Content] = [names.get(arm) or tag("code", arm)]
-        for metric in ordered:
-            number = estimate(numbers[metric], places[metric])
-            if metric == main:
-                number = join(whisker(numbers[metric], low, high), number)
-            cells.append(number)
-        rows.append(cells)
-    roomy = len(metrics) <= 2
-    return table(columns, rows, caption, class_="numbers few" if roomy else "numbers")
+    columns: list[Content] = [what, *map(metric_name, ordered)]
+    rows: list[list[Content]] = [
+        [
+            names.get(arm) or tag("code", arm),
+            join(whisker(numbers[main], low, high), estimate(numbers[main], places[main])),
+            *(estimate(numbers[metric], places[metric]) for metric in ordered[1:]),
+        ]
+        for arm, numbers in arms.items()
+    ]
+    return table(columns, rows, caption, class_="numbers few" if len(metrics) <= 2 else "numbers")
 
 
 def measured_on(name: str, arms: Arms) -> Html:

@@ -90,22 +90,13 @@ def _claim(view: View, claim: Claim, expectation: Expectation) -> Html:
         if name not in claim.text
     ]
     ns = sorted({number.n for number in plain_sides if number is not None and number.n > 1})
-    return tag(
-        "li",
-        _held(expectation.held),
-        tag(
-            "div",
-            tag("code", coloured(claim.text), class_="claim"),
-            tag(
-                "div",
-                _sides(view, expectation, claim),
-                f" (n = {', '.join(map(str, ns))})" if ns else None,
-                where,
-                class_="sides",
-            ),
-            tag("ul", measured, class_="measured") if measured else None,
-        ),
-    )
+    count = f" (n = {', '.join(map(str, ns))})" if ns else None
+    about = [
+        tag("code", coloured(claim.text), class_="claim"),
+        tag("div", _sides(view, expectation, claim), count, where, class_="sides"),
+        tag("ul", measured, class_="measured") if measured else None,
+    ]
+    return tag("li", _held(expectation.held), tag("div", *about))
 
 
 def _sides(view: View, expectation: Expectation, claim: Claim) -> Html:

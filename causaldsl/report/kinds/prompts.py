@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
 from causaldsl.model.tokens import Tokens
 from causaldsl.report.html.markup import Content, Html, join, section, tag
@@ -81,8 +83,7 @@ def _first_texts(texts: PromptSet) -> Html:
         [str(i), repr(pair.base.text)[1:-1], str(pair.base.length)]
         for i, pair in enumerate(texts.pairs[:_EXAMPLES], 1)
     ]
-    shown = f"the first {len(rows)} of {len(texts)}" if len(texts) > len(rows) else "all"
-    caption = join(tag("b", texts.name), f", n = {len(texts)}: {shown}")
+    caption = join(tag("b", texts.name), f", n = {len(texts)}: {_part(rows, texts)}")
     return table(["text", "", "tokens"], rows, caption, class_="prompts")
 
 
@@ -91,10 +92,13 @@ def _examples(pairs: PairSet, tokens: Tokens | None) -> Html:
     columns = ["pair", "base", "source"]
     if tokens is not None:
         columns += ["answer", "foil", "counterfactual"]
-    shown = f"the first {len(rows)} of {len(pairs)}" if len(pairs) > len(rows) else "all"
     count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
-    caption = join(tag("b", pairs.name), f", {count}: {shown}")
+    caption = join(tag("b", pairs.name), f", {count}: {_part(rows, pairs)}")
     return table(columns, rows, caption, class_="prompts")
+
+
+def _part(rows: Sized, pairs: Sized) -> str:
+    return f"the first {len(rows)} of {len(pairs)}" if len(pairs) > len(rows) else "all"
 
 
 def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
-from causaldsl.report.html.markup import Content, Html, join, section, tag
-from causaldsl.report.html.records import shown
+from causaldsl.report.html.markup import Content, Html, section, tag
+from causaldsl.report.html.records import facts
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.numbers import plain
@@ -23,22 +22,19 @@ class Provenance(Kind[None]):
 
     def section(self, view: View) -> Html:
         """The command, the model, every seed and version, and what identifies the pairs."""
-        facts = {
-            key.replace("_", " "): value
-            for key, value in view.results.provenance.items()
-            if key not in ("pairs", "program_text")
-        }
+        told = view.results.provenance.items()
+        found = {key: value for key, value in told if key not in ("pairs", "program_text")}
         pairs: list[list[Content]] = [
             [tag("code", name), str(entry["n"]), tag("code", entry["digest"])]
             for name, entry in view.results.provenance.get("pairs", {}).items()
         ]
-        times = {k.replace("_", " "): plain(v) for k, v in view.results.timings.items()}
+        times = {key: plain(seconds) for key, seconds in view.results.timings.items()}
         return section(
             "provenance",
             "Provenance",
             tag("p", "Run it again with:"),
             tag("pre", tag("code", _command(view)), class_="command"),
-            _facts(facts | times),
+            facts(found | times),
             table(["prompts", "n", "digest"], pairs, "Prompts, identified by their content")
             if pairs
             else None,
@@ -64,8 +60,3 @@ def _command(view: View) -> str:
     for name, value in view.program.settings.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)
-
-
-def _facts(facts: dict[str, Any]) -> Html:
-    items = [join(tag("dt", name), tag("dd", shown(value))) for name, value in facts.items()]
-    return tag("dl", items, class_="facts")

@@ -152,21 +152,11 @@ class _Drawing:
         import graphviz
 
         self.foot = foot
+        font = {"fontname": "Helvetica", "fontsize": f"{SIZE:g}"}
         self.picture: Any = graphviz.Digraph(
-            graph_attr={
-                "layout": "nop2",
-                "outputorder": "edgesfirst",
-                "fontname": "Helvetica",
-                "fontsize": f"{SIZE:g}",
-                "pad": "0.06",
-            },
-            node_attr={
-                "fontname": "Helvetica",
-                "fontsize": f"{SIZE:g}",
-                "fixedsize": "true",
-                "margin": "0",
-            },
-            edge_attr={"fontname": "Helvetica", "fontsize": f"{SIZE:g}"},
+            graph_attr=font | {"layout": "nop2", "outputorder": "edgesfirst", "pad": "0.06"},
+            node_attr=font | {"fixedsize": "true", "margin": "0"},
+            edge_attr=font,
         )
 
     def lane(self, position: str, box: Box) -> None:
