@@ -1,4 +1,4 @@
-"""Numbers over loop variables as curves: mean and range over the other variables, a line each arm.
+"""Numbers over loop variables as curves: a line for each arm, with mean and range over the others.
 
 A table over one variable is drawn so by itself, a sweep or a larger table by `plot NAME by x`.
 """

@@ -54,9 +54,10 @@ class _Drawn:
     kind: str
     lines: tuple[str, ...]
     effect: float | None = None
-    """The headline metric, -1 to 1, if 1 is the whole of what there was: the node's tint.
+    """The headline metric from -1 to 1, if it is a fraction: the node's tint.
 
-    Orange: a patch lowers the answer; blue: it raises it."""
+    It is orange where a patch lowers the answer, and blue where it raises it.
+    """
 
 
 def graph_dot(
@@ -164,7 +165,7 @@ def _gives_subspace(word: type[Word]) -> bool:
 
 
 def _receivers(operation: Operation) -> list[str]:
-    """One a line; of many the first and the last."""
+    """One to a line; of more than four the first and the last."""
     names = [str(place) for place in operation.to]
     if len(names) > 4:
         names = [names[0], f"... {len(names)} receivers ...", names[-1]]
@@ -218,7 +219,7 @@ def _with_result(node: _Drawn, name: str, results: Results | None) -> _Drawn:
 
 
 def _is_fraction(metric: str) -> bool:
-    """Whether 1 is the whole of what there was."""
+    """Whether a value of 1 is the whole of what there was."""
     return metric in METRICS and METRICS[metric].unit == "fraction"
 
 
@@ -271,7 +272,7 @@ def _claim_sources(
 
 
 def _edge_label(role: str, audit: bool) -> str:
-    """How an input is used; an audit uses what it audits in so many ways that none is named."""
+    """How an input is used. An audit uses what it audits in many ways, so none of them is named."""
     return role if role in (("against",) if audit else ("along", "source", "matrix")) else ""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from causaldsl.diagnostics import RunFailure
 
 _DPI = 200
-"""Of PNG: a picture as wide as a page's column stays sharp."""
+"""Dots per inch of a PNG, so that it stays sharp at the width of a page's column."""
 
 
 def render_dot(dot: str, path: Path) -> None:

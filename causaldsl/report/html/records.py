@@ -24,7 +24,7 @@ def records_section(field: str, records: Mapping[str, Any]) -> Html:
 
 
 def record_panel(field: str, name: str, record: Any) -> Html:
-    """The short form of a record: its plain values."""
+    """A record in short: its plain values, and a link to all of it."""
     more = tag("a", f"all of {name}", href=f"#{field}-{slug(name)}")
     return join(_facts(_items(record)), tag("p", more, class_="more"))
 

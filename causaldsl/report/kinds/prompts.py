@@ -1,4 +1,4 @@
-"""Pairs and texts: a few of every set, so that a reader sees what the model was given."""
+"""Pairs and texts: a few of every set, so that a reader sees what the model read."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _command(view: View) -> str:
     text = view.program.model is not None and view.program.model.shapes.text
     for setting, usual in _PLAIN.items():
         value = provenance.get(setting, usual)
-        # A toy model has one backend, whatever was asked for.
+        # A toy model has one backend only; another one that was chosen is not used.
         if value != usual and (setting != "backend" or text):
             words += [f"--{setting}", str(value)]
     words += ["--tf32"] if provenance.get("tf32") else []

@@ -27,13 +27,13 @@ from causaldsl.report.pathways.routes import Point, Route, Router, Wish, bezier
 from causaldsl.results.records import TraceEdge, TraceNode, TraceRecord
 
 FOR, AGAINST = "#c44e00", "#0062a3"
-"""With and against the total effect: told apart in every common kind of colour blindness."""
+"""With and against the total effect; told apart in every common kind of colour blindness."""
 _GREY, _LANE = "#666666", "#f3f3f3"
 _THIN, _THICK, _STRONG = 0.8, 6.0, 0.3
 _FILLS = {"head": "#ffffff", "mlp": "#ffffff", "intervention": "#333333", "logits": "#333333"}
 _SHAPES = {"head": "ellipse", "mlp": "box", "intervention": "box", "logits": "box"}
 _SPELLED_OUT = 6
-"""So many dormant edges, the strongest, have words on them; further ones only their numbers."""
+"""The number of dormant edges, the strongest, with words on them; others have only numbers."""
 _DORMANT_FILL = "#fff3c4"
 _LEGEND_LINES = {
     "for": {"color": FOR, "penwidth": "2.5", "arrowsize": "0.5"},
@@ -81,7 +81,7 @@ def trace_dot(record: TraceRecord, name: str, model: str) -> str:
 
 
 def _laid_out(record: TraceRecord) -> tuple[Layout, list[tuple[TraceEdge, Route]]]:
-    """Nodes and edges placed: with more room between the rows where a label finds none."""
+    """Nodes and edges placed, with more room between the rows where a label finds none."""
     tried = []
     for crowding in _ROOMIER:
         layout = place(record, crowding)
@@ -131,7 +131,7 @@ def _pen(share: float, strongest: float) -> float:
 
 
 def _edge_lines(edge: TraceEdge, full: bool) -> list[str]:
-    """The label: of a dormant edge with the natural share, ``full`` with words."""
+    """The lines of a label. A dormant edge also has its natural share, ``full`` with words."""
     if not edge.dormant:
         return [percent(edge.share)]
     if full:

@@ -17,7 +17,7 @@ from causaldsl.report.numbers import percent
 from causaldsl.results.records import TraceNode, TraceRecord
 
 SIZE = 9.0
-"""Of all text; a picture as wide as `NARROW` then keeps 6 pt when it is 8.5 cm wide."""
+"""Points of all text: a picture as wide as `NARROW` keeps 6 pt when it is 8.5 cm wide."""
 LINE = 1.2 * SIZE
 NARROW = 360.0
 _GAP = 14.0
