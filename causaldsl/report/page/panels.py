@@ -23,8 +23,8 @@ def panel(view: View, statement: ast.Statement) -> tuple[Html | None, Html | Non
     if beside is None:
         beside = _of_no_kind(view, name)
     for picture in pictures(view):
-        drawn = view.drawing(picture.stem)
-        if picture.at != name or drawn is None:
+        drawn = view.drawing(picture.stem) if picture.at == name else None
+        if drawn is None:
             continue
         shown = figure(view, picture.stem, picture.suffix, picture.caption)
         if picture.suffix or natural_width(drawn) > _NARROW:
