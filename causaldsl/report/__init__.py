@@ -1,1 +1,1 @@
-"""Results for people: tables, plots and graphviz pictures."""
+"""Results for people: tables on the terminal, the page of a run, and pictures."""

@@ -1,4 +1,4 @@
-"""Numbers over loop variables as curves: mean and range over the other variables, a line each arm.
+"""Numbers over loop variables as curves: a line for each arm, with mean and range over the others.
 
 A table over one variable is drawn so by itself, a sweep or a larger table by `plot NAME by x`.
 """
@@ -6,45 +6,31 @@ A table over one variable is drawn so by itself, a sweep or a larger table by `p
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from rich.table import Table
-
-from causaldsl.report.plots import LOOKS, save, start
+from causaldsl.report.plots import LOOKS, save, subplots
 from causaldsl.results.records import PlotRecord, Results
 
 _WIDE = 20
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Cells to draw: ``cells[panel][arm]`` gives a number for each tuple of the axes' labels."""
-
-    axes: dict[str, list[str]]
-    cells: dict[str, dict[str, dict[tuple[str, ...], float]]]
+Panels: TypeAlias = dict[str, dict[str, dict[tuple[str, ...], float]]]
+"""By panel and arm, a number for each tuple of the variables' labels."""
 
 
 def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     """Draw a table or sweep as curves and write the picture."""
-    plt = start()
-    grid = _grid(results, plot)
-    x_name = plot.by or next(iter(grid.axes))
-    index, labels = list(grid.axes).index(x_name), grid.axes[x_name]
-    others = [name for name in grid.axes if name != x_name]
+    variables, panels = _grid(results, plot)
+    x_name = plot.by or next(iter(variables))
+    index, labels = list(variables).index(x_name), variables[x_name]
+    others = [name for name in variables if name != x_name]
     places = _places(labels)
     divisor = 1.0 if plot.relative is None else plot.relative
-    figure, axes = plt.subplots(
-        len(grid.cells),
-        1,
-        figsize=(6.4, 0.6 + 3.0 * len(grid.cells)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for (panel, arms), axis in zip(grid.cells.items(), axes[:, 0], strict=True):
+    figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
+    for (panel, arms), axis in zip(panels.items(), axes, strict=True):
         for i, (arm, cells) in enumerate(arms.items()):
             by_x = defaultdict(list)
             for at, value in cells.items():
@@ -60,24 +46,6 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     title = f"{plot.target}, {results.provenance.get('model', '')}{spread}"
     figure.suptitle(title, fontsize=9)
     save(figure, path)
-
-
-def number_table(results: Results, name: str) -> Table:
-    """A table's arms along its first variable: a number, or mean and range over the others."""
-    table = results.tables[name]
-    (first, labels), *others = table.axes.items()
-    over = f": mean (range) over {', '.join(axis for axis, _ in others)}" if others else ""
-    out = Table(title=f"{name}{over}", title_justify="left")
-    for column in (first, *table.cells):
-        out.add_column(column, justify="right")
-    for label in labels:
-        row = [label]
-        for cells in table.cells.values():
-            found = [cells[".".join(at)] for at in _keys(table.axes) if at[0] == label]
-            mean = f"{sum(found) / len(found):.3g}"
-            row.append(f"{mean} ({min(found):.3g}..{max(found):.3g})" if others else mean)
-        out.add_row(*row)
-    return out
 
 
 def _line(axis: Any, places: list[float], values: list[list[float]], arm: str, number: int) -> None:
@@ -112,16 +80,16 @@ def _axis(axis: Any, places: list[float], labels: list[str]) -> None:
     axis.grid(axis="y", linewidth=0.4, alpha=0.5)
 
 
-def _grid(results: Results, plot: PlotRecord) -> Grid:
-    """A table's arms in one panel, or a sweep's in a panel for each metric."""
+def _grid(results: Results, plot: PlotRecord) -> tuple[dict[str, list[str]], Panels]:
+    """The variables, and a table's arms in one panel, or a sweep's in one for each metric."""
     name = plot.target
     if name in results.tables:
         table = results.tables[name]
-        keys = _keys(table.axes)
+        keys = list(product(*table.axes.values()))
         arms = {arm: {at: cells[".".join(at)] for at in keys} for arm, cells in table.cells.items()}
-        return Grid(table.axes, {"": arms})
+        return table.axes, {"": arms}
     sweep, measured = results.sweeps[name], results.measures[name]
-    keys = _keys(sweep.axes)
+    keys = list(product(*sweep.axes.values()))
     panels = {
         metric: {
             arm: {at: measured[f"{arm}[{'.'.join(at)}]"][metric].mean for at in keys}
@@ -129,11 +97,4 @@ def _grid(results: Results, plot: PlotRecord) -> Grid:
         }
         for metric in ([plot.metric] if plot.metric else measured["clean"])
     }
-    return Grid(sweep.axes, panels)
-
-
-def _keys(axes: dict[str, list[str]]) -> list[tuple[str, ...]]:
-    keys: list[tuple[str, ...]] = [()]
-    for labels in axes.values():
-        keys = [(*key, label) for key in keys for label in labels]
-    return keys
+    return sweep.axes, panels

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 import networkx as nx
 
@@ -19,15 +20,11 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
-from causaldsl.results.records import Number, Results, two_decimals
-from causaldsl.vocabulary.numbers import Compare
+from causaldsl.report.numbers import tint, with_interval
+from causaldsl.results.records import Results
+from causaldsl.vocabulary.base import SubspaceType, Word
+from causaldsl.vocabulary.metrics import headline, metric_named
 
-_NUMBERS = {
-    *("ridge_r2", "logistic_accuracy", "mean"),
-    *("projection", "histogram_number", "trace_number", "rank_correlation"),
-    *("verdict_is", "result", "constant", "arithmetic", "compare"),
-    *("cos", "norm", "abs", "max", "min"),
-}
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
 _STYLE = {
     "pairs": ("folder", "#f2f2f2"),
@@ -56,7 +53,10 @@ class _Drawn:
     kind: str
     lines: tuple[str, ...]
     effect: float | None = None
-    """The headline metric as a share of the largest on the picture's scale, -1 to 1."""
+    """The headline metric from -1 to 1, if it is a fraction: the node's tint.
+
+    It is orange where a patch lowers the answer, and blue where it raises it.
+    """
 
 
 def graph_dot(
@@ -101,7 +101,7 @@ def _nodes(
         lines = [_wrap(claim.text)]
         if found is not None:
             sides = f": {found.left:.3g} and {found.right:.3g}"
-            compared = isinstance(claim.condition.word, Compare)  # a verdict has no sides
+            compared = found.found is None  # a verdict has no sides
             lines.append(("held" if found.held else "FELL") + (sides if compared else ""))
         drawn[f"claim {i}"] = _Drawn(f"claim {i}", kind, tuple(lines))
     for part in parts:
@@ -151,16 +151,20 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         through = [_count(len(options[kind]), kind[:-1]) for kind in ("heads", "mlps")]
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
-    changes = operation.word.changes
-    if word in _NUMBERS or changes or word in ("measure", "patched_run"):
+    if not _gives_subspace(type(operation.word)):
         return None
     details = [str(operation.at)] if operation.at else []
     title = word if name is None else f"{name} = {word}"
     return _Drawn(f"node {key}", "subspace", (title, *details))
 
 
+@cache
+def _gives_subspace(word: type[Word]) -> bool:
+    return get_type_hints(word.result)["return"] is SubspaceType
+
+
 def _receivers(operation: Operation) -> list[str]:
-    """One a line; of many the first and the last."""
+    """One to a line; of more than four the first and the last."""
     names = [str(place) for place in operation.to]
     if len(names) > 4:
         names = [names[0], f"... {len(names)} receivers ...", names[-1]]
@@ -175,7 +179,7 @@ def _run_nodes(
     graph: Graph, measurement: Measurement, results: Results | None
 ) -> list[tuple[_Drawn, str]]:
     table = results.measures[measurement.name] if results else {}
-    metric = _headline(measurement.metrics)
+    metric = headline(measurement.metrics)
     if measurement.axes:
         cells = [run for run in measurement.runs if run.coordinates]
         axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
@@ -192,8 +196,8 @@ def _run_nodes(
         effect = None
         if table:
             number = table[run.name][metric]
-            lines.append(_estimate(metric, number))
-            effect = max(-1.0, min(1.0, number.mean)) if metric == "fldd" else None
+            lines.append(f"{metric} {with_interval(number)}")
+            effect = max(-1.0, min(1.0, number.mean)) if _is_fraction(metric) else None
         node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
         found.append((node, graph.arm(measurement.name, run.name)))
     return found
@@ -209,29 +213,13 @@ def _with_result(node: _Drawn, name: str, results: Results | None) -> _Drawn:
     if node.kind == "trace" and name in results.traces:
         trace = results.traces[name]
         explained = f"{trace.explained.mean:.0%} of it in the edges shown"
-        return replace(node, lines=(*node.lines, _estimate("total", trace.total), explained))
+        return replace(node, lines=(*node.lines, f"total {with_interval(trace.total)}", explained))
     return node
 
 
-def _headline(metrics: tuple[str, ...]) -> str:
-    return "fldd" if "fldd" in metrics else metrics[0]
-
-
-def _estimate(metric: str, number: Number) -> str:
-    if number.n == 1:
-        return f"{metric} {number.mean:.4g}"
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    return f"{metric} {mean} [{low}, {high}]"
-
-
-def _fill(node: _Drawn) -> str:
-    """Runs by effect: white at 0, orange when a patch lowers the answer, blue when it raises it."""
-    plain = _STYLE[node.kind][1]
-    if node.effect is None:
-        return plain
-    full = (253, 174, 97) if node.effect > 0 else (146, 197, 222)
-    share = abs(node.effect)
-    return "#" + "".join(f"{round(255 + (c - 255) * share):02x}" for c in full)
+def _is_fraction(metric: str) -> bool:
+    """Whether a value of 1 is the whole of what there was."""
+    return metric_named(metric).unit == "fraction"
 
 
 def _edges(
@@ -283,7 +271,7 @@ def _claim_sources(
 
 
 def _edge_label(role: str, audit: bool) -> str:
-    """How an input is used; an audit uses what it audits in so many ways that none is named."""
+    """How an input is used. An audit uses what it audits in many ways, so none of them is named."""
     return role if role in (("against",) if audit else ("along", "source", "matrix")) else ""
 
 
@@ -320,35 +308,21 @@ def _dot(
     if results is not None:
         held = sum(e.held for e in results.expectations)
         caption += f", {held} of {len(results.expectations)} claims held"
+    font = {"fontname": "Helvetica"}
+    whole = {"label": caption, "fontsize": "12", "rankdir": "LR"}
+    edge = {"fontsize": "8", "color": "#666666", "fontcolor": "#666666", "arrowsize": "0.6"}
     picture = graphviz.Digraph(
-        graph_attr={
-            "rankdir": "LR",
-            "label": caption,
-            "fontname": "Helvetica",
-            "fontsize": "12",
-            "nodesep": "0.15",
-            "ranksep": "0.5",
-        },
-        node_attr={
-            "fontname": "Helvetica",
-            "fontsize": "10",
-            "style": "filled",
-            "margin": "0.1,0.06",
-        },
-        edge_attr={
-            "fontname": "Helvetica",
-            "fontsize": "8",
-            "color": "#666666",
-            "fontcolor": "#666666",
-            "arrowsize": "0.6",
-        },
+        graph_attr=font | whole | {"nodesep": "0.15", "ranksep": "0.5"},
+        node_attr=font | {"fontsize": "10", "style": "filled", "margin": "0.1,0.06"},
+        edge_attr=font | edge,
     )
     for node in nodes:
-        shape = _STYLE[node.kind][0]
+        shape, plain = _STYLE[node.kind]
+        fill = plain if node.effect is None else tint(node.effect)
         # The point of a `cds` takes room that its text needs.
         margin = {"margin": "0.3,0.12"} if shape == "cds" else {}
         text = "\n".join(node.lines)
-        picture.node(node.name, text, shape=shape, fillcolor=_fill(node), **margin)
+        picture.node(node.name, text, shape=shape, fillcolor=fill, **margin)
     for source, target, label in edges:
         # What the runs of a measure share is drawn light, what tells them apart is drawn dark.
         light = target.startswith("run ") and label != "along"

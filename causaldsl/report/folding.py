@@ -54,7 +54,7 @@ def _inside(graph: Graph, roots: list[str], stop: set[str]) -> set[str]:
 
 
 def counted(words: Iterable[str]) -> str:
-    """What was folded away, for people.
+    """How often each word was folded away, the most frequent first.
 
     >>> counted(["random", "das", "random"])
     '2 random, 1 das'

@@ -12,7 +12,7 @@ from pathlib import Path
 from causaldsl.diagnostics import RunFailure
 
 _DPI = 200
-"""Of PNG: a picture as wide as a page's column stays sharp."""
+"""Dots per inch of a PNG, so that it stays sharp at the width of a page's column."""
 
 
 def render_dot(dot: str, path: Path) -> None:
@@ -42,6 +42,12 @@ def render_dot(dot: str, path: Path) -> None:
             f"{Path(command).name} could not draw {path.name}: {reason}",
             "svg, png and pdf always work; other formats need Graphviz's own `dot`",
         )
+
+
+def draw_dot(dot: str, path: Path) -> None:
+    """Write the picture, and its DOT source beside it."""
+    path.with_suffix(".dot").write_text(dot, "utf-8")
+    render_dot(dot, path)
 
 
 def picture_text(dot: str) -> str:

@@ -10,7 +10,7 @@ from causaldsl.model.tokens import Tokens
 
 
 def saved_lines(pairs: PairSet, tokens: Tokens | None) -> list[str]:
-    """A line for each pair; for each prompt of a set without answers; for each pair of numbers."""
+    """A JSON line for each pair, or for each prompt of a set without answers."""
     if isinstance(pairs, PromptSet):
         found = [_prompt(pair.base) for pair in pairs.pairs]
     elif tokens is None:

@@ -22,12 +22,6 @@ class Number(Record):
     high: float
 
 
-def two_decimals(value: float) -> str:
-    """A number for tables and pictures; a zero has no sign."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
-
-
 class Expectation(Record):
     """A claim of the program, both sides of its comparison, and whether it held.
 
@@ -65,7 +59,7 @@ class SubspaceRecord(Record):
     neurons: list[int] | None = None
     """The coordinates that it has, if it was made to have only some."""
     effects: dict[str, dict[str, Number]] | None = None
-    """Of a learned one: metric by metric, on the pairs it was trained on and on held-out ones."""
+    """For a learned subspace: metric by metric, on its training pairs and on held-out ones."""
 
 
 class TraceNode(Record):
@@ -91,9 +85,9 @@ class TraceEdge(Record):
     effect: Number
     """Under the intervention: metric with the path patched - clean metric."""
     natural: Number
-    """The same path with the sender's own natural change: of the intervened component, its whole
-    change from base to source; of one further on, its change when the residual stream right behind
-    the intervened component is the source's."""
+    """The same path with the sender's own natural change. For the intervened component that is its
+    whole change from base to source; for one further on, its change when the residual stream right
+    behind the intervened component is the source's."""
     share: float
     """effect.mean / total.mean: positive pushes the way the total effect goes."""
     natural_share: float
@@ -153,7 +147,7 @@ class TableRecord(Record):
 
 
 class PlotRecord(Record):
-    """How a plot was asked for: along which variable, relative to what number."""
+    """What a `plot` says: the variable along x, and the number that all others are divided by."""
 
     target: str
     by: str | None = None
@@ -166,8 +160,8 @@ class PlotRecord(Record):
 class ProbeRecord(Record):
     """A probe's held-out score, and what it was trained and tested on.
 
-    A row is one position of a prompt; of a step, also its sign. ``step`` is the length of the step
-    that was told from its opposite.
+    A row is one position of a prompt, and for a step also its sign. ``step`` is the length of the
+    step that the probe tells from its opposite.
     """
 
     score: float
@@ -192,7 +186,7 @@ class HistogramClass(Record):
 
 
 class HistogramArm(Record):
-    """One arm: what was projected, by class; of two classes, how far apart they are.
+    """One arm: what was projected, by class. Of two classes it is known how far apart they are.
 
     ``auc`` is the share of pairs of prompts in which the first class lies higher, ``d`` Cohen's d.
     """
@@ -211,10 +205,11 @@ class HistogramRecord(Record):
 
 
 class PrecisionRecord(Record):
-    """How far a run in low precision lies from float32: some of its runs, in both.
+    """How far a run in low precision lies from float32, where some of its runs were made in both.
 
-    Of ``compared`` logit differences in ``runs`` runs, the ``largest`` and the ``mean`` distance,
-    and the largest between the two means of a run.
+    ``largest`` and ``mean`` are distances between logit differences, ``compared`` of them in
+    ``runs`` runs; ``of_means`` is the largest distance between the two means of a run. All are in
+    logits.
     """
 
     dtype: str

@@ -6,12 +6,12 @@ pairs. Formulas are written with the methods of tensors, and import nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from causaldsl.vocabulary.base import BUILT_IN, register, vocabulary_of
+from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, register, vocabulary_of
 
 Tensor = Any
 Columns = Mapping[str, Tensor]
@@ -51,10 +51,13 @@ class Metric:
 
     word: ClassVar[str]
     needs: ClassVar[Literal["answers", "vocabulary", "output"]]
-    unit: ClassVar[str]
+    unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     """Whether it needs the clean run's logits of the whole vocabulary too."""
-
+    signed: ClassVar[bool] = False
+    """Whether it is drawn in two colours around 0."""
+    headline: ClassVar[int] = 0
+    """Of several metrics, a table is ordered by the one with the largest, or else the first."""
     undefined: ClassVar[str] = "these runs give no finite number"
     """Why it can fail to be a number."""
     doc: ClassVar[str]
@@ -78,6 +81,18 @@ class Metric:
 METRICS: dict[str, Metric] = BUILT_IN.metrics
 
 
+def metric_named(word: str) -> Metric:
+    """The metric of this word, of any package; a plain one where there is none."""
+    tables = (BUILT_IN, *PACKAGES.values())
+    found: list[Metric] = [table.metrics[word] for table in tables if word in table.metrics]
+    return found[0] if found else Metric()
+
+
+def headline(words: Iterable[str]) -> str:
+    """The one of some metrics that a table is ordered by and drawn for."""
+    return max(words, key=lambda word: metric_named(word).headline)
+
+
 def metric(cls: type[Metric]) -> type[Metric]:
     """Register a metric."""
     register(vocabulary_of(cls.__module__).metrics, cls.word, cls())
@@ -91,6 +106,7 @@ class LogitDiff(Metric):
     word = "logit_diff"
     needs = "answers"
     unit = "logits"
+    signed = True
 
 
 @metric
@@ -100,6 +116,8 @@ class Fldd(Metric):
     word = "fldd"
     needs = "answers"
     unit = "fraction"
+    signed = True
+    headline = 1
     undefined = "the mean logit difference of the clean run is 0"
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
@@ -179,6 +197,7 @@ class Output(Metric):
     word = "output"
     needs = "output"
     unit = ""
+    signed = True
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
         return (run["logit_diff"],)

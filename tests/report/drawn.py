@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from causaldsl.report.pathway_layout import Box, text_width
+from causaldsl.report.pathways.layout import Box, text_width
 
 SVG = "{http://www.w3.org/2000/svg}"
 Point = tuple[float, float]

@@ -11,12 +11,13 @@ from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
 from causaldsl.report.dot import graph_dot
-from causaldsl.report.html import page as page_module
-from causaldsl.report.html.figures import decimals, plain
-from causaldsl.report.html.page import report_html
+from causaldsl.report.heatmaps import plot_sweep
+from causaldsl.report.kinds.histograms import plot_histogram
+from causaldsl.report.numbers import decimals, plain
+from causaldsl.report.page import build
+from causaldsl.report.page.build import report_html
 from causaldsl.report.pictures import render_dot
-from causaldsl.report.plots import plot_sweep
-from causaldsl.report.unplotted import draw_unplotted
+from causaldsl.report.view import View
 from causaldsl.results.records import AuditRecord, Evidence, Results
 from tests.frontend.world import PRELUDE, make_world
 from tests.report.pages import Page
@@ -223,10 +224,10 @@ def test_equal_results_give_equal_text(folder: Path, page: Page) -> None:
     graph = compile_program(program)
     drawn = folder / "drawn"
     drawn.mkdir()
-    draw_unplotted(program, found(folder), drawn)
+    plot_histogram(found(folder), "apart", drawn / "unplotted-apart.svg")
     plot_sweep(found(folder), "by_layer", drawn / "small.svg")
     render_dot(graph_dot(program, graph, found(folder), "effects"), drawn / "effects.svg")
-    again = report_html(program, graph, found(folder), folder / "run", drawn)
+    again = report_html(View(program, graph, found(folder), folder / "run", drawn))
     assert again == (folder / "run/report.html").read_text(encoding="utf-8")
 
 
@@ -254,7 +255,8 @@ def test_traces_audits_and_comparisons(folder: Path, page: Page) -> None:
     records = {"traces": {"one": traced}, "audits": {"other": audit}, "comparisons": compared}
     results = found(folder).model_copy(update=records)
     program = check_file(folder / "odd & <u>.cpatch")
-    shown = Page(report_html(program, compile_program(program), results, folder / "run"))
+    view = View(program, compile_program(program), results, folder / "run")
+    shown = Page(report_html(view))
     ids = ("traces-one", "audits-other", "comparisons-rank_correlation_one_other")
     assert set(ids) <= set(shown.ids)
     assert all(link.attributes["href"][1:] in shown.ids for link in shown.all("a"))
@@ -294,7 +296,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_contrast_in_every_theme() -> None:
-    style = page_module._style()
+    style = build._style()
     themes = re.findall(r":root \{([^}]*)\}", style)
     assert len(themes) == 3  # light, dark, print
     for theme in themes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from causaldsl.report.pathways import AGAINST, FOR, trace_dot
+from causaldsl.report.pathways.draw import AGAINST, FOR, trace_dot
 from causaldsl.report.pictures import picture_text, render_dot
 from tests.report.drawn import Shown, read_svg
 from tests.report.synthetic import made_of, trace

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.report.pathways import trace_dot
+from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import render_dot
 from tests.report.synthetic import trace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from causaldsl.report.comparisons import plot_comparison
+from causaldsl.report.kinds.comparisons import plot_comparison
 from causaldsl.report.tables import print_results
 from causaldsl.results.records import Results
 from tests.report.synthetic import comparison, trace

@@ -1,33 +1,12 @@
-"""Numbers as a reader sees them, and small pictures of them."""
+"""Numbers in the page, and small pictures of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from causaldsl.report.html.markup import Html, join, tag
+from causaldsl.report.numbers import percent, places_of, plain
 from causaldsl.results.records import Number
-
-
-def decimals(values: Iterable[float]) -> int:
-    """How many decimals tell numbers of this size apart: two, and more where all are small."""
-    largest = max((abs(value) for value in values), default=0.0)
-    if largest >= 100:
-        return 1
-    return 2 if largest >= 0.1 or largest < 5e-5 else 3 if largest >= 0.01 else 4
-
-
-def plain(value: float, places: int | None = None) -> str:
-    """A number with a real minus sign; a zero has no sign.
-
-    >>> plain(-0.1011, 2), plain(-1e-9, 2), plain(0.3)
-    ('−0.10', '0.00', '0.3')
-    """
-    text = f"{value:.4g}" if places is None else f"{value:.{places}f}"
-    if places is None and abs(value) < 1e-6:
-        text = "0"
-    if text.startswith("-") and not text.strip("-0."):
-        text = text[1:]
-    return text.replace("-", "−")
 
 
 def estimate(number: Number, places: int | None = None) -> Html:
@@ -47,23 +26,11 @@ def interval_of(number: Number, places: int | None = None) -> Html:
     return tag("span", f"[{low}, {high}]", class_="interval")
 
 
-def percent(number: Number) -> Html:
+def share(number: Number) -> Html:
     """A share with its interval in per cent."""
-    mean, low, high = (_whole(100 * value) for value in (number.mean, number.low, number.high))
-    return join(
-        tag("span", f"{mean}%", class_="mean"),
-        " ",
-        tag("span", f"[{low}%, {high}%]", class_="interval") if number.n > 1 else None,
-    )
-
-
-def _whole(value: float) -> str:
-    return plain(value, 0)
-
-
-def places_of(numbers: Sequence[Number]) -> int:
-    """Decimals for a column of numbers, so that they stand below one another."""
-    return decimals(v for n in numbers for v in (n.mean, n.low, n.high))
+    mean, low, high = map(percent, (number.mean, number.low, number.high))
+    interval = tag("span", f"[{low}, {high}]", class_="interval") if number.n > 1 else None
+    return join(tag("span", mean, class_="mean"), " ", interval)
 
 
 def whisker(number: Number, low: float, high: float) -> Html:
@@ -98,17 +65,12 @@ def loss_curve(losses: Sequence[float], name: str) -> Html:
     if len(losses) == 1:
         return tag("span", f"loss {first}", class_="interval")
     low, high = min(losses), max(losses)
-    scale = (high - low) or 1.0
-    points = [
-        f"{4 + 112 * i / (len(losses) - 1):.1f},{4 + 24 * (high - loss) / scale:.1f}"
-        for i, loss in enumerate(losses)
-    ]
-    dots = "".join(
-        '<circle cx="{}" cy="{}" r="2.5"/>'.format(*point.split(",")) for point in points
-    )
+    across, up = 112 / (len(losses) - 1), 24 / ((high - low) or 1.0)
+    points = [(f"{4 + across * i:.1f}", f"{4 + up * (high - y):.1f}") for i, y in enumerate(losses)]
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="2.5"/>' for x, y in points)
     picture = Html(
         '<svg class="curve" viewBox="0 0 120 32" width="120" height="32" role="img">'
-        f"{tag('title', what)}"
-        f'<polyline points="{" ".join(points)}"/>{dots if len(points) <= 12 else ""}</svg>'
+        f'{tag("title", what)}<polyline points="{" ".join(map(",".join, points))}"/>'
+        f"{dots if len(points) <= 12 else ''}</svg>"
     )
     return join(picture, " ", words)

@@ -44,6 +44,21 @@ def join(*content: Content, by: str = "") -> Html:
     return Html(by.join(pieces))
 
 
+def section(anchor: str, title: str, *content: Content) -> Html:
+    """A section of the page, which the contents at its head link to."""
+    return tag("section", tag("h2", title), *content, id=anchor)
+
+
+def badge(kind: str, *content: Content) -> Html:
+    """A verdict in words, on the ground of its kind: `held`, `illusory`."""
+    return tag("span", *(content or [kind]), class_=f"badge {kind}")
+
+
+def slug(name: str) -> str:
+    """A name as an id and as a file's name."""
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
 def prose(text: str) -> Html:
     """A sentence in which `backticks` mark code.
 

@@ -1,50 +1,35 @@
-"""Records of any shape as tables, so that nothing a run found is missing from the page.
+"""Records of any shape as tables: how the page shows a field of the results that has no kind.
 
-Whatever a word of the language adds to the results are records with plain
-values, numbers with intervals, and lists of rows.
+Such records hold plain values, numbers with intervals, and lists of rows.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from causaldsl.report.html.figures import estimate, plain
-from causaldsl.report.html.markup import Content, Html, join, tag
+from causaldsl.report.html.figures import estimate
+from causaldsl.report.html.markup import Content, Html, join, section, slug, tag
 from causaldsl.report.html.tables import folded, records_table
-from causaldsl.report.html.view import View
+from causaldsl.report.numbers import plain
 from causaldsl.results.records import Number
 
-SHOWN_ELSEWHERE = {
-    *("schema_version", "program", "measures", "sweeps", "numbers", "subspaces", "expectations"),
-    *("notes", "timings", "provenance", "arms", "params", "histograms"),
-    *("tables", "plots", "probes"),
-}
-"""Fields of the results that have a part of the page of their own."""
+
+def records_section(field: str, records: Mapping[str, Any]) -> Html:
+    """All records of a field of the results."""
+    parts = [record_article(field, name, record) for name, record in records.items()]
+    return section(field, field.replace("_", " ").capitalize(), parts)
 
 
-def named_records(view: View) -> dict[str, dict[str, Any]]:
-    """The results' other fields that hold records by name: audits, traces and so on."""
-    fields = {
-        field: getattr(view.results, field)
-        for field in type(view.results).model_fields
-        if field not in SHOWN_ELSEWHERE
-    }
-    return {field: found for field, found in fields.items() if isinstance(found, dict) and found}
+def record_panel(field: str, name: str, record: Any) -> Html:
+    """A record in short: its plain values, and a link to all of it."""
+    more = tag("a", f"all of {name}", href=f"#{field}-{slug(name)}")
+    return join(_facts(_items(record)), tag("p", more, class_="more"))
 
 
-def record_tables(view: View, name: str) -> Html | None:
-    """The short form of whatever record has this name: its plain values."""
-    for field, records in named_records(view).items():
-        if name in records:
-            more = tag("a", f"all of {name}", href=f"#{field}-{slug(name)}")
-            return join(_facts(_items(records[name]), name), tag("p", more, class_="more"))
-    return None
-
-
-def record_section(field: str, name: str, record: Any) -> Html:
+def record_article(field: str, name: str, record: Any) -> Html:
     """All of one record: its plain values, then a table for each of its lists."""
     items = _items(record)
     lists = {key: value for key, value in items.items() if _is_rows(value)}
@@ -52,15 +37,10 @@ def record_section(field: str, name: str, record: Any) -> Html:
     return tag(
         "article",
         tag("h3", tag("code", name)),
-        _facts({k: v for k, v in items.items() if k not in lists}, name),
+        _facts({k: v for k, v in items.items() if k not in lists}),
         inner,
         id=f"{field}-{slug(name)}",
     )
-
-
-def slug(name: str) -> str:
-    """A name as an id and as a file's name."""
-    return re.sub(r"\W+", "_", name).strip("_")
 
 
 def _items(record: Any) -> dict[str, Any]:
@@ -73,11 +53,8 @@ def _is_rows(value: Any) -> bool:
     """Whether a value is a table: a list of records, or records by name."""
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, list) and bool(value) and _is_row(value[0])
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, BaseModel | dict) and not isinstance(value, Number)
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, BaseModel | dict) and not isinstance(first, Number)
 
 
 def _rows(key: str, rows: Any) -> Html:
@@ -91,14 +68,17 @@ def _rows(key: str, rows: Any) -> Html:
     return folded(title, len(flat), records_table(flat, tag("b", title)))
 
 
-def _facts(items: dict[str, Any], name: str) -> Html | None:
-    facts = {k: v for k, v in items.items() if not _is_rows(v) and v not in (None, "", [], {})}
-    if not facts:
-        return None
-    pairs = [
+def _facts(items: dict[str, Any]) -> Html | None:
+    found = {k: v for k, v in items.items() if not _is_rows(v) and v not in (None, "", [], {})}
+    return facts(found) if found else None
+
+
+def facts(items: Mapping[str, Any]) -> Html:
+    """Plain values by name, as a list."""
+    pairs = (
         join(tag("dt", key.replace("_", " ")), tag("dd", shown(value)))
-        for key, value in facts.items()
-    ]
+        for key, value in items.items()
+    )
     return tag("dl", pairs, class_="facts")
 
 

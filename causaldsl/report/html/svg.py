@@ -9,12 +9,28 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from causaldsl.report.html.markup import Html
+from causaldsl.report.html.markup import Html, tag
+from causaldsl.report.view import View
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _POINT = 4 / 3
 """CSS pixels in a point."""
+
+
+def figure(view: View, stem: str, suffix: str, what: str) -> Html | None:
+    """A picture with its caption, once in the page; one without ``suffix`` has no file."""
+    svg = view.drawing(stem)
+    if stem in view.placed or svg is None:
+        return None
+    view.placed.add(stem)
+    drawn = inline(svg, f"picture-{stem}", what)
+    return tag(
+        "figure",
+        tag("div", drawn, class_="scroll card", tabindex=0, role="group", aria_label=what),
+        tag("figcaption", f"{what}. File: {stem}{suffix}") if suffix else None,
+        id=f"figure-{stem}",
+    )
 
 
 def inline(text: str, name: str, what: str) -> Html:

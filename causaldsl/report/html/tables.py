@@ -6,9 +6,11 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from causaldsl.report.html.figures import estimate, places_of, whisker
+from causaldsl.report.html.figures import estimate, whisker
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
+from causaldsl.report.numbers import places_of
 from causaldsl.results.records import Number
+from causaldsl.vocabulary.metrics import headline
 
 Arms = Mapping[str, Mapping[str, Number]]
 
@@ -30,11 +32,6 @@ def table(
     return tag("div", inside, class_="scroll", tabindex=0, role="group", aria_label=name)
 
 
-def headline(metrics: Sequence[str]) -> str:
-    """The metric that a table is ordered by and drawn for."""
-    return "fldd" if "fldd" in metrics else metrics[0]
-
-
 def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what: str) -> Html:
     """Arms by metrics; the headline metric also as dots with intervals on one scale.
 
@@ -47,20 +44,22 @@ def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what:
     high = max(0.0, *(n.high for n in drawn))
     places = {m: places_of([numbers[m] for numbers in arms.values()]) for m in metrics}
     ordered = [main, *(metric for metric in metrics if metric != main)]
-    columns: list[Content] = [what]
-    for metric in ordered:
-        columns.append(metric_name(metric))
-    rows: list[list[Content]] = []
-    for arm, numbers in arms.items():
-        cells: list[Content] = [names.get(arm) or tag("code", arm)]
-        for metric in ordered:
-            number = estimate(numbers[metric], places[metric])
-            if metric == main:
-                number = join(whisker(numbers[metric], low, high), number)
-            cells.append(number)
-        rows.append(cells)
-    roomy = len(metrics) <= 2
-    return table(columns, rows, caption, class_="numbers few" if roomy else "numbers")
+    columns: list[Content] = [what, *map(metric_name, ordered)]
+    rows: list[list[Content]] = [
+        [
+            names.get(arm) or tag("code", arm),
+            join(whisker(numbers[main], low, high), estimate(numbers[main], places[main])),
+            *(estimate(numbers[metric], places[metric]) for metric in ordered[1:]),
+        ]
+        for arm, numbers in arms.items()
+    ]
+    return table(columns, rows, caption, class_="numbers few" if len(metrics) <= 2 else "numbers")
+
+
+def measured_on(name: str, arms: Arms) -> Html:
+    """The caption of a measure or sweep: its name, and how many pairs it was measured on."""
+    n = next(iter(next(iter(arms.values())).values())).n
+    return join(tag("b", name), f", {n} pairs, 95% intervals" if n > 1 else ", one pair")
 
 
 def metric_name(metric: str) -> Html:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from causaldsl.report.pathway_layout import Box
+from causaldsl.report.pathways.layout import Box
 
 CELL = 4.0
 _STEEPEST = 9

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from causaldsl.report.pathway_layout import LINE, Box, percent, text_width
-from causaldsl.results.records import Number, TraceRecord, two_decimals
+from causaldsl.report.numbers import percent, plain, with_interval
+from causaldsl.report.pathways.layout import LINE, Box, text_width
+from causaldsl.results.records import TraceRecord
 
 _SYMBOL, _SPACE, _BETWEEN = 26.0, 5.0, 14.0
 Mark = Literal["head", "mlp", "for", "against", "dormant", "width"]
@@ -62,12 +64,15 @@ def _meanings(record: TraceRecord) -> Iterable[tuple[Mark, str]]:
 def caption(record: TraceRecord, name: str, model: str, width: float) -> list[str]:
     """Lines of the caption; the first is its title."""
     shown = [edge for edge in record.edges if edge.shown]
-    dormant = sum(edge.dormant for edge in shown)
-    asleep = "none dormant" if not dormant else f"{dormant} dormant"
+    dormant = sum(edge.dormant for edge in shown) or "none"
+    clean, total = (
+        with_interval(n, partial(plain, places=2)) for n in (record.clean, record.total)
+    )
+    explained = with_interval(record.explained, percent)
     said = [
         f"{record.does}, on {model}; {record.metric} on {record.pairs}, n = {record.n}",
-        f"clean {_plain(record.clean)}, total effect {_plain(record.total)}; "
-        f"the {len(shown)} edges shown ({asleep}) carry {_percents(record.explained)} of it",
+        f"clean {clean}, total effect {total}; "
+        f"the {len(shown)} edges shown ({dormant} dormant) carry {explained} of it",
         "in a node: share of the effect that goes when it is held at clean; "
         "on an edge: share that its path alone carries",
         f"{_positions(record)}paths: {record.policy}; 95% bootstrap intervals",
@@ -89,20 +94,3 @@ def _wrapped(text: str, width: float) -> list[str]:
 def _positions(record: TraceRecord) -> str:
     many = len(record.positions) > 1
     return f"position{'s' if many else ''} {', '.join(record.positions)}; "
-
-
-def _plain(number: Number) -> str:
-    mean, low, high = map(two_decimals, (number.mean, number.low, number.high))
-    if number.n == 1:
-        return _minus(mean)
-    return _minus(f"{mean} [{low}, {high}]")
-
-
-def _percents(number: Number) -> str:
-    if number.n == 1:
-        return percent(number.mean)
-    return f"{percent(number.mean)} [{percent(number.low)}, {percent(number.high)}]"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from causaldsl.report.numbers import percent
 from causaldsl.results.records import TraceNode, TraceRecord
 
 SIZE = 9.0
-"""Of all text; a picture as wide as `NARROW` then keeps 6 pt when it is 8.5 cm wide."""
+"""Points of all text: a picture as wide as `NARROW` keeps 6 pt when it is 8.5 cm wide."""
 LINE = 1.2 * SIZE
 NARROW = 360.0
 _GAP = 14.0
@@ -125,12 +126,6 @@ def node_lines(node: TraceNode, record: TraceRecord) -> list[str]:
     name = f"{node.layer}.{node.head}" if node.kind == "head" else f"MLP {node.layer}"
     share = [] if node.share is None else [percent(node.share.mean)]
     return [name, *_at(node.position), *share]
-
-
-def percent(share: float) -> str:
-    """A share for a label: `41%`, `-7%`, and `0%` without a sign."""
-    text = f"{100 * share:.0f}%".replace("-", "\N{MINUS SIGN}")
-    return "0%" if text == "\N{MINUS SIGN}0%" else text
 
 
 def _at(position: str) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from causaldsl.report.html.markup import Html, join, prose, tag
-from causaldsl.report.html.view import View
-from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS
-from causaldsl.vocabulary.metrics import METRICS
+from causaldsl.report.html.markup import Html, join, prose, section, tag
+from causaldsl.report.kinds.base import kinds
+from causaldsl.report.view import View
 from causaldsl.vocabulary.sites import SITES
 
 
@@ -25,9 +24,9 @@ def glossary_section(view: View) -> Html:
         ("Interventions and words", _words(view)),
         ("Places in the model", _sites(view)),
     ]
-    return tag(
-        "section",
-        tag("h2", "How to read this"),
+    return section(
+        "words",
+        "How to read this",
         tag("p", prose(runs)),
         tag("p", intervals),
         [
@@ -35,35 +34,27 @@ def glossary_section(view: View) -> Html:
             for title, items in groups
             if items
         ],
-        id="words",
     )
 
 
 def _metrics(view: View) -> list[Html]:
-    used = {m for arms in view.results.measures.values() for row in arms.values() for m in row}
-    for subspace in view.results.subspaces.values():
-        used |= {m for row in (subspace.effects or {}).values() for m in row}
-    used |= {trace.metric for trace in view.results.traces.values()}
+    used = {metric for known in kinds() for metric in known.metrics(view.results)}
     return [
         _entry(name, metric.doc, f"metric-{name}")
-        for name, metric in METRICS.items()
+        for name, metric in view.graph.vocabulary.metrics.items()
         if name in used
     ]
 
 
 def _words(view: View) -> list[Html]:
-    graph = view.graph
-    used = {graph.operation(key).word.word for key in graph.order()}
-    known = INTERVENTIONS | FUNCTIONS
+    used = {operation.word.word for operation in view.operations}
+    vocabulary = view.graph.vocabulary
+    known = vocabulary.interventions | vocabulary.functions
     return [_entry(name, cls.summary()) for name, cls in known.items() if name in used]
 
 
 def _sites(view: View) -> list[Html]:
-    used: set[str] = set()
-    for key in view.graph.order():
-        at = view.graph.operation(key).at
-        if at is not None:
-            used.add(at.site.kind)
+    used = {operation.at.site.kind for operation in view.operations if operation.at is not None}
     return [_entry(word.form, word.doc) for name, word in SITES.items() if name in used]
 
 

@@ -11,29 +11,29 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from causaldsl.report.pathway_layout import (
+from causaldsl.report.numbers import percent, tint
+from causaldsl.report.pathways.layout import (
     LINE,
     NARROW,
     SIZE,
     Box,
     Layout,
     node_lines,
-    percent,
     place,
     text_width,
 )
-from causaldsl.report.pathway_legend import Entry, caption, legend
-from causaldsl.report.pathway_routes import Point, Route, Router, Wish, bezier
+from causaldsl.report.pathways.legend import Entry, caption, legend
+from causaldsl.report.pathways.routes import Point, Route, Router, Wish, bezier
 from causaldsl.results.records import TraceEdge, TraceNode, TraceRecord
 
 FOR, AGAINST = "#c44e00", "#0062a3"
-"""With and against the total effect: told apart in every common kind of colour blindness."""
+"""With and against the total effect; told apart in every common kind of colour blindness."""
 _GREY, _LANE = "#666666", "#f3f3f3"
 _THIN, _THICK, _STRONG = 0.8, 6.0, 0.3
 _FILLS = {"head": "#ffffff", "mlp": "#ffffff", "intervention": "#333333", "logits": "#333333"}
 _SHAPES = {"head": "ellipse", "mlp": "box", "intervention": "box", "logits": "box"}
 _SPELLED_OUT = 6
-"""So many dormant edges, the strongest, have words on them; further ones only their numbers."""
+"""The number of dormant edges, the strongest, with words on them; others have only numbers."""
 _DORMANT_FILL = "#fff3c4"
 _LEGEND_LINES = {
     "for": {"color": FOR, "penwidth": "2.5", "arrowsize": "0.5"},
@@ -81,7 +81,7 @@ def trace_dot(record: TraceRecord, name: str, model: str) -> str:
 
 
 def _laid_out(record: TraceRecord) -> tuple[Layout, list[tuple[TraceEdge, Route]]]:
-    """Nodes and edges placed: with more room between the rows where a label finds none."""
+    """Nodes and edges placed, with more room between the rows where a label finds none."""
     tried = []
     for crowding in _ROOMIER:
         layout = place(record, crowding)
@@ -131,7 +131,7 @@ def _pen(share: float, strongest: float) -> float:
 
 
 def _edge_lines(edge: TraceEdge, full: bool) -> list[str]:
-    """The label: of a dormant edge with the natural share, ``full`` with words."""
+    """The lines of a label. A dormant edge also has its natural share, ``full`` with words."""
     if not edge.dormant:
         return [percent(edge.share)]
     if full:
@@ -152,21 +152,11 @@ class _Drawing:
         import graphviz
 
         self.foot = foot
+        font = {"fontname": "Helvetica", "fontsize": f"{SIZE:g}"}
         self.picture: Any = graphviz.Digraph(
-            graph_attr={
-                "layout": "nop2",
-                "outputorder": "edgesfirst",
-                "fontname": "Helvetica",
-                "fontsize": f"{SIZE:g}",
-                "pad": "0.06",
-            },
-            node_attr={
-                "fontname": "Helvetica",
-                "fontsize": f"{SIZE:g}",
-                "fixedsize": "true",
-                "margin": "0",
-            },
-            edge_attr={"fontname": "Helvetica", "fontsize": f"{SIZE:g}"},
+            graph_attr=font | {"layout": "nop2", "outputorder": "edgesfirst", "pad": "0.06"},
+            node_attr=font | {"fixedsize": "true", "margin": "0"},
+            edge_attr=font,
         )
 
     def lane(self, position: str, box: Box) -> None:
@@ -205,7 +195,7 @@ class _Drawing:
             box,
             shape=_SHAPES[node.kind],
             style="filled",
-            fillcolor=_FILLS[node.kind] if end else _tint(node, record),
+            fillcolor=_FILLS[node.kind] if end else _fill(node, record),
             fontcolor="white" if end else "black",
         )
 
@@ -289,14 +279,12 @@ def _line_style(edge: TraceEdge, pen: float) -> dict[str, str]:
     return style
 
 
-def _tint(node: TraceNode, record: TraceRecord) -> str:
-    """A component's fill: white at 0, orange for the largest mediated share, blue below 0."""
+def _fill(node: TraceNode, record: TraceRecord) -> str:
+    """A component's fill, by its mediated share of the largest one."""
     if node.share is None:
         return "#ffffff"
     largest = max(abs(n.share.mean) for n in record.nodes if n.share is not None) or 1.0
-    full = (253, 174, 97) if node.share.mean > 0 else (146, 197, 222)
-    part = abs(node.share.mean) / largest
-    return "#" + "".join(f"{round(255 + (c - 255) * part):02x}" for c in full)
+    return tint(node.share.mean / largest)
 
 
 def _shortened(points: list[Point], length: float) -> list[Point]:

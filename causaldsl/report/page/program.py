@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from causaldsl.diagnostics import Source
 from causaldsl.report.html.code import code_lines
-from causaldsl.report.html.markup import Html, join, tag
-from causaldsl.report.html.panels import panel
-from causaldsl.report.html.view import View
+from causaldsl.report.html.markup import Html, join, section, tag
+from causaldsl.report.page.panels import panel
+from causaldsl.report.view import View
 from causaldsl.syntax import ast
 from causaldsl.syntax.parse import parse
 
@@ -26,13 +26,8 @@ def program_section(view: View) -> Html:
     """The program piece by piece, then the files that it imports, folded away."""
     source = view.program.source
     imported = [_imported(view, other) for other in view.sources[1:]]
-    return tag(
-        "section",
-        tag("h2", "The program and what it gave"),
-        tag("div", _pieces(view, source, view.tree), class_="program"),
-        imported,
-        id="program",
-    )
+    pieces = tag("div", _pieces(view, source, view.tree), class_="program")
+    return section("program", "The program and what it gave", pieces, imported)
 
 
 def _imported(view: View, source: Source) -> Html:

@@ -1,4 +1,4 @@
-"""What the parts of the page are made from: a run, and the program's text as statements."""
+"""A run as its report sees it: what it found, and the program's text as statements."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from causaldsl.check.checked import CheckedProgram, Output
+from causaldsl.check.checked import CheckedProgram, Claim
+from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import Source, Span
 from causaldsl.graph.graph import Graph
-from causaldsl.results.records import Results
+from causaldsl.graph.operations import Operation
+from causaldsl.results.records import Expectation, Results
 from causaldsl.syntax import ast
 from causaldsl.syntax.parse import parse
 
@@ -18,8 +20,8 @@ from causaldsl.syntax.parse import parse
 class View:
     """One run.
 
-    ``folder`` holds its pictures, which are written before the page; ``drawn`` an SVG of each that
-    is in another format there.
+    ``folder`` holds its pictures, which are written before the page; ``drawn`` holds as SVG those
+    that the folder has in another format, or not at all.
     """
 
     program: CheckedProgram
@@ -39,6 +41,26 @@ class View:
         """The program's own text first, then the files that it imports."""
         return (self.program.source, *self.program.imports)
 
+    @property
+    def model(self) -> str:
+        """The model's name as the program has it."""
+        return self.program.model.name if self.program.model else ""
+
+    @property
+    def claims(self) -> list[tuple[Claim, Expectation]]:
+        """The program's claims in its order, each with what was found."""
+        return list(zip(self.program.claims, self.results.expectations, strict=True))
+
+    @property
+    def pairs(self) -> list[PairSet]:
+        """The sets of pairs and of texts that the run used."""
+        return list(self.graph.pairs.values())
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """What the run did, inputs before their users."""
+        return [self.graph.operation(key) for key in self.graph.order()]
+
     def anchor(self, span: Span) -> str:
         """The id of the line where a span begins."""
         line, _ = span.source.line_column(span.start)
@@ -48,11 +70,6 @@ class View:
         """What the ids of a source's lines begin with: `L`, or `I1-L` for an imported file."""
         index = next((i for i, known in enumerate(self.sources) if known == source), 0)
         return f"I{index}-L" if index else "L"
-
-    def pictures(self) -> list[Output]:
-        """The pictures that the program asked for and that are there."""
-        found = self.program.outputs
-        return [o for o in found if (self.folder / f"{o.stem}{o.suffix}").is_file()]
 
     def drawing(self, stem: str) -> str | None:
         """A picture as SVG text, if there is one."""
@@ -90,3 +107,11 @@ class View:
             lines.append(self.comment_lines[number])
             number += 1
         return " ".join(lines)
+
+
+def made_by(statement: ast.Statement) -> str | None:
+    """The name that a statement gives to what it makes."""
+    if isinstance(statement, ast.Plot | ast.Render):  # the name is that of what they draw
+        return None
+    identifier = getattr(statement, "name", None)
+    return identifier.text if isinstance(identifier, ast.Identifier | ast.Name) else None

@@ -1,0 +1,124 @@
+"""Audits: the verdict with its rule, and the evidence that decided or all that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from causaldsl.report.html.figures import estimate
+from causaldsl.report.html.markup import Content, Html, badge, join, prose, tag
+from causaldsl.report.html.tables import table
+from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.numbers import plain, two_decimals
+from causaldsl.report.view import View
+from causaldsl.results.records import AuditRecord, Evidence, Number, Results
+
+_STYLE = {"illusory": "bold red", "faithful": "green", "inconclusive": "yellow"}
+
+
+@kind
+class Audits(Kind[AuditRecord]):
+    fields = ("audits",)
+    title = "Audits"
+    terminal_place = 60
+    page_place = 30
+
+    def tables(self, results: Results, name: str, record: AuditRecord) -> Iterator[Table | str]:
+        yield _verdict(name, record)
+        yield _evidence_table(record)
+        missing = [row.name for row in record.evidence if row.value is None]
+        if missing:
+            yield f"Not to be had here: {escape(', '.join(missing))}."
+        if name == list(results.audits)[-1]:
+            yield escape(next(iter(results.audits.values())).caveat)
+
+    def panel(self, view: View, name: str, record: AuditRecord) -> Html:
+        """The verdict, its rule, and the evidence that decided."""
+        decided = [row for row in record.evidence if row.name in record.decided_by]
+        return join(
+            tag("p", tag("code", name), ": ", badge(record.verdict)),
+            tag("p", prose(record.rule), class_="small"),
+            _evidence(decided, "What decided", ()) if decided else None,
+            tag("p", tag("a", "all the evidence", href=f"#audits-{name}"), class_="more"),
+        )
+
+    def article(self, view: View, name: str, record: AuditRecord) -> Html:
+        """The verdict with its rule and its limits, and every piece of evidence."""
+        found = [row for row in record.evidence if row.value is not None]
+        caption = f"Evidence on {record.site}, {record.n} pairs of {record.pairs}"
+        lacking = [
+            join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row)))
+            for row in record.evidence
+            if row.value is None
+        ]
+        lead = tag("p", "Evidence that was not to be had here:")
+        return tag(
+            "article",
+            tag("h3", tag("code", name), " ", badge(record.verdict)),
+            tag("p", tag("code", record.audited)),
+            tag("p", prose(record.rule)),
+            _evidence(found, caption, record.decided_by) if found else None,
+            join(lead, tag("dl", lacking, class_="words")) if lacking else None,
+            tag("p", prose(record.caveat), class_="small"),
+            id=f"audits-{name}",
+        )
+
+
+def _verdict(name: str, audit: AuditRecord) -> str:
+    style = _STYLE[audit.verdict]
+    about = escape(f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})")
+    return f"{about}\n[{style}]{audit.verdict.upper()}[/{style}]: {escape(audit.rule)}"
+
+
+def _evidence_table(audit: AuditRecord) -> Table:
+    out = Table(title="Evidence (* decided)", title_justify="left")
+    out.add_column("")
+    out.add_column("value", justify="right", no_wrap=True)
+    out.add_column("points to")
+    out.add_column("more", overflow="fold")
+    for row in audit.evidence:
+        if row.value is not None:
+            mark = "* " if row.name in audit.decided_by else ""
+            pointing = "" if row.points_to == "neither" else row.points_to
+            more = "; ".join(f"{what} {_number(value)}" for what, value in row.details.items())
+            out.add_row(mark + escape(row.name), _number(row.value), pointing, escape(more))
+    return out
+
+
+def _number(value: Number | float) -> str:
+    """`0.57 (0.53 to 0.62)`."""
+    if isinstance(value, float):
+        return two_decimals(value)
+    mean, low, high = map(two_decimals, (value.mean, value.low, value.high))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _evidence(rows: list[Evidence], caption: str, decided_by: Collection[str]) -> Html:
+    cells: list[list[Content]] = [
+        [
+            join(row.name, tag("div", "decided", class_="options"))
+            if row.name in decided_by
+            else row.name,
+            _value(row.value),
+            badge(row.points_to) if row.points_to != "neither" else "neither",
+            join(prose(row.meaning), _details(row)),
+        ]
+        for row in rows
+    ]
+    columns = ["evidence", "value", "points to", "what it is"]
+    return table(columns, cells, caption, class_="evidence")
+
+
+def _details(row: Evidence) -> Html | None:
+    if not row.details:
+        return None
+    parts = [join(f"{name} ", _value(value)) for name, value in row.details.items()]
+    return tag("div", join(*parts, by="; "), class_="options")
+
+
+def _value(value: Number | float | None) -> Content:
+    if value is None:
+        return ""
+    return estimate(value) if isinstance(value, Number) else plain(value, 2)

@@ -1,0 +1,59 @@
+"""Measures: the arms of each by its metrics. The numbers of a sweep stand among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from causaldsl.report.html.markup import Content, Html, join, tag
+from causaldsl.report.html.tables import Arms, arms_table, measured_on
+from causaldsl.report.kinds.base import Kind, Named, Options, kind
+from causaldsl.report.kinds.sweeps import sweep_table
+from causaldsl.report.numbers import with_interval
+from causaldsl.report.terminal import titled
+from causaldsl.report.view import View
+from causaldsl.results.records import Results
+
+
+@kind
+class Measures(Kind[Arms]):
+    fields = ("measures", "arms")
+    terminal_place = 10
+    page_place = 40
+    operand = "measure"
+
+    def tables(self, results: Results, name: str, record: Arms) -> Iterator[Table]:
+        yield sweep_table(results, name) if name in results.sweeps else _table(name, record)
+
+    def panel(self, view: View, name: str, record: Arms) -> Html | None:
+        if name in view.results.sweeps:
+            return None
+        return arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
+
+    def metrics(self, results: Results) -> set[str]:
+        return {m for arms in results.measures.values() for row in arms.values() for m in row}
+
+    def number(self, results: Results, name: str, options: Options) -> Named | None:
+        arm, metric = options.get("arm", ""), options.get("metric", "")
+        number = results.measures.get(name, {}).get(arm, {}).get(metric)
+        dot = "" if arm.startswith("[") else "."
+        return None if number is None else (f"{name}{dot}{arm}.{metric}", number)
+
+
+def _table(name: str, arms: Arms) -> Table:
+    metrics = list(next(iter(arms.values())))
+    n = next(iter(arms.values()))[metrics[0]].n
+    intervals = ", 95% bootstrap intervals" if n > 1 else ""
+    rows = ([arm, *(with_interval(row[m]) for m in metrics)] for arm, row in arms.items())
+    return titled(f"{name} (n = {n}{intervals})", ["arm"], metrics, rows)
+
+
+def _arm_names(view: View, name: str) -> dict[str, Content]:
+    """Arms by name; one along a path with its policy, which may be written elsewhere."""
+    does = view.results.arms.get(name, {})
+    return {
+        arm: join(tag("code", arm), tag("div", text, class_="options"))
+        for arm, text in does.items()
+        if "freeze" in text
+    }

@@ -1,0 +1,130 @@
+"""Pairs and texts: a few of every set, so that a reader sees what the model read."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+
+from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
+from causaldsl.model.tokens import Tokens
+from causaldsl.report.html.markup import Content, Html, join, section, tag
+from causaldsl.report.html.tables import table
+from causaldsl.report.kinds.base import Kind, kind
+from causaldsl.report.view import View, made_by
+from causaldsl.syntax import ast
+
+_EXAMPLES = 3
+
+
+@kind
+class Prompts(Kind[None]):
+    page_place = 80
+
+    def beside(self, view: View, statement: ast.Statement) -> Html | None:
+        """How many there are; a link to examples, if the run used any."""
+        name = made_by(statement)
+        link = tag("a", "examples", href=f"#pairs-{name}")
+        for texts in _texts(view):
+            if texts.name == name:
+                return tag("p", f"{len(texts)} texts: ", link, class_="small")
+        parts = [] if name is None else _parts(view, name)
+        if not parts:
+            return None
+        counts = [" ".join([str(len(p)), *p.name.split(".")[1:]]) for p in parts]
+        noun = "pair" if counts == ["1"] else "pairs"
+        shown = join(": ", link) if _used(view, parts) else None
+        return tag("p", f"{', '.join(counts)} {noun}", shown, class_="small")
+
+    def section(self, view: View) -> Html | None:
+        """Examples of the pairs that the run used, part by part, then of its texts."""
+        found = []
+        for name in view.program.families:
+            tables = [_examples(p, view.program.tokens) for p in _used(view, _parts(view, name))]
+            if tables:
+                found.append(_article(name, tables))
+        found += [_article(texts.name, [_first_texts(texts)]) for texts in _texts(view)]
+        if not found:
+            return None
+        words = "Marked words are the named positions, read at their last token."
+        marked = any(pair.base.positions for p in view.pairs for pair in p.pairs)
+        return section("prompts", "Prompts", tag("p", words) if marked else None, found)
+
+    def facts(self, view: View) -> list[str]:
+        """How many pairs of prompts the run used, and how many texts without answers."""
+        texts = sum(map(len, _texts(view)))
+        pairs = sum(map(len, view.pairs)) - texts
+        return [
+            *([f"{pairs} pair{'' if pairs == 1 else 's'} of prompts"] if pairs else []),
+            *([f"{texts} text{'' if texts == 1 else 's'}"] if texts else []),
+        ]
+
+
+def _parts(view: View, name: str) -> list[PairSet]:
+    """The training, test and whole sets of pairs that the program calls by this name."""
+    family = view.program.families.get(name)
+    return [p for p in (family.train, family.test, family.whole) if p] if family else []
+
+
+def _used(view: View, parts: list[PairSet]) -> list[PairSet]:
+    used = {pairs.name for pairs in view.pairs}
+    return [part for part in parts if part.name in used]
+
+
+def _texts(view: View) -> list[PromptSet]:
+    return [pairs for pairs in view.pairs if isinstance(pairs, PromptSet)]
+
+
+def _article(name: str, tables: list[Html]) -> Html:
+    return tag("article", tag("h3", tag("code", name)), tables, id=f"pairs-{name}")
+
+
+def _first_texts(texts: PromptSet) -> Html:
+    """The first few prompts without answers; line breaks and the like as they are in a program."""
+    rows: list[list[Content]] = [
+        [str(i), repr(pair.base.text)[1:-1], str(pair.base.length)]
+        for i, pair in enumerate(texts.pairs[:_EXAMPLES], 1)
+    ]
+    caption = join(tag("b", texts.name), f", n = {len(texts)}: {_part(rows, texts)}")
+    return table(["text", "", "tokens"], rows, caption, class_="prompts")
+
+
+def _examples(pairs: PairSet, tokens: Tokens | None) -> Html:
+    rows = [_row(i, pair, tokens) for i, pair in enumerate(pairs.pairs[:_EXAMPLES], 1)]
+    columns = ["pair", "base", "source"]
+    if tokens is not None:
+        columns += ["answer", "foil", "counterfactual"]
+    count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    caption = join(tag("b", pairs.name), f", {count}: {_part(rows, pairs)}")
+    return table(columns, rows, caption, class_="prompts")
+
+
+def _part(rows: Sized, pairs: Sized) -> str:
+    return f"the first {len(rows)} of {len(pairs)}" if len(pairs) > len(rows) else "all"
+
+
+def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:
+    cells: list[Content] = [str(number)]
+    cells += [_prompt(prompt, tokens) for prompt in (pair.base, pair.source)]
+    if tokens is not None:
+        words = (pair.answer, pair.foil, pair.counterfactual)
+        cells += [tag("code", tokens.piece(word)) for word in words]
+    return cells
+
+
+def _prompt(prompt: Prompt, tokens: Tokens | None) -> Content:
+    """The text with its named positions marked."""
+    if tokens is None:
+        return prompt.text
+    offsets = tokens.encode(prompt.text).offsets
+    names: dict[int, list[str]] = {}
+    for name, index in prompt.named.items():
+        names.setdefault(index, []).append(name)
+    pieces: list[Html] = []
+    done = 0
+    for index in sorted(names):
+        start, end = offsets[index] if index < len(offsets) else (0, 0)
+        if start < done or end <= start:
+            continue
+        label = tag("small", " ".join(sorted(names[index])))
+        pieces.append(join(prompt.text[done:start], tag("mark", prompt.text[start:end], label)))
+        done = end
+    return join(pieces, prompt.text[done:])

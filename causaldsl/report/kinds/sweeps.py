@@ -1,0 +1,108 @@
+"""Sweeps: the cells with the largest effect, all of them further down, and a heatmap or curves."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from math import prod
+
+from rich.table import Table
+
+from causaldsl.check.checked import Output
+from causaldsl.report.curves import plot_curves
+from causaldsl.report.heatmaps import plot_sweep
+from causaldsl.report.html.markup import Content, Html, join, tag
+from causaldsl.report.html.tables import Arms, arms_table, measured_on, metric_name
+from causaldsl.report.kinds.base import Draw, Kind, kind
+from causaldsl.report.numbers import with_interval
+from causaldsl.report.terminal import titled
+from causaldsl.report.view import View
+from causaldsl.results.records import PlotRecord, Results, SweepRecord
+from causaldsl.vocabulary.metrics import headline
+
+_ROWS, _ROWS_BESIDE = 12, 8
+
+
+@kind
+class Sweeps(Kind[SweepRecord]):
+    fields = ("sweeps",)
+    title = "Sweeps in full"
+    page_place = 41
+
+    def panel(self, view: View, name: str, record: SweepRecord) -> Html:
+        arms = view.results.measures[name]
+        main, best = _best(arms, _ROWS_BESIDE)
+        what = join(
+            measured_on(name, arms),
+            f": the {len(best)} of {len(arms) - 1} cells whose ",
+            metric_name(main),
+            " is furthest from 0",
+        )
+        shown = {cell: arms[cell] for cell in ["clean", *best]}
+        axes, names = _cells(record)
+        more = tag("p", tag("a", "all cells", href=f"#all-{name}"), class_="more")
+        return join(arms_table(shown, what, names, axes), more)
+
+    def article(self, view: View, name: str, record: SweepRecord) -> Html:
+        """Every cell, folded away."""
+        arms = view.results.measures[name]
+        axes, names = _cells(record)
+        summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
+        cells = arms_table(arms, measured_on(name, arms), names, axes)
+        return tag("details", summary, cells, id=f"all-{name}")
+
+    def draw(self, view: View, name: str, record: SweepRecord, asked: Output | None) -> Draw | None:
+        """Curves by a variable or relative to a number, else a heatmap; unasked, what fits."""
+        if asked is None:
+            plot, along = PlotRecord(target=name), _along_numbers(record)
+            if prod(map(len, record.axes.values())) == 1:
+                return None
+        elif asked.kind == "plot":
+            plot = view.results.plots[asked.stem]
+            along = bool(plot.by) or plot.relative is not None
+        else:
+            return None
+        if along:
+            return partial(plot_curves, view.results, plot)
+        return partial(plot_sweep, view.results, name)
+
+
+def sweep_table(results: Results, name: str) -> Table:
+    """The cells with the largest effect; all of them are in results.json and in the plot."""
+    arms = results.measures[name]
+    metrics = list(arms["clean"])
+    main, best = _best(arms, _ROWS)
+    said = f"the {len(best)} of {len(arms) - 1} cells with the largest |{main}|"
+    rows = (
+        [cell.replace("[", " ").strip(" ]"), *(with_interval(arms[cell][m]) for m in metrics)]
+        for cell in ["clean", *best]
+    )
+    over = ", ".join(results.sweeps[name].axes)
+    return titled(f"{name} (n = {arms['clean'][main].n}): {said}", [over], metrics, rows)
+
+
+def _best(arms: Arms, count: int) -> tuple[str, list[str]]:
+    """The headline metric, and the cells in which it is furthest from 0."""
+    main = headline(arms["clean"])
+    cells = [cell for cell in arms if cell != "clean"]
+    return main, sorted(cells, key=lambda cell: -abs(arms[cell][main].mean))[:count]
+
+
+def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
+    """What the cells are counted by, and each cell as its arm and its place there.
+
+    A token index has its tokens beside it.
+    """
+    names: dict[str, Content] = {"clean": tag("code", "clean")}
+    shown = [sweep.shown.get(axis, labels) for axis, labels in sweep.axes.items()]
+    for at, places in zip(product(*sweep.axes.values()), product(*shown), strict=True):
+        for arm in sweep.arms:
+            parts = [arm, *places] if arm else places
+            names[f"{arm}[{'.'.join(at)}]"] = tag("code", " · ".join(parts))
+    return " · ".join(sweep.axes), names
+
+
+def _along_numbers(sweep: SweepRecord) -> bool:
+    """Whether it has one axis, of whole numbers such as layers; heads and tokens have no line."""
+    (axis, labels), *others = sweep.axes.items()
+    return not others and axis not in sweep.shown and all(label.isdigit() for label in labels)

@@ -1,0 +1,58 @@
+"""Numbers as a reader sees them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from causaldsl.results.records import Number
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals tell numbers of this size apart: two, and more where all are small."""
+    largest = max((abs(value) for value in values), default=0.0)
+    if largest >= 100:
+        return 1
+    return 2 if largest >= 0.1 or largest < 5e-5 else 3 if largest >= 0.01 else 4
+
+
+def plain(value: float, places: int | None = None) -> str:
+    """A number with a real minus sign; a zero has no sign.
+
+    >>> plain(-0.1011, 2), plain(-1e-9, 2), plain(0.3)
+    ('−0.10', '0.00', '0.3')
+    """
+    text = f"{value:.4g}" if places is None else f"{value:.{places}f}"
+    if places is None and abs(value) < 1e-6:
+        text = "0"
+    if text.startswith("-") and not text.strip("-0."):
+        text = text[1:]
+    return text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share in per cent: `41%`, `−7%`, and `0%` without a sign."""
+    return f"{plain(100 * share, 0)}%"
+
+
+def places_of(numbers: Sequence[Number]) -> int:
+    """Decimals for a column of numbers, so that they stand below one another."""
+    return decimals(v for n in numbers for v in (n.mean, n.low, n.high))
+
+
+def tint(share: float) -> str:
+    """A fill for a share from -1 to 1: white at 0, orange above it, blue below."""
+    full = (253, 174, 97) if share > 0 else (146, 197, 222)
+    return "#" + "".join(f"{round(255 + (c - 255) * abs(share)):02x}" for c in full)
+
+
+def two_decimals(value: float) -> str:
+    """A number for tables and pictures, with a hyphen for a minus sign; a zero has no sign."""
+    return plain(value, 2).replace("−", "-")
+
+
+def with_interval(number: Number, form: Callable[[float], str] | None = None) -> str:
+    """A mean with its interval: `0.57 [0.53, 0.62]`; ``form`` writes each of the three."""
+    if number.n == 1:
+        return form(number.mean) if form else f"{number.mean:.4g}"
+    mean, low, high = map(form or two_decimals, (number.mean, number.low, number.high))
+    return f"{mean} [{low}, {high}]"

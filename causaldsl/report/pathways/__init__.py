@@ -1,0 +1,1 @@
+"""A trace as a picture: which pathways carried the effect of an intervention."""
