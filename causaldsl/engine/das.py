@@ -26,7 +26,7 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
-from causaldsl.engine.wide import wide_dtype
+from causaldsl.engine.upcast import upcast_dtype
 
 Batch = TypeVar("Batch")
 
@@ -111,7 +111,7 @@ def fit_together(
                 f"cannot learn {learner.options.dim} dimensions of a space of {learner.width}",
                 f"give `dim` a value from 1 to {learner.width}",
             )
-    dtype = wide_dtype(dtype)  # Adam's steps are too small for half precision
+    dtype = upcast_dtype(dtype)  # Adam's steps are too small for half precision
     frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]

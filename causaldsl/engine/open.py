@@ -7,13 +7,13 @@ import torch
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
-from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
-from causaldsl.engine.hooks import HooksBackend
-from causaldsl.engine.load import Loaded, load
-from causaldsl.engine.reference import describe, remember
+from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.session import Progress, Session, Settings
+from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.known_answers import describe, remember
+from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.compile import Graph
 
 

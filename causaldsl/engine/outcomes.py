@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Logits, Pass, logits_of
 from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
@@ -45,7 +46,7 @@ def group_outcomes(
     plain = [arm for arm, edits in enumerate(arms) if edits and not wanted[arm]]
     if plain:
         edited = [arms[arm] for arm in plain]
-        logits = runs.backend.logits_of_arms(group.clean, edited, None, answers, freeze)
+        logits = runs.backend.run(Pass(group.clean, edited, Logits(answers), hold=freeze))
         for arm, two in zip(plain, logits, strict=True):
             found[arm] = {"logit_diff": from_answers(two)}, _largest(two, clean)
     whole = [arm for arm, metrics in enumerate(wanted) if metrics]
@@ -86,7 +87,7 @@ def _of_vocabulary(
         before = _clean(runs, group, rows) if any("kl" in metrics for metrics in wanted) else None
         if any(arms):
             taken = [[edit.take(rows) for edit in edits] for edits in arms]
-            logits = runs.backend.logits_of_arms(group.clean, taken, rows, None, freeze)
+            logits = runs.backend.run(Pass(group.clean, taken, Logits(), rows, freeze))
         else:
             logits = _clean(runs, group, rows).expand(len(arms), -1, -1)
         for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
@@ -110,7 +111,7 @@ def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
     """Clean logits (n, V) of some of a group's prompts."""
     if len(runs.prompts) <= _KEPT:
         return runs.logits(group, [], None)[rows]
-    return runs.backend.logits(group.clean, (), rows)
+    return logits_of(runs.backend, group.clean, rows=rows)
 
 
 def _largest(logits: Tensor, clean: Tensor) -> float:

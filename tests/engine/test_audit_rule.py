@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from causaldsl.engine.audit.rule import Facts, decide
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.illusion import Facts, decide
 
 
 def near(value: float, width: float = 0.02, n: int = 100) -> Estimate:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Pass
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.cones import Entry, entry_of
@@ -56,20 +58,15 @@ class _Alike:
 
 
 def parts(
-    arms: Sequence[Sequence[Edit]],
-    reads: Sequence[Read],
-    lengths: Tensor,
-    rows: Tensor | None,
-    freeze: Freeze | None,
-    shapes: Shapes,
-    positions_at_once: int,
+    wanted: Pass[Any], lengths: Tensor, shapes: Shapes, positions_at_once: int
 ) -> Iterator[Part]:
-    """All arms over all prompts. ``lengths`` (n,) or (A, n) are of the prompts in ``rows``."""
+    """All arms over all prompts. ``lengths`` (n,) or (A, n) are those of the pass's rows."""
+    reads, hold = wanted.reads, wanted.hold
     together: dict[_Alike, list[tuple[Entry, int]]] = {}
-    for arm, edits in enumerate(arms):
+    for arm, edits in enumerate(wanted.arms):
         items: list[Edit | Read] = [*edits, *reads]
         own = lengths[arm] if lengths.dim() == 2 else lengths
-        freed = None if freeze is None else freeze.freeing([e.site for e in edits], shapes)
+        freed = None if hold is None else hold.freeing([e.site for e in edits], shapes)
         alike = _Alike(size_of(items, own), freed, not items)
         entries = [entry_of(item.site, shapes.n_layers) for item in items]
         entry = min(entries, default=Entry(shapes.n_layers))
@@ -82,18 +79,13 @@ def parts(
         for begin in range(0, len(members), arms_at_once):
             chosen = members[begin : begin + arms_at_once]
             for first in range(0, count, at_once):
-                yield _part(chosen, slice(first, first + at_once), alike, arms, reads, rows)
+                yield _part(wanted, chosen, slice(first, first + at_once), alike)
 
 
 def _part(
-    members: list[tuple[Entry, int]],
-    places: slice,
-    alike: _Alike,
-    arms: Sequence[Sequence[Edit]],
-    reads: Sequence[Read],
-    rows: Tensor | None,
+    wanted: Pass[Any], members: list[tuple[Entry, int]], places: slice, alike: _Alike
 ) -> Part:
-    chosen = [arm for _, arm in members]
+    chosen, rows = [arm for _, arm in members], wanted.rows
     if rows is None:
         taken: slice | Tensor = places
     else:
@@ -102,9 +94,9 @@ def _part(
         chosen,
         places,
         taken,
-        [[edit.take(places) for edit in arms[arm]] for arm in chosen],
+        [[edit.take(places) for edit in wanted.arms[arm]] for arm in chosen],
         [entry for entry, _ in members],
-        [Read(read.site, read.positions[places]) for read in reads],
+        [Read(read.site, read.positions[places]) for read in wanted.reads],
         alike.size,
         alike.freeze,
     )

@@ -121,7 +121,7 @@ def behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WideNorm:
+class UpcastNorm:
     """A norm in float32, of a stream in half precision."""
 
     norm: LayerNorm | RMSNorm
@@ -136,7 +136,7 @@ class WideNorm:
         return self.norm.scaled(x.float(), scale.float())
 
 
-Norm = LayerNorm | RMSNorm | WideNorm
+Norm = LayerNorm | RMSNorm | UpcastNorm
 
 
 @dataclass(frozen=True)

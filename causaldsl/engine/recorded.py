@@ -9,7 +9,7 @@ from causaldsl.engine.edits import Read
 from causaldsl.model.sites import Site
 
 
-class Kept:
+class RecordedActivations:
     """What a clean run recorded: one (n, k, d) tensor for each read."""
 
     def __init__(self) -> None:
@@ -24,8 +24,3 @@ class Kept:
             if positions is read.positions or torch.equal(positions, read.positions):
                 return value
         raise LookupError(f"{read.site} was not recorded at these positions in the clean run")
-
-
-def needs_grad(*tensors: Tensor | None) -> bool:
-    """Whether a forward pass must record a graph for any of these."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from causaldsl.engine.reference import Remembered
+from causaldsl.engine.weights.known_answers import KnownAnswers
 from causaldsl.model.folders import weight_files
 
 
@@ -22,7 +22,7 @@ from causaldsl.model.folders import weight_files
 class Checkpoint:
     """``tensors`` go by the parameters' names in the module, a tied one by each of its names."""
 
-    module: Remembered
+    module: KnownAnswers
     tensors: Mapping[str, Tensor]
 
     @property
@@ -47,7 +47,7 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    folder: Path, module: Remembered, dtype: torch.dtype, device: str
+    folder: Path, module: KnownAnswers, dtype: torch.dtype, device: str
 ) -> Checkpoint | None:
     """The weights in a folder; None if they can't be had without the module."""
     from safetensors import SafetensorError

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
-from causaldsl.engine.checkpoint import Checkpoint, read_checkpoint
-from causaldsl.engine.reference import Remembered, recall
+from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
+from causaldsl.engine.weights.known_answers import KnownAnswers, recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
@@ -49,7 +49,7 @@ class Loaded:
     source: nn.Module | Checkpoint | None
     device: str
     dtype: torch.dtype
-    recalled: Remembered | None = field(default=None, repr=False)
+    recalled: KnownAnswers | None = field(default=None, repr=False)
     """What an earlier run remembered of the module, where that was asked for."""
 
     @cached_property

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.load import Loaded
+from causaldsl.engine.weights.load import Loaded
 from causaldsl.model.shapes import Shapes
 
 Pick = Callable[[Tensor, Shapes, int], Tensor]

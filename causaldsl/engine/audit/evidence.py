@@ -24,8 +24,8 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.audit.rule import NOTHING
 from causaldsl.engine.bootstrap import Bootstrap, Estimate, draw, interval
-from causaldsl.engine.illusion import NOTHING
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
 

@@ -1,4 +1,4 @@
-"""What can be freed when: after which operation a large value is not needed any more."""
+"""After which operation a large value can be freed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from causaldsl.vocabulary.base import INTERVENTIONS
 
 
 def last_users(graph: Graph, order: Iterable[str]) -> dict[str, list[str]]:
-    """For an operation's key, the clean runs and interventions that it is the last to use.
+    """The clean runs and interventions that each operation is the last to use, by its key.
 
-    ``order`` is that in which the operations are made.
+    ``order`` is the order in which operations are evaluated.
     """
     last: dict[str, str] = {}
     for key in order:

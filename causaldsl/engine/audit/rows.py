@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causaldsl.engine.audit.evidence import Audited, Row, points
+from causaldsl.engine.audit.rule import CAVEAT, HALF, MOST, THIRD, Facts, decide
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.evidence import Audited, Row, points
-from causaldsl.engine.illusion import CAVEAT, HALF, MOST, THIRD, Facts, decide
 from causaldsl.engine.metrics import auc
 from causaldsl.engine.subspace import SubspaceValue
 

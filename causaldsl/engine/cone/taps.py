@@ -1,8 +1,8 @@
 """Edits and reads inside our own forward pass.
 
 The pass offers every activation x (A, n, S, d), or (A, n, S, heads, d_head), of some arms at the S
-token positions of its window; the probe returns it with each arm's edits of that place applied and
-keeps what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
+token positions of its window; the taps return it with each arm's edits of that place applied and
+keep what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
 change the sum of the heads by edit(y) - y.
 """
 
@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.edits import Edit, Read, gather, scatter
-from causaldsl.engine.kept import needs_grad
 from causaldsl.model.sites import Site
 
 Place = tuple[str, int]
 """A word for the activation and its layer; ("embed", -1) before the first block."""
+LOGITS: Place = ("logits", -1)
 
 _WORDS = {
     "head.q": "q",
@@ -39,7 +39,7 @@ def place(site: Site) -> Place:
     return _WORDS.get(site.kind, site.kind), -1 if site.layer is None else site.layer
 
 
-class Probe:
+class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
     The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` says of what is offered which
@@ -148,7 +148,7 @@ def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
     """x with some arms replaced."""
     if not changed:
         return x
-    if needs_grad(*changed.values()):
+    if torch.is_grad_enabled() and any(new.requires_grad for new in changed.values()):
         return torch.stack([changed.get(first + i, x[i]) for i in range(len(x))])
     if len(x) == 1:
         return changed[first][None]

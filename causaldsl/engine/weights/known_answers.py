@@ -27,7 +27,7 @@ _FORMAT = "1"
 
 
 @dataclass(frozen=True, eq=False)
-class Remembered:
+class KnownAnswers:
     """A module's description, and logits (2, d_vocab) behind the last token of each probe prompt.
 
     ``answers`` are the module's, ``ours`` those of our forward pass. ``parameters`` gives for each
@@ -46,7 +46,7 @@ class Remembered:
     alone: bool = True
 
 
-def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> Remembered:
+def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> KnownAnswers:
     """Of a Hugging Face module."""
     first: dict[int, str] = {}
     parameters = {
@@ -60,7 +60,7 @@ def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> Remembe
         if isinstance(getattr(part, "scaling", None), float)
     }
     rotary: Any = parts.get("model.rotary_emb")
-    return Remembered(
+    return KnownAnswers(
         answers,
         ours,
         json.loads(module.config.to_json_string(use_diff=False)),
@@ -96,7 +96,7 @@ def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
         ) from error
 
 
-def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Remembered | None:
+def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> KnownAnswers | None:
     """What an earlier run remembered of this model's module, if there was one."""
     from safetensors import SafetensorError, safe_open
 
@@ -104,14 +104,14 @@ def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Remembered | None
         with safe_open(_place(shapes, dtype, device), framework="pt") as file:
             said = json.loads(file.metadata()["module"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found = Remembered(**said, **tensors)
+        found = KnownAnswers(**said, **tensors)
     except (OSError, KeyError, TypeError, ValueError, SafetensorError):
         return None
     right = (2, shapes.d_vocab)
     return found if found.answers.shape == right == found.ours.shape else None
 
 
-def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) -> None:
+def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
     """Keep it for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 

@@ -21,8 +21,8 @@ from causaldsl.model.sites import Site
 Hold = Callable[[Tensor], Tensor]
 
 
-def held_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
-    """One site for each hook point that is held."""
+def frozen_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
+    """One site for each hook point that is frozen."""
     sites: list[Site] = []
     for layer in range(shapes.n_layers):
         if freeze.attention:

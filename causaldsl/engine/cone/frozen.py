@@ -2,9 +2,9 @@
 
 With c for clean values, and E the edits (engine/edits.py) made at that place, a frozen run has::
 
-    z_h   := E(c_h)    for every head h that is held,    attn_out := c + sum_h (z_h - c_h) W_O[h]
-    mlp   := c         or  W_down E(c_hidden)             where the MLP is held
-    norm(x) := weight * (x - mean) * c_scale (+ bias)     where layer norms are held
+    z_h   := E(c_h)    for every head h that is frozen,    attn_out := c + sum_h (z_h - c_h) W_O[h]
+    mlp   := c         or  W_down E(c_hidden)             where the MLP is frozen
+    norm(x) := weight * (x - mean) * c_scale (+ bias)     where layer norms are frozen
 
 so the only way for a change to spread is the residual stream, and what is free. Where nothing is
 edited, read or free, the clean output is added and nothing is computed at all.
@@ -20,7 +20,7 @@ from causaldsl.engine.edits import Freeze
 
 
 @dataclass
-class Outputs:
+class ComponentValues:
     """Of a clean run, over its window: what frozen runs hold. Lists are by layer.
 
     ``z`` is (n, S, heads * d_head) and ``hidden`` (n, S, d_mlp), at the layers where a head or a
@@ -39,14 +39,14 @@ class Outputs:
         return [getattr(self, table.name) for table in fields(self)]
 
 
-class Held:
+class FrozenValues:
     """The clean outputs of some rows over the last S positions, as one frozen run wants them.
 
     ``rows`` are those of all arms, or (A, n) of each. What is given for ``arms`` has one entry, for
     all of them, or one an arm.
     """
 
-    def __init__(self, freeze: Freeze, outputs: Outputs, rows: slice | Tensor, size: int):
+    def __init__(self, freeze: Freeze, outputs: ComponentValues, rows: slice | Tensor, size: int):
         self.freeze, self._outputs, self._rows, self._size = freeze, outputs, rows, size
 
     def attn_out(self, layer: int, arms: slice) -> Tensor:
@@ -62,7 +62,7 @@ class Held:
         return self._cut(self._outputs.hidden, layer, arms, "neurons")
 
     def scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
-        """The clean scale of a block's first or second norm, or (norm 3) of the last; if held."""
+        """The clean scale of a block's first or second norm, or (norm 3) of the last; if frozen."""
         if not self.freeze.norms:
             return None
         tables = (self._outputs.scale1, self._outputs.scale2, self._outputs.final_scale)

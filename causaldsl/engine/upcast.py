@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 
-def wide(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """The tensor in float32, if it is in half precision."""
-    return x.to(wide_dtype(x.dtype))
+    return x.to(upcast_dtype(x.dtype))
 
 
-def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+def upcast_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for half precision; else the same."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
