@@ -54,10 +54,7 @@ class CleanPass:
 
 
 class Ask(ABC, Generic[T]):
-    """What a pass is to find out, and the type of the answer.
-
-    A tensor that is the same for all arms has no axis for them; one that differs has it in front.
-    """
+    """What a pass is to find out; ``T`` is the type of the answer."""
 
     @abstractmethod
     def of_arm(self, arm: int) -> Ask[T]:

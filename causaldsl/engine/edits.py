@@ -32,7 +32,7 @@ class Read:
 
 @dataclass
 class Watch:
-    """Sees an edit happen: how often, and the largest change that it made to any activation."""
+    """How often an edit was made, and the largest change that it made to any activation."""
 
     times: int = 0
     largest: float = 0.0

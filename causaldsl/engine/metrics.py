@@ -25,7 +25,7 @@ _IN_DOUBLE_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was kept of one run, one number a pair; None where no metric asked for it."""
+    """The numbers of one run, each (n,) by pair; None where no metric needs it."""
 
     logit_diff: Tensor
     hit: Tensor | None = None

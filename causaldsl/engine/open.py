@@ -49,7 +49,7 @@ def _cone(loaded: Loaded) -> ConeBackend:
             loaded.build()
     cone = ConeBackend(loaded.hf, shapes)
     # If the module still answers as it did, it is we who can't read its weights without it.
-    before = loaded.recalled.answers if loaded.recalled is not None else None
+    before = loaded.known.answers if loaded.known is not None else None
     alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
     what = describe(loaded.hf, cone.answers, cone.probed, alone)
     remember(shapes, loaded.dtype, loaded.device, what)

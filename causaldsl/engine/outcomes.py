@@ -1,4 +1,4 @@
-"""What a run says of each pair: only the numbers that some metric of the program wants."""
+"""The numbers by pair that the metrics of a program need of a run, and no others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 
 _AT_ONCE = 256
-"""Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
+"""Rows (arms x prompts) whose logits over the whole vocabulary are in memory at the same time."""
 _KEPT = 256
-"""Clean logits over the whole vocabulary are kept of runs of at most so many prompts."""
+"""Clean logits over the whole vocabulary are kept for runs of at most this many prompts."""
 
 Found = tuple[dict[str, Tensor], float]
 """Numbers by pair for the prompts of one group, and the largest change of a logit."""
@@ -30,7 +30,7 @@ def group_outcomes(
     freeze: Freeze | None,
     wanted: Sequence[Set[str]],
 ) -> list[Found]:
-    """What every arm says of the prompts of one group; an arm without edits is the clean run.
+    """Numbers by pair of every arm, for one group; an arm without edits is the clean run.
 
     ``wanted`` are, for each arm, the metrics that need the whole vocabulary.
     """
@@ -63,8 +63,8 @@ def group_outcomes(
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Of a group's prompts: answer and foil (n, 2), counterfactual answer (n,), clean logits of
-    answer and foil (n, 2)."""
+    """Answers and foils (n, 2) of a group's prompts, counterfactual answers (n,), and the clean
+    logits (n, 2) of answers and foils."""
 
     answers: Tensor
     counterfactual: Tensor

@@ -68,8 +68,11 @@ def write(
     backend: str,
     at: SiteAt,
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor | None], Edit]:
-    """How to set the hidden layer: from the bases' activations and the values to set, both
-    (n, k, d), their positions and a basis (None for the whole layer) to the edit of the model."""
+    """A function that sets the hidden layer: it makes the edit of the model.
+
+    It takes the bases' activations and the values to set, both (n, k, d_mlp), their positions
+    (n, k), and a basis (d_mlp, r), or None for the whole layer.
+    """
     mlp, size = random_mlp(session, at.site), scale(session, base, backend, at)
     site = edited(at).site
 

@@ -1,4 +1,4 @@
-"""Recorded activations, found again by the read that asked for them."""
+"""Recorded activations, found again by the read that they were recorded for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RecordedActivations:
         self._values.setdefault(read.site, []).append((read.positions, value))
 
     def find(self, read: Read) -> Tensor:
-        """The value recorded for this site and these positions."""
+        """The value (n, k, d) recorded here. Raises ``LookupError`` if there is none."""
         for positions, value in self._values.get(read.site, ()):
             if positions is read.positions or torch.equal(positions, read.positions):
                 return value

@@ -1,7 +1,7 @@
 """Clean runs of pairs: groups of prompts that go through a backend together, by pair again after.
 
-No result depends on how prompts are grouped: every number is kept by pair. A backend that can't
-take prompts of different lengths gets those of one length at a time. Groups are as few as they can
+No result depends on how prompts are grouped: every number is kept by pair. A backend that is not
+ragged gets prompts of one length at a time. Groups are as few as they can
 be; only where the clean run of all prompts keeps more than fits into memory (``memory/store.py``)
 are there groups small enough to be brought back from a file one by one.
 """
@@ -35,7 +35,7 @@ class Group:
     clean: CleanRun
     positions: dict[SiteAt, Tensor] = field(default_factory=dict)
     clean_logits: dict[bool, Tensor] = field(default_factory=dict)
-    """Of the unchanged run, once asked for: all of them (True), or answer and foil (False)."""
+    """Logits of the unchanged run, once used: of all tokens (True), of answer and foil (False)."""
 
 
 class PromptRuns:
@@ -78,7 +78,8 @@ class PromptRuns:
         """Puts what was joined group by group into the order of the pairs."""
 
     def _groups(self, needs: Needs) -> list[list[int]]:
-        """Indices of prompts whose sites have equally many positions, of one length if need be."""
+        """Indices of prompts whose sites have equally many positions, and, for a backend that is
+        not ragged, equal lengths."""
         places = [*needs.reads, *needs.edits]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, prompt in enumerate(self.prompts):
@@ -116,7 +117,7 @@ class PromptRuns:
         )
 
     def by_pair(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """What was found for each group, (n, ...) each, by pair in order."""
+        """Values (...) for each pair in order, from the values (n, ...) of each group."""
         places = zip(self.group_of.tolist(), self.place_in.tolist(), strict=True)
         return [parts[group][place] for group, place in places]
 

@@ -51,8 +51,8 @@ T = TypeVar("T")
 
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}, 0.05
 _SAME = {torch.float64: 1e-10, torch.float32: 2e-4}, 0.01
-"""How far our logits on the probe may lie from the module's, and from ours in another run. In half
-precision there is nothing to go by but the size of the logits: what part of it that is."""
+"""How far our logits on the probe may lie from the module's, and from ours in another run. By dtype;
+in half precision as a share of the largest logit."""
 
 
 class ConeBackend:
@@ -151,7 +151,7 @@ class ConeBackend:
         return losses.unflatten(0, (len(x), -1))
 
     def _ends(self, wanted: Pass[T], end: Callable[[Forward, Tensor, Part], Tensor]) -> Tensor:
-        """What ``end`` makes of the last block's output: (A, n, ...)."""
+        """The answers (A, n, ...) that ``end`` makes of the last block's output."""
         found = []
         for part in self._parts(wanted):
             with torch.set_grad_enabled(_trains(part)):
@@ -163,7 +163,7 @@ class ConeBackend:
         return put_together(found, len(wanted.arms))
 
     def _activations(self, wanted: Pass[T]) -> list[Tensor]:
-        """What is read, (A, n, k, d) each; nothing is computed above the last read."""
+        """The reads, (A, n, k, d) each; nothing is computed above the last of them."""
         last = self._last_block(wanted.reads)
         found: list[list[tuple[Part, Tensor]]] = [[] for _ in wanted.reads]
         for part in self._parts(wanted):
@@ -199,7 +199,7 @@ class ConeBackend:
         return parts(wanted, lengths, self.shapes, self.at_once)
 
     def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Forward, Tensor]:
-        """Nothing to run: the clean end (A, n, 1, d)."""
+        """The clean run's last block (A, n, 1, d), for arms without edits, and a pass to end it."""
         if not len(clean.last):
             raise LookupError("this clean run stopped before the logits")
         last = of_rows(clean.last, part.rows, slice(None))
@@ -209,7 +209,7 @@ class ConeBackend:
         return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
 
     def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
-        """The pass of some arms over some prompts, and where each of its arms starts."""
+        """The forward pass of a part, and where each of its arms starts."""
         window = Window(clean.lengths[part.rows] - part.size, part.size)
         taps = Taps(part.edits, part.reads, window.starts)
         frozen = None
@@ -250,7 +250,7 @@ class ConeBackend:
         return last_block((read.site for read in reads), self._n_layers)
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
-        """For each layer, how many positions a tail may find to its left there."""
+        """By layer, how many positions to the left of a tail may be attended to there."""
         lefts: dict[int, int] = {}
         for read in edits_at:
             entry = self._entry(read.site)

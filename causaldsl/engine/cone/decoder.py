@@ -53,10 +53,10 @@ def embed(decoder: Decoder, tokens: Tensor, window: Window, taps: Taps) -> Tenso
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """One pass over a window: the model, where the window is, and what watches and changes it.
+    """One pass over a window: the model, where the window is, and the taps that edit and read it.
 
-    ``past`` is None when nothing lies to the left. ``frozen`` is what a frozen run takes from the
-    clean one, ``tail`` what takes over where a training has nothing but plain blocks left.
+    ``past`` is None when nothing lies to the left. ``frozen`` has the values that a frozen run
+    holds. ``tail`` takes over in a training, where only plain blocks are left.
     """
 
     decoder: Decoder
@@ -67,7 +67,7 @@ class Forward:
     tail: Tail | None = None
 
     def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:
-        """From where each arm starts to the output of block ``last`` (A, n, S, d).
+        """The output (A, n, S, d) of block ``last``, by default the last one of all.
 
         ``starts`` are in the order of their entries, and the arms in that of the starts.
         """
@@ -99,7 +99,7 @@ class Forward:
         return plain and x.requires_grad and x.shape[2] == 1
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
-        """With the arms that start at a block's input, which is the output of the block before."""
+        """x and the arms that start at a block's input, which is the output of the block before."""
         due = _due(waiting, Entry(layer))
         if not due:
             return x
@@ -117,7 +117,7 @@ class Forward:
         return _normed(self.decoder.norm, *self._end(x, True))
 
     def _end(self, x: Tensor, at_last: bool) -> tuple[Tensor, Tensor | None]:
-        """The stream at the end, and the scale of the last norm if it is frozen."""
+        """The stream at the end, and the scale of the last norm if it is held."""
         scale = self._scale(3, len(self.decoder.blocks), slice(0, len(x)))
         if at_last:
             x, scale = x[:, :, -1], None if scale is None else scale[:, :, -1]
@@ -276,7 +276,7 @@ def unembed(
     """Logits (..., V) of the stream x (..., d); of x (..., n, d), (..., n, c) at ``columns``.
 
     ``columns`` (n, c) or (A, n, c) are entries of the vocabulary, ``scale`` is that of the last
-    norm, if it is frozen.
+    norm, if it is held.
     """
     head, normed = decoder.unembed, _normed(decoder.norm, x, scale)
     if columns is None:

@@ -69,7 +69,7 @@ def _in_single(part: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Tensors by their Hugging Face names, with what the module says of their use.
+    """Tensors by their Hugging Face names, and how the module uses them.
 
     ``scaling`` is what an attention module multiplies q k^T by.
     """
@@ -97,8 +97,11 @@ class _Parts:
 
 
 def _parts(source: nn.Module | Checkpoint) -> _Parts:
-    """Of a module, also one that a ``TransformerBridge`` was booted from: that has wrapped its
-    parts, which puts ``_original_component`` into their names."""
+    """The parts of a module or checkpoint.
+
+    A ``TransformerBridge`` that was booted from the module has wrapped its parts, which puts
+    ``_original_component`` into their names.
+    """
     if isinstance(source, Checkpoint):
         scalings = source.module.scaling
         return _Parts(source.config, source.tensors, scalings.__getitem__, source.rotation())

@@ -1,4 +1,4 @@
-"""What a clean run keeps for the edited runs that will start from it."""
+"""What a clean run keeps for the edited runs that start from it."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class ConeRun:
 
 
 class Recorder(Taps):
-    """Keeps of a clean pass, one arm over whole prompts, what tails will start from and hold.
+    """Keeps what tails will start from and hold, in a clean pass: one arm over whole prompts.
 
-    With ``frozen``, the outputs of all components from the first entry on, and the heads' z and the
-    neurons at the layers of entries. ``places`` are those that the pass has offered.
+    With ``frozen`` it also keeps the outputs of all components from the first entry on, and the
+    heads' z and the neurons at the layers of entries. ``places`` are what the pass has offered.
     """
 
     def __init__(

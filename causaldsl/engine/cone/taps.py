@@ -42,8 +42,8 @@ def place(site: Site) -> Place:
 class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
-    The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` says of what is offered which
-    arm it begins with.
+    The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` is the arm that an offered
+    activation begins with.
     """
 
     def __init__(self, arms: Sequence[Sequence[Edit]], reads: Sequence[Read], starts: Tensor):
@@ -76,14 +76,14 @@ class Taps:
         return any((word, layer) in self._busy for word in words)
 
     def arms_at(self, layer: int, count: int, *words: str) -> slice | None:
-        """Of the first ``count`` arms, a range with all that do something here; a read is all."""
+        """A range of the first ``count`` arms with all that are edited here; a read is of all."""
         if any((word, layer) in self._reads for word in words):
             return slice(0, count)
         arms = [arm for word in words for arm, _ in self._edits.get((word, layer), ())]
         return slice(min(arms), max(arms) + 1) if arms else None
 
     def at(self, word: str, layer: int, x: Tensor, first: int = 0) -> Tensor:
-        """The activation as the rest of the pass shall see it."""
+        """The activation with the edits of this place in force, as the rest of the pass sees it."""
         here = (word, layer)
         if here not in self._busy:
             return x
@@ -131,7 +131,7 @@ class Taps:
         """Offered by the pass, keys after rotation; only the clean run keeps them."""
 
     def _record(self, index: int, x: Tensor, read: Read, first: int) -> None:
-        """A read of all arms from ``first`` on; arms come in their order."""
+        """Keep a read of the arms from ``first`` on; arms come in their order."""
         self._found[index].append(_gather(x, read.positions, first))
 
 

@@ -24,7 +24,7 @@ Values = list[Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A change of all base runs. ``values`` has one entry a group of prompts."""
+    """A change of all base runs. ``values`` has one entry per group of prompts."""
 
     at: SiteAt
     values: Values
@@ -92,7 +92,7 @@ class Runner:
 
 
 def _split(arms: Sequence[Sequence[Setting]], group: Group) -> list[list[int]]:
-    """Arms' numbers, so many at a time that what they record stays small."""
+    """The arms' indices in parts of at most ``ROWS_AT_ONCE`` rows, so that records stay small."""
     at_once = max(1, ROWS_AT_ONCE // max(1, len(group.rows)))
     return [
         list(range(begin, min(begin + at_once, len(arms))))

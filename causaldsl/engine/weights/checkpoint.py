@@ -1,6 +1,6 @@
 """A model's weights straight from its safetensors files, without building its module.
 
-What is not in the files, an earlier run has remembered of the module (``reference.py``).
+What is not in the files is known from an earlier run (``known_answers.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from causaldsl.model.folders import weight_files
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """``tensors`` go by the parameters' names in the module, a tied one by each of its names."""
+    """Weights by the parameters' names in the module, a tied one under each of its names."""
 
     module: KnownAnswers
     tensors: Mapping[str, Tensor]
@@ -30,9 +30,11 @@ class Checkpoint:
         return SimpleNamespace(**self.module.config)
 
     def rotation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-        """From a tensor of the wanted dtype and position ids (1, T) to the cosines and sines
-        (1, T, d_head) of the module; None if it has none. Angles are position times frequency, in
-        the precision of the frequencies."""
+        """The module's rotary tables as a function; None if it has none.
+
+        It takes a tensor of the wanted dtype and position ids (1, T), and gives cosines and sines
+        (1, T, d_head). Angles are position times frequency, in the frequencies' precision.
+        """
         frequencies, scale = self.module.inv_freq, self.module.rotary_scaling
         if frequencies is None:
             return None
