@@ -51,8 +51,8 @@ T = TypeVar("T")
 
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}, 0.05
 _SAME = {torch.float64: 1e-10, torch.float32: 2e-4}, 0.01
-"""How far our logits on the probe may lie from the module's, and from ours in another run. By dtype;
-in half precision as a share of the largest logit."""
+"""How far our logits on the probe may lie from the module's, and from ours in another run. By
+dtype; in half precision as a share of the largest logit."""
 
 
 class ConeBackend:

@@ -47,10 +47,8 @@ class FrozenValues:
     share them, else (arms, n, S, ...). Raises ``LookupError`` for what the clean run did not keep.
     """
 
-    def __init__(
-        self, freeze: Freeze, components: ComponentValues, rows: slice | Tensor, size: int
-    ):
-        self.freeze, self._kept, self._rows, self._size = freeze, components, rows, size
+    def __init__(self, freeze: Freeze, kept: ComponentValues, rows: slice | Tensor, size: int):
+        self.freeze, self._kept, self._rows, self._size = freeze, kept, rows, size
 
     def attn_out(self, layer: int, arms: slice) -> Tensor:
         return self._cut(self._kept.attn_out, layer, arms, "attention output")
