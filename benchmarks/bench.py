@@ -14,7 +14,7 @@ from common import TEMPLATE, Pairs, make_pairs
 from peers import Peer
 from product import Compiled, Product, compiled, ids
 
-from causaldsl.engine.load import load
+from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.tokens import Tokens
 

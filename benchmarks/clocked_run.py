@@ -90,9 +90,9 @@ def _clock_checkpoint(module: ModuleType) -> None:
 
 
 _CLOCKS = {
-    "causaldsl.engine.checkpoint": _clock_checkpoint,
+    "causaldsl.engine.weights.checkpoint": _clock_checkpoint,
     "causaldsl.engine.cone.backend": _clock_backend,
-    "causaldsl.engine.hooks": _clock_backend,
+    "causaldsl.engine.hooks.backend": _clock_backend,
     "causaldsl.engine.runs": _clock_runs,
     "causaldsl.engine.das": _clock_learning,
     "transformers.models.auto.modeling_auto": _clock_weights,

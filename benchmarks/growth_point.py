@@ -18,7 +18,7 @@ from typing import Any
 from common import make_pairs
 from product import Product, compiled
 
-from causaldsl.engine.load import load
+from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.tokens import Tokens
 

@@ -19,9 +19,9 @@ from turns import Timing
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
 from causaldsl.engine.interpret import interpret
-from causaldsl.engine.load import Loaded
 from causaldsl.engine.open import Backends
 from causaldsl.engine.session import Session, Settings
+from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.compiler import compile_program
 from causaldsl.graph.graph import Graph
 

@@ -21,11 +21,12 @@ import torch
 from common import machine, make_pairs
 from torch import Tensor
 
-from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.backend import CleanPass
+from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.edits import Read
-from causaldsl.engine.folding import bytes_of
-from causaldsl.engine.load import load
-from causaldsl.engine.spill import Store, StoredRun, readable
+from causaldsl.engine.memory.offload import bytes_of
+from causaldsl.engine.memory.store import Store, StoredRun, readable
+from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.sites import Site
 from causaldsl.model.tokens import Tokens
@@ -64,7 +65,7 @@ def main() -> None:
 
     for _ in range(options.repetitions):
         store = Store(0)  # everything goes to files
-        clean = timed("run", partial(backend.clean, tokens, [end], [end]))
+        clean = timed("run", partial(backend.clean, CleanPass(tokens, [end], [end])))
         stored = timed("write", partial(store.put, clean, "pairs"))
         timed("read", partial(opened, store, stored, None))
         timed("read a batch", partial(opened, store, stored, rows))

@@ -61,7 +61,7 @@ class Bootstrap:
         return [torch.cat(means) for means in found]
 
     def _draws(self, n: int) -> Iterator[Tensor]:
-        """Draws (r, n) of n pairs: kept, or made anew in parts where they would fill the memory."""
+        """Draws (r, n) of n pairs: kept, or drawn again in parts where they take much memory."""
         if n in self._kept:
             yield self._kept[n]
             return

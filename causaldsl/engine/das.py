@@ -26,14 +26,14 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
-from causaldsl.engine.wide import wide_dtype
+from causaldsl.engine.upcast import upcast_dtype
 
 Batch = TypeVar("Batch")
 
 Gradients = dict[int, tuple[float, Tensor]]
 """By learner: its loss, and the loss's gradient with respect to its free matrix."""
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
-"""Does some work that is told in how many pieces to go about it."""
+"""Calls a function of the number of pieces into which it splits its work."""
 
 _NONE_LEFT: Any = object()
 """For a learner whose batches of an epoch have run out."""
@@ -41,7 +41,7 @@ _NONE_LEFT: Any = object()
 
 @dataclass(frozen=True)
 class DasOptions:
-    """How to train. ``batch`` and ``objective`` are for whoever makes the batches and the loss."""
+    """How to train. The caller makes the batches and the loss from ``batch`` and ``objective``."""
 
     dim: int = 1
     lr: float = 1e-2
@@ -101,9 +101,14 @@ def fit_together(
 ) -> list[DasFit]:
     """Train several bases side by side: each as ``fit`` would alone, a step of all at a time.
 
-    ``losses`` gives (m,) mean losses of m (learner, basis, batch); a learner whose batches of an
-    epoch have run out sits out. All have equally many epochs. ``in_pieces`` says in how many pieces
-    the batches of a step are to be taken, so that they fit into memory: the step is the same.
+    ``losses`` gives the mean losses (m,) of m (learner, basis, batch). A learner without a batch
+    left in an epoch waits for the next one; all have equally many epochs. ``in_pieces`` calls a
+    function with the number of pieces to split the batches of a step into, so that they fit into
+    memory: the step is the same.
+
+    Raises:
+        RunFailure: for more dimensions than the space has, no batches, or a loss that is not finite
+            or does not depend on the subspace.
     """
     for learner in learners:
         if not 0 < learner.options.dim <= learner.width:
@@ -111,7 +116,7 @@ def fit_together(
                 f"cannot learn {learner.options.dim} dimensions of a space of {learner.width}",
                 f"give `dim` a value from 1 to {learner.width}",
             )
-    dtype = wide_dtype(dtype)  # Adam's steps are too small for half precision
+    dtype = upcast_dtype(dtype)  # Adam's steps are too small for half precision
     frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
@@ -158,7 +163,7 @@ def _gradients(
     losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
     pieces: int,
 ) -> Gradients:
-    """Of each learner's mean loss over its batch, taken in so many pieces."""
+    """Loss and gradient per learner, with each batch split into ``pieces``."""
     found: Gradients = {}
     for piece in range(pieces):
         parts = {i: _piece(batch, piece, pieces) for i, batch in batches.items()}
@@ -179,7 +184,7 @@ def _gradients(
 
 
 def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
-    """One of several pieces of a batch, and its share of the examples."""
+    """One of the pieces of a batch, and its share of the examples."""
     if pieces == 1:
         return batch, 1.0
     part = batch[piece::pieces]  # type: ignore[index]
@@ -187,7 +192,7 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
 
 
 def _step(optimizers: Sequence[Adam], rates: Sequence[float], found: Gradients) -> dict[int, float]:
-    """One optimisation step of each free matrix that has a gradient; their losses."""
+    """Take one optimisation step of each free matrix that has a gradient; gives their losses."""
     for i, (_, gradient) in found.items():
         optimizers[i].step(gradient, rates[i])
     results = {i: value for i, (value, _) in found.items()}

@@ -11,12 +11,13 @@ resample ablation are ``set`` with other values; steering is ``add``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from causaldsl.engine.wide import wide
+from causaldsl.engine.upcast import upcast
 from causaldsl.model.sites import Site
 from causaldsl.plan.freeze import Freeze as Freeze
 
@@ -31,7 +32,7 @@ class Read:
 
 @dataclass
 class Watch:
-    """Sees an edit happen: how often, and the largest change that it made to any activation."""
+    """How often an edit was made, and the largest change that it made to any activation."""
 
     times: int = 0
     largest: float = 0.0
@@ -71,12 +72,18 @@ class Edit:
     def _changed(self, x: Tensor) -> Tensor:
         if not self.add and self.basis is None:
             return self.value.to(x)
-        old = wide(x)
+        old = upcast(x)
         value = self.value.to(old)
         if self.basis is None:
             return (old + value).to(x)
         basis = self.basis.to(old)
         return (old + ((value - old) @ basis) @ basis.T).to(x)
+
+
+def needs_grad(edits: Iterable[Edit]) -> bool:
+    """Whether a pass with these edits must be remembered for a gradient."""
+    tensors = (x for edit in edits for x in (edit.value, edit.basis))
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:

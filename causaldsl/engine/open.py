@@ -7,13 +7,13 @@ import torch
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
-from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
-from causaldsl.engine.hooks import HooksBackend
-from causaldsl.engine.load import Loaded, load
-from causaldsl.engine.reference import describe, remember
+from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.session import Progress, Session, Settings
+from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.known_answers import describe, remember
+from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
 
 
@@ -49,7 +49,7 @@ def _cone(loaded: Loaded) -> ConeBackend:
             loaded.build()
     cone = ConeBackend(loaded.hf, shapes)
     # If the module still answers as it did, it is we who can't read its weights without it.
-    before = loaded.recalled.answers if loaded.recalled is not None else None
+    before = loaded.known.answers if loaded.known is not None else None
     alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
     what = describe(loaded.hf, cone.answers, cone.probed, alone)
     remember(shapes, loaded.dtype, loaded.device, what)

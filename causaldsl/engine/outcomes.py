@@ -1,4 +1,4 @@
-"""What a run says of each pair: only the numbers that some metric of the program wants."""
+"""The numbers by pair that the metrics of a program need of a run, and no others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Logits, Pass, logits_of
 from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.vocabulary.metrics import Metric, Seen
 
 _AT_ONCE = 256
-"""Rows (arms x prompts) whose logits over the whole vocabulary are held at the same time."""
+"""Rows (arms x prompts) whose logits over the whole vocabulary are in memory at the same time."""
 _KEPT = 256
-"""Clean logits over the whole vocabulary are kept of runs of at most so many prompts."""
+"""Clean logits over the whole vocabulary are kept for runs of at most this many prompts."""
 
 Found = tuple[dict[str, Tensor], float]
 """Numbers by pair for the prompts of one group, and the largest change of a logit."""
@@ -30,7 +31,7 @@ def group_outcomes(
     freeze: Freeze | None,
     wanted: Sequence[Sequence[Metric]],
 ) -> list[Found]:
-    """What every arm says of the prompts of one group; an arm without edits is the clean run.
+    """Numbers by pair of every arm, for one group; an arm without edits is the clean run.
 
     ``wanted`` are, for each arm, the metrics that need the whole vocabulary.
     """
@@ -46,7 +47,7 @@ def group_outcomes(
     plain = [arm for arm, edits in enumerate(arms) if edits and not wanted[arm]]
     if plain:
         edited = [arms[arm] for arm in plain]
-        logits = runs.backend.logits_of_arms(group.clean, edited, None, answers, freeze)
+        logits = runs.backend.run(Pass(group.clean, edited, Logits(answers), hold=freeze))
         for arm, two in zip(plain, logits, strict=True):
             found[arm] = {"logit_diff": from_answers(two)}, _largest(two, clean)
     whole = [arm for arm, metrics in enumerate(wanted) if metrics]
@@ -63,8 +64,8 @@ def group_outcomes(
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Of a group's prompts: answer and foil (n, 2), counterfactual answer (n,), clean logits of
-    answer and foil (n, 2)."""
+    """Answers and foils (n, 2) of a group's prompts, counterfactual answers (n,), and the clean
+    logits (n, 2) of answers and foils."""
 
     answers: Tensor
     counterfactual: Tensor
@@ -88,7 +89,7 @@ def _of_vocabulary(
         before = _clean(runs, group, rows) if compares else None
         if any(arms):
             taken = [[edit.take(rows) for edit in edits] for edits in arms]
-            logits = runs.backend.logits_of_arms(group.clean, taken, rows, None, freeze)
+            logits = runs.backend.run(Pass(group.clean, taken, Logits(), rows, freeze))
         else:
             logits = _clean(runs, group, rows).expand(len(arms), -1, -1)
         for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
@@ -113,7 +114,7 @@ def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
     """Clean logits (n, V) of some of a group's prompts."""
     if len(runs.prompts) <= _KEPT:
         return runs.logits(group, [], None)[rows]
-    return runs.backend.logits(group.clean, (), rows)
+    return logits_of(runs.backend, group.clean, rows=rows)
 
 
 def _largest(logits: Tensor, clean: Tensor) -> float:

@@ -18,10 +18,10 @@ from torch import Tensor
 from causaldsl.check.pairs import PromptSet
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.interpret import interpret
-from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.open import Backends
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import MadeWord, MeasureWord, Operation, inputs_of
 

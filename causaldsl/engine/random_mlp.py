@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causaldsl.engine.activations import Activation, activation
 from causaldsl.engine.edits import Edit
-from causaldsl.engine.matrices import bias, matrix
 from causaldsl.engine.session import Session
-from causaldsl.engine.wide import wide
+from causaldsl.engine.upcast import upcast
+from causaldsl.engine.weights.matrices import bias, matrix
+from causaldsl.engine.weights.nonlinearities import Activation, activation
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.virtual import edited, read_for
@@ -52,15 +52,6 @@ class RandomMlp:
         return hidden @ self.w_out + self.b_out
 
 
-def activations(session: Session, clean: str, backend: str, at: SiteAt) -> list[Tensor]:
-    """The activation of any site in a clean run, (k, d) for each pair in order."""
-    runs = session.runs(clean, backend)
-    if not at.site.is_virtual:
-        return runs.read(at)
-    mlp, inputs = random_mlp(session, at.site), runs.read(read_for(at)[0])
-    return [mlp.hidden(x) for x in inputs]
-
-
 def random_mlp(session: Session, site: Site) -> RandomMlp:
     """The random MLP that a site names, not yet scaled."""
     return session.cached(f"weights of {site}", lambda: _draw(session, site))
@@ -77,13 +68,16 @@ def write(
     backend: str,
     at: SiteAt,
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor | None], Edit]:
-    """How to set the hidden layer: from the bases' activations and the values to set, both
-    (n, k, d), their positions and a basis (None for the whole layer) to the edit of the model."""
+    """A function that sets the hidden layer: it makes the edit of the model.
+
+    It takes the bases' activations and the values to set, both (n, k, d_mlp), their positions
+    (n, k), and a basis (d_mlp, r), or None for the whole layer.
+    """
     mlp, size = random_mlp(session, at.site), scale(session, base, backend, at)
     site = edited(at).site
 
     def edit(hidden: Tensor, values: Tensor, positions: Tensor, basis: Tensor | None) -> Edit:
-        change, w_out = wide(values) - wide(hidden), wide(mlp.w_out)
+        change, w_out = upcast(values) - upcast(hidden), upcast(mlp.w_out)
         if basis is None:
             moved = change @ w_out
         else:
@@ -98,7 +92,7 @@ def _scale(session: Session, clean: str, backend: str, at: SiteAt) -> float:
     mlp, runs = random_mlp(session, at.site), session.runs(clean, backend)
     inputs, outputs = (torch.cat(runs.read(place)) for place in read_for(at))
     made = mlp.out(mlp.hidden(inputs))
-    return float(wide(outputs).norm(dim=-1).mean() / wide(made).norm(dim=-1).mean())
+    return float(upcast(outputs).norm(dim=-1).mean() / upcast(made).norm(dim=-1).mean())
 
 
 def _draw(session: Session, site: Site) -> RandomMlp:

@@ -1,9 +1,9 @@
 """Clean runs of pairs: groups of prompts that go through a backend together, by pair again after.
 
-No result depends on how prompts are grouped: every number is kept by pair. A backend that can't
-take prompts of different lengths gets those of one length at a time. Groups are as few as they can
-be; only where the clean run of all prompts keeps more than fits into memory (engine/spill.py) are
-there groups small enough to be brought back from a file one by one.
+No result depends on how prompts are grouped: every number is kept by pair. A backend that is not
+ragged gets prompts of one length at a time. Groups are as few as they can
+be; only where the clean run of all prompts keeps more than fits into memory (``memory/store.py``)
+are there groups small enough to be brought back from a file one by one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt
-from causaldsl.engine.backend import Backend, CleanRun
+from causaldsl.engine.backend import Backend, CleanPass, CleanRun, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
-from causaldsl.engine.spill import Store
+from causaldsl.engine.memory.store import Store
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.memory import chunk_rows
 from causaldsl.plan.needs import Needs
@@ -35,14 +35,14 @@ class Group:
     clean: CleanRun
     positions: dict[SiteAt, Tensor] = field(default_factory=dict)
     clean_logits: dict[bool, Tensor] = field(default_factory=dict)
-    """Of the unchanged run, once asked for: all of them (True), or answer and foil (False)."""
+    """Logits of the unchanged run, once used: of all tokens (True), of answer and foil (False)."""
 
 
 class PromptRuns:
     """One side of a pair set, run clean on one backend.
 
     With a ``store``, that keeps the clean runs, ``kept_bytes`` in all, and the backend must open
-    what is stored (engine/guard.py).
+    what is stored (``memory/retry.py``).
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class PromptRuns:
         self.prompts: list[Prompt] = [getattr(pair, side) for pair in pairs.pairs]
         self.groups: list[Group] = []
         each, at_once = -(-kept_bytes // len(self.prompts)), len(self.prompts)
-        if store is not None and kept_bytes > store.room:
-            at_once = chunk_rows(each, store.at_once)
+        if store is not None and kept_bytes > store.resident_bytes:
+            at_once = chunk_rows(each, store.transient_bytes)
         for rows in self._groups(needs):
             for begin in range(0, len(rows), at_once):
                 part = rows[begin : begin + at_once]
                 if store is not None:
-                    store.make_room(each * len(part), self)
+                    store.evict(each * len(part), self)
                 self.groups.append(self._run(part, needs, store))
                 tick(len(part))
         self.group_of = torch.empty(len(self.prompts), dtype=torch.long)
@@ -78,7 +78,8 @@ class PromptRuns:
         """Puts what was joined group by group into the order of the pairs."""
 
     def _groups(self, needs: Needs) -> list[list[int]]:
-        """Indices of prompts whose sites have equally many positions, of one length if need be."""
+        """Indices of prompts whose sites have equally many positions, and, for a backend that is
+        not ragged, equal lengths."""
         places = [*needs.reads, *needs.edits]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, prompt in enumerate(self.prompts):
@@ -102,7 +103,8 @@ class PromptRuns:
         }
         reads = [Read(at.site, positions[at]) for at in needs.reads]
         edits = [Read(at.site, positions[at]) for at in needs.edits]
-        clean: Any = self.backend.clean(tokens, reads, edits, lengths, needs.frozen, needs.whole)
+        wanted = CleanPass(tokens, reads, edits, lengths, needs.frozen, needs.whole)
+        clean: Any = self.backend.clean(wanted)
         if store is not None:
             clean = store.put(clean, self)
         return Group(torch.tensor(rows), clean, positions)
@@ -114,7 +116,7 @@ class PromptRuns:
         )
 
     def by_pair(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """What was found for each group, (n, ...) each, by pair in order."""
+        """Values (...) for each pair in order, from the values (n, ...) of each group."""
         places = zip(self.group_of.tolist(), self.place_in.tolist(), strict=True)
         return [parts[group][place] for group, place in places]
 
@@ -127,8 +129,8 @@ class PromptRuns:
     ) -> Tensor:
         """Logits of a group's prompts under edits: (n, V), or (n, c) for ``columns`` (n, c)."""
         if edits:
-            return self.backend.logits(group.clean, edits, None, columns, freeze)
+            return logits_of(self.backend, group.clean, edits, columns, hold=freeze)
         whole = columns is None
         if whole not in group.clean_logits:
-            group.clean_logits[whole] = self.backend.logits(group.clean, (), None, columns)
+            group.clean_logits[whole] = logits_of(self.backend, group.clean, (), columns)
         return group.clean_logits[whole]

@@ -20,7 +20,7 @@ _AT_ONCE = 64
 
 
 def sample_texts(session: Session, wanted: PromptSet) -> PromptSet:
-    """The prompts that a sample asks for, the same for the same model and seed."""
+    """The texts of a sample as prompts, the same for the same model and seed."""
     sample, path = wanted.sample, session.loaded.spec.path
     assert sample is not None
     assert path is not None

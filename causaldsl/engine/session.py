@@ -15,13 +15,13 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.bootstrap import Bootstrap
-from causaldsl.engine.guard import Guarded
-from causaldsl.engine.lifetimes import last_users
-from causaldsl.engine.load import Loaded
+from causaldsl.engine.memory.free import free_bytes
+from causaldsl.engine.memory.lifetimes import last_users
+from causaldsl.engine.memory.retry import Retrying
+from causaldsl.engine.memory.store import Store
 from causaldsl.engine.registry import evaluate
-from causaldsl.engine.room import free_bytes
 from causaldsl.engine.runs import PromptRuns
-from causaldsl.engine.spill import Store
+from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.keys import Numerics
 from causaldsl.graph.operations import CleanRunWord
@@ -98,8 +98,8 @@ class Session:
         if budget is None:
             budget = default_budget(free_bytes(self.loaded.device))
         self.store = Store(budget)
-        self._guarded: dict[str, Guarded] = {}
         self._done_after = last_users(self.graph, self.plan)
+        self._retrying: dict[str, Retrying] = {}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -153,7 +153,7 @@ class Session:
             self.progress(what, 0, total)
             needs = self.plan.needs[clean_key, backend]
             self._clean[clean_key, backend] = PromptRuns(
-                self.guarded(backend),
+                self.retrying(backend),
                 pairs,
                 side,
                 needs,
@@ -172,11 +172,11 @@ class Session:
             needs = Needs(needs.reads)
         return kept(needs, shapes, prompts, dtype).total
 
-    def guarded(self, backend: str) -> Guarded:
+    def retrying(self, backend: str) -> Retrying:
         """A backend that opens stored runs, and goes on when memory runs out."""
-        if backend not in self._guarded:
-            self._guarded[backend] = Guarded(self.backends[backend], self.store, self.note)
-        return self._guarded[backend]
+        if backend not in self._retrying:
+            self._retrying[backend] = Retrying(self.backends[backend], self.store, self.note)
+        return self._retrying[backend]
 
     def close(self) -> None:
         """Delete what was kept in files. What is asked for later is made anew."""

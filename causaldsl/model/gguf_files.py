@@ -47,7 +47,7 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     root = str(Path(causaldsl.__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-m", "causaldsl.engine.convert", str(gguf), str(folder)],
+        [sys.executable, "-m", "causaldsl.engine.weights.convert", str(gguf), str(folder)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from causaldsl.engine import reference
-from causaldsl.engine.cone import ConeBackend
-from causaldsl.engine.hooks import HooksBackend
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.hooks.backend import HooksBackend
+from causaldsl.engine.weights import known_answers
 from causaldsl.model.shapes import Shapes, shapes_from_config
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_folder
@@ -84,7 +84,7 @@ def _nothing_remembered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         return Path(os.environ.get("CAUSALDSL_CACHE", own))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "cache_folder", folder)
+        patch.setattr(known_answers, "cache_folder", folder)
         yield
 
 

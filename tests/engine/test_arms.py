@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from causaldsl.engine.backend import Activations, CleanPass, Logits, Losses, Pass, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import LENGTH, Parties
@@ -60,37 +61,40 @@ def _has_a_cone(trio: Parties) -> None:
 @pytest.mark.parametrize("wanted", ["vocabulary", "columns"])
 def test_logits(trio: Parties, at_once: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cone, hooks = trio.backends["cone"], trio.backends["hooks"]
-    monkeypatch.setattr(cone, "tokens_at_once", at_once)
-    arms, clean = edits_of(trio), cone.clean(trio.base, (), announced())
+    monkeypatch.setattr(cone, "at_once", at_once)
+    arms, clean = edits_of(trio), cone.clean(CleanPass(trio.base, (), announced()))
     columns = None if wanted == "vocabulary" else torch.tensor([[1, 2]] * N)
-    together = cone.logits_of_arms(clean, arms, None, columns)
-    reference = hooks.logits_of_arms(hooks.clean(trio.base), arms, None, columns)
+    together = cone.run(Pass(clean, arms, Logits(columns)))
+    reference = hooks.run(Pass(hooks.clean(CleanPass(trio.base)), arms, Logits(columns)))
     for edits, mine, theirs in zip(arms, together, reference, strict=True):
-        assert torch.allclose(mine, cone.logits(clean, edits, None, columns), atol=1e-10)
+        assert torch.allclose(mine, logits_of(cone, clean, edits, columns), atol=1e-10)
         assert torch.allclose(mine, theirs, atol=1e-8)
 
 
 def test_prompts_of_their_own(trio: Parties) -> None:
     """Rows and columns given for each arm."""
-    cone, clean = trio.backends["cone"], trio.backends["cone"].clean(trio.base, (), announced())
+    cone = trio.backends["cone"]
+    clean = cone.clean(CleanPass(trio.base, (), announced()))
     rows = torch.tensor([[i % N, (i + 1) % N] for i in range(len(edits_of(trio)))])
     columns = torch.stack([rows + 1, rows + 4], -1)
     arms = edits_of(trio, rows=2)
-    together = cone.logits_of_arms(clean, arms, rows, columns)
+    together = cone.run(Pass(clean, arms, Logits(columns), rows))
     for i, (edits, mine) in enumerate(zip(arms, together, strict=True)):
-        assert torch.allclose(mine, cone.logits(clean, edits, rows[i], columns[i]), atol=1e-10)
+        alone = logits_of(cone, clean, edits, columns[i], rows[i])
+        assert torch.allclose(mine, alone, atol=1e-10)
 
 
 def test_losses_and_their_gradients(trio: Parties) -> None:
-    cone, clean = trio.backends["cone"], trio.backends["cone"].clean(trio.base, (), announced())
+    cone = trio.backends["cone"]
+    clean = cone.clean(CleanPass(trio.base, (), announced()))
     arms, targets = edits_of(trio)[:-1], torch.tensor([5, 6, 7])
     for value in (edit.value for edits in arms for edit in edits):
         value.requires_grad_()
     values = list(dict.fromkeys(edit.value for edits in arms for edit in edits))
     weights = torch.arange(1.0, len(arms) * N + 1, dtype=torch.float64).view(-1, N)
-    mine = cone.losses_of_arms(clean, arms, targets)
+    mine = cone.run(Pass(clean, arms, Losses(targets)))
     theirs = torch.stack(
-        [F.cross_entropy(cone.logits(clean, e), targets, reduction="none") for e in arms]
+        [F.cross_entropy(logits_of(cone, clean, e), targets, reduction="none") for e in arms]
     )
     assert torch.allclose(mine, theirs, atol=1e-10)
     gradients = [
@@ -111,11 +115,11 @@ def test_frozen_runs(trio: Parties, attention: bool, mlp: bool, norms: bool) -> 
     places = announced()
     arms = edits_of(trio)[:-1]
     reads = [Read(Site("head.q", 2, 0), at(END)), Read(Site("mlp_out", 2), at(END))]
-    clean = cone.clean(trio.base, (), [*places, *reads], frozen=True)
-    plain = hooks.clean(trio.base, (), [*places, *reads], frozen=True)
-    together = cone.record_of_arms(clean, arms, reads, freeze=freeze)
-    reference = hooks.record_of_arms(plain, arms, reads, freeze=freeze)
+    clean = cone.clean(CleanPass(trio.base, (), [*places, *reads], frozen=True))
+    plain = hooks.clean(CleanPass(trio.base, (), [*places, *reads], frozen=True))
+    together = cone.run(Pass(clean, arms, Activations(reads), hold=freeze))
+    reference = hooks.run(Pass(plain, arms, Activations(reads), hold=freeze))
     for mine, theirs in zip(together, reference, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-8)
-    logits = cone.logits_of_arms(clean, arms, freeze=freeze)
-    assert torch.allclose(logits, hooks.logits_of_arms(plain, arms, freeze=freeze), atol=1e-8)
+    logits = cone.run(Pass(clean, arms, Logits(), hold=freeze))
+    assert torch.allclose(logits, hooks.run(Pass(plain, arms, Logits(), hold=freeze)), atol=1e-8)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from causaldsl.engine.audit import rule
+from causaldsl.engine.audit.rule import Facts, decide
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.illusion import Facts, decide
 
 
 def near(value: float, width: float = 0.02, n: int = 100) -> Estimate:
@@ -78,3 +79,46 @@ def test_a_row_share_that_nothing_moves_is_no_evidence() -> None:
     """Without an effect, shares of it are not looked at."""
     facts = Facts(effect=near(0.0), whole=None, active=None, row=None)
     assert decide(facts).decided_by == ("subspace effect",)
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "change", "words"),
+    [
+        ("HALF", 1 / 2, {"row": near(0.2)}, "more than twice that of its row part"),
+        ("HALF", 2 / 5, {"row": near(0.2)}, "more than 2.5 times that of its row part"),
+        ("HALF", 1 / 4, {"row": near(0.3)}, "neither clearly less than a quarter of its effect"),
+        ("MOST", 0.9, {"row": near(0.6)}, "nor clearly more than 0.9 of it"),
+        (
+            "THIRD",
+            1 / 3,
+            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
+            "less than a third of the effect, the dormant rest more than two.",
+        ),
+        (
+            "THIRD",
+            1 / 4,
+            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
+            "less than a quarter of the effect, the dormant rest more than three.",
+        ),
+        (
+            "THIRD",
+            0.3,
+            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
+            "less than 0.3 of the effect, the dormant rest more than 0.7.",
+        ),
+        (
+            "THIRD",
+            1 / 4,
+            {"hidden": 0.6, "rank": 1, "active": near(0.25)},
+            "share of the effect contains one quarter.",
+        ),
+        ("THIRD", 1 / 4, {"hidden": 0.6, "neurons": near(0.1)}, "less than a quarter of its move"),
+        ("NOTHING", 0.7, {}, "not clearly above 0.7"),
+        ("FEW", 200, {}, "fewer than 200 says too little"),
+    ],
+)
+def test_the_text_is_made_from_the_constants(
+    constant: str, value: float, change: dict, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, constant, value)
+    assert words in decide(Facts(**{**MLP, **change})).rule

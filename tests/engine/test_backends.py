@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Read, gather
 from causaldsl.model.sites import Site
 from tests import oracle
@@ -78,15 +79,15 @@ def compare(trio: Parties, edits: list[Edit], thorough: bool = False) -> None:
     assert ((wanted - trio.clean).abs().amax(1) > CHANGED).all()
     at = [Read(edit.site, edit.positions) for edit in edits]
     for name, backend in trio.backends.items():
-        clean = backend.clean(trio.base, edits_at=at)
-        error = (backend.logits(clean, edits) - wanted).abs().max()
+        clean = backend.clean(CleanPass(trio.base, edits_at=at))
+        error = (logits_of(backend, clean, edits) - wanted).abs().max()
         assert error < CLOSE, f"{name}: {error:.3g}"
         if thorough:
             columns, rows = torch.tensor([[3, 1], [0, 5], [7, 7]]), torch.tensor([2, 0])
-            few = backend.logits(clean, edits, columns=columns)
+            few = logits_of(backend, clean, edits, columns)
             assert (few - wanted.gather(1, columns)).abs().max() < CLOSE
             cut = [edit.take(rows) for edit in edits]
-            some = backend.logits(clean, cut, rows=rows, columns=columns[rows])
+            some = logits_of(backend, clean, cut, columns[rows], rows=rows)
             assert (some - wanted.gather(1, columns)[rows]).abs().max() < CLOSE
 
 
@@ -169,7 +170,7 @@ def test_reads(trio: Parties, kind: str) -> None:
     read = Read(site, positions)
     wanted = gather(oracle.read(trio.oracle, trio.base, place(site)), positions)
     for backend in trio.backends.values():
-        got = backend.clean(trio.base, reads=[read]).read(read)
+        got = backend.clean(CleanPass(trio.base, reads=[read])).read(read)
         assert got.shape == (*positions.shape, site.width(trio.shapes))
         assert (got - wanted).abs().max() < CLOSE
 
@@ -193,14 +194,14 @@ def test_record(trio: Parties, kind: str) -> None:
     oracle.logits(trio.oracle, trio.base, [(place(cause), by_hand(edit)), (place(site), keep)])
     wanted = gather(seen[0], positions)
     for backend in trio.backends.values():
-        clean = backend.clean(trio.base, edits_at=[Read(cause, at), read])
-        (got,) = backend.record(clean, [edit], [read])
+        clean = backend.clean(CleanPass(trio.base, edits_at=[Read(cause, at), read]))
+        (got,) = activations_of(backend, clean, [edit], [read])
         assert (got - wanted).abs().max() < CLOSE
 
 
 def test_without_edits(trio: Parties) -> None:
     for backend in trio.backends.values():
-        clean = backend.clean(trio.base)
-        assert (backend.logits(clean) - trio.clean).abs().max() < CLOSE
+        clean = backend.clean(CleanPass(trio.base))
+        assert (logits_of(backend, clean) - trio.clean).abs().max() < CLOSE
         rows = torch.tensor([1])
-        assert (backend.logits(clean, rows=rows) - trio.clean[rows]).abs().max() < CLOSE
+        assert (logits_of(backend, clean, rows=rows) - trio.clean[rows]).abs().max() < CLOSE

@@ -21,12 +21,13 @@ from transformers import (
 )
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.checkpoint import Checkpoint
-from causaldsl.engine.cone import ConeBackend
-from causaldsl.engine.load import Loaded, load
-from causaldsl.engine.matrices import matrix
+from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.open import Backends
-from causaldsl.engine.reference import recall
+from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.known_answers import recall
+from causaldsl.engine.weights.load import Loaded, load
+from causaldsl.engine.weights.matrices import matrix
 from causaldsl.model.catalog import resolve
 from tests import oracle
 from tests.engine.test_families import COMMON, GPT2, LLAMA3_ROPE, build
@@ -79,7 +80,7 @@ def test_the_first_run_builds_the_module_and_the_next_gives_the_oracles_numbers(
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     tokens = torch.randint(20, (3, 9), generator=torch.Generator().manual_seed(1))
     wanted = oracle.logits(oracle.in_double(module), tokens)
-    assert (cone.logits(cone.clean(tokens)) - wanted).abs().max() < 1e-9
+    assert (logits_of(cone, cone.clean(CleanPass(tokens))) - wanted).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_window_in_the_file_that_is_not_in_use(tmp_path: Path) -> None:
     opened(folder)
     loaded, cone = opened(folder)
     assert is_alone(loaded)
-    cone.clean(torch.zeros(1, 12, dtype=torch.long))
+    cone.clean(CleanPass(torch.zeros(1, 12, dtype=torch.long)))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_scaled_rotation_on_a_prompt_that_shows_it(tmp_path: Path, word: str, 
     cones = [opened(tmp_path, dtype) for _ in range(2)]
     assert [is_alone(loaded) for loaded, _ in cones] == [False, True]
     tokens = torch.randint(40, (1, 1500), generator=torch.Generator().manual_seed(1))
-    first, second = (cone.logits(cone.clean(tokens)) for _, cone in cones)
+    first, second = (logits_of(cone, cone.clean(CleanPass(tokens))) for _, cone in cones)
     assert torch.equal(first, second)
 
 
@@ -159,7 +160,7 @@ def test_a_head_in_the_file_of_a_model_that_says_it_is_tied(tmp_path: Path) -> N
     change(folder / "config.json", tie_word_embeddings=True)
     first, second = (opened(folder) for _ in range(2))
     tokens = torch.arange(9)[None]
-    ours, wanted = (cone.logits(cone.clean(tokens)) for _, cone in (second, first))
+    ours, wanted = (logits_of(cone, cone.clean(CleanPass(tokens))) for _, cone in (second, first))
     assert torch.equal(ours, wanted)
 
 
@@ -169,13 +170,13 @@ def test_weights_that_can_not_be_read_alone_are_read_once(
     folder = tiny_folder(tmp_path, "llama")
     opened(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("causaldsl.engine.load.read_checkpoint", lambda *_: None)
+        patch.setattr("causaldsl.engine.weights.load.read_checkpoint", lambda *_: None)
         opened(folder)
 
     def read(*given: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr("causaldsl.engine.load.read_checkpoint", read)
+    monkeypatch.setattr("causaldsl.engine.weights.load.read_checkpoint", read)
     opened(folder)
     opened(folder)
 
@@ -208,7 +209,7 @@ def test_weights_that_no_longer_give_the_known_answers(tmp_path: Path) -> None:
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     tokens = torch.arange(12)[None]
     wanted = oracle.logits(oracle.in_double(module), tokens)
-    assert (cone.logits(cone.clean(tokens)) - wanted).abs().max() < 1e-9
+    assert (logits_of(cone, cone.clean(CleanPass(tokens))) - wanted).abs().max() < 1e-9
     now = recall(spec.shapes, torch.float64, "cpu")
     assert known is not None
     assert now is not None
@@ -272,8 +273,8 @@ def test_the_module_that_is_built_later_holds_the_same_tensors(tmp_path: Path) -
     assert {p.data_ptr() for p in loaded.hf.parameters()} == ours
     tokens = torch.arange(9)[None]
     hooks = Backends(loaded, [])["hooks"]
-    difference = hooks.logits(hooks.clean(tokens)) - cone.logits(cone.clean(tokens))
-    assert difference.abs().max() < 1e-6
+    first, second = (logits_of(b, b.clean(CleanPass(tokens))) for b in (hooks, cone))
+    assert (first - second).abs().max() < 1e-6
 
 
 def test_a_second_run_needs_no_transformers(tmp_path: Path) -> None:

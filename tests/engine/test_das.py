@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
+from causaldsl.engine.backend import CleanPass, Losses, Pass
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import Packing, available
 from causaldsl.engine.cone.weights import Linear
@@ -186,12 +187,12 @@ def test_through_a_patch(llama: Parties) -> None:
     assert width is not None
     curves = []
     for backend in llama.backends.values():
-        value = backend.clean(llama.source, reads=[at]).read(at)
-        clean = backend.clean(llama.base, edits_at=[at])
+        value = backend.clean(CleanPass(llama.source, reads=[at])).read(at)
+        clean = backend.clean(CleanPass(llama.base, edits_at=[at]))
 
         def loss(basis: Tensor, batch: None, backend=backend, clean=clean, value=value) -> Tensor:
             edits = [Edit(site, at.positions, value, basis)]
-            return backend.losses_of_arms(clean, [edits], targets).mean()
+            return backend.run(Pass(clean, [edits], Losses(targets))).mean()
 
         options = DasOptions(dim=2, lr=0.05, epochs=8)
         found = fit(width, options, lambda epoch: [None] * 3, loss, dtype=torch.float64)

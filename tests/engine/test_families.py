@@ -9,7 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone import ConeBackend, Unsupported
+from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.edits import Edit, Read, gather
 from causaldsl.model.shapes import Shapes, shapes_from_config
 from causaldsl.model.sites import Site
@@ -77,16 +79,16 @@ def test_family(name: str) -> None:
 
         wanted = oracle.logits(double, base, [(place, change)])
         assert (wanted - oracle.logits(double, base)).abs().max() > 1e-3
-        clean = backend.clean(base, edits_at=[Read(site, positions)])
-        assert (backend.logits(clean, [edit]) - wanted).abs().max() < 1e-9
+        clean = backend.clean(CleanPass(base, edits_at=[Read(site, positions)]))
+        assert (logits_of(backend, clean, [edit]) - wanted).abs().max() < 1e-9
 
 
 def test_a_sliding_window_is_refused_only_where_it_matters() -> None:
     module, shapes = build(MistralConfig(**COMMON, sliding_window=8))
     backend = ConeBackend(module, shapes)
-    backend.clean(torch.zeros(1, 8, dtype=torch.long))
+    backend.clean(CleanPass(torch.zeros(1, 8, dtype=torch.long)))
     with pytest.raises(RunFailure, match="last 8 tokens"):
-        backend.clean(torch.zeros(1, 9, dtype=torch.long))
+        backend.clean(CleanPass(torch.zeros(1, 9, dtype=torch.long)))
 
 
 def test_a_rotation_that_depends_on_the_length_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from causaldsl.engine.backend import CleanPass, Losses, Pass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
@@ -68,11 +69,11 @@ def skip_without_cone(trio: Parties) -> None:
 def test_tail(trio: Parties, site: Site, position: int, columns: int | None) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
-    clean = cone.clean(trio.base, (), [Read(site, at(position))])
+    clean = cone.clean(CleanPass(trio.base, (), [Read(site, at(position))]))
     change, chosen = edit(trio, site, position), None
     if columns is not None:
         chosen = torch.randint(shapes.d_vocab, (N, columns))
-    found = counted(lambda: cone.logits(clean, [change], None, chosen))
+    found = counted(lambda: logits_of(cone, clean, [change], chosen))
     window = LENGTH - position
     one = tail_flops(
         shapes, entry_of(site, shapes.n_layers), window, position, columns, touched=[site]
@@ -96,9 +97,9 @@ def test_hop(trio: Parties, change: Site, read: Site, freeze: Freeze | None) -> 
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
     places = [Read(change, at(3)), Read(read, at(END))]
-    clean = cone.clean(trio.base, (), places, frozen=freeze is not None)
+    clean = cone.clean(CleanPass(trio.base, (), places, frozen=freeze is not None))
     changed = edit(trio, change, 3)
-    found = counted(lambda: cone.record(clean, [changed], places[1:], None, freeze))
+    found = counted(lambda: activations_of(cone, clean, [changed], places[1:], hold=freeze))
     freed = freeze and freeze.freeing([change], shapes)
     one = tail_flops(
         shapes,
@@ -117,10 +118,10 @@ def test_clean(trio: Parties, last: int | None) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
     reads = [] if last is None else [Read(Site("resid_post", last), at(END))]
-    found = counted(lambda: cone.clean(trio.base, reads, whole=last is None))
+    found = counted(lambda: cone.clean(CleanPass(trio.base, reads, whole=last is None)))
     assert found == clean_flops(shapes, [LENGTH] * N, last) > 0
-    clean = cone.clean(trio.base)
-    assert counted(lambda: cone.logits(clean)) == N * unembed_flops(shapes, None)
+    clean = cone.clean(CleanPass(trio.base))
+    assert counted(lambda: logits_of(cone, clean)) == N * unembed_flops(shapes, None)
 
 
 def test_the_plan_expects_the_cone_where_it_can_serve(trio: Parties) -> None:
@@ -133,9 +134,9 @@ def test_a_ragged_batch_computes_no_less_than_is_counted(trio: Parties) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
     lengths, site = torch.tensor([LENGTH, 4, 5]), Site("resid_post", 0)
-    clean = cone.clean(trio.base, (), [Read(site, lengths[:, None] - 1)], lengths)
+    clean = cone.clean(CleanPass(trio.base, (), [Read(site, lengths[:, None] - 1)], lengths))
     change = Edit(site, lengths[:, None] - 1, torch.randn(N, 1, shapes.d_model).double())
-    found = counted(lambda: cone.logits(clean, [change]))
+    found = counted(lambda: logits_of(cone, clean, [change]))
     entry = entry_of(site, shapes.n_layers)
     needed = sum(tail_flops(shapes, entry, 1, int(length) - 1) for length in lengths)
     assert needed <= found < 1.1 * needed
@@ -146,14 +147,14 @@ def test_a_ragged_batch_computes_no_less_than_is_counted(trio: Parties) -> None:
 def test_gradients(trio: Parties, site: Site, position: int) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
-    clean = cone.clean(trio.base, (), [Read(site, at(position))])
+    clean = cone.clean(CleanPass(trio.base, (), [Read(site, at(position))]))
     change = edit(trio, site, position)
     change.value.requires_grad_()
 
     def loss() -> torch.Tensor:
-        return cone.losses_of_arms(clean, [[change]], torch.zeros(N, dtype=torch.long)).sum()
+        return cone.run(Pass(clean, [[change]], Losses(torch.zeros(N, dtype=torch.long)))).sum()
 
-    forward = counted(lambda: cone.logits(clean, [change]))
+    forward = counted(lambda: logits_of(cone, clean, [change]))
     both = counted(lambda: torch.autograd.grad(loss(), change.value))
     entry, window = entry_of(site, shapes.n_layers), LENGTH - position
     assert both - forward == N * backward_flops(shapes, entry, window, position)
@@ -161,9 +162,9 @@ def test_gradients(trio: Parties, site: Site, position: int) -> None:
 
 def test_whole_passes_are_those_of_the_hooks_backend(trio: Parties) -> None:
     hooks, shapes = trio.backends["hooks"], trio.shapes
-    clean = hooks.clean(trio.base)
+    clean = hooks.clean(CleanPass(trio.base))
     change = edit(trio, Site("resid_post", 1), END)
-    assert counted(lambda: hooks.logits(clean, [change])) == whole_flops(shapes, [LENGTH] * N)
+    assert counted(lambda: logits_of(hooks, clean, [change])) == whole_flops(shapes, [LENGTH] * N)
 
 
 PROGRAMS = {

@@ -51,7 +51,7 @@ CASES = {
 
 
 def bytes_of(run: ConeRun) -> int:
-    tables = [run.residual, run.keys, run.values, *run.outputs.tables()]
+    tables = [run.residual, run.keys, run.values, *run.components.tables()]
     tensors = [run.tokens, run.last, *(x for table in tables for x in table.values())]
     return sum(tensor.nbytes for tensor in tensors)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import Parties
@@ -47,22 +48,22 @@ def test_together_and_alone(
     )
     later = Read(Site("resid_post", 2), LENGTHS[:, None] - 1)
     reads = [Read(site, positions), later]
-    together = backend.clean(prompts, reads[:1], reads, LENGTHS, frozen=True)
+    together = backend.clean(CleanPass(prompts, reads[:1], reads, LENGTHS, frozen=True))
     edit = Edit(site, positions, value)
-    logits = backend.logits(together, [edit], freeze=freeze)
-    (seen,) = backend.record(together, [edit], [later], freeze=freeze)
+    logits = logits_of(backend, together, [edit], hold=freeze)
+    (seen,) = activations_of(backend, together, [edit], [later], hold=freeze)
     some = torch.tensor([3, 0, 4])
-    few = backend.logits(together, [edit.take(some)], some, freeze=freeze)
+    few = logits_of(backend, together, [edit.take(some)], rows=some, hold=freeze)
     assert (few - logits[some]).abs().max() < 1e-9
     for row, length in enumerate(LENGTHS.tolist()):
         mine = slice(row, row + 1)
         cut = [Read(read.site, read.positions[mine]) for read in reads]
-        alone = backend.clean(prompts[mine, :length], cut[:1], cut, frozen=True)
-        wanted = backend.logits(alone, [edit.take(mine)], freeze=freeze)
+        alone = backend.clean(CleanPass(prompts[mine, :length], cut[:1], cut, frozen=True))
+        wanted = logits_of(backend, alone, [edit.take(mine)], hold=freeze)
         assert (wanted - logits[mine]).abs().max() < 1e-9
-        (state,) = backend.record(alone, [edit.take(mine)], cut[1:], freeze=freeze)
+        (state,) = activations_of(backend, alone, [edit.take(mine)], cut[1:], hold=freeze)
         assert (state - seen[mine]).abs().max() < 1e-9
         assert (alone.read(cut[0]) - together.read(reads[0])[mine]).abs().max() < 1e-9
-        assert (backend.logits(alone) - backend.logits(together)[mine]).abs().max() < 1e-9
+        assert (logits_of(backend, alone) - logits_of(backend, together)[mine]).abs().max() < 1e-9
         if freeze is None or not freeze.attention or "end" in where:  # else it can't get there
-            assert (wanted - backend.logits(alone)).abs().max() > 1e-6
+            assert (wanted - logits_of(backend, alone)).abs().max() > 1e-6

@@ -14,7 +14,7 @@ from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
-from causaldsl.engine.words.runs import Change
+from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.plan.needs import Needs
@@ -69,7 +69,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
     return found
 
 
-def changes_of(session: Session, key: str) -> list[Change]:
+def changes_of(session: Session, key: str) -> list[PreparedEdit]:
     """What a run changes, made again: a session lets go of what no later operation needs."""
     changes = session.graph.operation(key).all_given("do")
     for change in changes:
@@ -77,7 +77,7 @@ def changes_of(session: Session, key: str) -> list[Change]:
     return [session.value(change) for change in changes]
 
 
-def in_order(runs: PromptRuns, changes: list[Change]) -> Tensor:
+def in_order(runs: PromptRuns, changes: list[PreparedEdit]) -> Tensor:
     """Logits by pair, whichever prompts a backend runs together."""
     parts = [
         runs.logits(group, [change.edit(group) for change in changes], None)

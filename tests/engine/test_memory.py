@@ -18,12 +18,12 @@ from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine import session as sessions
 from causaldsl.engine.edits import Read
 from causaldsl.engine.interpret import gather, interpret
-from causaldsl.engine.kept import Kept
+from causaldsl.engine.memory.free import free_bytes
+from causaldsl.engine.memory.store import Store, readable
 from causaldsl.engine.open import open_session
-from causaldsl.engine.room import free_bytes
+from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
-from causaldsl.engine.spill import Store, readable
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
 from tests.frontend.world import PRELUDE, make_world
@@ -214,7 +214,7 @@ class Run:
 
     tokens: Tensor
     keys: dict[int, Tensor]
-    kept: Kept
+    kept: RecordedActivations
     empty: Tensor
     one: tuple[Tensor, int]
 
@@ -229,7 +229,7 @@ SITE = Site("resid_post", 1)
 
 def a_run(seed: int = 0, dtype: torch.dtype = torch.float32) -> Run:
     draw = torch.Generator().manual_seed(seed)
-    kept = Kept()
+    kept = RecordedActivations()
     kept.add(Read(SITE, POSITIONS), torch.randn(6, 1, 5, generator=draw).to(dtype))
     keys = {layer: torch.randn(6, 2, 3, 4, generator=draw).to(dtype) for layer in (3, 4)}
     first = torch.randn(6, generator=draw).to(dtype)
@@ -267,18 +267,18 @@ def test_what_is_stored_comes_back_bit_by_bit(
 
 
 def test_only_what_is_asked_for_is_read(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from causaldsl.engine import spill
+    from causaldsl.engine.memory import store as stores
 
     run, store = a_run(), Store(0)
     stored = store.put(run, "a")
     slots: list[int] = []
-    read = spill._read
+    read = stores._read
 
-    def counting(path: Path, slot: spill.Slot, taken: Tensor | None) -> Tensor:
+    def counting(path: Path, slot: stores.Slot, taken: Tensor | None) -> Tensor:
         slots.append(slot.row_bytes)
         return read(path, slot, taken)
 
-    monkeypatch.setattr(spill, "_read", counting)
+    monkeypatch.setattr(stores, "_read", counting)
     back, _ = store.open(stored, None)
     slots.clear()
     assert torch.equal(back.keys[4], run.keys[4])
@@ -299,7 +299,7 @@ def test_who_goes_to_files(files: Path) -> None:
     more = [store.put(a_run(), "a") for _ in range(3)]
     assert [run.run is None for run in (first, second)] == [False, False]
     assert [run.run is None for run in more] == [False, True, True], "not one's own"
-    assert sum(run.size for run in store._kept if run.run is not None) <= store.room
+    assert sum(run.size for run in store._kept if run.run is not None) <= store.resident_bytes
     store.drop("a")
     assert {run.owner for run in store._kept} == {"b"}
     assert not any(run.path and run.path.exists() for run in more)

@@ -16,12 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import RunFailure, Source
+from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.engine.guard import Guarded
 from causaldsl.engine.interpret import interpret
+from causaldsl.engine.memory.retry import Retrying
+from causaldsl.engine.memory.store import Store
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Settings
-from causaldsl.engine.spill import Store
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
 from tests.engine.conftest import Parties
@@ -76,11 +77,11 @@ VALUE = torch.randn(N, 1, 32, generator=DRAW, dtype=torch.float64)
 def work(backend: Any, store: Store) -> list[Tensor]:
     """A clean run, patched logits, and a site read under the patch."""
     places = [Read(SITE, END), Read(Site("mlp_out", 2), END)]
-    clean = store.put(backend.clean(TOKENS, places[:1], places), "work")
+    clean = store.put(backend.clean(CleanPass(TOKENS, places[:1], places)), "work")
     edit = Edit(SITE, END, VALUE)
     with torch.no_grad():
-        logits = backend.logits(clean, [edit], None, COLUMNS)
-        (seen,) = backend.record(clean, [edit], places[1:])
+        logits = logits_of(backend, clean, [edit], COLUMNS)
+        (seen,) = activations_of(backend, clean, [edit], places[1:])
     return [clean.read(places[0]), logits, seen]
 
 
@@ -90,16 +91,16 @@ def work(backend: Any, store: Store) -> list[Tensor]:
 def test_it_goes_on_in_smaller_parts(name: str, kind: str, llama: Parties) -> None:
     backend, notes = llama.backends[name], []
     with limits_kept(backend):
-        wanted = work(Guarded(backend, Store(2**30)), Store(2**30))
-        limit = "tokens_at_once" if name == "cone" else "rows"
-        setattr(backend, limit, 4 * LENGTH if name == "cone" else 4)
+        wanted = work(Retrying(backend, Store(2**30)), Store(2**30))
+        unit = LENGTH if name == "cone" else 1
+        backend.at_once = 4 * unit
         with Small(float("inf"), ERRORS[kind]) as few:
-            work(Guarded(backend, Store(2**30)), Store(2**30))
-        setattr(backend, limit, 32 * LENGTH if name == "cone" else 32)
+            work(Retrying(backend, Store(2**30)), Store(2**30))
+        backend.at_once = 32 * unit
         store = Store(2**30)
         with Small(few.largest, ERRORS[kind]):
-            found = work(Guarded(backend, store, notes.append), store)
-        assert getattr(backend, limit) == (4 * LENGTH if name == "cone" else 4)
+            found = work(Retrying(backend, store, notes.append), store)
+        assert backend.at_once == 4 * unit
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours - theirs).abs().max() < 1e-12
     assert set(notes) == {notes[0]}
@@ -111,22 +112,22 @@ def test_one_prompt_that_does_not_fit_is_told(llama: Parties) -> None:
     backend = llama.backends["cone"]
     store = Store(2**30)
     with limits_kept(backend):
-        backend.tokens_at_once = 4
+        backend.at_once = 4
         with Small(64, ERRORS["CPU"]), pytest.raises(RunFailure) as failure:
-            work(Guarded(backend, store), store)
+            work(Retrying(backend, store), store)
     assert "not enough memory to run one prompt" in failure.value.message
     assert failure.value.help
 
 
 def test_other_errors_are_not_taken_for_it(llama: Parties) -> None:
     backend, store = llama.backends["cone"], Store(2**30)
-    before = backend.tokens_at_once
+    before = backend.at_once
     with (
         Small(64, lambda: RuntimeError("mat1 and mat2 shapes cannot be multiplied")),
         pytest.raises(RuntimeError, match="mat1"),
     ):
-        work(Guarded(backend, store), store)
-    assert backend.tokens_at_once == before
+        work(Retrying(backend, store), store)
+    assert backend.at_once == before
 
 
 TRAINED = (
@@ -163,9 +164,8 @@ def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
         )
         backend = session.backends["cone"]
         if short:
-            for name in ("losses_of_arms", "logits_of_arms"):
-                plain = getattr(backend, name)
-                setattr(backend, name, lambda *a, plain=plain: Remembered.apply(plain(*a)))
+            run = backend.run
+            backend.run = lambda wanted, run=run: Remembered.apply(run(wanted))
         interpret(session)
         assert bool(session.notes) == short
         found.append(session)
@@ -181,9 +181,10 @@ LIMITED = """
 import resource, sys
 import torch
 from pathlib import Path
-from causaldsl.engine.cone import ConeBackend
-from causaldsl.engine.guard import Guarded
-from causaldsl.engine.spill import Store
+from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.memory.retry import Retrying
+from causaldsl.engine.memory.store import Store
 from causaldsl.model.shapes import shapes_from_config
 from transformers import AutoModelForCausalLM
 import json
@@ -191,16 +192,16 @@ torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 shapes = shapes_from_config("llama", json.loads((folder / "config.json").read_text()), "none")
-backend = ConeBackend(module, shapes, tokens_at_once=2**18)
+backend = ConeBackend(module, shapes, at_once=2**18)
 tokens = torch.randint(90, (1500, 48), generator=torch.Generator().manual_seed(0))
-few = backend.logits(backend.clean(tokens[:4]), (), None, tokens[:4, :2])
+few = logits_of(backend, backend.clean(CleanPass(tokens[:4])), columns=tokens[:4, :2])
 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 50 * 2**20,) * 2)
 notes = []
-guarded = Guarded(backend, Store(2**20), notes.append)
-logits = guarded.logits(guarded.clean(tokens), (), None, tokens[:, :2])
+retrying = Retrying(backend, Store(2**20), notes.append)
+logits = logits_of(retrying, retrying.clean(CleanPass(tokens)), columns=tokens[:, :2])
 assert (logits[:4] - few).abs().max() < 1e-4
-print(backend.tokens_at_once, notes[0])
+print(backend.at_once, notes[0])
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.model.sites import Site
 from tests import path_oracle
@@ -61,15 +62,15 @@ def path(
 ) -> Tensor:
     """As the interpreter does it: hop by hop, then a run with the last receivers' inputs set."""
     announced = [*(Read(e.site, e.positions) for e in sender), *itertools.chain(*hops)]
-    clean = backend.clean(tokens, edits_at=announced, frozen=True)
+    clean = backend.clean(CleanPass(tokens, edits_at=announced, frozen=True))
     edits = sender
     for reads in hops:
-        values = backend.record(clean, edits, reads, freeze=freeze)
+        values = activations_of(backend, clean, edits, reads, hold=freeze)
         edits = [
             Edit(read.site, read.positions, value)
             for read, value in zip(reads, values, strict=True)
         ]
-    return backend.logits(clean, edits, freeze=None if hops else freeze)
+    return logits_of(backend, clean, edits, hold=None if hops else freeze)
 
 
 def reads_of(trio: Parties, hops: list, positions: Tensor) -> list[list[Read]] | None:
@@ -155,8 +156,8 @@ def test_nothing_frozen_is_the_total_effect(trio: Parties) -> None:
     edit = Edit(site, at, source_value(trio, site, at))
     for backend in trio.backends.values():
         direct = path(backend, trio.base, [edit], [], Freeze())
-        clean = backend.clean(trio.base, edits_at=[Read(site, at)])
-        assert (direct - backend.logits(clean, [edit])).abs().max() < CLOSE
+        clean = backend.clean(CleanPass(trio.base, edits_at=[Read(site, at)]))
+        assert (direct - logits_of(backend, clean, [edit])).abs().max() < CLOSE
         assert (direct - trio.clean).abs().max() > CHANGED
 
 
@@ -184,9 +185,9 @@ def test_a_paths_receivers_add_up_to_their_set(trio: Parties) -> None:
     receivers = [Site("head.q", 2, 0), Site("head.q", 3, 1), Site("mlp_in", 2)]
     for backend in trio.backends.values():
         reads = [Read(receiver, at) for receiver in receivers]
-        clean = backend.clean(trio.base, edits_at=[Read(site, at), *reads], frozen=True)
+        clean = backend.clean(CleanPass(trio.base, edits_at=[Read(site, at), *reads], frozen=True))
         freeze = Freeze(attention=True, mlp=True)
-        joint = backend.record(clean, [edit], reads, freeze=freeze)
+        joint = activations_of(backend, clean, [edit], reads, hold=freeze)
         for read, value in zip(reads, joint, strict=True):
-            (alone,) = backend.record(clean, [edit], [read], freeze=freeze)
+            (alone,) = activations_of(backend, clean, [edit], [read], hold=freeze)
             assert (alone - value).abs().max() < CLOSE

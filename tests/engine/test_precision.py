@@ -15,10 +15,10 @@ from causaldsl.check.program import Checker
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine.interpret import interpret
-from causaldsl.engine.load import load
 from causaldsl.engine.open import allow_tf32, open_session
 from causaldsl.engine.precision import PAIRS, compare, few_pairs, measure_precision
 from causaldsl.engine.session import Session, Settings
+from causaldsl.engine.weights.load import load
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import resolve
 from tests.frontend.world import PRELUDE, make_world
@@ -161,7 +161,7 @@ def test_tf32_without_an_nvidia_gpu(world: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_what_mps_can_not_do(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("causaldsl.engine.load._check_device", lambda device: None)
+    monkeypatch.setattr("causaldsl.engine.weights.load._check_device", lambda device: None)
     spec = resolve(str(world / "tiny-llama"), world)
     with pytest.raises(RunFailure, match="float64, which mps does not have"):
         load(spec, "mps", "float64")

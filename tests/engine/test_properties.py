@@ -14,11 +14,13 @@ from transformer_lens.HookedRootModule import HookedRootModule
 from transformers import AutoModelForCausalLM
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone import ConeBackend, Unsupported
+from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.engine.hooks import HooksBackend
-from causaldsl.engine.reference import answers_of
+from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.toy import ToyModel
+from causaldsl.engine.weights.known_answers import answers_of
 from causaldsl.model.sites import Site
 from causaldsl.model.toy import toy
 from tests.engine.conftest import LENGTH, Parties, boot
@@ -32,13 +34,13 @@ def edits_along(trio: Parties, site: Site, basis: Tensor | None, *, own: bool = 
     """A patch whose value comes from the source, or from the base itself."""
     read = Read(site, POSITIONS)
     backend = trio.backends["hooks"]
-    value = backend.clean(trio.base if own else trio.source, reads=[read]).read(read)
+    value = backend.clean(CleanPass(trio.base if own else trio.source, reads=[read])).read(read)
     return Edit(site, POSITIONS, value, basis)
 
 
 def run(trio: Parties, backend: Any, edits: list[Edit]) -> Tensor:
-    clean = backend.clean(trio.base, edits_at=[Read(e.site, e.positions) for e in edits])
-    return backend.logits(clean, edits)
+    clean = backend.clean(CleanPass(trio.base, edits_at=[Read(e.site, e.positions) for e in edits]))
+    return logits_of(backend, clean, edits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,11 +68,11 @@ def test_chunks_do_not_matter(trio: Parties) -> None:
     for backend in trio.backends.values():
         whole = run(trio, backend, [edit])
         small = copy.copy(backend)
-        small.rows = small.tokens_at_once = 1
+        small.at_once = 1
         assert (run(trio, small, [edit]) - whole).abs().max() < CLOSE
         columns = torch.tensor([[1, 2]] * 3)
-        clean = small.clean(trio.base, edits_at=[Read(edit.site, POSITIONS)])
-        few = small.logits(clean, [edit], columns=columns)
+        clean = small.clean(CleanPass(trio.base, edits_at=[Read(edit.site, POSITIONS)]))
+        few = logits_of(small, clean, [edit], columns)
         assert (few - whole.gather(1, columns)).abs().max() < CLOSE
 
 
@@ -129,13 +131,13 @@ def test_hooks_that_never_fire(trio: Parties) -> None:
     with pytest.raises(RunFailure, match="has no hook"):
         run_on(backend, numbers, Edit(Site("hook", hook="misspelled"), at, torch.ones(2, 1, 1)))
     with pytest.raises(RunFailure, match="never fired"):
-        backend.clean(numbers, reads=[Read(Site("hook", hook="unused"), at)])
+        backend.clean(CleanPass(numbers, reads=[Read(Site("hook", hook="unused"), at)]))
     assert not model.list_hooks()
 
 
 def run_on(backend: Any, tokens: Tensor, edit: Edit) -> Tensor:
-    clean = backend.clean(tokens, edits_at=[Read(edit.site, edit.positions)])
-    return backend.logits(clean, [edit])
+    clean = backend.clean(CleanPass(tokens, edits_at=[Read(edit.site, edit.positions)]))
+    return logits_of(backend, clean, [edit])
 
 
 def test_hooks_are_removed_after_an_exception(trio: Parties) -> None:
@@ -154,12 +156,13 @@ def test_raw_hooks(trio: Parties) -> None:
     """Any hook of TransformerLens that shows one vector a token; else an error, not a guess."""
     backend, end = trio.backends["hooks"], torch.full((3, 1), LENGTH - 1)
     raw = Read(Site("hook", hook="blocks.1.attn.hook_z"), end)
-    z = backend.clean(trio.base, reads=[raw]).read(raw)
+    z = backend.clean(CleanPass(trio.base, reads=[raw])).read(raw)
     heads = [Read(Site("head.z", 1, h), end) for h in range(trio.shapes.n_heads)]
-    clean = backend.clean(trio.base, reads=heads)
+    clean = backend.clean(CleanPass(trio.base, reads=heads))
     assert torch.equal(z, torch.cat([clean.read(read) for read in heads], dim=-1))
+    pattern = Read(Site("hook", hook="blocks.1.attn.hook_pattern"), end)
     with pytest.raises(RunFailure, match="not one vector"):
-        backend.clean(trio.base, reads=[Read(Site("hook", hook="blocks.1.attn.hook_pattern"), end)])
+        backend.clean(CleanPass(trio.base, reads=[pattern]))
     gated = Edit(Site("hook", hook="blocks.1.hook_mlp_in"), end, torch.zeros(3, 1, 32))
     with pytest.raises(RunFailure, match=r"switched off|has no hook"):
         run(trio, backend, [gated])
@@ -173,11 +176,11 @@ def test_a_toy_model() -> None:
     at = torch.zeros(2, 1, dtype=torch.long)
     x = torch.tensor([[2.0], [-1.0]], dtype=torch.float64)
     read = Read(hidden, at)
-    clean = backend.clean(x, reads=[read])
+    clean = backend.clean(CleanPass(x, reads=[read]))
     assert clean.read(read).shape == (2, 1, 3)
-    assert torch.equal(backend.logits(clean), x)
-    source = backend.clean(-x, reads=[read]).read(read)
-    assert torch.equal(backend.logits(clean, [Edit(hidden, at, source)]), -x)
+    assert torch.equal(logits_of(backend, clean), x)
+    source = backend.clean(CleanPass(-x, reads=[read])).read(read)
+    assert torch.equal(logits_of(backend, clean, [Edit(hidden, at, source)]), -x)
 
 
 def test_the_cone_refuses(tmp_path: Path, llama: Parties) -> None:
@@ -201,19 +204,19 @@ def test_the_cone_reads_a_module_that_a_bridge_has_wrapped(tmp_path: Path, llama
         before = ConeBackend(module, llama.shapes)
         boot(folder, module, torch.float64)
         after = ConeBackend(module, llama.shapes)
-        difference = before.logits(before.clean(llama.base)) - after.logits(after.clean(llama.base))
-        assert difference.abs().max() < CLOSE
+        first, second = (logits_of(b, b.clean(CleanPass(llama.base))) for b in (before, after))
+        assert (first - second).abs().max() < CLOSE
 
 
 def test_the_cone_keeps_only_what_was_announced(llama: Parties) -> None:
     """A pass that would have to start from what is not there is an error, not a wrong number."""
     backend, end = llama.backends["cone"], torch.full((3, 1), LENGTH - 1)
-    clean = backend.clean(llama.base, edits_at=[Read(Site("resid_post", 2), end)])
+    clean = backend.clean(CleanPass(llama.base, edits_at=[Read(Site("resid_post", 2), end)]))
     value = torch.zeros(3, 1, llama.shapes.d_model, dtype=torch.float64)
     with pytest.raises(LookupError, match="nothing to start from"):
-        backend.logits(clean, [Edit(Site("resid_post", 1), end, value)])
+        logits_of(backend, clean, [Edit(Site("resid_post", 1), end, value)])
     with pytest.raises(LookupError, match="last 1 positions"):
-        backend.logits(clean, [Edit(Site("resid_post", 2), end - 1, value)])
+        logits_of(backend, clean, [Edit(Site("resid_post", 2), end - 1, value)])
     with pytest.raises(LookupError, match="not recorded"):
         clean.read(Read(Site("resid_post", 2), end))
     kept = clean.residual.values()
@@ -229,8 +232,10 @@ def test_a_clean_run_that_need_not_be_whole_stops_after_its_reads(llama: Parties
         Read(Site("resid_post", 2), end),
         Read(Site("embed"), end),
     ]
-    short, whole = (backend.clean(llama.base, reads=reads, whole=whole) for whole in (False, True))
+    short, whole = (
+        backend.clean(CleanPass(llama.base, reads=reads, whole=whole)) for whole in (False, True)
+    )
     for read in reads:
         assert torch.equal(short.read(read), whole.read(read))
     with pytest.raises(LookupError, match="stopped before the logits"):
-        backend.logits(short)
+        logits_of(backend, short)

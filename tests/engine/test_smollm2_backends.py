@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.das import start
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.engine.hooks import HooksBackend
-from causaldsl.engine.load import load
+from causaldsl.engine.hooks.backend import HooksBackend
+from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import ModelSpec, resolve
 from causaldsl.model.sites import Site
 from causaldsl.model.tokens import Tokens
@@ -61,16 +62,16 @@ def test_they_agree(backends: tuple[Any, Any, Tokens], site: Site) -> None:
     source = torch.tensor([tokens.encode(TEXT.format(n[1], n[0], n[2])).ids for n in NAMES])
     end = base.shape[1] - 1
     read = Read(site, torch.tensor([[4, end], [end - 1, end]]))
-    value = cone.clean(source, reads=[read]).read(read)
-    assert (hooks.clean(source, reads=[read]).read(read) - value).abs().max() < 1e-3
-    clean = cone.clean(base, edits_at=[read])
+    value = cone.clean(CleanPass(source, reads=[read])).read(read)
+    assert (hooks.clean(CleanPass(source, reads=[read])).read(read) - value).abs().max() < 1e-3
+    clean = cone.clean(CleanPass(base, edits_at=[read]))
     for basis in (None, start(value.shape[-1], 2, seed=0).float()):
         edit = Edit(site, read.positions, value, basis)
-        wanted = hooks.logits(hooks.clean(base), [edit])
-        got = cone.logits(clean, [edit])
+        wanted = logits_of(hooks, hooks.clean(CleanPass(base)), [edit])
+        got = logits_of(cone, clean, [edit])
         assert (got - wanted).abs().max() < 1e-3
         if basis is None:
-            assert (got - cone.logits(clean)).abs().max() > 1e-2
+            assert (got - logits_of(cone, clean)).abs().max() > 1e-2
 
 
 NAMES = [("Mary", "John", "John"), ("Tom", "James", "James")]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from causaldsl.engine.cone import ConeBackend
+from causaldsl.engine.backend import CleanPass, Losses, Pass
+from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
 from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.edits import Edit, Read
@@ -73,9 +74,9 @@ def test_losses_and_gradients(trio: Parties, used: list[int]) -> None:
     reads = [Read(edit.site, edit.positions) for (edit,) in arms]
     found = []
     for backend in (trio.backends["cone"], trio.backends["hooks"]):
-        clean = backend.clean(trio.base, (), reads)
+        clean = backend.clean(CleanPass(trio.base, (), reads))
         with backend.training(STEPS):
-            losses = backend.losses_of_arms(clean, arms, TARGETS)
+            losses = backend.run(Pass(clean, arms, Losses(TARGETS)))
         found.append([losses.detach(), *gradients(losses, arms)])
     assert used == ([2] if trio.family in SERVED else [])
     same(*found, close=1e-9)
@@ -86,20 +87,20 @@ def test_prompts_of_their_own_and_of_other_lengths(llama: Parties, used: list[in
     cone, lengths = llama.backends["cone"], torch.tensor([LENGTH, 4, 5])
     rows = torch.tensor([[0, 1], [2, 0], [1, 1], [2, 1]])
     clean = cone.clean(
-        llama.base, (), [Read(site, end_of(lengths)) for site in SITES], lengths=lengths
+        CleanPass(llama.base, (), [Read(site, end_of(lengths)) for site in SITES], lengths=lengths)
     )
     arms = [[edits_at(llama, end_of(lengths[some]))[i][0]] for i, some in enumerate(rows)]
     targets = TARGETS[rows]
     together = []
     for steps in (STEPS, 0):
         with cone.training(steps):
-            losses = cone.losses_of_arms(clean, arms, targets, rows)
+            losses = cone.run(Pass(clean, arms, Losses(targets), rows))
         together.append([losses.detach(), *gradients(losses, arms)])
     assert used == [2]
     same(*together, close=1e-10)
     alone = torch.stack(
         [
-            cone.losses_of_arms(clean, [edits], targets[i], rows[i])[0]
+            cone.run(Pass(clean, [edits], Losses(targets[i]), rows[i]))[0]
             for i, edits in enumerate(arms)
         ]
     )
@@ -119,11 +120,11 @@ def test_in_single_precision(tmp_path: Path, used: list[int]) -> None:
     value = torch.randn(3, 1, width, generator=generator)
     basis = torch.linalg.qr(torch.randn(width, 1, generator=generator))[0].requires_grad_()
     arms = [[Edit(site, positions, value, basis)]]
-    clean = cone.clean(tokens, (), [Read(site, positions)])
+    clean = cone.clean(CleanPass(tokens, (), [Read(site, positions)]))
     found = []
     for steps in (STEPS, 0):
         with cone.training(steps):
-            losses = cone.losses_of_arms(clean, arms, TARGETS)
+            losses = cone.run(Pass(clean, arms, Losses(TARGETS)))
             found.append([losses.detach(), *gradients(losses, arms)])
     assert used == [1]
     same(*found, close=1e-4)
@@ -134,15 +135,15 @@ def test_it_leaves_what_is_read_or_edited_further_up(llama: Parties, used: list[
     (first, *_), *_ = edits_at(llama, positions)
     value = torch.ones(3, 1, 8, dtype=torch.float64)
     later = Edit(Site("head.z", 2, 0), positions, value[..., : llama.shapes.d_head])
-    clean = cone.clean(llama.base, (), [Read(e.site, positions) for e in (first, later)])
+    clean = cone.clean(CleanPass(llama.base, (), [Read(e.site, positions) for e in (first, later)]))
     with cone.training(STEPS):
-        both = cone.losses_of_arms(clean, [[first, later]], TARGETS)
+        both = cone.run(Pass(clean, [[first, later]], Losses(TARGETS)))
         assert used == [3]
-        cone.losses_of_arms(clean, [[first]], TARGETS)
+        cone.run(Pass(clean, [[first]], Losses(TARGETS)))
         assert used == [3, 1]
     hooks = llama.backends["hooks"]
-    kept = hooks.clean(llama.base, (), [Read(e.site, positions) for e in (first, later)])
-    assert torch.allclose(both, hooks.losses_of_arms(kept, [[first, later]], TARGETS), atol=1e-9)
+    kept = hooks.clean(CleanPass(llama.base, (), [Read(e.site, positions) for e in (first, later)]))
+    assert torch.allclose(both, hooks.run(Pass(kept, [[first, later]], Losses(TARGETS))), atol=1e-9)
 
 
 def test_it_takes_the_upper_blocks_that_there_is_room_for(llama: Parties) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.load import build_bridge, load
+from causaldsl.engine.weights.load import build_bridge, load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.toy import TOY_NAMES, toy
 from tests.tiny import FAMILIES, tiny_folder
@@ -78,7 +78,7 @@ def test_loading_prints_nothing(specs):
     script = (
         "import sys; from pathlib import Path\n"
         "from causaldsl.model.catalog import resolve\n"
-        "from causaldsl.engine.load import load\n"
+        "from causaldsl.engine.weights.load import load\n"
         "load(resolve(sys.argv[1], Path('.'))).bridge\n"
     )
     done = subprocess.run(

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, Phi3Config, PhiConfig
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.load import Loaded, load
-from causaldsl.engine.matrices import matrix
+from causaldsl.engine.weights.load import Loaded, load
+from causaldsl.engine.weights.matrices import matrix
 from causaldsl.model.catalog import ModelSpec, resolve
 from causaldsl.model.shapes import shapes_from_config
 from tests.tiny import FAMILIES, tiny_folder

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from causaldsl.engine.load import load
-from causaldsl.engine.matrices import matrix
+from causaldsl.engine.weights.load import load
+from causaldsl.engine.weights.matrices import matrix
 from causaldsl.model.cache import cache_folder
 from causaldsl.model.catalog import catalog, resolve
 from causaldsl.model.tokens import Tokens

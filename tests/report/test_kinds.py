@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from causaldsl.graph.compiler import compile_program
 from pydantic import Field
 from rich.console import Console
 
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.check.program import check_file
 from causaldsl.diagnostics import Span
+from causaldsl.graph.compiler import compile_program
 from causaldsl.report.html.markup import Html, tag
 from causaldsl.report.kinds import base
 from causaldsl.report.kinds.base import Draw, Kind, asked, kind, kinds, of_no_kind, pictures

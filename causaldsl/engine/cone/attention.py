@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.window import Geometry
+from causaldsl.engine.upcast import upcast_dtype
 
 Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
@@ -68,5 +69,4 @@ def with_past(x: Tensor, past: Tensor) -> Tensor:
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    wide = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
-    return torch.softmax(scores, dim=-1, dtype=wide).to(scores.dtype)
+    return torch.softmax(scores, dim=-1, dtype=upcast_dtype(scores.dtype)).to(scores.dtype)

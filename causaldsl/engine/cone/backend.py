@@ -6,7 +6,7 @@ keeps, for the places where edits will enter (n prompts, a window of their last 
     residual[entry]          (n, S, d)                    the stream where a tail starts
     neurons[layer]           (n, S, d_mlp)                if it starts at an MLP's neurons
     keys, values[layer]      (n, kv_heads, P, d_head)     of later layers, left of the edits
-    outputs                  (n, S, d) each               what frozen runs hold (cone/held.py)
+    components               (n, S, d) each               what frozen runs hold (frozen.py)
 
 and an edited run computes the blocks from the entry up, on its window, then the unembedding at the
 last position. For an edit at the last of 20 tokens that is one token through the upper blocks,
@@ -17,47 +17,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from itertools import groupby
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.checkpoint import Checkpoint
+from causaldsl.engine.backend import Activations, Ask, CleanPass, Logits, Losses, Pass, logits_of
 from causaldsl.engine.cone.attention import Past
-from causaldsl.engine.cone.decoder import Pass, Start, embed
+from causaldsl.engine.cone.decoder import Forward, Start, embed
 from causaldsl.engine.cone.families import Unsupported, read_decoder
+from causaldsl.engine.cone.frozen import FrozenValues, of_rows
 from causaldsl.engine.cone.heap import kept_heap
-from causaldsl.engine.cone.held import Held, of_rows
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
-from causaldsl.engine.cone.probe import Probe
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.tail import Tail
+from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
-from causaldsl.engine.edits import Edit, Freeze, Read
-from causaldsl.engine.kept import needs_grad
-from causaldsl.engine.reference import answers_of, probe_tokens
+from causaldsl.engine.edits import Read, needs_grad
+from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.known_answers import answers_of, probe_tokens
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
 
+T = TypeVar("T")
+
 _TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}, 0.05
 _SAME = {torch.float64: 1e-10, torch.float32: 2e-4}, 0.01
-"""How far our logits on the probe may lie from the module's, and from ours in another run. In half
-precision there is nothing to go by but the size of the logits: what part of it that is."""
-_LOGITS = ("logits", -1)
+"""How far our logits on the probe may lie from the module's, and from ours in another run. By
+dtype; in half precision as a share of the largest logit."""
 
 
 class ConeBackend:
-    """Runs a Hugging Face decoder through our own forward pass.
+    """Runs a Hugging Face decoder through our own forward pass, ``at_once`` positions together.
 
-    Raises :class:`Unsupported` for an architecture we have no forward pass for, or when ours does
-    not give the module's own logits on a probe (``reference.py``; ``wanted`` are given in their
-    place). ``tokens_at_once`` bounds the positions computed together.
+    Raises :class:`Unsupported` for an architecture without a forward pass here, or when ours does
+    not give the module's own logits on a probe (``known_answers.py``); ``wanted`` (2, d_vocab) are
+    logits to compare with in their place.
     """
 
     name = "cone"
@@ -67,37 +70,33 @@ class ConeBackend:
         self,
         source: nn.Module | Checkpoint,
         shapes: Shapes,
-        tokens_at_once: int = 1024,
+        at_once: int = 1024,
         wanted: Tensor | None = None,
     ):
         self.decoder: Decoder = read_decoder(source)
-        self.shapes, self.tokens_at_once = shapes, tokens_at_once
+        self.shapes, self.at_once = shapes, at_once
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
         weight = self.decoder.embed
-        self.probed = self.logits(self.clean(probe_tokens(len(weight), weight.device)))
+        self._places: set[Place] = set()
+        probe = CleanPass(probe_tokens(len(weight), weight.device))
+        self.probed = logits_of(self, self.clean(probe))
         if isinstance(source, Checkpoint):
             self.answers = source.module.answers
             self._verify(source.module.ours, _SAME)
         else:
             self.answers = answers_of(source, weight) if wanted is None else wanted
-        self._verify(self.answers, _TOLERANCE)
+            self._verify(self.answers, _TOLERANCE)
 
     def serves(self, site: Site) -> bool:
-        return site.kind != "hook"
+        """Whether the forward pass offers this place: on the probe it has been through them all."""
+        return place(site) in self._places
 
     @torch.no_grad()
-    def clean(
-        self,
-        tokens: Tensor,
-        reads: Sequence[Read] = (),
-        edits_at: Sequence[Read] = (),
-        lengths: Tensor | None = None,
-        frozen: bool = False,
-        whole: bool = True,
-    ) -> ConeRun:
+    def clean(self, wanted: CleanPass) -> ConeRun:
+        tokens, reads, edits_at = wanted.tokens, wanted.reads, wanted.edits_at
         n, longest = tokens.shape
-        lengths = torch.full((n,), longest) if lengths is None else lengths.cpu()
+        lengths = torch.full((n,), longest) if wanted.lengths is None else wanted.lengths.cpu()
         self._check_length(longest)
         window = _window(edits_at, lengths)
         run = ConeRun(tokens, lengths, window)
@@ -105,129 +104,82 @@ class ConeBackend:
         lefts = self._lefts(edits_at)
         order = torch.argsort(lengths, stable=True)
         recorders = []
-        for part in order.split(max(1, self.tokens_at_once // longest)):
+        for part in order.split(max(1, self.at_once // longest)):
             local = [Read(read.site, read.positions[part]) for read in reads]
-            recorder = Recorder(self.decoder, local, entries, window.take(part), lefts, frozen)
+            recorder = Recorder(
+                self.decoder, local, entries, window.take(part), lefts, wanted.frozen
+            )
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
             x = embed(self.decoder, tokens[part, :width][None], all_of_it, recorder)
-            forward = Pass(self.decoder, geometry(self.decoder, all_of_it), None, recorder)
+            forward = Forward(self.decoder, geometry(self.decoder, all_of_it), None, recorder)
             last = self._last_block(reads)
             starts = [Start(Entry(-1), x)]
-            if not whole and not edits_at and last < self._n_layers:
+            recorders.append(recorder)
+            if not wanted.whole and not edits_at and last < self._n_layers:
                 forward.run(starts, last)
-                recorders.append(recorder)
                 continue
             x = forward.run(starts)
             recorder.end(x, lengths[part])
-            if recorder.touches(_LOGITS):
-                recorder.at(*_LOGITS, forward.unembed(x, at_last=False))
-            recorders.append(recorder)
+            if recorder.touches(LOGITS):
+                recorder.at(*LOGITS, forward.unembed(x, at_last=False))
+            self._places |= recorder.places
         join(run, recorders, reads, order)
         return run
 
-    def logits(
-        self,
-        clean: ConeRun,
-        edits: Sequence[Edit] = (),
-        rows: Tensor | None = None,
-        columns: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> Tensor:
-        return self.logits_of_arms(clean, [edits], rows, columns, freeze)[0]
+    def run(self, wanted: Pass[T]) -> T:
+        ask: Ask[Any] = wanted.ask
+        match ask:
+            case Activations():
+                found: Any = self._activations(wanted)
+            case Losses(targets):
+                found = self._ends(wanted, partial(self._losses, targets))
+            case Logits(columns):
+                found = self._ends(wanted, partial(_logits, columns))
+        return found
 
-    def record(
-        self,
-        clean: ConeRun,
-        edits: Sequence[Edit],
-        reads: Sequence[Read],
-        rows: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> list[Tensor]:
-        return [value[0] for value in self.record_of_arms(clean, [edits], reads, rows, freeze)]
+    def _losses(self, targets: Tensor, forward: Forward, x: Tensor, part: Part) -> Tensor:
+        """Cross-entropy (A, n), for the last block's output."""
+        entries = part.of_arms(targets, 1).flatten()
+        if forward.taps.touches(LOGITS):
+            logits = _edited_logits(forward, x).flatten(0, 1)
+            losses = F.cross_entropy(logits, entries, reduction="none")
+        else:
+            normed = forward.normed(x).flatten(0, 1)
+            losses = cross_entropy(normed, entries, self.decoder.unembed)
+        return losses.unflatten(0, (len(x), -1))
 
-    def logits_of_arms(
-        self,
-        clean: ConeRun,
-        arms: Sequence[Sequence[Edit]],
-        rows: Tensor | None = None,
-        columns: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> Tensor:
-        def end(forward: Pass, x: Tensor, part: Part) -> Tensor:
-            chosen = None if columns is None else part.of_arms(columns, 2)
-            if not forward.probe.touches(_LOGITS):
-                return forward.unembed(x, chosen)
-            logits = _edited_logits(forward, x)
-            return logits if chosen is None else logits.gather(2, chosen)
-
-        return self._ends(clean, arms, rows, freeze, end)
-
-    def losses_of_arms(
-        self,
-        clean: ConeRun,
-        arms: Sequence[Sequence[Edit]],
-        targets: Tensor,
-        rows: Tensor | None = None,
-    ) -> Tensor:
-        def end(forward: Pass, x: Tensor, part: Part) -> Tensor:
-            wanted = part.of_arms(targets, 1).flatten()
-            if forward.probe.touches(_LOGITS):
-                logits = _edited_logits(forward, x).flatten(0, 1)
-                losses = F.cross_entropy(logits, wanted, reduction="none")
-            else:
-                normed = forward.normed(x).flatten(0, 1)
-                losses = cross_entropy(normed, wanted, self.decoder.unembed)
-            return losses.unflatten(0, (len(x), -1))
-
-        return self._ends(clean, arms, rows, None, end)
-
-    def _ends(
-        self,
-        clean: ConeRun,
-        arms: Sequence[Sequence[Edit]],
-        rows: Tensor | None,
-        freeze: Freeze | None,
-        end: Callable[[Pass, Tensor, Part], Tensor],
-    ) -> Tensor:
-        """What ``end`` makes of the last block's output: (arms, n, ...)."""
+    def _ends(self, wanted: Pass[T], end: Callable[[Forward, Tensor, Part], Tensor]) -> Tensor:
+        """The answers (A, n, ...) that ``end`` makes of the last block's output."""
         found = []
-        for part in self._parts(clean, arms, (), rows, freeze):
-            with torch.set_grad_enabled(_trains(part.edits)):
+        for part in self._parts(wanted):
+            with torch.set_grad_enabled(_trains(part)):
                 if any(part.edits):
-                    forward, starts = self._forward(clean, part)
+                    forward, starts = self._forward(wanted.clean, part)
                     found.append((part, end(forward, forward.run(starts), part)))
                 else:
-                    found.append((part, end(*self._unchanged(clean, part), part)))
-        return put_together(found, len(arms))
+                    found.append((part, end(*self._unchanged(wanted.clean, part), part)))
+        return put_together(found, len(wanted.arms))
 
-    def record_of_arms(
-        self,
-        clean: ConeRun,
-        arms: Sequence[Sequence[Edit]],
-        reads: Sequence[Read],
-        rows: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> list[Tensor]:
-        """Like the edits, the reads are already cut to ``rows``; and like them they were announced
-        to ``clean`` as ``edits_at``."""
-        last = self._last_block(reads)
-        found: list[list[tuple[Part, Tensor]]] = [[] for _ in reads]
-        for part in self._parts(clean, arms, reads, rows, freeze):
-            with torch.set_grad_enabled(_trains(part.edits)):
-                forward, starts = self._forward(clean, part)
+    def _activations(self, wanted: Pass[T]) -> list[Tensor]:
+        """The reads, (A, n, k, d) each; nothing is computed above the last of them."""
+        last = self._last_block(wanted.reads)
+        found: list[list[tuple[Part, Tensor]]] = [[] for _ in wanted.reads]
+        for part in self._parts(wanted):
+            with torch.set_grad_enabled(_trains(part)):
+                forward, starts = self._forward(wanted.clean, part)
                 if last < self._n_layers:
                     forward.run(starts, last)
                 else:
                     _edited_logits(forward, forward.run(starts))
-                for index, value in enumerate(forward.probe.values):
+                for index, value in enumerate(forward.taps.values):
                     found[index].append((part, value))
-        return [put_together(values, len(arms)) for values in found]
+        return [put_together(values, len(wanted.arms)) for values in found]
 
     @contextmanager
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
-        """For so many steps with the same rows: matrices are laid out for them (``packing.py``)."""
+        """Matrices are laid out for ``steps`` passes with the same rows (``packing.py``)."""
         packing = Packing(memory) if steps >= STEPS else None
         for linear in self.decoder.linears():
             linear.pack(packing)
@@ -241,45 +193,41 @@ class ConeBackend:
             for linear in self.decoder.linears():
                 linear.pack(None)
 
-    def _parts(
-        self,
-        clean: ConeRun,
-        arms: Sequence[Sequence[Edit]],
-        reads: Sequence[Read],
-        rows: Tensor | None,
-        freeze: Freeze | None,
-    ) -> Iterator[Part]:
-        lengths = clean.lengths if rows is None else clean.lengths[rows]
-        return parts(arms, reads, lengths, rows, freeze, self.shapes, self.tokens_at_once)
+    def _parts(self, wanted: Pass[T]) -> Iterator[Part]:
+        lengths = wanted.clean.lengths
+        lengths = lengths if wanted.rows is None else lengths[wanted.rows]
+        return parts(wanted, lengths, self.shapes, self.at_once)
 
-    def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Pass, Tensor]:
-        """Nothing to run: the clean end (A, n, 1, d)."""
+    def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Forward, Tensor]:
+        """The clean run's last block (A, n, 1, d), for arms without edits, and a pass to end it."""
         if not len(clean.last):
             raise LookupError("this clean run stopped before the logits")
         last = of_rows(clean.last, part.rows, slice(None))
         nowhere = Window(torch.zeros(1, dtype=torch.long), 1)
-        probe = Probe((), (), nowhere.starts)
-        forward = Pass(self.decoder, geometry(self.decoder, nowhere), None, probe)
+        taps = Taps((), (), nowhere.starts)
+        forward = Forward(self.decoder, geometry(self.decoder, nowhere), None, taps)
         return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
 
-    def _forward(self, clean: ConeRun, part: Part) -> tuple[Pass, list[Start]]:
-        """The pass of some arms over some prompts, and where each of its arms starts."""
+    def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
+        """The forward pass of a part, and where each of its arms starts."""
         window = Window(clean.lengths[part.rows] - part.size, part.size)
-        probe = Probe(part.edits, part.reads, window.starts)
-        held = None
+        taps = Taps(part.edits, part.reads, window.starts)
+        frozen = None
         if part.freeze is not None:
-            held = Held(part.freeze, clean.outputs, part.rows, window.size)
+            frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)
         past = _past(clean, part.rows, window.left) if window.left else None
-        forward = Pass(self.decoder, geometry(self.decoder, window), past, probe, held, self._tail)
+        forward = Forward(
+            self.decoder, geometry(self.decoder, window), past, taps, frozen, self._tail
+        )
         starts, first = [], 0
         for entry, group in groupby(part.entries):
             arms = slice(first, first + len(list(group)))
-            starts.append(self._start(clean, part, entry, arms, window, probe))
+            starts.append(self._start(clean, part, entry, arms, window, taps))
             first = arms.stop
         return forward, starts
 
     def _start(
-        self, clean: ConeRun, part: Part, entry: Entry, arms: slice, window: Window, probe: Probe
+        self, clean: ConeRun, part: Part, entry: Entry, arms: slice, window: Window, taps: Taps
     ) -> Start:
         def of_arms(kept: Tensor) -> Tensor:
             found = of_rows(kept, part.rows, arms)
@@ -288,11 +236,11 @@ class ConeBackend:
         if entry == Entry(-1):
             own = window if window.starts.dim() == 1 else Window(window.starts[arms], window.size)
             tokens = own.tokens(of_arms(clean.tokens))
-            return Start(entry, embed(self.decoder, tokens, own, probe))
+            return Start(entry, embed(self.decoder, tokens, own, taps))
         x = of_arms(clean.stream(entry, window.size))
         neurons = None
         if entry.stage == Stage.HIDDEN:
-            neurons = of_arms(clean.outputs.hidden[entry.layer][:, -window.size :])
+            neurons = of_arms(clean.components.hidden[entry.layer][:, -window.size :])
         return Start(entry, x, neurons)
 
     def _entry(self, site: Site) -> Entry:
@@ -302,7 +250,7 @@ class ConeBackend:
         return last_block((read.site for read in reads), self._n_layers)
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
-        """For each layer, how many positions a tail may find to its left there."""
+        """By layer, how many positions to the left of a tail may be attended to there."""
         lefts: dict[int, int] = {}
         for read in edits_at:
             entry = self._entry(read.site)
@@ -347,11 +295,20 @@ def _past(clean: ConeRun, rows: slice | Tensor, left: int) -> Past:
     return past
 
 
-def _edited_logits(forward: Pass, x: Tensor) -> Tensor:
+def _logits(columns: Tensor | None, forward: Forward, x: Tensor, part: Part) -> Tensor:
+    """Logits (A, n, V) or (A, n, c) at the last position, for the last block's output."""
+    chosen = None if columns is None else part.of_arms(columns, 2)
+    if not forward.taps.touches(LOGITS):
+        return forward.unembed(x, chosen)
+    logits = _edited_logits(forward, x)
+    return logits if chosen is None else logits.gather(2, chosen)
+
+
+def _edited_logits(forward: Forward, x: Tensor) -> Tensor:
     """Logits (A, n, V) at the last position, where logits are edited or read."""
     logits = forward.unembed(x, at_last=False)
-    return forward.probe.at(*_LOGITS, logits)[:, :, -1]
+    return forward.taps.at(*LOGITS, logits)[:, :, -1]
 
 
-def _trains(arms: Sequence[Sequence[Edit]]) -> bool:
-    return needs_grad(*(x for edits in arms for e in edits for x in (e.value, e.basis)))
+def _trains(part: Part) -> bool:
+    return needs_grad(edit for edits in part.edits for edit in edits)

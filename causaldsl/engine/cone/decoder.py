@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.attention import Past, attend, rotate
-from causaldsl.engine.cone.held import Held
-from causaldsl.engine.cone.probe import Probe
+from causaldsl.engine.cone.frozen import FrozenValues
 from causaldsl.engine.cone.tail import Tail
+from causaldsl.engine.cone.taps import Taps
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
 from causaldsl.engine.cone.window import Geometry, Window
 from causaldsl.plan.cones import Entry, Stage
@@ -43,35 +43,35 @@ class Start:
     neurons: Tensor | None = None
 
 
-def embed(decoder: Decoder, tokens: Tensor, window: Window, probe: Probe) -> Tensor:
+def embed(decoder: Decoder, tokens: Tensor, window: Window, taps: Taps) -> Tensor:
     """Tokens (A, n, S) of a window: the first block's input (A, n, S, d)."""
-    x = probe.at("embed", -1, decoder.embed[tokens])
+    x = taps.at("embed", -1, decoder.embed[tokens])
     if decoder.positions is not None:
         x = x + decoder.positions[window.positions().to(tokens.device)]
     return x
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
-    """One pass over a window: the model, where the window is, and what watches and changes it.
+class Forward:
+    """One pass over a window: the model, where the window is, and the taps that edit and read it.
 
-    ``past`` is None when nothing lies to the left. ``held`` is what a frozen run takes from the
-    clean one, ``tail`` what takes over where a training has nothing but plain blocks left.
+    ``past`` is None when nothing lies to the left. ``frozen`` has the values that a frozen run
+    holds. ``tail`` takes over in a training, where only plain blocks are left.
     """
 
     decoder: Decoder
     geometry: Geometry
     past: Past | None
-    probe: Probe
-    held: Held | None = None
+    taps: Taps
+    frozen: FrozenValues | None = None
     tail: Tail | None = None
 
     def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:
-        """From where each arm starts to the output of block ``last`` (A, n, S, d).
+        """The output (A, n, S, d) of block ``last``, by default the last one of all.
 
         ``starts`` are in the order of their entries, and the arms in that of the starts.
         """
-        probe, waiting, x = self.probe, list(starts), starts[0].x[:0]
+        taps, waiting, x = self.taps, list(starts), starts[0].x[:0]
         end = len(self.decoder.blocks) if last is None else last + 1
         for layer in range(max(starts[0].entry.layer, 0), end):
             x = self._join_block(x, layer, waiting)
@@ -80,32 +80,32 @@ class Pass:
                 assert self.past is not None
                 return self.tail.run(layer, x, self.past, self.geometry)
             if len(x):
-                x = probe.at("resid_pre", layer, x)
+                x = taps.at("resid_pre", layer, x)
                 x = x + self._attention(layer, x)
             x = _joined(x, _due(waiting, Entry(layer, Stage.MID)))
             if len(x):
-                x = probe.at("resid_mid", layer, x)
+                x = taps.at("resid_mid", layer, x)
             neurons = _due(waiting, Entry(layer, Stage.HIDDEN))
             live, x = len(x), _joined(x, neurons)
             x = x + self._mlp(layer, x, live, neurons)
-            x = probe.at("resid_post", layer, x)
+            x = taps.at("resid_post", layer, x)
         return self._join_block(x, end, waiting)
 
     def _plain(self, x: Tensor, layer: int) -> bool:
         """Whether a gradient is wanted through untouched blocks at one position."""
         if self.tail is None or layer < self.tail.first or self.past is None:
             return False
-        plain = self.held is None and not self.probe.touches_from(layer)
+        plain = self.frozen is None and not self.taps.touches_from(layer)
         return plain and x.requires_grad and x.shape[2] == 1
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
-        """With the arms that start at a block's input, which is the output of the block before."""
+        """x and the arms that start at a block's input, which is the output of the block before."""
         due = _due(waiting, Entry(layer))
         if not due:
             return x
         new = _joined(x[:0], due)
         if layer > 0:
-            new = self.probe.at("resid_post", layer - 1, new, first=len(x))
+            new = self.taps.at("resid_post", layer - 1, new, first=len(x))
         return torch.cat((x, new)) if len(x) else new
 
     def unembed(self, x: Tensor, columns: Tensor | None = None, at_last: bool = True) -> Tensor:
@@ -124,54 +124,54 @@ class Pass:
         return x, scale
 
     def _scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
-        return None if self.held is None else self.held.scale(norm, layer, arms)
+        return None if self.frozen is None else self.frozen.scale(norm, layer, arms)
 
     def _attention(self, layer: int, x: Tensor) -> Tensor:
         """What the attention layer adds to the residual stream."""
         free = self._free_heads(layer)
         if not free:
-            return self._held_attention(layer, x)
+            return self._frozen_attention(layer, x)
         z = self._heads(layer, x)
-        if self.held is not None and len(free) < self.decoder.n_heads:
-            z = _replaced(self._held_z(layer, slice(0, len(x))), z, free)
+        if self.frozen is not None and len(free) < self.decoder.n_heads:
+            z = _replaced(self._frozen_z(layer, slice(0, len(x))), z, free)
         return self._out(layer, z)
 
-    def _held_attention(self, layer: int, x: Tensor) -> Tensor:
+    def _frozen_attention(self, layer: int, x: Tensor) -> Tensor:
         """With all heads at their clean values, only what is edited or read is computed."""
-        assert self.held is not None
-        clean, probe = self.held.attn_out(layer, slice(0, len(x))), self.probe
-        arms = probe.arms_at(layer, len(x), "q", "k", "v", "z", "head_out", "attn_out")
+        assert self.frozen is not None
+        clean, taps = self.frozen.attn_out(layer, slice(0, len(x))), self.taps
+        arms = taps.arms_at(layer, len(x), "q", "k", "v", "z", "head_out", "attn_out")
         if arms is None:
             return clean
-        touched = [word for word in ("q", "k", "v") if probe.touches((word, layer))]
+        touched = [word for word in ("q", "k", "v") if taps.touches((word, layer))]
         if touched:
             self._projections(layer, x[arms], touched, arms.start)
-        if probe.touches_any(layer, "z", "head_out"):
-            out = self._out(layer, self._held_z(layer, arms), arms.start)
+        if taps.touches_any(layer, "z", "head_out"):
+            out = self._out(layer, self._frozen_z(layer, arms), arms.start)
         else:
-            out = probe.at("attn_out", layer, _expanded(clean, arms), arms.start)
+            out = taps.at("attn_out", layer, _expanded(clean, arms), arms.start)
         return _among(clean, arms, out, len(x))
 
-    def _held_z(self, layer: int, arms: slice) -> Tensor:
+    def _frozen_z(self, layer: int, arms: slice) -> Tensor:
         """The clean z (arms, n, S, heads, d_head)."""
-        assert self.held is not None
-        clean = _expanded(self.held.z(layer, arms), slice(0, arms.stop - arms.start))
+        assert self.frozen is not None
+        clean = _expanded(self.frozen.z(layer, arms), slice(0, arms.stop - arms.start))
         return clean.unflatten(3, (self.decoder.n_heads, -1))
 
     def _out(self, layer: int, z: Tensor, first: int = 0) -> Tensor:
         """The attention layer's output, with the edits of z and of what follows."""
-        attention, probe = self.decoder.blocks[layer].attention, self.probe
-        z = probe.at("z", layer, z, first)
+        attention, taps = self.decoder.blocks[layer].attention, self.taps
+        z = taps.at("z", layer, z, first)
         out = attention.out(z.flatten(3))
-        out = probe.heads_out(layer, z, attention.out.weight, out, first)
-        return probe.at("attn_out", layer, out, first)
+        out = taps.heads_out(layer, z, attention.out.weight, out, first)
+        return taps.at("attn_out", layer, out, first)
 
     def _free_heads(self, layer: int) -> list[int]:
         """The heads that are computed; without a freeze, all."""
         heads = range(self.decoder.n_heads)
-        if self.held is None:
+        if self.frozen is None:
             return list(heads)
-        return [head for head in heads if not self.held.freeze.holds_head(layer, head)]
+        return [head for head in heads if not self.frozen.freeze.holds_head(layer, head)]
 
     def _heads(self, layer: int, x: Tensor) -> Tensor:
         """z (A, n, S, heads, d_head) of all heads."""
@@ -185,7 +185,7 @@ class Pass:
         if where.rotary is not None:
             q, k = rotate(q, *where.rotary), rotate(k, *where.rotary)
         keys, values = k.transpose(2, 3), v.transpose(2, 3)
-        self.probe.keys_values(layer, keys, values)
+        self.taps.keys_values(layer, keys, values)
         past = None
         if self.past is not None:
             past_keys, past_values = self.past(layer)
@@ -201,44 +201,44 @@ class Pass:
         by_head = (*x.shape[:3], -1, self.decoder.d_head)
         linears: list[Linear] = [getattr(block.attention, word) for word in words]
         return [
-            self.probe.at(word, layer, linear(normed).view(by_head), first)
+            self.taps.at(word, layer, linear(normed).view(by_head), first)
             for word, linear in zip(words, linears, strict=True)
         ]
 
     def _mlp(self, layer: int, x: Tensor, live: int, due: list[Start]) -> Tensor:
         """What the MLP adds to the stream; the arms from ``live`` on bring their neurons."""
-        mlp, held = self.decoder.blocks[layer].mlp, self.held
-        if held is not None and held.freeze.holds_mlp(layer):
-            return self._held_mlp(layer, x)
+        mlp, frozen = self.decoder.blocks[layer].mlp, self.frozen
+        if frozen is not None and frozen.freeze.holds_mlp(layer):
+            return self._frozen_mlp(layer, x)
         brought = [start.neurons for start in due if start.neurons is not None]
         computed = [mlp.hidden(self._mlp_in(layer, x[:live]))] if live else []
         hidden = torch.cat((*computed, *brought)) if brought else computed[0]
         return self._down(layer, hidden)
 
-    def _held_mlp(self, layer: int, x: Tensor) -> Tensor:
+    def _frozen_mlp(self, layer: int, x: Tensor) -> Tensor:
         """With the MLP at its clean value, only what is edited or read is computed."""
-        assert self.held is not None
-        clean, probe = self.held.mlp_out(layer, slice(0, len(x))), self.probe
-        arms = probe.arms_at(layer, len(x), "mlp_in", "mlp_hidden", "mlp_out")
+        assert self.frozen is not None
+        clean, taps = self.frozen.mlp_out(layer, slice(0, len(x))), self.taps
+        arms = taps.arms_at(layer, len(x), "mlp_in", "mlp_hidden", "mlp_out")
         if arms is None:
             return clean
-        if probe.touches(("mlp_in", layer)):
+        if taps.touches(("mlp_in", layer)):
             self._mlp_in(layer, x[arms], arms.start)
-        if probe.touches(("mlp_hidden", layer)):
-            hidden = _expanded(self.held.hidden(layer, arms), slice(0, arms.stop - arms.start))
+        if taps.touches(("mlp_hidden", layer)):
+            hidden = _expanded(self.frozen.hidden(layer, arms), slice(0, arms.stop - arms.start))
             out = self._down(layer, hidden, arms.start)
         else:
-            out = probe.at("mlp_out", layer, _expanded(clean, arms), arms.start)
+            out = taps.at("mlp_out", layer, _expanded(clean, arms), arms.start)
         return _among(clean, arms, out, len(x))
 
     def _down(self, layer: int, hidden: Tensor, first: int = 0) -> Tensor:
-        hidden = self.probe.at("mlp_hidden", layer, hidden, first)
-        return self.probe.at("mlp_out", layer, self.decoder.blocks[layer].mlp.down(hidden), first)
+        hidden = self.taps.at("mlp_hidden", layer, hidden, first)
+        return self.taps.at("mlp_out", layer, self.decoder.blocks[layer].mlp.down(hidden), first)
 
     def _mlp_in(self, layer: int, x: Tensor, first: int = 0) -> Tensor:
         scale = self._scale(2, layer, slice(first, first + len(x)))
         normed = _normed(self.decoder.blocks[layer].norm2, x, scale)
-        return self.probe.at("mlp_in", layer, normed, first)
+        return self.taps.at("mlp_in", layer, normed, first)
 
 
 def _due(waiting: list[Start], entry: Entry) -> list[Start]:

@@ -12,8 +12,6 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from causaldsl.engine.activations import activation
-from causaldsl.engine.checkpoint import Checkpoint
 from causaldsl.engine.cone.weights import (
     MLP,
     Attention,
@@ -23,9 +21,11 @@ from causaldsl.engine.cone.weights import (
     Linear,
     RMSNorm,
     Rotary,
-    WideNorm,
+    UpcastNorm,
 )
-from causaldsl.engine.wide import wide, wide_dtype
+from causaldsl.engine.upcast import upcast, upcast_dtype
+from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.nonlinearities import activation
 
 
 class Unsupported(Exception):
@@ -43,20 +43,20 @@ def read_decoder(source: nn.Module | Checkpoint) -> Decoder:
     if reader is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
     try:
-        return _wide_end(reader(_parts(source)))
+        return _upcast_end(reader(_parts(source)))
     except (KeyError, AttributeError) as missing:
         raise Unsupported(f"this {family} model has no {missing}") from missing
 
 
-def _wide_end(decoder: Decoder) -> Decoder:
+def _upcast_end(decoder: Decoder) -> Decoder:
     """In half precision, with copies of the last norm and the unembedding in float32."""
-    if wide_dtype(decoder.embed.dtype) == decoder.embed.dtype:
+    if upcast_dtype(decoder.embed.dtype) == decoder.embed.dtype:
         return decoder
     norm, head = decoder.norm, decoder.unembed
-    assert not isinstance(norm, WideNorm)
+    assert not isinstance(norm, UpcastNorm)
     return replace(
         decoder,
-        norm=WideNorm(replace(norm, **_in_single(norm))),
+        norm=UpcastNorm(replace(norm, **_in_single(norm))),
         unembed=replace(head, **_in_single(head)),
     )
 
@@ -64,12 +64,12 @@ def _wide_end(decoder: Decoder) -> Decoder:
 def _in_single(part: Any) -> dict[str, Any]:
     """The tensors of a layer's weights, by their field, in float32."""
     found = {field.name: getattr(part, field.name) for field in fields(part)}
-    return {name: wide(value) for name, value in found.items() if isinstance(value, Tensor)}
+    return {name: upcast(value) for name, value in found.items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Tensors by their Hugging Face names, with what the module says of their use.
+    """Tensors by their Hugging Face names, and how the module uses them.
 
     ``scaling`` is what an attention module multiplies q k^T by.
     """
@@ -97,8 +97,11 @@ class _Parts:
 
 
 def _parts(source: nn.Module | Checkpoint) -> _Parts:
-    """Of a module, also one that a ``TransformerBridge`` was booted from: that has wrapped its
-    parts, which puts ``_original_component`` into their names."""
+    """The parts of a module or checkpoint.
+
+    A ``TransformerBridge`` that was booted from the module has wrapped its parts, which puts
+    ``_original_component`` into their names.
+    """
     if isinstance(source, Checkpoint):
         scalings = source.module.scaling
         return _Parts(source.config, source.tensors, scalings.__getitem__, source.rotation())

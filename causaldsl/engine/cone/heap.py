@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""mallopt's names for what is given back from the heap's end, and what is asked for by itself."""
+"""mallopt's options: free memory at the heap's end, and the size of an allocation, from which on
+memory goes back to the system."""
 _TRAINING = {_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1}
 _OTHERWISE = {_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 """What the library itself arrives at when large pieces are freed."""

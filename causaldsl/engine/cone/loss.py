@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.weights import Linear
+from causaldsl.engine.upcast import upcast
 
 _ROWS = 128
 """Rows at a time: enough for a fast product, few enough that their logits stay in the cache."""
@@ -51,21 +52,16 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _of_rows(x: Tensor, targets: Tensor, head: Linear, wanted: bool) -> tuple[Tensor, Tensor]:
-    """Losses of some rows, and their gradients if wanted."""
+    """Losses (rows,), and their gradients with respect to x (rows, d) if wanted."""
     rows = torch.arange(len(x), device=x.device)
-    logits = _wide(head(x))
+    logits = upcast(head(x))  # in half precision a softmax over a vocabulary says little
     probabilities = torch.softmax(logits, -1, out=logits)
     chosen = probabilities[rows, targets]
     if bool((chosen < _UNDERFLOWS).any()):
-        losses = -torch.log_softmax(_wide(head(x)), -1)[rows, targets]
+        losses = -torch.log_softmax(upcast(head(x)), -1)[rows, targets]
     else:
         losses = -chosen.log()
     if not wanted:
         return losses, x
     probabilities[rows, targets] -= 1
     return losses, head.back(probabilities.to(x.dtype))
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """In half precision a softmax over a vocabulary says little."""
-    return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()

@@ -1,18 +1,20 @@
 """Which arms go through the model together, and which prompts of them.
 
 Arms share a pass when they need equally many last positions (S) and hold the same components. In a
-pass they are in the order of their entries, so that it starts with few and ends with all. No more
-than so many positions are computed together: prompts are split only if one arm alone has more.
+pass they are in the order of their entries, so that it starts with few and ends with all. The
+positions computed together are bounded: prompts are split only if one arm alone has more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Pass
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.shapes import Shapes
 from causaldsl.plan.cones import Entry, entry_of
@@ -21,10 +23,10 @@ from causaldsl.plan.freeze import Freeze
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One pass: some arms, of all those asked for, over some prompts.
+    """One forward pass: some arms of a pass, over some of its prompts.
 
-    ``places`` are the prompts' places among the ones asked for, ``rows`` their rows in the clean
-    run, (n,) or (A, n).
+    ``arms`` and ``places`` say which of the pass's arms and prompts; ``rows`` are the prompts' rows
+    in the clean run, (n,) or (A, n).
     """
 
     arms: list[int]
@@ -37,9 +39,9 @@ class Part:
     freeze: Freeze | None
 
     def of_arms(self, x: Tensor, dims: int) -> Tensor:
-        """Of something by prompt, its part (arms, n, ...).
+        """The part (arms, n, ...) of something that is by prompt.
 
-        It has ``dims`` dimensions, (n, ...), if it is the same for all arms, or one more.
+        It has ``dims`` dimensions, (n, ...), if it is the same for all arms, else one more.
         """
         if x.dim() > dims:
             return x[self.arms, self.places]
@@ -56,20 +58,18 @@ class _Alike:
 
 
 def parts(
-    arms: Sequence[Sequence[Edit]],
-    reads: Sequence[Read],
-    lengths: Tensor,
-    rows: Tensor | None,
-    freeze: Freeze | None,
-    shapes: Shapes,
-    positions_at_once: int,
+    wanted: Pass[Any], lengths: Tensor, shapes: Shapes, positions_at_once: int
 ) -> Iterator[Part]:
-    """All arms over all prompts. ``lengths`` (n,) or (A, n) are of the prompts in ``rows``."""
+    """Parts that make up a pass, ``positions_at_once`` positions each at most, or one prompt.
+
+    ``lengths`` (n,) or (A, n) are those of the pass's rows.
+    """
+    reads, hold = wanted.reads, wanted.hold
     together: dict[_Alike, list[tuple[Entry, int]]] = {}
-    for arm, edits in enumerate(arms):
+    for arm, edits in enumerate(wanted.arms):
         items: list[Edit | Read] = [*edits, *reads]
         own = lengths[arm] if lengths.dim() == 2 else lengths
-        freed = None if freeze is None else freeze.freeing([e.site for e in edits], shapes)
+        freed = None if hold is None else hold.freeing([e.site for e in edits], shapes)
         alike = _Alike(size_of(items, own), freed, not items)
         entries = [entry_of(item.site, shapes.n_layers) for item in items]
         entry = min(entries, default=Entry(shapes.n_layers))
@@ -82,18 +82,13 @@ def parts(
         for begin in range(0, len(members), arms_at_once):
             chosen = members[begin : begin + arms_at_once]
             for first in range(0, count, at_once):
-                yield _part(chosen, slice(first, first + at_once), alike, arms, reads, rows)
+                yield _part(wanted, chosen, slice(first, first + at_once), alike)
 
 
 def _part(
-    members: list[tuple[Entry, int]],
-    places: slice,
-    alike: _Alike,
-    arms: Sequence[Sequence[Edit]],
-    reads: Sequence[Read],
-    rows: Tensor | None,
+    wanted: Pass[Any], members: list[tuple[Entry, int]], places: slice, alike: _Alike
 ) -> Part:
-    chosen = [arm for _, arm in members]
+    chosen, rows = [arm for _, arm in members], wanted.rows
     if rows is None:
         taken: slice | Tensor = places
     else:
@@ -102,23 +97,23 @@ def _part(
         chosen,
         places,
         taken,
-        [[edit.take(places) for edit in arms[arm]] for arm in chosen],
+        [[edit.take(places) for edit in wanted.arms[arm]] for arm in chosen],
         [entry for entry, _ in members],
-        [Read(read.site, read.positions[places]) for read in reads],
+        [Read(read.site, read.positions[places]) for read in wanted.reads],
         alike.size,
         alike.freeze,
     )
 
 
 def _simplest(rows: Tensor) -> slice | Tensor:
-    """A slice where it says the same: it takes a view, and nothing is copied."""
+    """A slice where rows follow each other: it takes a view, and nothing is copied."""
     first, count = int(rows[0]) if len(rows) else 0, len(rows)
     run = torch.arange(first, first + count)
     return slice(first, first + count) if torch.equal(rows.cpu(), run) else rows
 
 
 def put_together(found: Sequence[tuple[Part, Tensor]], count: int) -> Tensor:
-    """What the passes gave, (arms, n, ...) each, in the order in which it was asked for."""
+    """The answers of the parts, (arms, n, ...) each, in the order of the pass: (A, n, ...)."""
     by_arm: list[list[Tensor]] = [[] for _ in range(count)]
     for part, values in found:
         for arm, value in zip(part.arms, values.unbind(0), strict=True):
@@ -128,5 +123,5 @@ def put_together(found: Sequence[tuple[Part, Tensor]], count: int) -> Tensor:
 
 
 def size_of(items: Sequence[Edit | Read], lengths: Tensor) -> int:
-    """How many positions, counted from the prompts' ends, hold all items; at least the last."""
+    """How many last positions of the prompts reach all items; at least one."""
     return max((int((lengths - i.positions.min(1).values).max()) for i in items), default=1)

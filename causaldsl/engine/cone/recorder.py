@@ -1,4 +1,4 @@
-"""What a clean run keeps for the edited runs that will start from it."""
+"""What a clean run keeps for the edited runs that start from it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.held import Outputs
-from causaldsl.engine.cone.probe import Probe
+from causaldsl.engine.cone.frozen import ComponentValues
+from causaldsl.engine.cone.taps import LOGITS, Place, Taps
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window
 from causaldsl.engine.edits import Read
-from causaldsl.engine.kept import Kept
+from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.plan.cones import Entry, Stage
 
 
@@ -21,15 +21,15 @@ class ConeRun:
 
     def __init__(self, tokens: Tensor, lengths: Tensor, window: Window):
         self.tokens, self.lengths, self.window = tokens, lengths, window
-        self.kept = Kept()
+        self.recorded = RecordedActivations()
         self.residual: dict[Entry, Tensor] = {}
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
-        self.outputs = Outputs()
+        self.components = ComponentValues()
         self.last = torch.empty(0)
 
     def read(self, read: Read) -> Tensor:
-        return self.kept.find(read)
+        return self.recorded.find(read)
 
     def stream(self, entry: Entry, size: int) -> Tensor:
         """The residual stream (n, size, d) where a tail starts, over the last positions."""
@@ -40,11 +40,11 @@ class ConeRun:
         return self.residual[entry][:, self.window.size - size :]
 
 
-class Recorder(Probe):
-    """Keeps of a clean pass, one arm over whole prompts, what tails will start from and hold.
+class Recorder(Taps):
+    """Keeps what tails will start from and hold, in a clean pass: one arm over whole prompts.
 
-    With ``frozen``, the outputs of all components from the first entry on, and the heads' z and the
-    neurons at the layers of entries.
+    With ``frozen`` it also keeps the outputs of all components from the first entry on, and the
+    heads' z and the neurons at the layers of entries. ``places`` are what the pass has offered.
     """
 
     def __init__(
@@ -63,12 +63,20 @@ class Recorder(Probe):
         self.residual: dict[Entry, Tensor] = {}
         self.keys: dict[int, Tensor] = {}
         self.values_of: dict[int, Tensor] = {}
-        self.outputs = Outputs()
+        self.components = ComponentValues()
         self.last = torch.empty(0)
+        self.places: set[Place] = set()
 
     def at(self, word: str, layer: int, x: Tensor, first: int = 0) -> Tensor:
+        self.places.add((word, layer))
         self._see(word, layer, x[0])
         return super().at(word, layer, x, first)
+
+    def heads_out(
+        self, layer: int, z: Tensor, W_O: Tensor, attn_out: Tensor, first: int = 0
+    ) -> Tensor:
+        self.places.add(("head_out", layer))
+        return super().heads_out(layer, z, W_O, attn_out, first)
 
     def _see(self, word: str, layer: int, x: Tensor) -> None:
         if word == "resid_pre":
@@ -77,18 +85,19 @@ class Recorder(Probe):
             self._keep(Entry(layer, Stage.MID), x)
             self._keep(Entry(layer, Stage.HIDDEN), x)
         elif word == "mlp_hidden" and Entry(layer, Stage.HIDDEN) in self._entries:
-            self.outputs.hidden[layer] = self._cut(x)
+            self.components.hidden[layer] = self._cut(x)
         if self._frozen_from is not None and layer >= self._frozen_from:
-            self._hold(word, layer, x)
+            self._keep_to_freeze(word, layer, x)
 
     def end(self, x: Tensor, lengths: Tensor) -> None:
         """The last block's output (1, n, T, d)."""
+        self.places.add(LOGITS)  # made of it, but only where they are edited or read
         (x,) = x
         n_layers = len(self._decoder.blocks)
         self._keep(Entry(n_layers), x)
         self.last = x[torch.arange(len(x)), lengths - 1]
         if self._frozen_from is not None:
-            self.outputs.final_scale[n_layers] = self._decoder.norm.scale(self._cut(x))
+            self.components.final_scale[n_layers] = self._decoder.norm.scale(self._cut(x))
 
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
         left = self._lefts.get(layer, 0)
@@ -96,17 +105,17 @@ class Recorder(Probe):
             self.keys[layer] = keys[0, :, :, :left].clone()
             self.values_of[layer] = values[0, :, :, :left].clone()
 
-    def _hold(self, word: str, layer: int, x: Tensor) -> None:
+    def _keep_to_freeze(self, word: str, layer: int, x: Tensor) -> None:
         if word == "z" and layer in self._component_layers:
-            self.outputs.z[layer] = self._cut(x.flatten(2))
+            self.components.z[layer] = self._cut(x.flatten(2))
         elif word == "attn_out":
-            self.outputs.attn_out[layer] = self._cut(x)
+            self.components.attn_out[layer] = self._cut(x)
         elif word == "mlp_out":
-            self.outputs.mlp_out[layer] = self._cut(x)
+            self.components.mlp_out[layer] = self._cut(x)
         elif word == "resid_pre":
-            self.outputs.scale1[layer] = self._decoder.blocks[layer].norm1.scale(self._cut(x))
+            self.components.scale1[layer] = self._decoder.blocks[layer].norm1.scale(self._cut(x))
         elif word == "resid_mid":
-            self.outputs.scale2[layer] = self._decoder.blocks[layer].norm2.scale(self._cut(x))
+            self.components.scale2[layer] = self._decoder.blocks[layer].norm2.scale(self._cut(x))
 
     def _keep(self, entry: Entry, x: Tensor) -> None:
         if entry in self._entries:
@@ -117,9 +126,9 @@ class Recorder(Probe):
 
 
 def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: Tensor) -> None:
-    """One clean run of the recorded parts, whose rows are the run's in ``order``.
+    """Fill a clean run from the recorded parts, whose rows are the run's in ``order``.
 
-    The pieces are let go as they are joined.
+    The pieces are freed as they are joined.
     """
     back = torch.argsort(order)
 
@@ -131,12 +140,14 @@ def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: 
     joined([run.residual, *(part.residual for part in parts)])
     joined([run.keys, *(part.keys for part in parts)])
     joined([run.values, *(part.values_of for part in parts)])
-    for tables in zip(run.outputs.tables(), *(p.outputs.tables() for p in parts), strict=True):
+    for tables in zip(
+        run.components.tables(), *(p.components.tables() for p in parts), strict=True
+    ):
         joined(list(tables))
     if len(parts[0].last):
         run.last = torch.cat([part.last for part in parts])[back]
     for index, read in enumerate(reads):
-        run.kept.add(read, torch.cat([part.values[index][0] for part in parts])[back])
+        run.recorded.add(read, torch.cat([part.values[index][0] for part in parts])[back])
 
 
 def _joined(pieces: list[Tensor], back: Tensor) -> Tensor:

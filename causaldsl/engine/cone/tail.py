@@ -71,7 +71,7 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
+class _Saved:
     """What a block's way back needs; ``weights`` are a, ``gated`` is silu(gate)."""
 
     x: Tensor
@@ -110,7 +110,7 @@ class _Block:
 
     def forward(
         self, x: Tensor, past: tuple[Tensor, Tensor], where: Geometry
-    ) -> tuple[Tensor, _Kept]:
+    ) -> tuple[Tensor, _Saved]:
         arms, n, _ = x.shape
         heads = self.kv_heads * (self.shared + 1)
         s1 = self.norm1.scale(x)
@@ -130,9 +130,9 @@ class _Block:
         gate, up = self.gate_up(mid * s2).chunk(2, -1)
         gated = F.silu(gate)
         y = self.down(gated * up).add_(mid)
-        return y, _Kept(x, s1, q, k, v, weights, past, rotary, mid, s2, gate, gated, up)
+        return y, _Saved(x, s1, q, k, v, weights, past, rotary, mid, s2, gate, gated, up)
 
-    def backward(self, gradient: Tensor, kept: _Kept) -> Tensor:
+    def backward(self, gradient: Tensor, kept: _Saved) -> Tensor:
         """dL/dx for dL/dy."""
         of_hidden = self.down.back(gradient)
         of_both = of_hidden.new_empty(*of_hidden.shape[:2], 2 * of_hidden.shape[2])
@@ -143,7 +143,7 @@ class _Block:
         of_qkv = self._attention_back(self.out.back(of_mid), kept)
         return of_mid.add_(behind_scale(self.qkv.back(of_qkv), kept.x, kept.s1))
 
-    def _attention_back(self, gradient: Tensor, kept: _Kept) -> Tensor:
+    def _attention_back(self, gradient: Tensor, kept: _Saved) -> Tensor:
         """dL/d[q, k, v] (A, n, ...), of the gradient of z."""
         keys, values = kept.past
         of_z = gradient.view_as(kept.q)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from causaldsl.engine.cone.packing import Packed, Packing
 from causaldsl.engine.exact import exact
+from causaldsl.engine.upcast import upcast
 
 
 @dataclass(eq=False)
@@ -86,8 +87,7 @@ class RMSNorm:
     def scale(self, x: Tensor) -> Tensor:
         """What the input is multiplied by, (..., 1)."""
         # Half precision overflows in the square.
-        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        return torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return torch.rsqrt(upcast(x).square().mean(-1, keepdim=True) + self.eps)
 
     def scaled(self, x: Tensor, scale: Tensor) -> Tensor:
         """The norm with another input's scale: linear in x."""
@@ -121,7 +121,7 @@ def behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WideNorm:
+class UpcastNorm:
     """A norm in float32, of a stream in half precision."""
 
     norm: LayerNorm | RMSNorm
@@ -136,7 +136,7 @@ class WideNorm:
         return self.norm.scaled(x.float(), scale.float())
 
 
-Norm = LayerNorm | RMSNorm | WideNorm
+Norm = LayerNorm | RMSNorm | UpcastNorm
 
 
 @dataclass(frozen=True)

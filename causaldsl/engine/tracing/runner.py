@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Activations, Logits, Pass
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.metrics import from_answers
 from causaldsl.engine.runs import Group, PromptRuns
@@ -23,7 +24,7 @@ Values = list[Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A change of all base runs. ``values`` has one entry a group of prompts."""
+    """A change of all base runs. ``values`` has one entry per group of prompts."""
 
     at: SiteAt
     values: Values
@@ -54,7 +55,7 @@ class Runner:
             answers = self._answers[number]
             for some in _split(arms, group):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
-                logits = self.backend.logits_of_arms(group.clean, edits, None, answers, freeze)
+                logits = self.backend.run(Pass(group.clean, edits, Logits(answers), hold=freeze))
                 for i, own in zip(some, logits, strict=True):
                     found[i].append(from_answers(own))
         return [torch.cat(parts)[self.runs.order] for parts in found]
@@ -76,7 +77,8 @@ class Runner:
             reads = [Read(at.site, group.positions[at]) for at in places]
             for some in _split(arms, group):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
-                recorded = self.backend.record_of_arms(group.clean, edits, reads, None, freeze)
+                wanted = Pass(group.clean, edits, Activations(reads), hold=freeze)
+                recorded = self.backend.run(wanted)
                 for place, of_arms in enumerate(recorded):
                     for i, own in zip(some, of_arms, strict=True):
                         found[i][place].append(own)
@@ -90,7 +92,7 @@ class Runner:
 
 
 def _split(arms: Sequence[Sequence[Setting]], group: Group) -> list[list[int]]:
-    """Arms' numbers, so many at a time that what they record stays small."""
+    """The arms' indices in parts of at most ``ROWS_AT_ONCE`` rows, so that records stay small."""
     at_once = max(1, ROWS_AT_ONCE // max(1, len(group.rows)))
     return [
         list(range(begin, min(begin + at_once, len(arms))))

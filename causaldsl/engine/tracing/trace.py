@@ -3,21 +3,21 @@
 With c the clean base runs, x_C the output of component C in a run, and everything per pair::
 
     total        TE     = M(I) - M(c)
-    mediated     ME_C   = M(I) - M(I, x_C := c_C)                 what goes when C is held at clean
+    mediated     ME_C   = M(I) - M(I, x_C := c_C)              what is lost when C is held at clean
     edge A -> B         = M(c, x_B := B's output when only A's change reaches its input) - M(c)
     edge A -> logits    = M(c, logits that see only A's change) - M(c)
     natural             the same edge with A's own natural change instead of that under I
     explained    share  = (M(every component sees the shown edges into it alone) - M(c)) / TE
 
 "Only A's change" is a run with A at its value under I and every other head and MLP held at clean;
-layer norms are computed anew. For the intervention itself as a sender, I is in force. Mediated
+layer norms are recomputed. For the intervention itself as a sender, I is in force. Mediated
 effects of components in a row overlap and need not add up to TE; neither need edges.
 
 The natural change of the intervened component is its whole own change from base to source. That of
 a component further on is how it changes when all that the residual stream naturally carries at that
 place changes: the stream is the source's, right behind the intervened component. (Its output in the
 source itself says less: where prompts share names, a name mover writes the same name in both, and
-still moves another one when it is given the source's signal in the base.)
+still moves another one when it gets the source's signal in the base.)
 
 An edge is dormant if it carries at least 5% of TE under I, with an interval without 0, and
 naturally less than a fifth of that, or the opposite; or the other way round. It shows a pathway
@@ -63,7 +63,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Mediated:
-    """How much of the effect goes when a component is held at clean, and its share of the total."""
+    """The effect that is lost when a component is held at clean, and its share of the total."""
 
     effect: Estimate
     share: Estimate
@@ -176,7 +176,7 @@ class Tracer:
         }
 
     def _held(self, sets: Sequence[Sequence[Component]]) -> list[Mediated]:
-        """The effect that goes when each of these sets of components is held at clean."""
+        """The effect that is lost when each of these sets of components is held at clean."""
         held = [[Setting(c.at, self.case.base[c]) for c in components] for components in sets]
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
         gone = [self.on - each for each in left]

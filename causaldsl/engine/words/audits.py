@@ -7,14 +7,14 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.evidence import Audited
-from causaldsl.engine.evidence_rows import record
-from causaldsl.engine.random_mlp import activations
+from causaldsl.engine.audit.evidence import Audited
+from causaldsl.engine.audit.rows import record
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
-from causaldsl.engine.words.runs import Change
+from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.engine.words.subspaces import row_space
 from causaldsl.graph.operations import ARM, Operation
 from causaldsl.vocabulary.audits import (
@@ -64,7 +64,7 @@ def labelled(pairs: PairSet) -> Tensor | None:
 
 
 @evaluates(PartOfPatch)
-def part_of_patch(session: Session, operation: Operation) -> Change:
+def part_of_patch(session: Session, operation: Operation) -> PreparedEdit:
     word = operation.word
     assert isinstance(word, PartOfPatch)
     moves, along = _moves(session, operation)
@@ -75,7 +75,7 @@ def part_of_patch(session: Session, operation: Operation) -> Change:
 
 
 @evaluates(SameLength)
-def same_length(session: Session, operation: Operation) -> Change:
+def same_length(session: Session, operation: Operation) -> PreparedEdit:
     word = operation.word
     assert isinstance(word, SameLength)
     moves, along = _moves(session, operation)
@@ -129,8 +129,8 @@ def _moves(session: Session, operation: Operation) -> tuple[Tensor, Tensor]:
     return source - base, session.value(operation.given("along")).basis
 
 
-def _add(operation: Operation, moved: Tensor) -> Change:
-    return Change(operation.at_site, list(moved[:, None].unbind()), None, add=True)
+def _add(operation: Operation, moved: Tensor) -> PreparedEdit:
+    return PreparedEdit(operation.at_site, list(moved[:, None].unbind()), None, add=True)
 
 
 def _flat(session: Session, operation: Operation, side: str, backend: str) -> Tensor:

@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Logits, Losses, Pass
 from causaldsl.engine.das import DasOptions, Learner, fit_together
 from causaldsl.engine.edits import Edit
-from causaldsl.engine.random_mlp import activations, write
+from causaldsl.engine.random_mlp import write
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.session import Session, stack
@@ -77,7 +79,7 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
             losses,
             dtype=values.dtype,
             device=values.device,
-            in_pieces=session.guarded(backend).in_pieces,
+            in_pieces=session.retrying(backend).in_pieces,
         )
     for operation, fitted in zip(operations, found, strict=True):
         session.training[operation.key] = list(fitted.losses)
@@ -282,8 +284,8 @@ def _cross_entropy(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Te
     """Summed over the examples of each batch, (m,)."""
     wanted = torch.stack([b.step.training.examples.wanted[b.picked] for b in batches])
     edits = [[batch.edit(group)] for batch in batches]
-    backend, targets = bases.backend, wanted.to(bases.device)
-    return backend.losses_of_arms(group.clean, edits, targets, _rows_of(batches)).sum(1)
+    losses = Losses(wanted.to(bases.device))
+    return bases.backend.run(Pass(group.clean, edits, losses, _rows_of(batches))).sum(1)
 
 
 def _logit_diff(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Tensor:
@@ -295,7 +297,7 @@ def _logit_diff(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Tenso
     ]
     both = torch.stack(columns).to(bases.device)
     edits = [[batch.edit(group)] for batch in batches]
-    logits = bases.backend.logits_of_arms(group.clean, edits, _rows_of(batches), both)
+    logits = bases.backend.run(Pass(group.clean, edits, Logits(both), _rows_of(batches)))
     return (logits[:, :, 1] - logits[:, :, 0]).sum(1)
 
 

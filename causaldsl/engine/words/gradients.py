@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import logits_of
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import Group, PromptRuns
@@ -73,14 +74,14 @@ def _gradients(session: Session, operation: Operation) -> Tensor:
 
 def _of_group(session: Session, operation: Operation, bases: PromptRuns, group: Group) -> Tensor:
     """Gradients (n, k, d) for the prompts of a group."""
-    guarded = session.guarded(bases.backend.name)
+    retrying = session.retrying(bases.backend.name)
 
     def make(pieces: int) -> Tensor:
         rows = torch.arange(len(group.rows)).split(max(1, _AT_ONCE // pieces))
         found = [_of_rows(session, operation, bases, group, some) for some in rows]
         return torch.cat([part.cpu().double() for part in found])
 
-    return guarded.in_pieces(make)
+    return retrying.in_pieces(make)
 
 
 def _of_rows(
@@ -95,6 +96,6 @@ def _of_rows(
         positions = group.positions[at][rows]
         nothing = like.new_zeros(*positions.shape, like.shape[-1]).requires_grad_()
         edit = Edit(at.site, positions, nothing, add=True)
-        logits = bases.backend.logits(group.clean, [edit], rows, columns)
+        logits = logits_of(bases.backend, group.clean, [edit], columns, rows)
         (found,) = torch.autograd.grad((logits[:, 0] - logits[:, 1]).sum(), nothing)
     return found

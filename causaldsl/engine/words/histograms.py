@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import activations_of
 from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.edits import Read
 from causaldsl.engine.metrics import auc
-from causaldsl.engine.random_mlp import activations
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session
@@ -99,7 +100,7 @@ def _edited(
     parts: list[Tensor] = []
     for group in runs.groups:
         read = Read(at.site, group.positions[at])
-        (values,) = runs.backend.record(group.clean, arm.edits(group), [read])
+        (values,) = activations_of(runs.backend, group.clean, arm.edits(group), [read])
         parts.append(values)
     check_fired(arm)
     return runs.by_pair(parts)

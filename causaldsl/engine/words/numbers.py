@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.matrices import matrix
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.weights.matrices import matrix
 from causaldsl.graph.operations import Operation, TableWord
 from causaldsl.vocabulary.matrices import Matrix
 from causaldsl.vocabulary.numbers import (

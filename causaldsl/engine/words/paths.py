@@ -15,17 +15,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from causaldsl.engine.backend import Activations, Pass
 from causaldsl.engine.edits import Read
 from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.session import Session
-from causaldsl.engine.words.runs import Arm, Change, changes_of, check_made
+from causaldsl.engine.words.runs import Arm, PreparedEdit, changes_of, check_made
 from causaldsl.graph.operations import HopWord, Operation
 from causaldsl.plan.freeze import freeze_of
 
 
 @evaluates_together(HopWord)
 @torch.no_grad()
-def hops(session: Session, operations: list[Operation]) -> list[list[Change]]:
+def hops(session: Session, operations: list[Operation]) -> list[list[PreparedEdit]]:
     """The receivers' inputs, for later runs to put there: for hops to the same receivers."""
     first = operations[0]
     runs = session.runs(first.given("base"), session.plan.backends[first.key])
@@ -35,11 +36,12 @@ def hops(session: Session, operations: list[Operation]) -> list[list[Change]]:
     for group in runs.groups:
         reads = [Read(at.site, group.positions[at]) for at in first.to]
         edits = [arm.edits(group) for arm in arms]
-        by_group.append(runs.backend.record_of_arms(group.clean, edits, reads, None, freeze))
+        wanted = Pass(group.clean, edits, Activations(reads), hold=freeze)
+        by_group.append(runs.backend.run(wanted))
     check_made(session, {op.key: arm for op, arm in zip(operations, arms, strict=True)})
     return [
         [
-            Change(at, runs.by_pair([values[arm] for values in of_place]), None)
+            PreparedEdit(at, runs.by_pair([values[arm] for values in of_place]), None)
             for at, of_place in zip(first.to, zip(*by_group, strict=True), strict=True)
         ]
         for arm in range(len(arms))

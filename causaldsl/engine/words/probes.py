@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import activations_of
 from causaldsl.engine.edits import Edit, Read, Watch
-from causaldsl.engine.random_mlp import activations
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.engine.wide import wide_dtype
+from causaldsl.engine.upcast import upcast_dtype
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.probes import LogisticAccuracy, Probe, RidgeR2
 
@@ -119,13 +120,13 @@ def _stepped(session: Session, operation: Operation, step: Tensor) -> list[Tenso
     parts: list[Tensor] = []
     watch = Watch()
     # Not every device has float64.
-    there = step.to(session.loaded.device, wide_dtype(session.loaded.dtype))
+    there = step.to(session.loaded.device, upcast_dtype(session.loaded.dtype))
     for group in runs.groups:
         positions = group.positions[at]
         value = there.expand(*positions.shape, len(step))
         edit = Edit(at.site, positions, value, add=True, watch=watch)
         read = Read(operation.at_site.site, group.positions[operation.at_site])
-        (found,) = runs.backend.record(group.clean, [edit], [read])
+        (found,) = activations_of(runs.backend, group.clean, [edit], [read])
         parts.append(found.cpu().double())
     if watch.largest == 0:
         session.note(f"a step at {at} was too small to change any activation")

@@ -15,7 +15,8 @@ from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.edits import Edit, Freeze, Watch
 from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
-from causaldsl.engine.random_mlp import activations, write
+from causaldsl.engine.random_mlp import write
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.sampling import sample_texts
@@ -43,7 +44,7 @@ _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
 @dataclass(frozen=True)
-class Change:
+class PreparedEdit:
     """An intervention, ready to run: the value for each pair, (k, d), or one for all of them."""
 
     at: SiteAt
@@ -67,7 +68,7 @@ class Change:
 class Arm:
     """All changes of one run, and what is seen of their being made."""
 
-    def __init__(self, changes: list[Change]):
+    def __init__(self, changes: list[PreparedEdit]):
         self.changes, self.watches = changes, [Watch() for _ in changes]
 
     def edits(self, group: Group) -> list[Edit]:
@@ -101,13 +102,13 @@ def clean_run(session: Session, operation: Operation) -> Outcome:
 
 
 @evaluates(Patch)
-def patch(session: Session, operation: Operation) -> Change:
+def patch(session: Session, operation: Operation) -> PreparedEdit:
     values = _values(session, operation, "source")
     return _set(session, operation, values, _along(session, operation))
 
 
 @evaluates(Ablate)
-def ablate(session: Session, operation: Operation) -> Change:
+def ablate(session: Session, operation: Operation) -> PreparedEdit:
     word = operation.word
     assert isinstance(word, Ablate)
     values = _values(session, operation, "base")
@@ -126,7 +127,7 @@ def ablate(session: Session, operation: Operation) -> Change:
 
 
 @evaluates(Steer)
-def steer(session: Session, operation: Operation) -> Change:
+def steer(session: Session, operation: Operation) -> PreparedEdit:
     word = operation.word
     assert isinstance(word, Steer)
     along: SubspaceValue = session.value(operation.given("along"))
@@ -136,7 +137,7 @@ def steer(session: Session, operation: Operation) -> Change:
     if operation.at_site.site.is_virtual:
         values = _values(session, operation, "base")
         return _set(session, operation, [value + moved.to(value) for value in values], None)
-    return Change(operation.at_site, moved, None, add=True)
+    return PreparedEdit(operation.at_site, moved, None, add=True)
 
 
 @evaluates_together(PatchedRunWord)
@@ -157,9 +158,9 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     return outcomes
 
 
-def changes_of(session: Session, operation: Operation) -> list[Change]:
+def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
     """What is changed in a run, by interventions and by paths (which change several places)."""
-    changes: list[Change] = []
+    changes: list[PreparedEdit] = []
     for key in operation.all_given("do"):
         value = session.value(key)
         changes += value if isinstance(value, list) else [value]
@@ -193,11 +194,11 @@ def _values(session: Session, operation: Operation, side: str) -> list[Tensor]:
 
 def _set(
     session: Session, operation: Operation, values: list[Tensor], basis: Tensor | None
-) -> Change:
+) -> PreparedEdit:
     """Set the operation's site to a value for each pair."""
     at = operation.at_site
     if not at.site.is_virtual:
-        return Change(at, values, basis)
+        return PreparedEdit(at, values, basis)
     base = operation.given("base")
     assert base is not None
     edit = write(session, base, session.plan.recorded_by(base, at), at)
@@ -207,7 +208,7 @@ def _set(
         edit(hidden, value, nowhere, along).value
         for hidden, value in zip(_values(session, operation, "base"), values, strict=True)
     ]
-    return Change(edited(at), moves, None, add=True)
+    return PreparedEdit(edited(at), moves, None, add=True)
 
 
 def _along(session: Session, operation: Operation) -> Tensor | None:
@@ -252,7 +253,7 @@ def _check_effect(session: Session, arm: Arm, outcome: Outcome, pairs: PairSet) 
             raise RunFailure(message, _REPORT)
 
 
-def _can_reach(session: Session, change: Change, pairs: PairSet) -> bool:
+def _can_reach(session: Session, change: PreparedEdit, pairs: PairSet) -> bool:
     """Whether causality lets this change reach the answer: it is at END, or attention reads it."""
     if change.at.site.feeds_attention(session.loaded.spec.shapes):
         return True

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.random_mlp import activations
+from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue, row_basis

@@ -1,4 +1,4 @@
-"""Recorded activations, found again by the read that asked for them."""
+"""Recorded activations, found again by the read that they were recorded for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from causaldsl.engine.edits import Read
 from causaldsl.model.sites import Site
 
 
-class Kept:
+class RecordedActivations:
     """What a clean run recorded: one (n, k, d) tensor for each read."""
 
     def __init__(self) -> None:
@@ -19,13 +19,8 @@ class Kept:
         self._values.setdefault(read.site, []).append((read.positions, value))
 
     def find(self, read: Read) -> Tensor:
-        """The value recorded for this site and these positions."""
+        """The value (n, k, d) recorded here. Raises ``LookupError`` if there is none."""
         for positions, value in self._values.get(read.site, ()):
             if positions is read.positions or torch.equal(positions, read.positions):
                 return value
         raise LookupError(f"{read.site} was not recorded at these positions in the clean run")
-
-
-def needs_grad(*tensors: Tensor | None) -> bool:
-    """Whether a forward pass must record a graph for any of these."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -1,4 +1,4 @@
-"""The rows of an audit's table, in the order in which a reader wants them."""
+"""The rows of an audit's table, in their order."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causaldsl.engine.audit.evidence import Audited, Row, points
+from causaldsl.engine.audit.rule import CAVEAT, HALF, MOST, THIRD, Facts, decide
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.evidence import Audited, Row, points
-from causaldsl.engine.illusion import CAVEAT, HALF, MOST, THIRD, Facts, decide
 from causaldsl.engine.metrics import auc
 from causaldsl.engine.subspace import SubspaceValue
 
 _CHANCE = 0.75
 """An AUC below this does not separate the classes."""
 _BEYOND = 2.0
-"""An output that moves so many times further than it ever does is off the data."""
+"""An output that moves more than this many times as far as on the data is off the data."""
 _BASELINE = 1000
 _NO_SHARE = "The subspace has no effect that it could be a share of."
 
@@ -174,7 +174,7 @@ def _cosines(vectors: Tensor, basis: Tensor) -> Tensor:
 
 
 def _output(audited: Audited) -> Row:
-    """The MLP's output on u: how far the patch moves it, beside how far the data do."""
+    """How far the patch moves the MLP's output on u, compared with how far the data do."""
     name = "output on u"
     if "against" not in audited.parts:
         return Row(name, None, "Needs a direction to project on: `against: u`.")
@@ -258,7 +258,7 @@ def _mean(audited: Audited, values: list[float]) -> Estimate:
 def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]:
     """How far projections separate the classes: AUC, and Cohen's d; both without a sign.
 
-    Of several dimensions: along the part of the natural change that lies in the subspace.
+    With several dimensions, projections are on the part of the natural change in the subspace.
     """
     basis, crossing = subspace.basis, audited.signs != 0
     line = basis @ (basis.T @ audited.natural) if subspace.rank > 1 else basis[:, 0]

@@ -1,7 +1,7 @@
-"""Holding components at their clean values with TransformerLens hooks.
+"""Components held at their clean values with TransformerLens hooks.
 
 A frozen run is two forward passes: a clean one that records every z, every MLP's neurons and every
-norm's scale, and one whose hooks put them back before the edits act (plan/freeze.py).
+norm's scale, and one whose hooks put them back before the edits act (``plan/freeze.py``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from causaldsl.model.sites import Site
 Hold = Callable[[Tensor], Tensor]
 
 
-def held_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
-    """One site for each hook point that is held."""
+def frozen_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
+    """A site for each hook point where values are held."""
     sites: list[Site] = []
     for layer in range(shapes.n_layers):
         if freeze.attention:
@@ -39,7 +39,7 @@ def held_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
 
 @torch.no_grad()
 def clean_values(model: Any, tokens: Tensor, sites: list[Site]) -> dict[Site, Tensor]:
-    """What each of these hook points shows in a clean pass."""
+    """The activation at each of these hook points in a clean pass."""
     values: dict[Site, Tensor] = {}
 
     def keep(site: Site) -> Callable[..., None]:
@@ -54,7 +54,7 @@ def clean_values(model: Any, tokens: Tensor, sites: list[Site]) -> dict[Site, Te
 
 
 def hold(site: Site, clean: Tensor, freeze: Freeze) -> Hold:
-    """What to do at one of these hook points."""
+    """A function that puts the held values back at one of these hook points."""
     if site.kind != "head.z":
         return lambda x: clean
     assert site.layer is not None

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.audit.rule import NOTHING
 from causaldsl.engine.bootstrap import Bootstrap, Estimate, draw, interval
-from causaldsl.engine.illusion import NOTHING
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
 
@@ -35,7 +35,7 @@ _NEURON_DRAWS = 200
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of evidence; ``value`` None where it can't be had, which ``meaning`` explains."""
+    """One piece of evidence; where ``value`` is None, ``meaning`` says why."""
 
     name: str
     value: Estimate | float | None
@@ -57,12 +57,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit looks at.
+    """Everything that an audit is made from.
 
-    ``base`` and ``source`` are activations (n, d) at the site, ``labels`` says for each pair which
-    way it crosses from one class to the other, ``arms`` the outcome of every run, ``parts`` the
-    subspaces ``of``, ``against``, ``row``, ``null``, ``natural`` and the matrix, ``rows`` a basis
-    of what the matrix sees.
+    ``base`` and ``source`` are activations (n, d) at the site. ``labels`` (n,) say which way a pair
+    crosses from one class to the other. ``arms`` has the outcome of every run. ``parts`` has the
+    subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, and the matrix. ``rows`` is a
+    basis of what the matrix sees.
     """
 
     pairs: PairSet
@@ -118,7 +118,7 @@ class Audited:
 
     @cached_property
     def scale(self) -> Tensor:
-        """What effects are shares of, pair by pair."""
+        """The whole that effects are shares of, (n,) pair by pair."""
         if self.text:
             scale = self.arms["clean"].logit_diff
         else:
@@ -146,14 +146,14 @@ class Audited:
         return self.ratio(self.change(arm), self.scale)
 
     def share(self, arm: str) -> Estimate | None:
-        """An arm's effect by that of v; None if v has none to speak of."""
+        """An arm's effect divided by that of v; None where v has no effect."""
         if arm not in self.arms or self.effect("v").low <= NOTHING:
             return None
         return self.ratio(self.change(arm), self.change("v"))
 
     @property
     def hidden(self) -> float:
-        """Squared norm of v's null part, v at length 1 (of several dimensions: on the average)."""
+        """Squared norm of v's null part, v at length 1; with several dimensions, their mean."""
         return float(self.parts["null"].vectors.norm()) ** 2 / self.of.rank
 
     def neurons(self) -> Estimate | None:

@@ -10,11 +10,11 @@ import torch
 _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 4 * 2**30
-"""Taken to be free where the machine can't be asked."""
+"""Assumed where the machine can't be asked."""
 
 
 def free_bytes(device: str) -> int:
-    """Free memory of a device in bytes; where nothing tells what is free, all that there is."""
+    """Free memory of a device in bytes; where that is not known, all its memory."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     machine = _available() or _all()

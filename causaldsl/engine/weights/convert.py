@@ -1,4 +1,4 @@
-"""``python -m causaldsl.engine.convert GGUF FOLDER``: a GGUF file as a Hugging Face folder.
+"""``python -m causaldsl.engine.weights.convert GGUF FOLDER``: a GGUF file as a Hugging Face folder.
 
 transformers reads the GGUF (and undoes llama.cpp's permutation of the query and key rows). The
 weights are de-quantized to float32, which is what llama.cpp's own reference de-quantization gives.
@@ -80,7 +80,7 @@ def _name_source(source: Path, folder: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Run the conversion; a failure becomes one line on stderr and exit status 1."""
     if len(arguments) != 2:
-        print("usage: python -m causaldsl.engine.convert GGUF FOLDER", file=sys.stderr)
+        print("usage: python -m causaldsl.engine.weights.convert GGUF FOLDER", file=sys.stderr)
         return 2
     source, folder = (Path(argument).absolute() for argument in arguments)
     try:

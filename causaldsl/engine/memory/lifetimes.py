@@ -1,4 +1,4 @@
-"""What can be freed when: after which operation a large value is not needed any more."""
+"""After which operation a large value can be freed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def activation(name: str) -> Activation:
-    """The usual ones without importing transformers, which takes seconds."""
+    """The function of this name. The usual ones come without transformers, which loads slowly."""
     if name in _USUAL:
         return _USUAL[name]
     from transformers.activations import ACT2FN

@@ -1,6 +1,6 @@
 """A model's weights straight from its safetensors files, without building its module.
 
-What is not in the files, an earlier run has remembered of the module (``reference.py``).
+What is not in the files is known from an earlier run (``known_answers.py``).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from causaldsl.engine.reference import Remembered
+from causaldsl.engine.weights.known_answers import KnownAnswers
 from causaldsl.model.folders import weight_files
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """``tensors`` go by the parameters' names in the module, a tied one by each of its names."""
+    """Weights by the parameters' names in the module, a tied one under each of its names."""
 
-    module: Remembered
+    module: KnownAnswers
     tensors: Mapping[str, Tensor]
 
     @property
@@ -30,9 +30,11 @@ class Checkpoint:
         return SimpleNamespace(**self.module.config)
 
     def rotation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-        """From a tensor of the wanted dtype and position ids (1, T) to the cosines and sines
-        (1, T, d_head) of the module; None if it has none. Angles are position times frequency, in
-        the precision of the frequencies."""
+        """The module's rotary tables as a function; None if it has none.
+
+        It takes a tensor of the wanted dtype and position ids (1, T), and gives cosines and sines
+        (1, T, d_head). Angles are position times frequency, in the frequencies' precision.
+        """
         frequencies, scale = self.module.inv_freq, self.module.rotary_scaling
         if frequencies is None:
             return None
@@ -47,7 +49,7 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    folder: Path, module: Remembered, dtype: torch.dtype, device: str
+    folder: Path, module: KnownAnswers, dtype: torch.dtype, device: str
 ) -> Checkpoint | None:
     """The weights in a folder; None if they can't be had without the module."""
     from safetensors import SafetensorError

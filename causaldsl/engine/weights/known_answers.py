@@ -1,8 +1,8 @@
-"""What is remembered of a model's module between runs, so that a later run need not build it.
+"""A model's logits on a probe, known from an earlier run, so that its module need not be built.
 
 Building it takes seconds, most of them for importing transformers. A forward pass of our own needs
-the tensors, the configuration with its defaults, and what both sides answered to a probe: whoever
-reads the weights alone is held against these answers, and builds the module if they differ.
+the tensors and the configuration with its defaults. With the weights read alone it must give the
+known answers on the probe again; if it does not, the module is built after all.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _FORMAT = "1"
 
 
 @dataclass(frozen=True, eq=False)
-class Remembered:
-    """A module's description, and logits (2, d_vocab) behind the last token of each probe prompt.
+class KnownAnswers:
+    """A module's description, and logits (2, d_vocab) after the last token of each probe prompt.
 
     ``answers`` are the module's, ``ours`` those of our forward pass. ``parameters`` gives for each
     parameter the first name of the same tensor. ``scaling`` is what an attention module multiplies
@@ -46,8 +46,8 @@ class Remembered:
     alone: bool = True
 
 
-def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> Remembered:
-    """Of a Hugging Face module."""
+def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> KnownAnswers:
+    """The description of a Hugging Face module, with both sides' logits on the probe."""
     first: dict[int, str] = {}
     parameters = {
         name: first.setdefault(id(tensor), name)
@@ -60,7 +60,7 @@ def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> Remembe
         if isinstance(getattr(part, "scaling", None), float)
     }
     rotary: Any = parts.get("model.rotary_emb")
-    return Remembered(
+    return KnownAnswers(
         answers,
         ours,
         json.loads(module.config.to_json_string(use_diff=False)),
@@ -80,7 +80,7 @@ def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
 
 @torch.no_grad()
 def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
-    """A module's answers; ``weight`` (d_vocab, d_model) is its embedding.
+    """A module's logits (2, d_vocab) on the probe; ``weight`` (d_vocab, d_model) is its embedding.
 
     Raises :class:`RunFailure` if the module can't be run at all.
     """
@@ -96,23 +96,23 @@ def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
         ) from error
 
 
-def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> Remembered | None:
-    """What an earlier run remembered of this model's module, if there was one."""
+def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> KnownAnswers | None:
+    """The answers that an earlier run has kept for this model; None if there are none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(_place(shapes, dtype, device), framework="pt") as file:
             said = json.loads(file.metadata()["module"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found = Remembered(**said, **tensors)
+        found = KnownAnswers(**said, **tensors)
     except (OSError, KeyError, TypeError, ValueError, SafetensorError):
         return None
     right = (2, shapes.d_vocab)
     return found if found.answers.shape == right == found.ours.shape else None
 
 
-def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) -> None:
-    """Keep it for later runs; where the cache can't be written to, nothing is kept."""
+def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
+    """Keep answers for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
     kept = {
@@ -130,7 +130,7 @@ def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: Remembered) 
 
 
 def _place(shapes: Shapes, dtype: torch.dtype, device: str) -> Path:
-    """A file for each model, dtype, kind of device, and version of what computed the answers."""
+    """A file per model, dtype, kind of device, and version of what computed the answers."""
     versions = [f"{library} {version(library)}" for library in ("torch", "transformers")]
     rounding = f"tf32 {torch.backends.cuda.matmul.allow_tf32}"
     kind = torch.device(device).type

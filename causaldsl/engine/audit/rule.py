@@ -1,4 +1,4 @@
-"""The rule of the illusion audit: from measured shares to a verdict.
+"""The rule of the illusion audit: from measured shares to a verdict and its text.
 
 For a patch that moves an activation by c = Q Q^T (x_source - x), with effects measured end to end::
 
@@ -9,19 +9,20 @@ For a patch that moves an activation by c = Q Q^T (x_source - x), with effects m
                    is movement that they make naturally:  sum_j min(|p_j|, |n_j|) [p_j n_j > 0]
                    / sum_j |p_j|,  p_j and n_j the mean writing of neuron j, patched and natural
 
-- The row share is 1 over how many times further than nature the patch pushes what W_out can see of
-  the direction: below a half, most of the effect has its step from a part that W_out cannot see,
-  and its push from a part that hardly moves on the data.
+- The patch pushes what W_out sees of v 1 / (row share) times as far as it moves on the data. Below
+  a half, most of the effect has its step from a part that W_out cannot see, and its push from a
+  part that hardly moves on the data.
 - A high row share says that what W_out sees of v moves by itself as far as the patch pushes it. If
-  v has a large part that W_out does not see, the same is true of any direction with the same row
-  part, the feature's and an illusion's alike. What decides then is where in the layer the patch
-  acts: in the neurons that write the output along the same line naturally, or in others.
+  v has a large part that W_out does not see, this holds for any direction with the same row part,
+  the feature's and an illusion's alike. What decides then is where in the layer the patch acts: in
+  the neurons that write the output along the same line naturally, or in others.
 
-None of this proves anything: see ``CAVEAT``.
+None of this proves anything: see ``CAVEAT``. Texts word the constants that the rule compares with.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from causaldsl.engine.bootstrap import Estimate
@@ -29,12 +30,15 @@ from causaldsl.engine.bootstrap import Estimate
 NOTHING = 0.05
 """An effect is one if its interval lies above this share of the clean logit difference."""
 FEW = 10
-"""With fewer pairs a bootstrap interval is far too narrow; over one pair it has no width at all."""
+"""With fewer pairs a bootstrap interval is far too narrow; with one pair it has no width at all."""
 HALF, THIRD = 1 / 2, 1 / 3
 MOST = 0.8
-"""`Nearly all` of an effect, or of the movement of neurons."""
+"""A larger share is "nearly all" of an effect, or of the movement of neurons."""
 HIDDEN = 0.25
-"""A squared norm of v's null part from which on it is large."""
+"""The null part of v is large from this squared norm on."""
+
+_SHARES = {1 / 4: "a quarter", 1 / 3: "a third", 1 / 2: "half"}
+_SHARES |= {2 / 3: "two thirds", 3 / 4: "three quarters"}
 
 CAVEAT = (
     "This is evidence, not proof. Wu et al. (arXiv 2401.12631) argue that a large null-space part "
@@ -70,6 +74,16 @@ class Decision:
     decided_by: tuple[str, ...]
 
 
+def share(of: float) -> str:
+    """A share in words, as 1/3 is "a third"; in digits where there are none."""
+    return next((words for value, words in _SHARES.items() if math.isclose(value, of)), f"{of:g}")
+
+
+def times(factor: float) -> str:
+    """A factor in words: "twice", "2.5 times"."""
+    return "twice" if factor == 2 else f"{factor:g} times"
+
+
 def decide(facts: Facts) -> Decision:
     """The verdict on a subspace."""
     if facts.sampled and facts.effect.n < FEW:
@@ -84,22 +98,23 @@ def decide(facts: Facts) -> Decision:
         return _without_matrix(facts)
     if facts.row.high < HALF:
         rule = (
-            "Its effect is more than twice that of its row part alone: the rest is pushed by a "
-            "part that W_out cannot see."
+            f"Its effect is more than {times(1 / HALF)} that of its row part alone: the rest is "
+            "pushed by a part that W_out cannot see."
         )
         return Decision("illusory", rule, ("row part alone",))
     if facts.row.low <= MOST:
         rule = (
-            "Its row part alone has neither clearly less than half of its effect nor clearly "
-            f"more than {MOST:g} of it."
+            f"Its row part alone has neither clearly less than {share(HALF)} of its effect nor "
+            f"clearly more than {share(MOST)} of it."
         )
         return Decision("inconclusive", rule, ("row part alone",))
     if facts.hidden >= HIDDEN:
         return _one_output(facts) if facts.rank == 1 else _by_neurons(facts)
     if _dormant(facts):
         rule = (
-            "W_out sees nearly all of it, but the whole component has less than half of its effect "
-            "and the part of v along which the classes differ less than a third: it is dormant."
+            f"W_out sees nearly all of it, but the whole component has less than {share(HALF)} of "
+            "its effect and the part of v along which the classes differ less than "
+            f"{share(THIRD)}: it is dormant."
         )
         return Decision("illusory", rule, ("whole component", "active part"))
     rule = "W_out sees nearly all of it, and what W_out sees keeps the effect when patched alone."
@@ -117,32 +132,36 @@ def _one_output(facts: Facts) -> Decision:
     assert facts.active is not None
     names = ("active part",)
     if facts.active.high < THIRD:
+        rest = share(1 - THIRD).split()[0]  # two, of thirds that have just been named
         rule = (
             "W_out has a single output, so the row part can't tell; but the part of v along which "
-            "the data vary gives less than a third of the effect, the dormant rest more than two."
+            f"the data vary gives less than {share(THIRD)} of the effect, the dormant rest more "
+            f"than {rest}."
         )
         return Decision("illusory", rule, names)
     if facts.active.low > THIRD:
         rule = (
             "W_out has a single output, so the row part can't tell; the part of v along which the "
-            "data vary gives more than a third of the effect."
+            f"data vary gives more than {share(THIRD)} of the effect."
         )
         return Decision("faithful", rule, names)
-    rule = "The interval of the active part's share of the effect contains one third."
+    third = share(THIRD).replace("a ", "one ")
+    rule = f"The interval of the active part's share of the effect contains {third}."
     return Decision("inconclusive", rule, names)
 
 
 def _by_neurons(facts: Facts) -> Decision:
     """The row part keeps the effect, but v has a large part besides it."""
     names = ("row part alone", "null norm", "natural neurons")
-    share = facts.neurons
+    neurons = facts.neurons
     about = "Its row part alone keeps the effect, but any direction with that row part would; "
-    if share is not None and share.high < THIRD:
+    if neurons is not None and neurons.high < THIRD:
         rule = (
-            about + "less than a third of its movement of neurons is one that they make naturally."
+            f"{about}less than {share(THIRD)} of its movement of neurons is one that they make "
+            "naturally."
         )
         return Decision("illusory", rule, names)
-    if share is not None and share.low > MOST:
+    if neurons is not None and neurons.low > MOST:
         rule = about + "it moves the neurons nearly as they move naturally."
         return Decision("faithful", rule, names)
     rule = about + "and it moves the neurons neither as they move naturally nor clearly otherwise."
@@ -156,14 +175,15 @@ def _without_matrix(facts: Facts) -> Decision:
         return Decision("inconclusive", "There is no natural change to compare with.", names)
     if _dormant(facts):
         rule = (
-            "The whole site has less than half of its effect, and the part of v along which the "
-            "classes differ less than a third: the effect comes from a part that is dormant."
+            f"The whole site has less than {share(HALF)} of its effect, and the part of v along "
+            f"which the classes differ less than {share(THIRD)}: the effect comes from a part that "
+            "is dormant."
         )
         return Decision("illusory", rule, names)
     if facts.whole.low > HALF and facts.active.low > THIRD:
         rule = (
-            "The whole site has more than half of its effect, and the part of v along which the "
-            "classes differ more than a third."
+            f"The whole site has more than {share(HALF)} of its effect, and the part of v along "
+            f"which the classes differ more than {share(THIRD)}."
         )
         return Decision("faithful", rule, names)
     rule = "Whole site and active part disagree, or their intervals contain the thresholds."

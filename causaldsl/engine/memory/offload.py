@@ -1,9 +1,9 @@
 """Clean runs taken apart into tensors and put together again, whatever a backend keeps in them.
 
-A clean run is an object of this package: attributes, dicts and lists of them, and in the end
-tensors whose first axis is the prompts. Folding swaps every tensor of numbers for a ``Slot``;
-unfolding makes a run of all prompts, or of some rows, reading the slots of a dict only when they
-are asked for: a late layer's tail has no use for the keys of the layers below.
+A clean run is an object of the engine: attributes, dicts and lists of them, and in the end tensors
+whose first axis is the prompts. Offloading swaps every tensor of numbers for a ``Slot``. Restoring
+makes a run of all prompts, or of some rows. It reads the slots of a dict only when they are asked
+for: a late layer's tail has no use for the keys of the layers below.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ENGINE = "causaldsl.engine."
+
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor lies in a file: its offset in bytes, its shape, and what it is to become."""
+    """A tensor in a file: its offset in bytes, its shape, and its dtype and device when read."""
 
     offset: int
     shape: torch.Size
@@ -32,11 +34,11 @@ class Slot:
 
 
 def bytes_of(run: Any) -> int:
-    """Bytes of all tensors in a clean run."""
+    """How many bytes all tensors of a clean run take."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(run))
 
 
-def fold(run: Any, rows: int, write: Callable[[Tensor], Slot]) -> Any:
+def offload(run: Any, rows: int, write: Callable[[Tensor], Slot]) -> Any:
     """A copy of a clean run of ``rows`` prompts with slots for its tensors.
 
     Token ids and positions stay: they are small.
@@ -49,8 +51,8 @@ def fold(run: Any, rows: int, write: Callable[[Tensor], Slot]) -> Any:
     return _mapped(run, put)
 
 
-def unfold(folded: Any, rows: int, read: Callable[[Slot], Tensor], taken: Tensor | None) -> Any:
-    """A clean run again; ``taken`` (m,) picks some of its ``rows`` prompts.
+def restore(offloaded: Any, rows: int, read: Callable[[Slot], Tensor], taken: Tensor | None) -> Any:
+    """An offloaded run of ``rows`` prompts put together again, or of the rows ``taken`` (m,) alone.
 
     ``read`` gives these rows of a slot's tensor.
     """
@@ -61,7 +63,7 @@ def unfold(folded: Any, rows: int, read: Callable[[Slot], Tensor], taken: Tensor
         by_row = taken is not None and leaf.dim() > 0 and len(leaf) == rows
         return leaf[taken.to(leaf.device)] if by_row and taken is not None else leaf
 
-    return _mapped(folded, get, LazyDict)
+    return _mapped(offloaded, get, LazyDict)
 
 
 class LazyDict(dict[Any, Any]):
@@ -91,7 +93,7 @@ class _Later:
 
 
 def _mapped(value: Any, change: Callable[[Any], Any], table: type[dict] = dict) -> Any:
-    """A copy with every tensor and slot changed; values of a lazy table only when asked for."""
+    """A copy with every tensor and slot changed; in a ``LazyDict``, when it is asked for."""
     if isinstance(value, Tensor | Slot):
         return change(value)
     if isinstance(value, dict):
@@ -104,7 +106,7 @@ def _mapped(value: Any, change: Callable[[Any], Any], table: type[dict] = dict) 
     if _is_ours(value):
         copied = object.__new__(type(value))
         for name, item in vars(value).items():
-            # What was worked out from all rows is not right for some.
+            # A value worked out from all rows is wrong for some of them.
             if not isinstance(getattr(type(value), name, None), cached_property):
                 copied.__dict__[name] = _mapped(item, change, table)
         return copied
@@ -122,4 +124,4 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _is_ours(value: Any) -> bool:
     """Whether this is an object of the engine, whose attributes may hold tensors."""
-    return hasattr(value, "__dict__") and type(value).__module__.startswith(f"{__package__}.")
+    return hasattr(value, "__dict__") and type(value).__module__.startswith(_ENGINE)

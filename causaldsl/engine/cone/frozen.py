@@ -20,11 +20,12 @@ from causaldsl.engine.edits import Freeze
 
 
 @dataclass
-class Outputs:
-    """Of a clean run, over its window: what frozen runs hold. Lists are by layer.
+class ComponentValues:
+    """What frozen runs hold of a clean run, over its window, each by layer.
 
-    ``z`` is (n, S, heads * d_head) and ``hidden`` (n, S, d_mlp), at the layers where a head or a
-    neuron may be edited or free; the scales are (n, S, 1), of a block's two norms and the last one.
+    ``attn_out`` and ``mlp_out`` are (n, S, d). ``z`` is (n, S, heads * d_head) and ``hidden``
+    (n, S, d_mlp), at the layers where a head or a neuron may be edited or free. The scales are
+    (n, S, 1), of a block's two norms and of the last norm.
     """
 
     attn_out: dict[int, Tensor] = field(default_factory=dict)
@@ -39,33 +40,33 @@ class Outputs:
         return [getattr(self, table.name) for table in fields(self)]
 
 
-class Held:
-    """The clean outputs of some rows over the last S positions, as one frozen run wants them.
+class FrozenValues:
+    """The values that one frozen run holds: those of its rows, over the last S positions.
 
-    ``rows`` are those of all arms, or (A, n) of each. What is given for ``arms`` has one entry, for
-    all of them, or one an arm.
+    ``rows`` are those of all arms, or (A, n) for each. Values are (1, n, S, ...) where all ``arms``
+    share them, else (arms, n, S, ...). Raises ``LookupError`` for what the clean run did not keep.
     """
 
-    def __init__(self, freeze: Freeze, outputs: Outputs, rows: slice | Tensor, size: int):
-        self.freeze, self._outputs, self._rows, self._size = freeze, outputs, rows, size
+    def __init__(self, freeze: Freeze, kept: ComponentValues, rows: slice | Tensor, size: int):
+        self.freeze, self._kept, self._rows, self._size = freeze, kept, rows, size
 
     def attn_out(self, layer: int, arms: slice) -> Tensor:
-        return self._cut(self._outputs.attn_out, layer, arms, "attention output")
+        return self._cut(self._kept.attn_out, layer, arms, "attention output")
 
     def mlp_out(self, layer: int, arms: slice) -> Tensor:
-        return self._cut(self._outputs.mlp_out, layer, arms, "MLP output")
+        return self._cut(self._kept.mlp_out, layer, arms, "MLP output")
 
     def z(self, layer: int, arms: slice) -> Tensor:
-        return self._cut(self._outputs.z, layer, arms, "heads")
+        return self._cut(self._kept.z, layer, arms, "heads")
 
     def hidden(self, layer: int, arms: slice) -> Tensor:
-        return self._cut(self._outputs.hidden, layer, arms, "neurons")
+        return self._cut(self._kept.hidden, layer, arms, "neurons")
 
     def scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
-        """The clean scale of a block's first or second norm, or (norm 3) of the last; if held."""
+        """The clean scale of a block's first or second norm, or (norm 3) of the last, if held."""
         if not self.freeze.norms:
             return None
-        tables = (self._outputs.scale1, self._outputs.scale2, self._outputs.final_scale)
+        tables = (self._kept.scale1, self._kept.scale2, self._kept.final_scale)
         return self._cut(tables[norm - 1], layer, arms, "norm's scale")
 
     def _cut(self, table: dict[int, Tensor], layer: int, arms: slice, what: str) -> Tensor:
@@ -78,7 +79,7 @@ class Held:
 
 
 def of_rows(kept: Tensor, rows: slice | Tensor, arms: slice) -> Tensor:
-    """What was kept by prompt, (1, n, ...) for all arms alike or (arms, n, ...)."""
+    """The kept rows (prompts, ...) of a pass: (1, n, ...) shared by all arms, or (arms, n, ...)."""
     if isinstance(rows, Tensor) and rows.dim() == 2:
         return kept[rows[arms]]
     return kept[rows][None]

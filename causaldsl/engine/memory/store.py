@@ -1,11 +1,11 @@
 """What clean runs keep: in memory up to a budget, beyond it in files.
 
-Of B bytes, 3/4 are for runs that stay in memory. The rest is for the one that is being made, and
-for the one in use that does not stay: read from its file for one pass and let go again; these are
-of 1/16 each. When there is no room, runs of other prompts go to files, those not used for longest
-first; prompts that are gone through in turn don't push each other out, for then each would be gone
-when its turn comes. Files are read and written, not mapped: mapped pages count as the process's
-memory.
+Three quarters of the budget are for runs that stay in memory. The rest is for the run that is being
+made, and for the run in use that does not stay: it is read from its file for one pass and freed
+again. These take a sixteenth each. When memory is short, runs of other prompts go to files, those
+not used for longest first. Runs of one owner are gone through in turn, so they don't push each
+other out: each would be gone when its turn comes. Files are read and written, not mapped, because
+mapped pages count as the process's memory.
 
 Numbers are the same bits when they come back, so no result depends on the budget.
 """
@@ -25,19 +25,22 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Read
-from causaldsl.engine.folding import Slot, bytes_of, fold, unfold
+from causaldsl.engine.memory.offload import Slot, bytes_of, offload, restore
 from causaldsl.plan.memory import at_once, room
 
 
 class StoredRun:
-    """A clean run that may be in memory, in a file, or both. Backends get it by ``Store.open``."""
+    """A clean run that is in memory, in a file, or both. Backends get it by ``Store.open``.
+
+    ``tokens`` (n, T) are those of the run; ``size`` is how many bytes its tensors take.
+    """
 
     def __init__(self, store: Store, run: Any, owner: Hashable):
         self.store, self.owner = store, owner
         self.tokens: Tensor = run.tokens
         self.size = bytes_of(run)
         self.run: Any = run
-        self.folded: Any = None
+        self.offloaded: Any = None
         self.path: Path | None = None
 
     def read(self, read: Read) -> Tensor:
@@ -63,29 +66,29 @@ class Store:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
-    def room(self) -> int:
-        """Bytes for runs that stay in memory."""
+    def resident_bytes(self) -> int:
+        """How many bytes of runs may stay in memory."""
         return room(self.budget) - self._lent
 
     @property
-    def at_once(self) -> int:
-        """Bytes for one run that does not stay."""
+    def transient_bytes(self) -> int:
+        """How many bytes one run may take that does not stay."""
         return at_once(self.budget)
 
     def put(self, run: Any, owner: Hashable) -> StoredRun:
-        """Keep a clean run; ``owner`` says which runs are gone through together."""
+        """Keep a clean run; runs of one ``owner`` are gone through together."""
         stored = StoredRun(self, run, owner)
         self._touch(owner)
         self._kept[stored] = None
         self.most = max(self.most, sum(kept.size for kept in self._kept))
         if not self._fits(stored):
-            self._spill(stored)
+            self._write_out(stored)
         return stored
 
     def open(self, clean: Any, rows: Tensor | None) -> tuple[Any, Tensor | None]:
-        """A run that a backend can use, and which of its rows are meant by ``rows``, of any shape.
+        """A run that a backend can use, and ``rows``, of any shape, as rows of that run.
 
-        Of a run that is in a file, only the rows meant are read, if it can't be in memory again.
+        A run that is in a file comes back whole where memory allows, else only those rows are read.
         """
         if not isinstance(clean, StoredRun):
             return clean, rows
@@ -99,18 +102,18 @@ class Store:
         taken, again = rows.unique(return_inverse=True)
         return self._load(clean, taken.cpu()), None if torch.equal(taken, rows) else again
 
-    def make_room(self, size: int, owner: Hashable) -> None:
-        """Put runs of others into files until ``size`` bytes more are free, if that helps."""
+    def evict(self, size: int, owner: Hashable) -> None:
+        """Move runs of other owners to files until ``size`` bytes more may stay in memory."""
         others = [kept for kept in self._kept if kept.run is not None and kept.owner != owner]
         others.sort(key=lambda kept: self._used[kept.owner])
-        while others and self._held() + size > self.room:
-            self._spill(others.pop(0))
+        while others and self._resident() + size > self.resident_bytes:
+            self._write_out(others.pop(0))
 
     @contextmanager
     def lend(self) -> Iterator[int]:
-        """Bytes for something else for a while: what no run has taken, and at least half of all."""
-        whole = self.room
-        self._lent = max(whole // 2, whole - self._held())
+        """Lend bytes to something else for a while: those that no run takes, at least half."""
+        whole = self.resident_bytes
+        self._lent = max(whole // 2, whole - self._resident())
         self._cut_back()
         try:
             yield self._lent
@@ -125,7 +128,7 @@ class Store:
                 kept.path.unlink(missing_ok=True)
 
     def shrink(self) -> None:
-        """Memory ran out: keep half as much from here on."""
+        """Keep half as much in memory from here on."""
         self.budget //= 2
         self._lent = min(self._lent, room(self.budget))
         self._cut_back()
@@ -149,28 +152,28 @@ class Store:
 
     def _cut_back(self) -> None:
         for kept in list(self._kept):
-            if kept.run is not None and self._held() > self.room:
-                self._spill(kept)
+            if kept.run is not None and self._resident() > self.resident_bytes:
+                self._write_out(kept)
 
-    def _held(self) -> int:
+    def _resident(self) -> int:
         return sum(kept.size for kept in self._kept if kept.run is not None)
 
     def _fits(self, stored: StoredRun) -> bool:
-        """Whether this run can be in memory, after others have made room for it."""
+        """Whether this run may be in memory, after others have gone to files for it."""
         more = stored.size if stored.run is None else 0
-        self.make_room(more, stored.owner)
-        return self._held() + more <= self.room
+        self.evict(more, stored.owner)
+        return self._resident() + more <= self.resident_bytes
 
     def _touch(self, owner: Hashable) -> None:
         self._clock += 1
         self._used[owner] = self._clock
 
-    def _spill(self, stored: StoredRun) -> None:
-        if stored.folded is None:
+    def _write_out(self, stored: StoredRun) -> None:
+        if stored.offloaded is None:
             stored.path = self._new_file()
             try:
                 with stored.path.open("wb") as file:
-                    stored.folded = fold(
+                    stored.offloaded = offload(
                         stored.run, len(stored.tokens), lambda tensor: _write(file, tensor)
                     )
             except OSError as error:
@@ -184,8 +187,8 @@ class Store:
     def _load(self, stored: StoredRun, taken: Tensor | None, whole: bool = False) -> Any:
         assert stored.path is not None
         path = stored.path
-        run = unfold(
-            stored.folded, len(stored.tokens), lambda slot: _read(path, slot, taken), taken
+        run = restore(
+            stored.offloaded, len(stored.tokens), lambda slot: _read(path, slot, taken), taken
         )
         if whole:
             bytes_of(run)  # reads every slot
@@ -209,7 +212,7 @@ def readable(size: int) -> str:
 
 
 def _enough(size: int) -> str:
-    """A budget, as it is written, that has room for ``size`` bytes."""
+    """A budget, as it is written, with which ``size`` bytes stay in memory."""
     tenths, unit = math.ceil(size * 4 / 3 / 1024 * 10), "K"
     for larger in ("M", "G", "T"):
         if tenths < 10000:
@@ -225,7 +228,7 @@ def _write(file: BinaryIO, tensor: Tensor) -> Slot:
 
 
 def _read(path: Path, slot: Slot, taken: Tensor | None) -> Tensor:
-    """The rows of a tensor that are wanted, or all."""
+    """The rows ``taken`` of a tensor, or all."""
     stretches = [(0, slot.shape[0], 0)] if taken is None else list(_stretches(taken.tolist()))
     count = slot.shape[0] if taken is None else len(taken)
     found = torch.empty((count, *slot.shape[1:]), dtype=slot.dtype)
@@ -241,7 +244,7 @@ def _read(path: Path, slot: Slot, taken: Tensor | None) -> Tensor:
 
 
 def _stretches(rows: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Rows that follow each other: from, to among those wanted, and the first one's place."""
+    """Runs of consecutive rows: begin and end among ``rows``, and the first of these rows."""
     breaks = [i for i, (a, b) in enumerate(pairwise(rows), start=1) if b != a + 1]
     for begin, end in pairwise([0, *breaks, len(rows)]):
         if end > begin:

@@ -17,20 +17,23 @@ each one is counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure, suggest
-from causaldsl.engine.backend import OneByOne
-from causaldsl.engine.edits import Edit, Freeze, Read, gather, scatter
+from causaldsl.engine.backend import CleanPass, Pass, activations_of
+from causaldsl.engine.edits import Edit, Freeze, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
-from causaldsl.engine.hooks_frozen import clean_values, held_sites, hold, rounding_accepted
-from causaldsl.engine.kept import Kept, needs_grad
-from causaldsl.engine.wide import wide, wide_dtype
+from causaldsl.engine.hooks.frozen import clean_values, frozen_sites, hold, rounding_accepted
+from causaldsl.engine.recorded import RecordedActivations
+from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+
+T = TypeVar("T")
 
 Change = Callable[[Tensor], Tensor | None]
 """What to do with the activation at a hook; None leaves it as it is."""
@@ -42,25 +45,25 @@ _NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_
 class HooksRun:
     """The tokens of a clean run and what was recorded; edited runs start again from the tokens."""
 
-    def __init__(self, tokens: Tensor, kept: Kept):
-        self.tokens, self._kept = tokens, kept
+    def __init__(self, tokens: Tensor, recorded: RecordedActivations):
+        self.tokens, self._recorded = tokens, recorded
 
     def read(self, read: Read) -> Tensor:
-        return self._kept.find(read)
+        return self._recorded.find(read)
 
 
-class HooksBackend(OneByOne):
+class HooksBackend:
     """Runs a ``TransformerBridge``, or any other ``HookedRootModule`` (``shapes.text`` false).
 
-    ``rows`` prompts go through the model at a time. The model's parameters are frozen: gradients
-    are only ever wanted for edits.
+    Arms run one after the other, ``at_once`` prompts at a time. The model's parameters are frozen:
+    gradients are only ever wanted for edits.
     """
 
     name = "hooks"
     ragged = False
 
-    def __init__(self, model: Any, shapes: Shapes, rows: int = 64):
-        self.model, self.shapes, self.rows = model, shapes, rows
+    def __init__(self, model: Any, shapes: Shapes, at_once: int = 64):
+        self.model, self.shapes, self.at_once = model, shapes, at_once
         self._names = frozenset(model.hook_dict)
         parameter = next(iter(model.parameters()), None)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
@@ -69,70 +72,40 @@ class HooksBackend(OneByOne):
     def serves(self, site: Site) -> bool:
         return site.hook_name in self._names
 
-    def clean(
-        self,
-        tokens: Tensor,
-        reads: Sequence[Read] = (),
-        edits_at: Sequence[Read] = (),
-        lengths: Tensor | None = None,
-        frozen: bool = False,
-        whole: bool = True,
-    ) -> HooksRun:
-        run = HooksRun(tokens, Kept())
-        if reads:
-            for read, value in zip(reads, self.record(run, (), reads), strict=True):
-                run._kept.add(read, value)
+    def clean(self, wanted: CleanPass) -> HooksRun:
+        recorded = RecordedActivations()
+        run = HooksRun(wanted.tokens, recorded)
+        if wanted.reads:
+            values = activations_of(self, run, (), wanted.reads)
+            for read, value in zip(wanted.reads, values, strict=True):
+                recorded.add(read, value)
         return run
 
-    def logits(
-        self,
-        clean: HooksRun,
-        edits: Sequence[Edit] = (),
-        rows: Tensor | None = None,
-        columns: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> Tensor:
-        logits, _ = self._run(clean, edits, (), rows, freeze)
-        return logits if columns is None else logits.gather(1, columns)
+    def run(self, wanted: Pass[T]) -> T:
+        return wanted.ask.join([self._single(arm) for arm in wanted.single_arms()])
 
-    def record(
-        self,
-        clean: HooksRun,
-        edits: Sequence[Edit],
-        reads: Sequence[Read],
-        rows: Tensor | None = None,
-        freeze: Freeze | None = None,
-    ) -> list[Tensor]:
-        """The activations of ``reads`` with all ``edits`` in force, each (n, k, d).
+    def training(self, steps: int, memory: int | None = None) -> AbstractContextManager[None]:
+        return nullcontext()
 
-        Like the edits, the reads are already cut to ``rows``.
-        """
-        return self._run(clean, edits, reads, rows, freeze)[1]
-
-    def _run(
-        self,
-        clean: HooksRun,
-        edits: Sequence[Edit],
-        reads: Sequence[Read],
-        rows: Tensor | None,
-        freeze: Freeze | None = None,
-    ) -> tuple[Tensor, list[Tensor]]:
-        tokens = clean.tokens if rows is None else clean.tokens[rows]
-        wanted = [*(e.value for e in edits), *(e.basis for e in edits)]
+    def _single(self, wanted: Pass[T]) -> T:
+        """The answer of a pass with one arm."""
+        (edits,), reads = wanted.arms, wanted.reads
+        tokens = wanted.clean.tokens if wanted.rows is None else wanted.clean.tokens[wanted.rows]
         parts = []
-        with torch.set_grad_enabled(needs_grad(*wanted)), exact(self._dtype):
-            for start in range(0, len(tokens), self.rows):
-                part = slice(start, start + self.rows)
+        with torch.set_grad_enabled(needs_grad(edits)), exact(self._dtype):
+            for start in range(0, len(tokens), self.at_once):
+                part = slice(start, start + self.at_once)
                 parts.append(
                     self._forward(
                         tokens[part],
                         [edit.take(part) for edit in edits],
                         [Read(read.site, read.positions[part]) for read in reads],
-                        freeze,
+                        wanted.hold,
                     )
                 )
         logits = torch.cat([part[0] for part in parts])
-        return logits, [torch.cat([p[1][i] for p in parts]) for i in range(len(reads))]
+        recorded = [torch.cat([part[1][i] for part in parts]) for i in range(len(reads))]
+        return wanted.ask.answer(logits, recorded)
 
     def _forward(
         self,
@@ -141,6 +114,7 @@ class HooksBackend(OneByOne):
         reads: Sequence[Read],
         freeze: Freeze | None,
     ) -> tuple[Tensor, list[Tensor]]:
+        """Logits (n, V), and what was read, of some prompts in one forward pass."""
         sites = [*(edit.site for edit in edits), *(read.site for read in reads)]
         for site in sites:
             if not self.serves(site):
@@ -148,13 +122,13 @@ class HooksBackend(OneByOne):
                     f"{self.shapes.name} has no hook for {site}",
                     suggest(site.hook_name, self._names),
                 )
-        held: dict[Site, Change] = {}
+        frozen: dict[Site, Change] = {}
         if freeze is not None:
             freeze = freeze.freeing([edit.site for edit in edits], self.shapes)
-            clean = clean_values(self.model, tokens, held_sites(self.model, self.shapes, freeze))
-            held = {site: hold(site, value, freeze) for site, value in clean.items()}
-        one_pass = _Pass(self.model, tokens.shape[:2], edits, reads, held)
-        hooks = [(name, one_pass.at(name)) for name in one_pass.points]
+            clean = clean_values(self.model, tokens, frozen_sites(self.model, self.shapes, freeze))
+            frozen = {site: hold(site, value, freeze) for site, value in clean.items()}
+        forward = _Forward(self.model, tokens.shape[:2], edits, reads, frozen)
+        hooks = [(name, forward.at(name)) for name in forward.points]
         try:
             with self.model.hooks(fwd_hooks=hooks), rounding_accepted():
                 logits = self._logits(tokens, any(site.kind == "logits" for site in sites))
@@ -164,12 +138,12 @@ class HooksBackend(OneByOne):
                 raise
             named = ", ".join(map(str, sites))
             raise RunFailure(f"a hook of {named} is switched off: {error}") from error
-        one_pass.check_fired()
-        return logits, one_pass.values
+        forward.check_fired()
+        return logits, forward.values
 
     def _logits(self, tokens: Tensor, seen: bool) -> Tensor:
         """Logits (n, V) at the last position; in float32, unless a hook has seen them before."""
-        if seen or wide_dtype(self._dtype) == self._dtype or _NORMED not in self._names:
+        if seen or upcast_dtype(self._dtype) == self._dtype or _NORMED not in self._names:
             logits: Tensor = self.model(tokens)[:, -1]
             return logits
         normed: list[Tensor] = []
@@ -179,14 +153,14 @@ class HooksBackend(OneByOne):
 
         with self.model.hooks(fwd_hooks=[(_NORMED, keep)]):
             self.model(tokens)
-        return wide(normed[0]) @ wide(self.model.W_U) + wide(self.model.b_U)
+        return upcast(normed[0]) @ upcast(self.model.W_U) + upcast(self.model.b_U)
 
 
-class _Pass:
+class _Forward:
     """The changes and records of one forward pass, by hook point.
 
-    Within a hook point the order is: what is held, what other sites pushed here, this site's edits
-    as given, its reads, then what later sites need of it.
+    Within a hook point the order is: what is frozen, what other sites pushed here, this site's
+    edits in their order, its reads, then what later sites need of it.
     """
 
     def __init__(
@@ -195,13 +169,13 @@ class _Pass:
         shape: torch.Size,
         edits: Sequence[Edit],
         reads: Sequence[Read],
-        held: Mapping[Site, Change],
+        frozen: Mapping[Site, Change],
     ):
         self._model, self._shape = model, shape
         self.points: dict[str, list[Change]] = {}
         self._fired: list[tuple[Site, str, list[int]]] = []
         self.values: list[Tensor] = [torch.empty(0)] * len(reads)
-        for site, change in held.items():
+        for site, change in frozen.items():
             self._on(site, change)
         out_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "head.out"})
         mid_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "resid_mid"})

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.load import Loaded
+from causaldsl.engine.weights.load import Loaded
 from causaldsl.model.shapes import Shapes
 
 Pick = Callable[[Tensor, Shapes, int], Tensor]
-"""From a whole weight as (inputs, outputs) and a head's index to the part that is wanted."""
+"""Takes a whole weight (inputs, outputs) and a head's index; gives the part that is wanted."""
 
 
 def matrix(loaded: Loaded, name: str, layer: int | None = None, head: int | None = None) -> Tensor:

@@ -1,8 +1,8 @@
 """Edits and reads inside our own forward pass.
 
 The pass offers every activation x (A, n, S, d), or (A, n, S, heads, d_head), of some arms at the S
-token positions of its window; the probe returns it with each arm's edits of that place applied and
-keeps what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
+token positions of its window; the taps return it with each arm's edits of that place applied and
+keep what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
 change the sum of the heads by edit(y) - y.
 """
 
@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.edits import Edit, Read, gather, scatter
-from causaldsl.engine.kept import needs_grad
 from causaldsl.model.sites import Site
 
 Place = tuple[str, int]
 """A word for the activation and its layer; ("embed", -1) before the first block."""
+LOGITS: Place = ("logits", -1)
 
 _WORDS = {
     "head.q": "q",
@@ -39,11 +39,11 @@ def place(site: Site) -> Place:
     return _WORDS.get(site.kind, site.kind), -1 if site.layer is None else site.layer
 
 
-class Probe:
+class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
-    The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` says of what is offered which
-    arm it begins with.
+    The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` is the arm that an offered
+    activation begins with.
     """
 
     def __init__(self, arms: Sequence[Sequence[Edit]], reads: Sequence[Read], starts: Tensor):
@@ -76,14 +76,14 @@ class Probe:
         return any((word, layer) in self._busy for word in words)
 
     def arms_at(self, layer: int, count: int, *words: str) -> slice | None:
-        """Of the first ``count`` arms, a range with all that do something here; a read is all."""
+        """A range of the first ``count`` arms with all that are edited here; a read is of all."""
         if any((word, layer) in self._reads for word in words):
             return slice(0, count)
         arms = [arm for word in words for arm, _ in self._edits.get((word, layer), ())]
         return slice(min(arms), max(arms) + 1) if arms else None
 
     def at(self, word: str, layer: int, x: Tensor, first: int = 0) -> Tensor:
-        """The activation as the rest of the pass shall see it."""
+        """The activation with the edits of this place in force, as the rest of the pass sees it."""
         here = (word, layer)
         if here not in self._busy:
             return x
@@ -131,7 +131,7 @@ class Probe:
         """Offered by the pass, keys after rotation; only the clean run keeps them."""
 
     def _record(self, index: int, x: Tensor, read: Read, first: int) -> None:
-        """A read of all arms from ``first`` on; arms come in their order."""
+        """Keep a read of the arms from ``first`` on; arms come in their order."""
         self._found[index].append(_gather(x, read.positions, first))
 
 
@@ -148,7 +148,7 @@ def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
     """x with some arms replaced."""
     if not changed:
         return x
-    if needs_grad(*changed.values()):
+    if torch.is_grad_enabled() and any(new.requires_grad for new in changed.values()):
         return torch.stack([changed.get(first + i, x[i]) for i in range(len(x))])
     if len(x) == 1:
         return changed[first][None]

@@ -1,9 +1,9 @@
 """A model's weights, read from the folder that the front end found.
 
 Nothing here uses the network or prints. The model's module is built by transformers, unless its
-answers are known from an earlier run (``reference.py``): then the weights are read alone, and the
-module when someone asks for it. Its attention is ``eager``, which TransformerLens needs to show
-attention patterns, so that every backend computes the same thing.
+answers are known from an earlier run (``known_answers.py``): then the weights are read alone, and
+the module is built when it is first used. Its attention is ``eager``, which TransformerLens needs
+to show attention patterns, so that every backend computes the same thing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
-from causaldsl.engine.checkpoint import Checkpoint, read_checkpoint
-from causaldsl.engine.reference import Remembered, recall
+from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
+from causaldsl.engine.weights.known_answers import KnownAnswers, recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
@@ -49,8 +49,8 @@ class Loaded:
     source: nn.Module | Checkpoint | None
     device: str
     dtype: torch.dtype
-    recalled: Remembered | None = field(default=None, repr=False)
-    """What an earlier run remembered of the module, where that was asked for."""
+    known: KnownAnswers | None = field(default=None, repr=False)
+    """The module's answers in an earlier run, where they were looked for and found."""
 
     @cached_property
     def hf(self) -> Any:
@@ -61,7 +61,7 @@ class Loaded:
         return _module(self.spec.path, self.dtype, self.device, self.source.tensors)
 
     def build(self) -> None:
-        """Go on with the module alone, where the weights were read without it."""
+        """Build the module, and use it in the place of the weights read without it."""
         assert self.spec.path is not None
         self.source = None
         self.source = _module(self.spec.path, self.dtype, self.device)
@@ -92,7 +92,7 @@ def load(
 ) -> Loaded:
     """Read the weights of a model. A toy model is always float64.
 
-    ``alone`` allows to read them without the module, where its answers are known.
+    With ``alone`` they are read without the module, where its answers are known.
 
     Raises :class:`RunFailure` if the weights are missing or don't fit the configuration, or if the
     device or dtype is unknown.
@@ -108,21 +108,21 @@ def load(
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted = _DTYPES[dtype]
-    recalled = recall(spec.shapes, wanted, device) if alone else None
+    known = recall(spec.shapes, wanted, device) if alone else None
     source: nn.Module | Checkpoint | None = None
-    if recalled is not None and recalled.alone:
-        source = read_checkpoint(spec.path, recalled, wanted, device)
+    if known is not None and known.alone:
+        source = read_checkpoint(spec.path, known, wanted, device)
     if source is None:
         source = _module(spec.path, wanted, device)
-    return Loaded(spec, source, device, wanted, recalled)
+    return Loaded(spec, source, device, wanted, known)
 
 
 def build_bridge(loaded: Loaded) -> Any:
     """A new TransformerBridge (or toy module) on the weights of ``loaded``.
 
     The bridge replaces submodules of the module it wraps by components of its own, and may switch
-    how that module computes attention. It is given a twin of ``loaded.hf``, so the latter is
-    untouched afterwards. The twin holds the same tensors; where q, k and v share one parameter, the
+    how that module computes attention. It gets a twin of ``loaded.hf``, which stays as it was. The
+    twin holds the same tensors; where q, k and v share one parameter, the
     bridge adds its own copies of the three. Give the bridge token ids: its own tokenization (with a
     prepended BOS) is not the model's convention.
 
@@ -178,7 +178,7 @@ def quiet() -> Iterator[None]:
 def _module(
     folder: Path, dtype: torch.dtype, device: str, tensors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """The module, holding these tensors where they equal its own, which are then let go."""
+    """The module, with ``tensors`` in the place of its own where the two are equal."""
     read: nn.Module = _read(folder, dtype)
     shared: dict[int, nn.Parameter] = {}
     for name, own in _parameters(read).items():

@@ -1,0 +1,1 @@
+"""The illusion audit: its evidence, the rows of its table, its rule."""

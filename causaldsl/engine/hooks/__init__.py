@@ -1,0 +1,1 @@
+"""The reference backend: hooks around whole forward passes."""

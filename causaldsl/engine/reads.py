@@ -1,0 +1,19 @@
+"""Activations of clean runs, of any site: one in the model, or a virtual one beside it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from causaldsl.engine.random_mlp import random_mlp
+from causaldsl.engine.session import Session
+from causaldsl.graph.operations import SiteAt
+from causaldsl.plan.virtual import read_for
+
+
+def activations(session: Session, clean: str, backend: str, at: SiteAt) -> list[Tensor]:
+    """The activation of a site in the clean run ``clean``, (k, d) for each pair in order."""
+    runs = session.runs(clean, backend)
+    if not at.site.is_virtual:
+        return runs.read(at)
+    mlp, inputs = random_mlp(session, at.site), runs.read(read_for(at)[0])
+    return [mlp.hidden(x) for x in inputs]

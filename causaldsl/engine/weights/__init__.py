@@ -1,0 +1,1 @@
+"""A model's weights: from its files to tensors, matrices and nonlinearities."""

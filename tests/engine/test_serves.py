@@ -1,0 +1,91 @@
+"""What the cone serves is what its forward pass offers; everything else is run with hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import RunFailure, Source
+from causaldsl.engine.cone.recorder import Recorder
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.open import open_session
+from causaldsl.engine.session import Session, Settings
+from causaldsl.graph.compiler import compile_program
+from causaldsl.model.sites import Site, all_sites
+from tests.engine.conftest import Parties
+from tests.engine.same import differences
+from tests.frontend.world import PRELUDE, make_world
+
+PROGRAM = PRELUDE + "measure m on flip.test { a = patch mlp_out[1] @ END  report fldd, kl }\n"
+
+
+class NewSite(Site):
+    """A kind of site that TransformerLens has a hook for, and the cone has never heard of."""
+
+    hook_name = property(lambda self: f"blocks.{self.layer}.ln2.hook_normalized")  # type: ignore
+
+
+class NoSite(Site):
+    """A kind of site that nothing serves."""
+
+    hook_name = property(lambda self: "nowhere")  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("serves"))
+
+
+def opened(world: Path, backend: str = "cone") -> tuple[CheckedProgram, Session]:
+    program = Checker(Source("case.cpatch", PROGRAM), world / "case.cpatch").check()
+    settings = Settings(backend=backend, dtype="float64", resamples=50)
+    return program, open_session(program, compile_program(program), settings, lambda *_: None)
+
+
+def test_every_named_site_is_served(trio: Parties) -> None:
+    for name, backend in trio.backends.items():
+        assert [str(s) for s in all_sites(trio.shapes) if not backend.serves(s)] == [], name
+
+
+def test_what_the_pass_does_not_offer_is_not_served(llama: Parties) -> None:
+    layers = llama.shapes.n_layers
+    for site in (
+        Site("resid_post", layers),
+        Site("hook", hook="blocks.0.hook_resid_pre"),
+        NewSite("norm_out", 1),
+    ):
+        assert not llama.backends["cone"].serves(site)
+
+
+def test_a_kind_that_the_cone_does_not_know_falls_back_with_a_note(world: Path) -> None:
+    _, session = opened(world)
+    assert session.backend_for([Site("mlp_out", 1)]) == "cone"
+    assert session.notes == []
+    assert session.backend_for([Site("mlp_out", 1), NewSite("norm_out", 1)]) == "hooks"
+    assert session.notes == [
+        "norm_out[1] is run with the hooks backend: the cone can't serve it",
+    ]
+    with pytest.raises(RunFailure, match=r"norm_out\[1\] has no hook"):
+        session.backend_for([NoSite("norm_out", 1)])
+
+
+def test_a_program_with_such_a_site_runs(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward pass that has no place for mlp_out."""
+    program, wanted = opened(world, "hooks")
+    interpret(wanted)
+    offer = Recorder.at
+
+    def at(self: Recorder, word: str, *rest: object) -> object:
+        found = offer(self, word, *rest)  # type: ignore[arg-type]
+        self.places -= {("mlp_out", 1)}
+        return found
+
+    monkeypatch.setattr(Recorder, "at", at)
+    _, session = opened(world)
+    interpret(session)
+    assert "hooks" in session.plan.backends.values()
+    assert any(note.startswith("mlp_out[1] is run with the hooks") for note in session.notes)
+    assert differences(program, session, wanted, 1e-9) == []
