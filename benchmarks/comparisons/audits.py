@@ -75,7 +75,7 @@ class _Hooks:
         """Of every run: what is put in (n, d), along which basis, and whether it is added."""
         session, found = self.bench.product.run(self.program)[0], []
         for key in self.keys:
-            (made,) = self.program.graph.operation(key).all_given("do")
+            (made,) = self.program.graph.operation(key).inputs_as("do")
             session.evaluate([made])  # again: a session lets go of what no later operation needs
             change = session.value(made)
             values = torch.stack(change.by_pair(len(self.pairs)))[:, 0].float()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -32,25 +32,6 @@ class CleanRun(Protocol):
     def read(self, read: Read) -> Tensor:
         """A recorded activation, (n, k, d). Raises ``LookupError`` for one that is not there."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class CleanPass:
-    """A run without edits on ``tokens`` (n, T).
-
-    ``reads`` are recorded. ``edits_at`` says where edits and reads of later runs will be, so that
-    what those start from (residuals, keys and values) is kept; with ``frozen``, so is what they may
-    hold. ``lengths`` (n,) are those of the prompts, which are padded on the right; only a
-    ``ragged`` backend takes different ones. A run that need not be ``whole`` may stop when all
-    reads are done, and then has no logits.
-    """
-
-    tokens: Tensor
-    reads: Sequence[Read] = ()
-    edits_at: Sequence[Read] = ()
-    lengths: Tensor | None = None
-    frozen: bool = False
-    whole: bool = True
 
 
 class Ask(ABC, Generic[T]):
@@ -121,6 +102,25 @@ class Activations(Ask[list[Tensor]]):
 
     def join(self, answers: Sequence[list[Tensor]]) -> list[Tensor]:
         return [_joined(values) for values in zip(*answers, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class CleanPass:
+    """A run without edits on ``tokens`` (n, T).
+
+    ``reads`` are recorded. ``edits_at`` says where edits and reads of later runs will be, so that
+    what those start from (residuals, keys and values) is kept; with ``frozen``, so is what they may
+    hold. ``lengths`` (n,) are those of the prompts, which are padded on the right; only a
+    ``ragged`` backend takes different ones. ``logits`` are those that will be asked for without
+    edits; without any, the run may stop when all reads are done.
+    """
+
+    tokens: Tensor
+    reads: Sequence[Read] = ()
+    edits_at: Sequence[Read] = ()
+    lengths: Tensor | None = None
+    frozen: bool = False
+    logits: Logits | None = field(default_factory=Logits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.check.values import CheckedTrace, Histogram
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.here import Here
+from causaldsl.engine.registry import evaluator_of, together
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.data import comparison_data, trace_data
@@ -32,9 +34,19 @@ def interpret(session: Session) -> None:
     try:
         for keys in session.plan.order:
             session.progress(_doing(session.graph, keys), 0, 0)
-            session.evaluate(keys)
+            session.keep(keys, _evaluate(session, keys))
     finally:
         session.close()
+
+
+def _evaluate(session: Session, keys: Sequence[str]) -> list[Any]:
+    """The values of operations that go together; their inputs have been evaluated before."""
+    operations = [session.graph.operation(key) for key in keys]
+    word = type(operations[0].word)
+    evaluator = evaluator_of(word)
+    if evaluator is None:
+        return together(word)(session, operations)
+    return [evaluator(Here(session, operation)) for operation in operations]
 
 
 def _doing(graph: Graph, keys: Sequence[str]) -> str:

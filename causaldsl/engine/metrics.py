@@ -14,10 +14,8 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Bootstrap, Estimate, interval
+from causaldsl.plan.chunks import DOUBLE_ROWS
 from causaldsl.vocabulary.metrics import Metric, Seen
-
-_IN_DOUBLE_AT_ONCE = 64
-"""Prompts whose logits over the whole vocabulary are in double precision at the same time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def from_answers(logits: Tensor) -> Tensor:
 def from_vocabulary(seen: Seen, wanted: Sequence[Metric]) -> dict[str, Tensor]:
     """Numbers by pair (n,) of the metrics that need all logits, by their words."""
     parts: list[dict[str, Tensor]] = []
-    for rows in torch.arange(len(seen.logits)).split(_IN_DOUBLE_AT_ONCE):
+    for rows in torch.arange(len(seen.logits)).split(DOUBLE_ROWS):
         clean = None if seen.clean is None else seen.clean[rows]
         some = Seen(seen.logits[rows], clean, seen.answers[rows], seen.counterfactual[rows])
         parts.append({m.word: m.of_vocabulary(some).cpu().double() for m in wanted})

@@ -12,10 +12,9 @@ from causaldsl.engine.backend import Logits, Pass, logits_of
 from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
+from causaldsl.plan.chunks import VOCABULARY_ROWS
 from causaldsl.vocabulary.metrics import Metric, Seen
 
-_AT_ONCE = 256
-"""Rows (arms x prompts) whose logits over the whole vocabulary are in memory at the same time."""
 _KEPT = 256
 """Clean logits over the whole vocabulary are kept for runs of at most this many prompts."""
 
@@ -38,7 +37,7 @@ def group_outcomes(
     if not isinstance(runs.prompts[0].ids[0], int):  # a toy model: its output is a number
         return [_number(runs, group, edits, freeze) for edits in arms]
     chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
-    answers = torch.tensor([[pair.answer, pair.foil] for pair in chosen], device=runs.device)
+    answers = runs.answers(group.rows.tolist())
     clean = runs.logits(group, [], answers)
     found: dict[int, Found] = {}
     for arm, edits in enumerate(arms):
@@ -51,7 +50,7 @@ def group_outcomes(
         for arm, two in zip(plain, logits, strict=True):
             found[arm] = {"logit_diff": from_answers(two)}, _largest(two, clean)
     whole = [arm for arm, metrics in enumerate(wanted) if metrics]
-    at_once = max(1, _AT_ONCE // max(1, len(chosen)))
+    at_once = max(1, VOCABULARY_ROWS // max(1, len(chosen)))
     counterfactual = torch.tensor([pair.counterfactual for pair in chosen], device=runs.device)
     targets = Targets(answers, counterfactual, clean)
     for begin in range(0, len(whole), at_once):
@@ -83,7 +82,7 @@ def _of_vocabulary(
     """The same for arms that want the logits of the whole vocabulary, some prompts at a time."""
     parts: list[list[dict[str, Tensor]]] = [[] for _ in arms]
     largest = [0.0] * len(arms)
-    for rows in torch.arange(len(group.rows)).split(max(1, _AT_ONCE // len(arms))):
+    for rows in torch.arange(len(group.rows)).split(max(1, VOCABULARY_ROWS // len(arms))):
         answers, clean = targets.answers[rows], targets.clean[rows]
         compares = any(metric.compares for metrics in wanted for metric in metrics)
         before = _clean(runs, group, rows) if compares else None

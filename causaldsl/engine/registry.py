@@ -1,33 +1,70 @@
-"""Which function evaluates which word: registered beside the function, found by import."""
+"""Which function evaluates which word: registered beside the function, found by import.
+
+An evaluator gets its operation as ``here``, if it names it first, and by name the values of the
+operands that it needs; ``list[...]`` of a role that several operations have::
+
+    @evaluates(Cos)
+    def cos(left: SubspaceValue, right: SubspaceValue) -> float: ...
+
+    @evaluates(Random)
+    def random(here: Here[Random]) -> SubspaceValue: ...
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.base import Word
 
-Evaluator = Callable[[Any, Operation], Any]
-"""Takes the session and the operation; gives the operation's value."""
+Function = Callable[..., Any]
 
 Together = Callable[[Any, list[Operation]], list[Any]]
-"""The same for operations that share a pass: their values, in their order."""
+"""For operations that share a pass: takes the session and them, gives their values in order."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A function, and how it is called: with the operation or without, with which inputs."""
+
+    function: Function
+    takes_here: bool
+    inputs: dict[str, bool]
+    """Roles of inputs, and whether all of that role are taken, as a list."""
+
+    def __call__(self, here: Any) -> Any:
+        found = {
+            role: here.values(role) if several else here.value(role)
+            for role, several in self.inputs.items()
+        }
+        return self.function(here, **found) if self.takes_here else self.function(**found)
+
 
 _EVALUATORS: dict[type[Word], Evaluator] = {}
 _TOGETHER: dict[type[Word], Together] = {}
 
 
-def evaluates(word: type[Word]) -> Callable[[Evaluator], Evaluator]:
-    """Register the function that evaluates a word."""
+def evaluates(word: type[Word]) -> Callable[[Function], Function]:
+    """Register the function that evaluates a word.
 
-    def register(function: Evaluator) -> Evaluator:
-        if word in _EVALUATORS:
-            raise ValueError(f"{word.__name__} has two evaluators")
-        _EVALUATORS[word] = function
+    Raises:
+        TypeError: if it names an input that is no operand of the word.
+    """
+
+    def register(function: Function) -> Function:
+        names = list(inspect.signature(function).parameters.values())
+        takes_here = bool(names) and names[0].name == "here"
+        inputs = {p.name: str(p.annotation).startswith("list[") for p in names[takes_here:]}
+        known = {operand.name for operand in word.operands}
+        if known and not inputs.keys() <= known:
+            raise TypeError(f"{word.word} has no operand {min(inputs.keys() - known)}")
+        _add(_EVALUATORS, word, Evaluator(function, takes_here, inputs))
         return function
 
     return register
@@ -37,21 +74,33 @@ def evaluates_together(word: type[Word]) -> Callable[[Together], Together]:
     """Register the function that evaluates all operations of a pass."""
 
     def register(function: Together) -> Together:
-        if word in _TOGETHER:
-            raise ValueError(f"{word.__name__} has two evaluators")
-        _TOGETHER[word] = function
+        _add(_TOGETHER, word, function)
         return function
 
     return register
 
 
-def evaluate(session: Any, operations: list[Operation]) -> list[Any]:
-    """The values of operations of one word. A word without a function is a bug."""
+def _add(table: dict[type[Word], Any], word: type[Word], entry: Any) -> None:
+    if word in table:
+        raise ValueError(f"{word.__name__} has two evaluators")
+    table[word] = entry
+
+
+def evaluator_of(word: type[Word]) -> Evaluator | None:
+    """What evaluates single operations of a word; None if they are evaluated together."""
     _discover()
-    word = type(operations[0].word)
-    if word in _TOGETHER:
-        return _TOGETHER[word](session, operations)
-    return [_EVALUATORS[word](session, operation) for operation in operations]
+    return None if word in _TOGETHER else _EVALUATORS[word]
+
+
+def together(word: type[Word]) -> Together:
+    """What evaluates operations of a word that share a pass."""
+    return _TOGETHER[word]
+
+
+def load_engines(modules: Iterable[str]) -> None:
+    """Import the evaluators of packages from outside."""
+    for module in modules:
+        importlib.import_module(module)
 
 
 @cache

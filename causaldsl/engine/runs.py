@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt
-from causaldsl.engine.backend import Backend, CleanPass, CleanRun, logits_of
+from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Logits, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.memory.store import Store
 from causaldsl.graph.operations import SiteAt
@@ -103,11 +103,22 @@ class PromptRuns:
         }
         reads = [Read(at.site, positions[at]) for at in needs.reads]
         edits = [Read(at.site, positions[at]) for at in needs.edits]
-        wanted = CleanPass(tokens, reads, edits, lengths, needs.frozen, needs.whole)
+        logits = self._logits_of(rows, needs) if needs.logits else None
+        wanted = CleanPass(tokens, reads, edits, lengths, needs.frozen, logits)
         clean: Any = self.backend.clean(wanted)
         if store is not None:
             clean = store.put(clean, self)
         return Group(torch.tensor(rows), clean, positions)
+
+    def answers(self, rows: Sequence[int]) -> Tensor:
+        """Answer and foil (n, 2) of some pairs."""
+        chosen = [self.pairs.pairs[row] for row in rows]
+        return torch.tensor([[pair.answer, pair.foil] for pair in chosen], device=self.device)
+
+    def _logits_of(self, rows: Sequence[int], needs: Needs) -> Logits:
+        """The logits of the clean run that are used; a toy model has no answers."""
+        is_text = isinstance(self.prompts[0].ids[0], int)
+        return Logits(self.answers(rows) if is_text and not needs.vocabulary else None)
 
     def read(self, at: SiteAt) -> list[Tensor]:
         """The recorded activation, (k, d) for each pair in order."""

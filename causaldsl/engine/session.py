@@ -19,19 +19,18 @@ from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.memory.lifetimes import last_users
 from causaldsl.engine.memory.retry import Retrying
 from causaldsl.engine.memory.store import Store
-from causaldsl.engine.registry import evaluate
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.keys import Numerics
-from causaldsl.graph.operations import CleanRunWord
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weights_digest
 from causaldsl.model.sites import Site
-from causaldsl.plan.memory import default_budget, kept
+from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
+from causaldsl.plan.request import ANSWERS
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -126,11 +125,9 @@ class Session:
         assert key is not None
         return self.values[key]
 
-    def evaluate(self, keys: Sequence[str]) -> None:
-        """Evaluate operations that go together; their inputs have been evaluated before."""
-        operations = [self.graph.operation(key) for key in keys]
-        for key, value in zip(keys, evaluate(self, operations), strict=True):
-            self.values[key] = value
+    def keep(self, keys: Sequence[str], values: Sequence[Any]) -> None:
+        """Keep the values of operations that have been evaluated, and free what was last used."""
+        self.values.update(zip(keys, values, strict=True))
         for key in keys:
             for done in self._done_after.get(key, ()):
                 self._let_go(done)
@@ -139,10 +136,8 @@ class Session:
         """A clean run on a backend, made when first asked for."""
         assert clean_key is not None
         if (clean_key, backend) not in self._clean:
-            operation = self.graph.operation(clean_key)
-            assert isinstance(operation.word, CleanRunWord)
-            pairs: PairSet = self.graph.pairs[operation.given("pairs") or ""]
-            side, done, total = operation.word.side, 0, len(pairs)
+            pairs, side = self.graph.pairs_of(clean_key), self.graph.operation(clean_key).side
+            done, total = 0, len(pairs)
             what = f"clean {side} run of {pairs.name}"
 
             def tick(count: int) -> None:
@@ -167,10 +162,13 @@ class Session:
     def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
         """How much a clean run will keep."""
         shapes, dtype = self.loaded.spec.shapes, str(self.loaded.dtype).removeprefix("torch.")
-        prompts = [getattr(pair, side) for pair in pairs.pairs]
-        if backend != "cone":  # it runs everything again, and keeps what is read
-            needs = Needs(needs.reads)
-        return kept(needs, shapes, prompts, dtype).total
+        prompts = pairs.side(side)
+        if backend == "cone":
+            return kept(needs, shapes, prompts, dtype).total
+        # It runs everything again, and keeps what is read, and logits.
+        columns = shapes.d_vocab if needs.vocabulary else ANSWERS
+        logits = len(prompts) * columns * BYTES[dtype] if needs.logits else 0
+        return kept(Needs(needs.reads), shapes, prompts, dtype).total + logits
 
     def retrying(self, backend: str) -> Retrying:
         """A backend that opens stored runs, and goes on when memory runs out."""
@@ -187,7 +185,7 @@ class Session:
 
     def _let_go(self, key: str) -> None:
         """Free what no later operation needs: a clean run, or the values of an intervention."""
-        if not isinstance(self.graph.operation(key).word, CleanRunWord):
+        if self.graph.operation(key).word.word != "clean_run":
             del self.values[key]
             return
         for place in [place for place in self._clean if place[0] == key]:

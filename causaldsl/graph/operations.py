@@ -113,8 +113,6 @@ class Operation(BaseModel):
         """The keys of all inputs with this role."""
         return [i.key for i in self.inputs if i.role == role]
 
-    given, all_given = find, inputs_as
-
     @property
     def receivers(self) -> str:
         """The receivers of a hop, for people; of a large set the first and the last."""

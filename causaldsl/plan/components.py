@@ -69,7 +69,7 @@ def components_of(word: TraceWord) -> list[Component]:
 
 def changed_at(graph: Graph, operation: Operation) -> list[SiteAt]:
     """Where the interventions of a trace act."""
-    return [edited(graph.operation(key).at_site) for key in operation.all_given("do")]
+    return [edited(graph.operation(key).at_site) for key in operation.inputs_as("do")]
 
 
 def streams_behind(graph: Graph, operation: Operation, parallel: bool) -> list[SiteAt]:

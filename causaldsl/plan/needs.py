@@ -23,13 +23,14 @@ class Needs:
 
     Sites to record, and sites that edits will change, each in the order in which they are asked
     for; ``frozen`` says whether some run holds components at their values in this one, ``logits``
-    whether its own are used.
+    whether its own are used, and ``vocabulary`` whether those of the whole vocabulary are.
     """
 
     reads: dict[SiteAt, None] = field(default_factory=dict)
     edits: dict[SiteAt, None] = field(default_factory=dict)
     frozen: bool = False
     logits: bool = False
+    vocabulary: bool = False
 
     @property
     def whole(self) -> bool:

@@ -63,6 +63,8 @@ def make_plan(graph: Graph, backend_of: BackendOf, shapes: Shapes) -> Plan:
         if key not in backends:  # a clean run
             backends[key] = backend_of(())
             needs.setdefault((key, backends[key]), Needs()).logits = True
+    for (run, _), of_run in needs.items():
+        of_run.vocabulary = of_run.logits and bool(outcomes.get(run))
     shared = shared_passes(graph, order, asked, backends)
     passes = tuple(pass_order(graph, order, shared))
     return Plan(asked, needs, backends, outcomes, shared, passes)

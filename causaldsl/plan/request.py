@@ -101,8 +101,8 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: Shapes) -> Asked
     if word.runs == "nothing" or word.changes or at is None:
         return Asked()
     places = [at, *operation.to]
-    sides = [key for side in word.sides if (key := operation.given(side)) is not None]
-    base = operation.given("base") or ""
+    sides = [key for side in word.sides if (key := operation.find(side)) is not None]
+    base = operation.input("base")
     training = word.training(at.site.width(shapes))
     requests = [_own(base, operation, one) for one in word.passes()]
     shared_with: Hashable = None

@@ -141,7 +141,7 @@ def values_taken(graph: Graph, run: Operation) -> tuple[tuple[str, SiteAt], ...]
         for change in changes
         if change.word.changes
         for side in SIDES
-        if (clean := change.given(side)) is not None
+        if (clean := change.find(side)) is not None
         for taken in recorded([clean], [change.at_site])
     )
 

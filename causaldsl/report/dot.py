@@ -127,7 +127,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         noun = "text" if isinstance(graph.pairs[key], PromptSet) else "pair"
         return _Drawn(f"node {key}", "pairs", (f"{name}", _count(options["count"], noun)))
     if word == "clean_run":
-        given = operation.given("pairs") or ""
+        given = operation.input("pairs")
         sides = "" if isinstance(graph.pairs[given], PromptSet) else f"{options['side']}s "
         return _Drawn(
             f"node {key}", "clean_run", ("clean run", f"{sides}of {graph.name_of(given)}")
@@ -255,9 +255,9 @@ def _claim_sources(
 ) -> list[str]:
     operation = graph.operation(key)
     if operation.word.word == "result":
-        measure = operation.given("measure") or ""
+        measure = operation.input("measure")
         arm = operation.word.identity()["arm"]
-        run = graph.operation(measure).given(arm) or ""
+        run = graph.operation(measure).find(arm) or ""
         names = drawn_in.get(run, [])
         mine = f"run {measure_of[measure]}.{arm}"
         return [mine] if mine in names else names[:1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from causaldsl.engine.backend import CleanPass, Losses, Pass, activations_of, logits_of
+from causaldsl.engine.backend import CleanPass, Logits, Losses, Pass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
@@ -118,7 +118,9 @@ def test_clean(trio: Parties, last: int | None) -> None:
     skip_without_cone(trio)
     cone, shapes = trio.backends["cone"], trio.shapes
     reads = [] if last is None else [Read(Site("resid_post", last), at(END))]
-    found = counted(lambda: cone.clean(CleanPass(trio.base, reads, whole=last is None)))
+    found = counted(
+        lambda: cone.clean(CleanPass(trio.base, reads, logits=Logits() if last is None else None))
+    )
     assert found == clean_flops(shapes, [LENGTH] * N, last) > 0
     clean = cone.clean(CleanPass(trio.base))
     assert counted(lambda: logits_of(cone, clean)) == N * unembed_flops(shapes, None)

@@ -71,7 +71,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
 
 def changes_of(session: Session, key: str) -> list[PreparedEdit]:
     """What a run changes, made again: a session lets go of what no later operation needs."""
-    changes = session.graph.operation(key).all_given("do")
+    changes = session.graph.operation(key).inputs_as("do")
     for change in changes:
         session.evaluate([change])
     return [session.value(change) for change in changes]

@@ -14,7 +14,7 @@ from transformer_lens.HookedRootModule import HookedRootModule
 from transformers import AutoModelForCausalLM
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.backend import CleanPass, Logits, logits_of
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.edits import Edit, Read
@@ -233,7 +233,8 @@ def test_a_clean_run_that_need_not_be_whole_stops_after_its_reads(llama: Parties
         Read(Site("embed"), end),
     ]
     short, whole = (
-        backend.clean(CleanPass(llama.base, reads=reads, whole=whole)) for whole in (False, True)
+        backend.clean(CleanPass(llama.base, reads=reads, logits=Logits() if whole else None))
+        for whole in (False, True)
     )
     for read in reads:
         assert torch.equal(short.read(read), whole.read(read))

@@ -52,10 +52,10 @@ def one_arm(arm: str) -> str:
 def hops(graph: Graph, operation: Operation) -> list[Operation]:
     """The hops of a run with a single path, the last one first."""
     found = []
-    (key,) = operation.all_given("do")
+    (key,) = operation.inputs_as("do")
     while isinstance(graph.operation(key).word, HopWord):
         found.append(graph.operation(key))
-        key = found[-1].all_given("do")[0]
+        key = found[-1].inputs_as("do")[0]
     return found
 
 
@@ -82,9 +82,9 @@ def test_a_chain_is_one_hop_for_every_stage_between(world: Path) -> None:
     assert [str(place) for place in first.to] == ["head[2.1].q @ END", "mlp_in[2] @ END"]
     assert [str(place) for place in last.to] == [f"head[3.{h}].q @ END" for h in range(4)]
     assert first.word == last.word == HopWord(freeze="attention", layernorm="recompute")
-    (sender,) = first.all_given("do")
+    (sender,) = first.inputs_as("do")
     assert graph.operation(sender).word.word == "patch"
-    assert graph.operation(sender).given("along") == graph.key_of("v")
+    assert graph.operation(sender).find("along") == graph.key_of("v")
 
 
 def test_a_path_straight_to_the_logits_is_a_run_with_its_policy(world: Path) -> None:
@@ -223,7 +223,7 @@ def test_the_numbers_of_a_trace_take_the_trace(world: Path) -> None:
     graph = compile_program(check(SMALL, world))
     numbers = [graph.operation(key) for key in graph.order()]
     taken = {
-        operation.word.name: operation.given("trace")  # type: ignore[attr-defined]
+        operation.word.name: operation.find("trace")  # type: ignore[attr-defined]
         for operation in numbers
         if operation.word.word == "trace_number"
     }

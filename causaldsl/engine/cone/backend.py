@@ -45,6 +45,7 @@ from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import answers_of, probe_tokens
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+from causaldsl.plan.chunks import CONE_TOKENS
 from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class ConeBackend:
         self,
         source: nn.Module | Checkpoint,
         shapes: Shapes,
-        at_once: int = 1024,
+        at_once: int = CONE_TOKENS,
         wanted: Tensor | None = None,
     ):
         self.decoder: Decoder = read_decoder(source)
@@ -117,7 +118,7 @@ class ConeBackend:
             last = self._last_block(reads)
             starts = [Start(Entry(-1), x)]
             recorders.append(recorder)
-            if not wanted.whole and not edits_at and last < self._n_layers:
+            if wanted.logits is None and not edits_at and last < self._n_layers:
                 forward.run(starts, last)
                 continue
             x = forward.run(starts)

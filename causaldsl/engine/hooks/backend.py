@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure, suggest
-from causaldsl.engine.backend import CleanPass, Pass, activations_of
+from causaldsl.engine.backend import CleanPass, Logits, Pass
 from causaldsl.engine.edits import Edit, Freeze, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import clean_values, frozen_sites, hold, rounding_accepted
@@ -32,6 +32,7 @@ from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
+from causaldsl.plan.chunks import HOOKS_PROMPTS
 
 T = TypeVar("T")
 
@@ -43,13 +44,28 @@ _NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_
 
 
 class HooksRun:
-    """The tokens of a clean run and what was recorded; edited runs start again from the tokens."""
+    """The tokens of a clean run, what was recorded, and its logits (n, c) or (n, V), if wanted.
 
-    def __init__(self, tokens: Tensor, recorded: RecordedActivations):
-        self.tokens, self._recorded = tokens, recorded
+    Edited runs start again from the tokens.
+    """
+
+    def __init__(self, tokens: Tensor):
+        self.tokens, self.recorded = tokens, RecordedActivations()
+        self.logits: Tensor | None = None
+        self.columns: Tensor | None = None
 
     def read(self, read: Read) -> Tensor:
-        return self._recorded.find(read)
+        return self.recorded.find(read)
+
+    def find_logits(self, columns: Tensor | None, rows: Tensor | None) -> Tensor | None:
+        """The logits of some rows, (n, c) or (n, V); None if others were kept."""
+        if self.logits is None:
+            return None
+        logits = self.logits if rows is None else self.logits[rows]
+        if self.columns is None:
+            return logits if columns is None else logits.gather(1, columns)
+        kept = self.columns if rows is None else self.columns[rows]
+        return logits if columns is not None and torch.equal(columns, kept) else None
 
 
 class HooksBackend:
@@ -62,7 +78,7 @@ class HooksBackend:
     name = "hooks"
     ragged = False
 
-    def __init__(self, model: Any, shapes: Shapes, at_once: int = 64):
+    def __init__(self, model: Any, shapes: Shapes, at_once: int = HOOKS_PROMPTS):
         self.model, self.shapes, self.at_once = model, shapes, at_once
         self._names = frozenset(model.hook_dict)
         parameter = next(iter(model.parameters()), None)
@@ -73,12 +89,15 @@ class HooksBackend:
         return site.hook_name in self._names
 
     def clean(self, wanted: CleanPass) -> HooksRun:
-        recorded = RecordedActivations()
-        run = HooksRun(wanted.tokens, recorded)
-        if wanted.reads:
-            values = activations_of(self, run, (), wanted.reads)
+        """One forward pass for both, what is read and the logits."""
+        run, ask = HooksRun(wanted.tokens), wanted.logits
+        if wanted.reads or ask is not None:
+            logits, values = self._forwards(run.tokens, (), wanted.reads, None)
             for read, value in zip(wanted.reads, values, strict=True):
-                recorded.add(read, value)
+                run.recorded.add(read, value)
+            if ask is not None:
+                run.columns = ask.columns
+                run.logits = logits if ask.columns is None else logits.gather(1, ask.columns)
         return run
 
     def run(self, wanted: Pass[T]) -> T:
@@ -89,23 +108,27 @@ class HooksBackend:
 
     def _single(self, wanted: Pass[T]) -> T:
         """The answer of a pass with one arm."""
-        (edits,), reads = wanted.arms, wanted.reads
-        tokens = wanted.clean.tokens if wanted.rows is None else wanted.clean.tokens[wanted.rows]
+        (edits,), clean, ask = wanted.arms, wanted.clean, wanted.ask
+        if isinstance(ask, Logits) and not edits:
+            kept = clean.find_logits(ask.columns, wanted.rows)
+            if kept is not None:
+                return kept[None]
+        tokens = clean.tokens if wanted.rows is None else clean.tokens[wanted.rows]
+        return ask.answer(*self._forwards(tokens, edits, wanted.reads, wanted.hold))
+
+    def _forwards(
+        self, tokens: Tensor, edits: Sequence[Edit], reads: Sequence[Read], freeze: Freeze | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits (n, V), and what was read, ``at_once`` prompts at a time."""
         parts = []
         with torch.set_grad_enabled(needs_grad(edits)), exact(self._dtype):
             for start in range(0, len(tokens), self.at_once):
                 part = slice(start, start + self.at_once)
-                parts.append(
-                    self._forward(
-                        tokens[part],
-                        [edit.take(part) for edit in edits],
-                        [Read(read.site, read.positions[part]) for read in reads],
-                        wanted.hold,
-                    )
-                )
+                cut = [edit.take(part) for edit in edits]
+                local = [Read(read.site, read.positions[part]) for read in reads]
+                parts.append(self._forward(tokens[part], cut, local, freeze))
         logits = torch.cat([part[0] for part in parts])
-        recorded = [torch.cat([part[1][i] for part in parts]) for i in range(len(reads))]
-        return wanted.ask.answer(logits, recorded)
+        return logits, [torch.cat([part[1][i] for part in parts]) for i in range(len(reads))]
 
     def _forward(
         self,

@@ -14,9 +14,7 @@ from causaldsl.engine.metrics import from_answers
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
-
-ROWS_AT_ONCE = 8192
-"""Rows (arms x prompts) whose values are gathered at the same time."""
+from causaldsl.plan.chunks import chunked
 
 Values = list[Tensor]
 """An activation of all prompts: (n, k, d) for each group."""
@@ -53,7 +51,7 @@ class Runner:
         found: list[list[Tensor]] = [[] for _ in arms]
         for number, group in enumerate(self.runs.groups):
             answers = self._answers[number]
-            for some in _split(arms, group):
+            for some in chunked(len(arms), len(group.rows)):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
                 logits = self.backend.run(Pass(group.clean, edits, Logits(answers), hold=freeze))
                 for i, own in zip(some, logits, strict=True):
@@ -75,7 +73,7 @@ class Runner:
         found: list[list[Values]] = [[[] for _ in places] for _ in arms]
         for number, group in enumerate(self.runs.groups):
             reads = [Read(at.site, group.positions[at]) for at in places]
-            for some in _split(arms, group):
+            for some in chunked(len(arms), len(group.rows)):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
                 wanted = Pass(group.clean, edits, Activations(reads), hold=freeze)
                 recorded = self.backend.run(wanted)
@@ -89,15 +87,6 @@ class Runner:
         free = frozenset([at.site if at.site.kind == "mlp_out" else _z(at.site)])
         freeze = Freeze(attention=True, mlp=True, free=free)
         return [values for (values,) in self.record(arms, [at], freeze)]
-
-
-def _split(arms: Sequence[Sequence[Setting]], group: Group) -> list[list[int]]:
-    """The arms' indices in parts of at most ``ROWS_AT_ONCE`` rows, so that records stay small."""
-    at_once = max(1, ROWS_AT_ONCE // max(1, len(group.rows)))
-    return [
-        list(range(begin, min(begin + at_once, len(arms))))
-        for begin in range(0, len(arms), at_once)
-    ]
 
 
 def _z(site: Site) -> Site:

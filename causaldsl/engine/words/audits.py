@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,14 +11,14 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.audit.evidence import Audited
 from causaldsl.engine.audit.rows import record
-from causaldsl.engine.reads import activations
+from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
-from causaldsl.engine.session import Session, stack
+from causaldsl.engine.session import stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
 from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.engine.words.subspaces import row_space
-from causaldsl.graph.operations import ARM, Operation
+from causaldsl.graph.operations import ARM, SiteAt
 from causaldsl.vocabulary.audits import (
     Illusion,
     NaturalChange,
@@ -24,27 +26,25 @@ from causaldsl.vocabulary.audits import (
     SameLength,
     VerdictIs,
 )
+from causaldsl.vocabulary.base import Side
 
 
 @evaluates(NaturalChange)
-def natural_change(session: Session, operation: Operation) -> SubspaceValue:
-    backend = session.plan.backends[operation.key]
-    base, source = (_flat(session, operation, side, backend) for side in ("base", "source"))
-    moved = source - base
+def natural_change(here: Here[NaturalChange]) -> SubspaceValue:
+    moved = _flat(here, "source") - _flat(here, "base")
     if moved.abs().max() == 0:
         raise RunFailure(
-            f"bases and sources have the same activations at {operation.at}",
+            f"bases and sources have the same activations at {here.at}",
             "audit at a position where they differ, or to the right of one",
         )
-    pairs = session.runs(operation.given("base"), backend).pairs
-    labels = labelled(pairs)
+    labels = labelled(here.pairs)
     if labels is None:
         _, _, right = torch.linalg.svd(moved, full_matrices=False)
         line = right[0] * torch.sign(right[0][right[0].abs().argmax()])
         return SubspaceValue(line[:, None])
     mean = (labels[:, None] * moved).mean(0)
     if mean.norm() == 0:
-        raise RunFailure(f"the classes have the same mean activation at {operation.at}")
+        raise RunFailure(f"the classes have the same mean activation at {here.at}")
     return SubspaceValue(mean[:, None])
 
 
@@ -64,78 +64,64 @@ def labelled(pairs: PairSet) -> Tensor | None:
 
 
 @evaluates(PartOfPatch)
-def part_of_patch(session: Session, operation: Operation) -> PreparedEdit:
-    word = operation.word
-    assert isinstance(word, PartOfPatch)
-    moves, along = _moves(session, operation)
-    line: Tensor = session.value(operation.given("onto")).basis
-    patched = (moves @ along) @ along.T
-    inside = (patched @ line) @ line.T
-    return _add(operation, inside if word.part == "inside" else patched - inside)
+def part_of_patch(
+    here: Here[PartOfPatch], along: SubspaceValue, onto: SubspaceValue
+) -> PreparedEdit:
+    patched = (_moves(here) @ along.basis) @ along.basis.T
+    inside = (patched @ onto.basis) @ onto.basis.T
+    return _add(here.at, inside if here.word.part == "inside" else patched - inside)
 
 
 @evaluates(SameLength)
-def same_length(session: Session, operation: Operation) -> PreparedEdit:
-    word = operation.word
-    assert isinstance(word, SameLength)
-    moves, along = _moves(session, operation)
-    generator = session.generator(word.seed, "same length", str(operation.at))
-    drawn = torch.randn(along.shape, generator=generator, dtype=torch.float64)
-    return _add(operation, moves @ along @ torch.linalg.qr(drawn).Q.T)
+def same_length(here: Here[SameLength], along: SubspaceValue) -> PreparedEdit:
+    generator = here.generator(here.word.seed, "same length", str(here.at))
+    drawn = torch.randn(along.basis.shape, generator=generator, dtype=torch.float64)
+    return _add(here.at, _moves(here) @ along.basis @ torch.linalg.qr(drawn).Q.T)
 
 
 @evaluates(Illusion)
-def illusion(session: Session, operation: Operation) -> dict[str, object]:
+def illusion(here: Here[Illusion]) -> dict[str, object]:
     """The record of the audit, as plain data."""
-    backend = session.plan.backends[operation.key]
-    base, source = (_flat(session, operation, side, backend) for side in ("base", "source"))
-    pairs = session.runs(operation.given("base"), backend).pairs
+    session, operation = here.session, here.operation
     roles = ("of", "against", "matrix", "row", "null", "natural")
-    keys = {role: operation.given(role) for role in roles}
+    matrix = operation.find("matrix")
     audited = Audited(
-        pairs=pairs,
-        base=base,
-        source=source,
-        labels=labelled(pairs),
+        pairs=here.pairs,
+        base=_flat(here, "base"),
+        source=_flat(here, "source"),
+        labels=labelled(here.pairs),
         arms={
-            given.role.removeprefix(ARM): session.value(given.key)
-            for given in operation.inputs
-            if given.role.startswith(ARM)
+            arm.role.removeprefix(ARM): session.values[arm.key]
+            for arm in operation.inputs
+            if arm.role.startswith(ARM)
         },
-        parts={role: session.value(key) for role, key in keys.items() if key is not None},
-        rows=None if keys["matrix"] is None else row_space(session, keys["matrix"]),
+        parts={role: here.value(role) for role in roles if operation.find(role)},
+        rows=None if matrix is None else row_space(session, matrix),
         text=session.loaded.spec.shapes.text,
-        draw=lambda label: session.generator(0, label, operation.key),
+        draw=lambda label: here.generator(0, label, here.key),
         resamples=session.settings.resamples,
     )
     return record(audited)
 
 
 @evaluates(VerdictIs)
-def verdict_is(session: Session, operation: Operation) -> Verdict:
-    word = operation.word
-    assert isinstance(word, VerdictIs)
-    found = session.value(operation.given("audit"))["verdict"]
-    held = found == word.verdict
+def verdict_is(here: Here[VerdictIs], audit: dict[str, Any]) -> Verdict:
+    found = audit["verdict"]
+    held = found == here.word.verdict
     return Verdict(float(held), 1.0, held, found)
 
 
-def _moves(session: Session, operation: Operation) -> tuple[Tensor, Tensor]:
-    """Source minus base at the site, (n, d), and the basis of the patch."""
-    key = operation.given("base")
-    assert key is not None
-    backend = session.plan.recorded_by(key, operation.at_site)
-    base, source = (_flat(session, operation, side, backend) for side in ("base", "source"))
-    return source - base, session.value(operation.given("along")).basis
+def _moves(here: Here[Any]) -> Tensor:
+    """Source minus base at the site, (n, d)."""
+    backend = here.recorded_by("base")
+    return _flat(here, "source", backend) - _flat(here, "base", backend)
 
 
-def _add(operation: Operation, moved: Tensor) -> PreparedEdit:
-    return PreparedEdit(operation.at_site, list(moved[:, None].unbind()), None, add=True)
+def _add(at: SiteAt, moved: Tensor) -> PreparedEdit:
+    return PreparedEdit(at, list(moved[:, None].unbind()), None, add=True)
 
 
-def _flat(session: Session, operation: Operation, side: str, backend: str) -> Tensor:
+def _flat(here: Here[Any], side: Side, backend: str | None = None) -> Tensor:
     """Activations (n, d) of one side, at the one position of each prompt."""
-    key = operation.given(side)
-    assert key is not None
-    values = stack(activations(session, key, backend, operation.at_site))
-    return values[:, 0].cpu().double()
+    values = here.of_run(here.operation.input(side), backend=backend)
+    return stack(values)[:, 0].cpu().double()

@@ -52,8 +52,8 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     """Subspaces that are trained on the same pairs, side by side."""
     first = operations[0]
     backend = session.plan.backends[first.key]
-    bases = session.runs(first.given("base"), backend)
-    sources = session.runs(first.given("source"), backend)
+    bases = session.runs(first.find("base"), backend)
+    sources = session.runs(first.find("source"), backend)
     trainings = [_training(session, operation, bases, sources) for operation in operations]
     names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
     epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
@@ -155,7 +155,7 @@ def _examples(
 ) -> Examples:
     pairs = bases.pairs.pairs
     base_values, source_values = (
-        stack(activations(session, operation.given(s) or "", bases.backend.name, operation.at_site))
+        stack(activations(session, operation.find(s) or "", bases.backend.name, operation.at_site))
         for s in ("base", "source")
     )
     rows = list(range(len(pairs)))
@@ -183,7 +183,7 @@ def _examples(
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
     """From examples, positions and a basis to the patch of these examples along the basis."""
-    at, base = operation.at_site, operation.given("base")
+    at, base = operation.at_site, operation.find("base")
     assert base is not None
     if not at.site.is_virtual:
         return lambda picked, positions, basis: Edit(

@@ -22,14 +22,13 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import activations_of
 from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.edits import Read
+from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import auc
-from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
-from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.engine.words.runs import Arm, check_fired
-from causaldsl.graph.operations import CleanRunWord, Operation
+from causaldsl.engine.words.runs import Arm, changes_of, check_fired
+from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.histograms import HistogramNumber, HistogramWord, Projection
 
 
@@ -69,34 +68,24 @@ class HistogramValue:
 
 
 @evaluates(Projection)
-def projection(session: Session, operation: Operation) -> Projected:
-    along: SubspaceValue = session.value(operation.given("along"))
+def projection(here: Here[Projection], along: SubspaceValue) -> Projected:
     if along.rank == 0:
         raise RunFailure("the direction to project on is zero", "choose another direction")
-    run_key = operation.given("run") or ""
-    run = session.graph.operation(run_key)
-    clean = isinstance(run.word, CleanRunWord)
-    key, backend = (
-        run_key if clean else run.given("base") or "",
-        session.plan.backends[operation.key],
-    )
-    runs = session.runs(key, backend)
-    values = (
-        activations(session, key, backend, operation.at_site)
-        if clean
-        else _edited(session, operation, run, runs)
-    )
+    graph, operation = here.session.graph, here.operation
+    run_key = operation.input("run")
+    run = graph.operation(run_key)
+    changed = bool(run.inputs_as("do"))
+    key = run.input("base") if changed else run_key
+    runs = here.session.runs(key, here.backend)
+    values = _edited(here, run, runs) if changed else here.of_run(key)
     direction = along.direction
     projected = [value.cpu().double() @ direction for value in values]
     return Projected(projected, [prompt.pattern for prompt in runs.prompts])
 
 
-def _edited(
-    session: Session, operation: Operation, run: Operation, runs: PromptRuns
-) -> list[Tensor]:
+def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Tensor]:
     """The site's activations, (k, d) for each base, with the run's interventions in force."""
-    arm = Arm([session.value(key) for key in run.all_given("do")])
-    at = operation.at_site
+    arm, at = Arm(changes_of(here.session, run)), here.at
     parts: list[Tensor] = []
     for group in runs.groups:
         read = Read(at.site, group.positions[at])
@@ -107,29 +96,24 @@ def _edited(
 
 
 @evaluates(HistogramWord)
-def histogram(session: Session, operation: Operation) -> HistogramValue:
-    word = operation.word
-    assert isinstance(word, HistogramWord)
-    arms = {
-        name: _by_class(word, [session.value(key) for key in operation.all_given(name)])
-        for name in dict.fromkeys(given.role for given in operation.inputs)
-    }
+def histogram(here: Here[HistogramWord]) -> HistogramValue:
+    word = here.word
+    names = dict.fromkeys(projected.role for projected in here.operation.inputs)
+    arms = {name: _by_class(word, here.values(name)) for name in names}
     everything = torch.cat([values for arm in arms.values() for values in arm.values()])
     low, high = float(everything.min()), float(everything.max())
     if low == high:  # all the same: a bin of width 1 around it
         low, high = low - 0.5, high + 0.5
     edges = torch.linspace(low, high, word.bins + 1, dtype=torch.float64)
-    bootstrap = session.bootstrap("bootstrap histogram")
+    bootstrap = here.session.bootstrap("bootstrap histogram")
     return HistogramValue(
         edges.tolist(), {name: _arm(bootstrap, arm, edges) for name, arm in arms.items()}
     )
 
 
 @evaluates(HistogramNumber)
-def histogram_number(session: Session, operation: Operation) -> float:
-    word = operation.word
-    assert isinstance(word, HistogramNumber)
-    arm: ArmValue = session.value(operation.given("histogram")).arms[word.arm]
+def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> float:
+    word, arm = here.word, histogram.arms[here.word.arm]
     value = getattr(arm.classes[word.cls] if word.cls else arm, word.statistic)
     if value is None:
         raise RunFailure(f"{word.statistic} is not defined: the classes have no spread")

@@ -1,4 +1,4 @@
-"""Numbers: cosines, norms, arithmetic, and the claims of `expect`."""
+"""Numbers: cosines, norms, arithmetic, tables, and the claims of `expect`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import operator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
-from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.weights.matrices import matrix
-from causaldsl.graph.operations import Operation, TableWord
+from causaldsl.graph.operations import TableWord
 from causaldsl.vocabulary.matrices import Matrix
 from causaldsl.vocabulary.numbers import (
     Abs,
@@ -46,7 +48,7 @@ _COMPARE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both sides of a comparison, and whether it holds; of an audit's, what was ``found``."""
+    """Both sides of a comparison, and whether it holds; for an audit's, what was ``found``."""
 
     left: float
     right: float
@@ -55,22 +57,18 @@ class Verdict:
 
 
 @evaluates(Constant)
-def constant(session: Session, operation: Operation) -> float:
-    assert isinstance(operation.word, Constant)
-    return operation.word.value
+def constant(here: Here[Constant]) -> float:
+    return here.word.value
 
 
 @evaluates(Matrix)
-def model_matrix(session: Session, operation: Operation) -> torch.Tensor:
-    word = operation.word
-    assert isinstance(word, Matrix)
-    return matrix(session.loaded, word.name, word.layer, word.head).cpu()
+def model_matrix(here: Here[Matrix]) -> Tensor:
+    word = here.word
+    return matrix(here.session.loaded, word.name, word.layer, word.head).cpu()
 
 
 @evaluates(Cos)
-def cos(session: Session, operation: Operation) -> float:
-    left: SubspaceValue = session.value(operation.given("left"))
-    right: SubspaceValue = session.value(operation.given("right"))
+def cos(left: SubspaceValue, right: SubspaceValue) -> float:
     if left.rank == 0 or right.rank == 0:
         raise RunFailure("the cosine with a zero vector is not defined")
     if left.rank == right.rank == 1:
@@ -79,60 +77,50 @@ def cos(session: Session, operation: Operation) -> float:
 
 
 @evaluates(Norm)
-def norm(session: Session, operation: Operation) -> float:
-    value: SubspaceValue = session.value(operation.given("of"))
-    return float(value.vectors.norm())
+def norm(of: SubspaceValue) -> float:
+    return float(of.vectors.norm())
 
 
 @evaluates(Abs)
-def absolute(session: Session, operation: Operation) -> float:
-    return abs(session.value(operation.given("of")))
+def absolute(of: float) -> float:
+    return abs(of)
 
 
 @evaluates(Largest)
-def largest(session: Session, operation: Operation) -> float:
-    return max(session.value(key) for key in operation.all_given("of"))
+def largest(of: list[float]) -> float:
+    return max(of)
 
 
 @evaluates(Smallest)
-def smallest(session: Session, operation: Operation) -> float:
-    return min(session.value(key) for key in operation.all_given("of"))
+def smallest(of: list[float]) -> float:
+    return min(of)
 
 
 @evaluates(Average)
-def average(session: Session, operation: Operation) -> float:
-    values = [session.value(key) for key in operation.all_given("of")]
-    return math.fsum(values) / len(values)
+def average(of: list[float]) -> float:
+    return math.fsum(of) / len(of)
 
 
 @evaluates(TableWord)
-def table(session: Session, operation: Operation) -> dict[str, float]:
+def table(here: Here[TableWord]) -> dict[str, float]:
     """The number of every cell, by arm and cell."""
-    return {given.role: float(session.value(given.key)) for given in operation.inputs}
+    return {cell.role: float(here.value(cell.role)) for cell in here.operation.inputs}
 
 
 @evaluates(Result)
-def result(session: Session, operation: Operation) -> float:
-    word = operation.word
-    assert isinstance(word, Result)
-    return float(session.value(operation.given("measure"))[word.arm][word.metric].mean)
+def result(here: Here[Result], measure: dict[str, dict[str, Estimate]]) -> float:
+    return measure[here.word.arm][here.word.metric].mean
 
 
 @evaluates(Arithmetic)
-def arithmetic(session: Session, operation: Operation) -> float:
-    word = operation.word
-    assert isinstance(word, Arithmetic)
-    left, right = (session.value(operation.given(side)) for side in ("left", "right"))
-    if word.operator == "/" and right == 0:
+def arithmetic(here: Here[Arithmetic], left: float, right: float) -> float:
+    if here.word.operator == "/" and right == 0:
         raise RunFailure("division by zero in an expression of the program")
-    return float(_ARITHMETIC[word.operator](left, right))
+    return float(_ARITHMETIC[here.word.operator](left, right))
 
 
 @evaluates(Compare)
-def compare(session: Session, operation: Operation) -> Verdict:
-    word = operation.word
-    assert isinstance(word, Compare)
-    left, right = (session.value(operation.given(side)) for side in ("left", "right"))
+def compare(here: Here[Compare], left: float, right: float) -> Verdict:
     if not (math.isfinite(left) and math.isfinite(right)):
         raise RunFailure(f"a claim compares {left:g} with {right:g}, which says nothing")
-    return Verdict(left, right, bool(_COMPARE[word.operator](left, right)))
+    return Verdict(left, right, bool(_COMPARE[here.word.operator](left, right)))

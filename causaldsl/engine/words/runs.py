@@ -13,10 +13,10 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.edits import Edit, Freeze, Watch
+from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
 from causaldsl.engine.random_mlp import write
-from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.sampling import sample_texts
@@ -31,13 +31,13 @@ from causaldsl.graph.operations import (
     PatchedRunWord,
     SiteAt,
 )
+from causaldsl.plan.chunks import chunked
 from causaldsl.plan.freeze import freeze_of
 from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
+from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
-_ROWS_AT_ONCE = 8192
-"""Rows (arms x pairs) whose values to patch in are gathered at the same time."""
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """Of a run whose logits nobody uses, and which therefore is not made."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
@@ -77,67 +77,57 @@ class Arm:
 
 
 @evaluates(MadeWord)
-def made(session: Session, operation: Operation) -> Any:
-    word = operation.word
-    assert isinstance(word, MadeWord)
-    return session.values[word.key]
+def made(here: Here[MadeWord]) -> Any:
+    return here.session.values[here.word.key]
 
 
 @evaluates(PairsWord)
-def pairs(session: Session, operation: Operation) -> PairSet:
-    found = session.graph.pairs[operation.key]
+def pairs(here: Here[PairsWord]) -> PairSet:
+    known = here.session.graph.pairs
+    found = known[here.key]
     if isinstance(found, PromptSet) and found.sample is not None:
-        found = session.graph.pairs[operation.key] = sample_texts(session, found)
+        found = known[here.key] = sample_texts(here.session, found)
     return found
 
 
 @evaluates(CleanRunWord)
-def clean_run(session: Session, operation: Operation) -> Outcome:
+def clean_run(here: Here[CleanRunWord]) -> Outcome:
     """The clean run's own outcome; the run itself is kept by the session."""
-    key = operation.key
+    session, key = here.session, here.key
     if key not in session.plan.outcomes:
         return NOT_WANTED
-    runs = session.runs(key, session.plan.backends[key])
-    return _outcomes(session, [key], runs, [Arm([])], None)[0]
+    return _outcomes(session, [key], session.runs(key, here.backend), [Arm([])], None)[0]
 
 
 @evaluates(Patch)
-def patch(session: Session, operation: Operation) -> PreparedEdit:
-    values = _values(session, operation, "source")
-    return _set(session, operation, values, _along(session, operation))
+def patch(here: Here[Patch], along: SubspaceValue | None) -> PreparedEdit:
+    return _set(here, _values(here, "source"), along)
 
 
 @evaluates(Ablate)
-def ablate(session: Session, operation: Operation) -> PreparedEdit:
-    word = operation.word
-    assert isinstance(word, Ablate)
-    values = _values(session, operation, "base")
-    basis = _along(session, operation)
-    if word.to == "zero":
-        return _set(session, operation, [torch.zeros_like(v) for v in values], basis)
-    if word.to == "mean":
-        return _set(session, operation, [stack(values).mean(0)] * len(values), basis)
-    generator = session.generator(0, "resample", operation.key)
+def ablate(here: Here[Ablate], along: SubspaceValue | None) -> PreparedEdit:
+    values, to = _values(here, "base"), here.word.to
+    if to == "zero":
+        return _set(here, [torch.zeros_like(v) for v in values], along)
+    if to == "mean":
+        return _set(here, [stack(values).mean(0)] * len(values), along)
+    generator = here.generator(0, "resample", here.key)
     order = torch.randperm(len(values), generator=generator).tolist()
     # Along one cycle through all pairs, so that no base gets its own value back.
     after = {order[i]: order[(i + 1) % len(order)] for i in range(len(order))}
     resampled = [values[after[i]] for i in range(len(values))]
     stack(resampled)
-    return _set(session, operation, resampled, basis)
+    return _set(here, resampled, along)
 
 
 @evaluates(Steer)
-def steer(session: Session, operation: Operation) -> PreparedEdit:
-    word = operation.word
-    assert isinstance(word, Steer)
-    along: SubspaceValue = session.value(operation.given("along"))
+def steer(here: Here[Steer], along: SubspaceValue) -> PreparedEdit:
     if along.rank == 0:
         raise RunFailure("the direction to steer along is zero", "choose another direction")
-    moved = word.by * along.direction[None]
-    if operation.at_site.site.is_virtual:
-        values = _values(session, operation, "base")
-        return _set(session, operation, [value + moved.to(value) for value in values], None)
-    return PreparedEdit(operation.at_site, moved, None, add=True)
+    moved = here.word.by * along.direction[None]
+    if here.at.site.is_virtual:
+        return _set(here, [value + moved.to(value) for value in _values(here, "base")], None)
+    return PreparedEdit(here.at, moved, None, add=True)
 
 
 @evaluates_together(PatchedRunWord)
@@ -146,13 +136,13 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     first, keys = operations[0], [operation.key for operation in operations]
     if not session.plan.asked[first.key].requests:
         return [NOT_WANTED for _ in operations]
-    runs = session.runs(first.given("base"), session.plan.backends[first.key])
+    runs = session.runs(first.input("base"), session.plan.backends[first.key])
     arms = [Arm(changes_of(session, operation)) for operation in operations]
     freeze = freeze_of(first.word)
     outcomes = _outcomes(session, keys, runs, arms, freeze)
     check_made(session, dict(zip(keys, arms, strict=True)))
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
-        by_paths = any(isinstance(session.value(key), list) for key in operation.all_given("do"))
+        by_paths = any(isinstance(session.value(key), list) for key in operation.inputs_as("do"))
         if freeze is None and not by_paths:
             _check_effect(session, arm, outcome, runs.pairs)
     return outcomes
@@ -161,60 +151,45 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
 def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
     """What is changed in a run, by interventions and by paths (which change several places)."""
     changes: list[PreparedEdit] = []
-    for key in operation.all_given("do"):
+    for key in operation.inputs_as("do"):
         value = session.value(key)
         changes += value if isinstance(value, list) else [value]
     return changes
 
 
 @evaluates(MeasureWord)
-def measure(session: Session, operation: Operation) -> dict[str, dict[str, Estimate]]:
+def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     """Every metric of every run, by the run's name."""
-    word = operation.word
-    assert isinstance(word, MeasureWord)
-    if not word.metrics:
+    known = here.session.graph.vocabulary.metrics
+    metrics = [known[name] for name in here.word.metrics]
+    if not metrics:
         return {}
-    clean_key = operation.input("clean")
-    clean: Outcome = session.value(clean_key)
+    clean: Outcome = here.value("clean")
     # The same draws of pairs for every arm, so that arms can be compared.
-    bootstrap = session.bootstrap("bootstrap", clean_key)
-    metrics = [session.graph.vocabulary.metrics[name] for name in word.metrics]
+    bootstrap = here.session.bootstrap("bootstrap", here.operation.input("clean"))
     return {
-        arm.role: {m.word: estimate(m, session.value(arm.key), clean, bootstrap) for m in metrics}
-        for arm in operation.inputs
+        arm.role: {m.word: estimate(m, here.value(arm.role), clean, bootstrap) for m in metrics}
+        for arm in here.operation.inputs
     }
 
 
-def _values(session: Session, operation: Operation, side: str) -> list[Tensor]:
-    key = operation.given(side)
-    assert key is not None
-    backend = session.plan.recorded_by(key, operation.at_site)
-    return activations(session, key, backend, operation.at_site)
+def _values(here: Here[Any], side: Side) -> list[Tensor]:
+    return here.of_run(here.operation.input(side), backend=here.recorded_by(side))
 
 
-def _set(
-    session: Session, operation: Operation, values: list[Tensor], basis: Tensor | None
-) -> PreparedEdit:
-    """Set the operation's site to a value for each pair."""
-    at = operation.at_site
+def _set(here: Here[Any], values: list[Tensor], along: SubspaceValue | None) -> PreparedEdit:
+    """Set the operation's site to a value for each pair, along a subspace or as a whole."""
+    at, basis = here.at, None if along is None else along.basis
     if not at.site.is_virtual:
         return PreparedEdit(at, values, basis)
-    base = operation.given("base")
-    assert base is not None
-    edit = write(session, base, session.plan.recorded_by(base, at), at)
-    along = None if basis is None else basis.to(values[0])
+    edit = write(here.session, here.operation.input("base"), here.recorded_by("base"), at)
+    basis = None if basis is None else basis.to(values[0])
     nowhere = torch.zeros(0)
     moves = [
-        edit(hidden, value, nowhere, along).value
-        for hidden, value in zip(_values(session, operation, "base"), values, strict=True)
+        edit(hidden, value, nowhere, basis).value
+        for hidden, value in zip(_values(here, "base"), values, strict=True)
     ]
     return PreparedEdit(edited(at), moves, None, add=True)
-
-
-def _along(session: Session, operation: Operation) -> Tensor | None:
-    """The basis to intervene along; None for the whole site."""
-    key = operation.given("along")
-    return None if key is None else session.value(key).basis
 
 
 def check_made(session: Session, arms: Mapping[str, Arm]) -> None:
@@ -274,16 +249,14 @@ def _outcomes(
     wanted = [[metrics[name] for name in of_run] for of_run in names]
     found: list[list[Found]] = [[] for _ in arms]
     for done, group in enumerate(runs.groups):
-        at_once = max(1, _ROWS_AT_ONCE // max(1, len(group.rows)))
-        for begin in range(0, len(arms), at_once):
-            some = slice(begin, begin + at_once)
+        for some in chunked(len(arms), len(group.rows)):
             if len(arms) > 1:
-                ahead = done * len(arms) + begin
+                ahead = done * len(arms) + some.start
                 session.progress("patched runs", ahead, len(runs.groups) * len(arms))
-            edits = [arm.edits(group) for arm in arms[some]]
-            outcomes = group_outcomes(runs, group, edits, freeze, wanted[some])
-            for own, outcome in zip(found[some], outcomes, strict=True):
-                own.append(outcome)
+            edits = [arms[i].edits(group) for i in some]
+            outcomes = group_outcomes(runs, group, edits, freeze, [wanted[i] for i in some])
+            for i, outcome in zip(some, outcomes, strict=True):
+                found[i].append(outcome)
     return [_in_order(runs, parts) for parts in found]
 
 

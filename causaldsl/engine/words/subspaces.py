@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.reads import activations
+from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue, row_basis
-from causaldsl.graph.operations import Operation
+from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.subspaces import (
     Combination,
     Complement,
@@ -35,68 +35,55 @@ ROUNDING = 1e-6
 
 
 @evaluates(MeanDifference)
-def mean_difference(session: Session, operation: Operation) -> SubspaceValue:
-    first, second = operation.classes
-    means = [_class_mean(session, operation, name) for name in (first, second)]
-    difference = means[0] - means[1]
+def mean_difference(here: Here[MeanDifference]) -> SubspaceValue:
+    first, second = here.operation.classes
+    difference = _class_mean(here, first) - _class_mean(here, second)
     if difference.norm() == 0:
         raise RunFailure(
-            f"{first} and {second} have the same mean activation at {operation.at}",
+            f"{first} and {second} have the same mean activation at {here.at}",
             "the site may lie before the classes differ",
         )
     return SubspaceValue(difference[:, None])
 
 
 @evaluates(Pca)
-def pca(session: Session, operation: Operation) -> SubspaceValue:
+def pca(here: Here[Pca]) -> SubspaceValue:
     """Leading right singular vectors of the centred activations of all prompts."""
-    word = operation.word
-    assert isinstance(word, Pca)
-    sides = [side for side in ("base", "source") if operation.given(side)]
-    rows = torch.cat([_flat(session, operation, side) for side in sides])
+    dim = here.word.dim
+    rows = torch.cat([here.rows(side) for side in SIDES if here.operation.find(side)])
     centred = rows - rows.mean(0)
     _, values, right = torch.linalg.svd(centred, full_matrices=False)
-    if len(values) < word.dim:
-        raise RunFailure(f"{len(rows)} activations have fewer than {word.dim} components")
-    return SubspaceValue(right[: word.dim].T.contiguous())
+    if len(values) < dim:
+        raise RunFailure(f"{len(rows)} activations have fewer than {dim} components")
+    return SubspaceValue(right[:dim].T.contiguous())
 
 
 @evaluates(Random)
-def random(session: Session, operation: Operation) -> SubspaceValue:
-    word = operation.word
-    assert isinstance(word, Random)
-    generator = session.generator(word.seed, "random", str(operation.at))
-    width = operation.at_site.site.width(session.loaded.spec.shapes)
-    assert width is not None
-    normal = torch.randn(width, word.dim, generator=generator, dtype=torch.float64)
+def random(here: Here[Random]) -> SubspaceValue:
+    generator = here.generator(here.word.seed, "random", str(here.at))
+    normal = torch.randn(here.width, here.word.dim, generator=generator, dtype=torch.float64)
     return SubspaceValue(torch.linalg.qr(normal).Q)
 
 
 @evaluates(Neurons)
-def neurons(session: Session, operation: Operation) -> SubspaceValue:
-    word = operation.word
-    assert isinstance(word, Neurons)
-    width = operation.at_site.site.width(session.loaded.spec.shapes)
-    assert width is not None
-    basis = torch.zeros(width, len(word.indices), dtype=torch.float64)
-    basis[list(word.indices), range(len(word.indices))] = 1
+def neurons(here: Here[Neurons]) -> SubspaceValue:
+    indices = here.word.indices
+    basis = torch.zeros(here.width, len(indices), dtype=torch.float64)
+    basis[list(indices), range(len(indices))] = 1
     return SubspaceValue(basis)
 
 
 @evaluates(Vector)
-def vector(session: Session, operation: Operation) -> SubspaceValue:
-    word = operation.word
-    assert isinstance(word, Vector)
-    coordinates = torch.tensor(word.coordinates, dtype=torch.float64)
+def vector(here: Here[Vector]) -> SubspaceValue:
+    coordinates = torch.tensor(here.word.coordinates, dtype=torch.float64)
     return SubspaceValue(coordinates[:, None] / coordinates.norm())
 
 
 @evaluates(File)
-def file(session: Session, operation: Operation) -> SubspaceValue:
+def file(here: Here[File]) -> SubspaceValue:
     from safetensors.torch import load_file
 
-    word = operation.word
-    assert isinstance(word, File)
+    word = here.word
     tensors = load_file(word.path)
     tensor = tensors["basis"] if "basis" in tensors else next(iter(tensors.values()))
     # A direction that is no direction would silently patch nothing.
@@ -114,53 +101,46 @@ def file(session: Session, operation: Operation) -> SubspaceValue:
 
 
 @evaluates(Span)
-def span(session: Session, operation: Operation) -> SubspaceValue:
-    parts = [session.value(key).basis for key in operation.all_given("parts")]
-    return SubspaceValue(SubspaceValue(torch.cat(parts, 1), ROUNDING).basis)
+def span(parts: list[SubspaceValue]) -> SubspaceValue:
+    joined = torch.cat([part.basis for part in parts], 1)
+    return SubspaceValue(SubspaceValue(joined, ROUNDING).basis)
 
 
 @evaluates(Complement)
-def complement(session: Session, operation: Operation) -> SubspaceValue:
-    basis: Tensor = session.value(operation.given("of")).basis
-    width, rank = basis.shape
-    full = torch.linalg.qr(torch.cat([basis, torch.eye(width, dtype=basis.dtype)], 1)).Q
+def complement(of: SubspaceValue) -> SubspaceValue:
+    width, rank = of.basis.shape
+    full = torch.linalg.qr(torch.cat([of.basis, torch.eye(width, dtype=of.basis.dtype)], 1)).Q
     return SubspaceValue(full[:, rank:width])
 
 
 @evaluates(Row)
-def row(session: Session, operation: Operation) -> SubspaceValue:
-    vectors, seen = _split(session, operation)
+def row(here: Here[Row], of: SubspaceValue) -> SubspaceValue:
+    vectors, seen = _split(here, of)
     return SubspaceValue(seen, ROUNDING * float(vectors.norm()))
 
 
 @evaluates(Null)
-def null(session: Session, operation: Operation) -> SubspaceValue:
-    vectors, seen = _split(session, operation)
+def null(here: Here[Null], of: SubspaceValue) -> SubspaceValue:
+    vectors, seen = _split(here, of)
     return SubspaceValue(vectors - seen, ROUNDING * float(vectors.norm()))
 
 
 @evaluates(Project)
-def project(session: Session, operation: Operation) -> SubspaceValue:
-    of: SubspaceValue = session.value(operation.given("of"))
-    onto: Tensor = session.value(operation.given("onto")).basis
+def project(of: SubspaceValue, onto: SubspaceValue) -> SubspaceValue:
     unit = _unit(of)
-    return SubspaceValue(onto @ (onto.T @ unit), ROUNDING * float(unit.norm()))
+    return SubspaceValue(onto.basis @ (onto.basis.T @ unit), ROUNDING * float(unit.norm()))
 
 
 @evaluates(Image)
-def image(session: Session, operation: Operation) -> SubspaceValue:
-    of: SubspaceValue = session.value(operation.given("of"))
-    matrix: Tensor = session.value(operation.given("matrix")).double()
-    unit = _unit(of)
-    return SubspaceValue(matrix.T @ unit, ROUNDING * float(matrix.norm()))
+def image(of: SubspaceValue, matrix: Tensor) -> SubspaceValue:
+    return SubspaceValue(matrix.double().T @ _unit(of), ROUNDING * float(matrix.double().norm()))
 
 
 @evaluates(Combination)
-def combination(session: Session, operation: Operation) -> SubspaceValue:
-    word = operation.word
-    assert isinstance(word, Combination)
-    left, right = (session.value(operation.given(side)).direction for side in ("left", "right"))
-    total = left + word.sign * right
+def combination(
+    here: Here[Combination], left: SubspaceValue, right: SubspaceValue
+) -> SubspaceValue:
+    total = left.direction + here.word.sign * right.direction
     length = float(total.norm())
     if length <= ROUNDING:
         return SubspaceValue(total[:, None], ROUNDING)
@@ -172,36 +152,25 @@ def _unit(value: SubspaceValue) -> Tensor:
     return value.direction[:, None] if value.rank == 1 else value.basis
 
 
-def _split(session: Session, operation: Operation) -> tuple[Tensor, Tensor]:
+def _split(here: Here[Any], of: SubspaceValue) -> tuple[Tensor, Tensor]:
     """The unit vectors of a subspace, and their component that the matrix can see."""
-    vectors = _unit(session.value(operation.given("of")))
-    rows = row_space(session, operation.given("matrix"))
+    vectors = _unit(of)
+    rows = row_space(here.session, here.operation.input("matrix"))
     return vectors, rows @ (rows.T @ vectors)
 
 
-def row_space(session: Session, matrix: str | None) -> Tensor:
+def row_space(session: Session, matrix: str) -> Tensor:
     """Orthonormal basis of what a matrix can see, worked out once."""
-    made: Tensor = session.cached(f"row {matrix}", lambda: row_basis(session.value(matrix)))
+    made: Tensor = session.cached(f"row {matrix}", lambda: row_basis(session.values[matrix]))
     return made
 
 
-def _flat(session: Session, operation: Operation, side: str) -> Tensor:
-    """All activations of one side at the operation's place, (n * k, d)."""
-    key = operation.given(side)
-    assert key is not None
-    backend = session.plan.backends[operation.key]
-    return torch.cat(activations(session, key, backend, operation.at_site)).cpu().double()
-
-
-def _class_mean(session: Session, operation: Operation, name: str) -> Tensor:
+def _class_mean(here: Here[MeanDifference], name: str) -> Tensor:
     """Mean activation (d,) of all prompts of a class, on whichever side of a pair they stand."""
-    chosen: list[Tensor] = []
-    for side in ("base", "source"):
-        key, backend = operation.given(side), session.plan.backends[operation.key]
-        assert key is not None
-        pairs: PairSet = session.runs(key, backend).pairs
-        values = activations(session, key, backend, operation.at_site)
-        for pair, value in zip(pairs.pairs, values, strict=True):
-            if name in (side, getattr(pair, side).pattern):
-                chosen.append(value)
+    chosen = [
+        value
+        for side in SIDES
+        for prompt, value in zip(here.pairs.side(side), here.activations(side), strict=True)
+        if name in (side, prompt.pattern)
+    ]
     return stack(chosen).cpu().double().mean((0, 1))

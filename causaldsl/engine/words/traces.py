@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
-from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.engine.tracing.trace import Case, Traced, Tracer
 from causaldsl.engine.words.runs import changes_of
-from causaldsl.graph.operations import Operation, SiteAt, TraceWord
+from causaldsl.graph.operations import SiteAt, TraceWord
 from causaldsl.plan.components import changed_at, components_of, streams_behind
 from causaldsl.vocabulary.traces import RankCorrelation, TraceNumber
 
@@ -23,12 +23,9 @@ _ROUNDING = {"bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-11}
 
 
 @evaluates(TraceWord)
-def trace(session: Session, operation: Operation) -> Traced:
-    word = operation.word
-    assert isinstance(word, TraceWord)
-    backend = session.plan.backends[operation.key]
-    base = session.runs(operation.given("base"), backend)
-    source = session.runs(operation.given("source"), backend)
+def trace(here: Here[TraceWord]) -> Traced:
+    session, operation, word = here.session, here.operation, here.word
+    base, source = here.runs("base"), here.runs("source")
     components = components_of(word)
     parallel = session.loaded.spec.shapes.parallel
     streams = streams_behind(session.graph, operation, parallel)
@@ -52,32 +49,28 @@ def trace(session: Session, operation: Operation) -> Traced:
     def progress(what: str, done: int, total: int) -> None:
         session.progress(f"trace {name}: {what}", done, total)
 
-    bootstrap = session.bootstrap("bootstrap", operation.given("base") or "")
+    bootstrap = session.bootstrap("bootstrap", operation.input("base"))
     found = Tracer(Runner(base), case, bootstrap, progress).trace()
     if not found.has_shares:
-        session.note(f"trace {name}: the total effect is 0, so its shares are shown as 0")
+        here.note(f"trace {name}: the total effect is 0, so its shares are shown as 0")
     return found
 
 
 @evaluates(TraceNumber)
-def trace_number(session: Session, operation: Operation) -> float:
-    word = operation.word
-    assert isinstance(word, TraceNumber)
-    traced: Traced = session.value(operation.given("trace"))
+def trace_number(here: Here[TraceNumber], trace: Traced) -> float:
     plain = {
-        "total": traced.total.mean,
-        "explained": traced.explained.mean,
-        "dormant": float(traced.dormant),
+        "total": trace.total.mean,
+        "explained": trace.explained.mean,
+        "dormant": float(trace.dormant),
     }
-    return plain[word.name] if word.name in plain else traced.by_name[word.name].share.mean
+    name = here.word.name
+    return plain[name] if name in plain else trace.by_name[name].share.mean
 
 
 @evaluates(RankCorrelation)
-def rank_correlation(session: Session, operation: Operation) -> float:
+def rank_correlation(left: Traced, right: Traced) -> float:
     from scipy.stats import spearmanr
 
-    left: Traced = session.value(operation.given("left"))
-    right: Traced = session.value(operation.given("right"))
     common = [name for name in left.by_name if name in right.by_name]
     # Shares that differ by rounding alone are equal: their order would be chance.
     shares = [[round(t.by_name[name].share.mean, 6) for name in common] for t in (left, right)]

@@ -1,0 +1,152 @@
+"""What an evaluator sees of the run: its operation, its activations, and its passes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.pairs import PairSet
+from causaldsl.engine.backend import activations_of, logits_of
+from causaldsl.engine.edits import Edit, Read, Watch
+from causaldsl.engine.reads import activations
+from causaldsl.engine.runs import Group, PromptRuns
+from causaldsl.engine.session import Session, stack
+from causaldsl.engine.upcast import upcast_dtype
+from causaldsl.graph.operations import Operation, SiteAt
+from causaldsl.plan.chunks import GRADIENT_ROWS
+from causaldsl.vocabulary.base import Side, Word
+
+W = TypeVar("W", bound=Word)
+
+
+class Here(Generic[W]):
+    """One operation that is being evaluated.
+
+    ``word`` has its options, ``at`` its site and positions. Only what the word declares (``runs``,
+    ``sides``, ``passes``) has been planned, and can be had here.
+    """
+
+    def __init__(self, session: Session, operation: Operation):
+        self.session, self.operation = session, operation
+        self.word: W = operation.word  # type: ignore[assignment]
+
+    @property
+    def key(self) -> str:
+        return self.operation.key
+
+    @property
+    def at(self) -> SiteAt:
+        return self.operation.at_site
+
+    @property
+    def backend(self) -> str:
+        """The backend that the plan chose for it."""
+        return self.session.plan.backends[self.key]
+
+    def value(self, role: str) -> Any:
+        """The value of the operand of this name; None where it was left out."""
+        key = self.operation.find(role)
+        return None if key is None else self.session.values[key]
+
+    def values(self, role: str) -> list[Any]:
+        """The values of all operands of this name."""
+        return [self.session.values[key] for key in self.operation.inputs_as(role)]
+
+    def runs(self, side: Side = "base") -> PromptRuns:
+        """The clean run of one side of its pairs."""
+        return self.session.runs(self.operation.input(side), self.backend)
+
+    @property
+    def pairs(self) -> PairSet:
+        return self.session.graph.pairs_of(self.operation.input("base"))
+
+    @property
+    def width(self) -> int:
+        """Of its site's activation."""
+        width = self.at.site.width(self.session.loaded.spec.shapes)
+        assert width is not None
+        return width
+
+    def activations(self, side: Side = "base", at: SiteAt | None = None) -> list[Tensor]:
+        """Activations (k, d) of one side's clean run, for each pair in order."""
+        return self.of_run(self.operation.input(side), at)
+
+    def of_run(
+        self, clean_run: str, at: SiteAt | None = None, backend: str | None = None
+    ) -> list[Tensor]:
+        """The same of the clean run with this key, on its own backend or another one."""
+        return activations(self.session, clean_run, backend or self.backend, at or self.at)
+
+    def recorded_by(self, side: Side) -> str:
+        """For an intervention, which has no backend of its own: one that recorded its site."""
+        return self.session.plan.recorded_by(self.operation.input(side), self.at)
+
+    def stacked(self, side: Side = "base") -> Tensor:
+        """The same as (n, k, d), in double precision on the CPU."""
+        return stack(self.activations(side)).cpu().double()
+
+    def rows(self, side: Side = "base") -> Tensor:
+        """The same as (n * k, d): all positions of all prompts."""
+        return torch.cat(self.activations(side)).cpu().double()
+
+    def edited(self, step: Tensor, changed: str, read: str) -> list[Tensor]:
+        """The bases' activations (k, d) at one of its sites, with a step (d,) added at another."""
+        place, seen = self.operation.place(changed), self.operation.place(read)
+        runs, loaded = self.runs(), self.session.loaded
+        parts: list[Tensor] = []
+        watch = Watch()
+        # Not every device has float64.
+        there = step.to(loaded.device, upcast_dtype(loaded.dtype))
+        for group in runs.groups:
+            positions = group.positions[place]
+            value = there.expand(*positions.shape, len(step))
+            edit = Edit(place.site, positions, value, add=True, watch=watch)
+            (found,) = activations_of(
+                runs.backend, group.clean, [edit], [Read(seen.site, group.positions[seen])]
+            )
+            parts.append(found.cpu().double())
+        if watch.largest == 0:
+            self.note(f"a step at {place} was too small to change any activation")
+        return runs.by_pair(parts)
+
+    def gradients(self) -> Tensor:
+        """Gradient of each base's logit difference at its site, (n, k, d), in double precision.
+
+        Made once for a site and pairs, whatever words ask for it.
+        """
+        made: Tensor = self.session.cached(
+            f"gradient {self.operation.input('base')} {self.at}", self._make_gradients
+        )
+        return made
+
+    def generator(self, seed: int, *labels: str) -> torch.Generator:
+        """A seeded generator of its own for every use, so that order does not matter."""
+        return self.session.generator(seed, *labels)
+
+    def note(self, text: str) -> None:
+        """Something that a reader of the results should know, once."""
+        self.session.note(text)
+
+    def _make_gradients(self) -> Tensor:
+        runs, retrying = self.runs(), self.session.retrying(self.backend)
+
+        def of_group(group: Group, pieces: int) -> Tensor:
+            rows = torch.arange(len(group.rows)).split(max(1, GRADIENT_ROWS // pieces))
+            return torch.cat([self._gradients_of(runs, group, some) for some in rows])
+
+        return stack(runs.by_pair([retrying.in_pieces(partial(of_group, g)) for g in runs.groups]))
+
+    def _gradients_of(self, runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
+        """Gradients (n, k, d) for some prompts of a group: with respect to zeros that are added."""
+        columns = runs.answers(group.rows[rows].tolist())
+        dtype, device = self.session.loaded.dtype, columns.device
+        with torch.enable_grad():
+            positions = group.positions[self.at][rows]
+            nothing = torch.zeros(*positions.shape, self.width, dtype=dtype, device=device)
+            edit = Edit(self.at.site, positions, nothing.requires_grad_(), add=True)
+            logits = logits_of(runs.backend, group.clean, [edit], columns, rows)
+            (found,) = torch.autograd.grad((logits[:, 0] - logits[:, 1]).sum(), nothing)
+        return found.cpu().double()
