@@ -9,6 +9,7 @@ import networkx as nx
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import PairSet, PromptSet
+from causaldsl.check.places import Place
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import (
     Applied,
@@ -19,7 +20,6 @@ from causaldsl.check.values import (
     Histogram,
     HistogramArm,
     Measurement,
-    Place,
     Run,
 )
 from causaldsl.diagnostics import Span

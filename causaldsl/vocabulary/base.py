@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,11 @@ OperandKind = Literal[
     "path",
     "trace",
     "audit",
+    "text",
+    "texts",
+    "layer",
+    "values",
+    "model",
 ]
 
 
@@ -78,6 +83,21 @@ class Training:
     no_change: float
     whole_vocabulary: bool
     """Whether its loss takes the logits of the whole vocabulary, or of answer and foil."""
+
+
+class Data(Protocol):
+    """How much there is of what a word is applied to, on the sides that it reads."""
+
+    @property
+    def pairs(self) -> int: ...
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that differ."""
+
+    @property
+    def positions(self) -> int:
+        """Tokens at its site, in all prompts together."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +164,29 @@ class AuditType:
         return "an audit"
 
 
+@dataclass(frozen=True)
+class PairsType:
+    def __str__(self) -> str:
+        return "pairs"
+
+
+@dataclass(frozen=True)
+class PromptsType:
+    def __str__(self) -> str:
+        return "prompts"
+
+
+@dataclass(frozen=True)
+class LexiconType:
+    def __str__(self) -> str:
+        return "lexicon"
+
+
+DataType: TypeAlias = PairsType | PromptsType | LexiconType
+"""What a statement of the same name defines, and no operation gives."""
+
 Type: TypeAlias = (
-    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType
+    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType | DataType
 )
 
 
@@ -178,6 +219,13 @@ class Word(BaseModel):
     large: ClassVar[bool] = False
     """Whether its value holds activations of all pairs, and so is freed after its last use."""
 
+    same_space: ClassVar[bool] = False
+    """Whether its subspace lies at the site at which the subspaces that it is made from lie."""
+    on_text: ClassVar[bool] = False
+    """Whether it needs a model that reads text, as any word that edits or takes gradients does."""
+    example: ClassVar[str] = ""
+    """How it is written, where that helps more than the signature."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         for needed in ("runs", "sides"):
@@ -202,6 +250,25 @@ class Word(BaseModel):
 
     def training(self, width: int | None) -> Training | None:
         """How it is trained at a site of this width; None if it is not trained."""
+        return None
+
+    def retrained(self, dim: int, neurons: int | None = None) -> Word | None:
+        """The same training of ``dim`` directions, in so many neurons; None if it is not trained.
+
+        All neurons of the site may be used where ``neurons`` is None.
+        """
+        return None
+
+    def aligned(self) -> bool:
+        """Whether its site must have equally many positions in all prompts that it reads."""
+        return False
+
+    def check_data(self, data: Data) -> None:
+        """Raise a :class:`Mistake` if there is too little to work with."""
+
+    @property
+    def measured(self) -> str | None:
+        """The metric of which its value is one number, if it is."""
         return None
 
     computed: ClassVar[tuple[str, ...]] = ()
@@ -253,17 +320,38 @@ class Change(Word):
     large = True
 
 
+class Maker(Pure):
+    """A word whose value is known before the run, and so no operation; ``gives`` is its kind."""
+
+    gives: ClassVar[Type]
+
+    def result(self, types: Mapping[str, Any]) -> Type:
+        return self.gives
+
+
 @dataclass
 class Vocabulary:
-    """Words by their spelling: ``functions`` are written ``word(operands)``, ``interventions``
-    ``word site clauses``, ``metrics`` in a `report`."""
+    """Words by their spelling: ``functions`` and ``makers`` are written ``word(operands)``,
+    ``interventions`` ``word site clauses``, ``metrics`` in a `report`.
+
+    A function becomes an operation of the graph; what a maker makes is known before the run.
+    """
 
     functions: dict[str, type[Word]] = field(default_factory=dict)
     interventions: dict[str, type[Word]] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    makers: dict[str, type[Maker]] = field(default_factory=dict)
 
     def tables(self) -> tuple[dict[str, Any], ...]:
-        return self.functions, self.interventions, self.metrics
+        return self.functions, self.interventions, self.metrics, self.makers
+
+    def words(self) -> set[str]:
+        return {word for table in self.tables() for word in table}
+
+    def add(self, other: Vocabulary) -> None:
+        """Take in the words of another vocabulary; none may be there already."""
+        for mine, theirs in zip(self.tables(), other.tables(), strict=True):
+            mine.update(theirs)
 
 
 BUILT_IN = Vocabulary()
@@ -272,6 +360,7 @@ PACKAGES: dict[str, Vocabulary] = {}
 FUNCTIONS, INTERVENTIONS = BUILT_IN.functions, BUILT_IN.interventions
 
 Registered = TypeVar("Registered")
+Made = TypeVar("Made", bound=Maker)
 
 
 def function(cls: type[Word]) -> type[Word]:
@@ -282,6 +371,13 @@ def function(cls: type[Word]) -> type[Word]:
 def intervention(cls: type[Word]) -> type[Word]:
     """Register a word that changes an activation."""
     return register(vocabulary_of(cls.__module__).interventions, cls.word, cls)
+
+
+def maker(cls: type[Made]) -> type[Made]:
+    """Register a word that makes data or a site, written as a function."""
+    makers: dict[str, Any] = vocabulary_of(cls.__module__).makers
+    register(makers, cls.word, cls)
+    return cls
 
 
 def register(table: dict[str, Registered], word: str, entry: Registered) -> Registered:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
+from causaldsl.diagnostics import Mistake
+from causaldsl.vocabulary.base import (
+    Change,
+    Data,
+    Operand,
+    OperandMistake,
+    SiteType,
+    intervention,
+)
 
 _SITE = Operand("site", "site")
 _ALONG = Operand("along", "subspace", keyword=True, required=False)
@@ -55,6 +63,18 @@ class Ablate(Change):
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         return _check_along(types)
+
+    def aligned(self) -> bool:
+        """What comes from other prompts fits position by position."""
+        return self.to != "zero"
+
+    def check_data(self, data: Data) -> None:
+        if self.to == "resample" and data.pairs < 2:
+            raise Mistake(
+                "too-few-pairs",
+                "resampling needs another pair to take from",
+                "measure on at least two pairs",
+            )
 
 
 @intervention

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import (
+    Data,
     NumberType,
     Operand,
     OperandMistake,
@@ -29,8 +31,16 @@ class Probe(Word):
     """What probes share: rows are prompts (and positions), split by prompt."""
 
     sides = ("base",)
+    on_text = True
     held_out: float = Field(0.25, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**31)
+
+    def check_data(self, data: Data) -> None:
+        """At least two different prompts to train on and one to test on."""
+        held_out = round(self.held_out * data.prompts)
+        if held_out < 1 or data.prompts - held_out < 2:
+            message = f"{data.prompts} different prompts are too few for a probe"
+            raise Mistake("too-few-prompts", message, "use more prompts")
 
 
 def _check_width(types: Mapping[str, Any], operand: str) -> None:
