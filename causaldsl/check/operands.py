@@ -21,18 +21,18 @@ from causaldsl.vocabulary.base import (
 )
 
 Read = Callable[[Context, Any, type[Word]], Any]
-_READ: dict[OperandKind, Read] = {}
+READ: dict[OperandKind, Read] = {}
 
 
 def operand_value(context: Context, cls: type[Word], operand: Operand, node: Any) -> Located:
     """The value of an operand of a word, and where it stands; ``node`` may be a list of nodes."""
     span = node[0].span.to(node[-1].span) if isinstance(node, list) else node.span
-    return Located(_READ[operand.kind](context, node, cls), span)
+    return Located(READ[operand.kind](context, node, cls), span)
 
 
 def _reads(kind: OperandKind) -> Callable[[Read], Read]:
     def decorate(function: Read) -> Read:
-        _READ[kind] = function
+        READ[kind] = function
         return function
 
     return decorate

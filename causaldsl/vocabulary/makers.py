@@ -39,14 +39,16 @@ class Words(Maker):
     gives = LexiconType()
     on_text = True
     operands = (Operand("list", "texts"),)
+    example = 'words("file.txt")'
     one_token: ClassVar[bool] = True
 
 
 @maker
 class Phrases(Words):
-    """The same without that rule, for words that are never answers."""
+    """Words that are never answers, and so may be several tokens, from a file or a list."""
 
     word = "phrases"
+    example = 'phrases("file.txt")'
     one_token = False
 
 
@@ -65,7 +67,7 @@ class Corpus(Maker):
 class Sample(Maker):
     """Prompts without answers: `n` texts of `length` tokens that the model itself writes.
 
-    At temperature 1, from its beginning-of-text token.
+    They are drawn at temperature 1, from its beginning-of-text token on.
     """
 
     word = "sample"
@@ -84,6 +86,7 @@ class Numbers(Maker):
 
     word = "numbers"
     gives = PairsType()
+    example = "numbers(base: [1, 2], source: [3, 4])"
     operands = (
         Operand("base", "values", keyword=True),
         Operand("source", "values", keyword=True),
@@ -127,9 +130,9 @@ class Reader(Maker):
 class Jsonl(Reader):
     """Pairs from a file of JSON objects, one a line.
 
-    With the fields base, source, answer, foil, and optionally counterfactual_answer (else the
-    foil), split and positions. `train` is the share of lines that goes to `.train`, by a seeded
-    shuffle, where the file itself does not say which do.
+    An object has the texts base, source, answer and foil, and optionally counterfactual_answer
+    (else the foil), split and positions. `train` is the share of lines that goes to `.train`, by a
+    seeded shuffle, where the file itself does not say which do.
     """
 
     word = "jsonl"
