@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
@@ -50,63 +49,37 @@ def _used(place: Place, use: Span) -> list[Label]:
     return [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What a word reads of pairs at a place, as :class:`causaldsl.vocabulary.base.Data`."""
-
-    read: Sequence[Prompt]
-    place: Place
-    of: PairSet
-
-    @property
-    def pairs(self) -> int:
-        return len(self.of)
-
-    @property
-    def prompts(self) -> int:
-        if isinstance(self.of, PromptSet) and self.of.sample is not None:
-            return len(self.of)  # the texts are not written yet
-        return len({prompt.ids for prompt in self.read})
-
-    @property
-    def positions(self) -> int:
-        assert self.place.position is not None
-        return sum(len(self.place.position.resolve(prompt)) for prompt in self.read)
-
-
 def check_amounts(applied: Applied, place: Place, pairs: PairSet, use: Span) -> None:
-    """There must be enough for a word to work with, and where it has to, of equal length."""
-    word = applied.word
+    """There must be enough for a word to work with, and where it has to be, of equal length."""
+    word, position = applied.word, place.position
+    assert position is not None
     sides: Sequence[Side] = ("base",) if isinstance(pairs, PromptSet) else word.sides
     prompts = [(side, getattr(pair, side)) for pair in pairs.pairs for side in sides]
+    lengths = [1 if position.single else len(position.resolve(prompt)) for _, prompt in prompts]
+    unwritten = isinstance(pairs, PromptSet) and pairs.sample is not None  # will all differ
     with located(applied.span):
-        word.check_data(_Data([prompt for _, prompt in prompts], place, pairs))
-    assert place.position is not None
-    if place.position.single or not word.aligned():
+        word.check_enough(
+            range(len(prompts)) if unwritten else [prompt.ids for _, prompt in prompts],
+            sum(lengths),
+        )
+    if position.single or not word.aligned():
         return
     classes = [value.text for _, value in applied.operands if isinstance(value, ClassName)]
-    for name in classes:
-        members = [prompt for side, prompt in prompts if name in (side, prompt.pattern)]
-        _check_equal(word.word, place, members, use)
-    if not classes:
-        _check_equal(word.word, place, [prompt for _, prompt in prompts], use)
-
-
-def _check_equal(word: str, place: Place, prompts: Sequence[Prompt], use: Span) -> None:
-    assert place.position is not None
-    by_length: dict[int, Prompt] = {}
-    for prompt in prompts:
-        by_length.setdefault(len(place.position.resolve(prompt)), prompt)
-    if len(by_length) > 1:
-        (one, first), (other, second), *_ = by_length.items()
-        raise wrong(
-            "unequal-length",
-            f"`{word}` needs as many tokens in every prompt, but {place} is {one} in one and "
-            f"{other} in another",
-            place.span,
-            f"one: {first.text} / another: {second.text}; name one position instead",
-            _used(place, use),
-        )
+    for name in classes or [""]:
+        first: dict[int, Prompt] = {}
+        for (side, prompt), length in zip(prompts, lengths, strict=True):
+            if not name or name in (side, prompt.pattern):
+                first.setdefault(length, prompt)
+        if len(first) > 1:
+            one, other = list(first)[:2]
+            raise wrong(
+                "unequal-length",
+                f"`{word.word}` needs as many tokens in every prompt, but {place} is {one} in one "
+                f"and {other} in another",
+                place.span,
+                f"one: {first[one].text} / another: {first[other].text}; name one position instead",
+                _used(place, use),
+            )
 
 
 def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:

@@ -32,12 +32,6 @@ from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
 Named = list[tuple[ast.Identifier, Any]]
 
 
-def call(context: Context, cls: type[Word], node: ast.Call) -> Applied:
-    """A function call: one operation."""
-    word, operands = _matched(context, cls, *_arguments(node), node.span)
-    return build(context, word, operands, node.span)
-
-
 def apply(
     context: Context, cls: type[Word], positional: list[Any], named: Named, span: Span
 ) -> Applied:
@@ -50,7 +44,7 @@ def make(context: Context, cls: type[Maker], node: ast.Call) -> Any:
     """What a maker makes. A :class:`Mistake` that has no place yet is at the call."""
     if cls.on_text:
         context.tokens(node.span)
-    word, operands = _matched(context, cls, *_arguments(node), node.span)
+    word, operands = _matched(context, cls, *arguments(node), node.span)
     maker = next(MAKERS[base] for base in cls.__mro__ if base in MAKERS)
     with located(node.span):
         return maker(context, word, operands)
@@ -110,7 +104,8 @@ def matrix(name: str, layer: int | None, head: int | None, shapes: Shapes, span:
     return Applied(word, (), MatrixType(inputs, outputs), span)
 
 
-def _arguments(node: ast.Call) -> tuple[list[Any], Named]:
+def arguments(node: ast.Call) -> tuple[list[Any], Named]:
+    """Those of a call without a name, and those with one."""
     positional = [a for a in node.arguments if not isinstance(a, ast.Option)]
     return positional, [(a.name, a.value) for a in node.arguments if isinstance(a, ast.Option)]
 

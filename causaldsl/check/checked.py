@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
@@ -52,12 +52,25 @@ class Output:
         return self.relative.word.measured if self.relative else None
 
 
+class _View(Generic[Kind]):
+    """What a program defines of one class, by name, without other names for the same."""
+
+    def __init__(self, kind: type[Kind]):
+        self.kind = kind
+
+    def __get__(self, program: CheckedProgram, owner: type) -> dict[str, Kind]:
+        return {
+            name: value
+            for name, value in program.defined.items()
+            if isinstance(value, self.kind) and getattr(value, "name", name) == name
+        }
+
+
 @dataclass
 class CheckedProgram:
     """A program whose names, types, shapes and positions are right.
 
-    ``defined`` has what every statement defines, by its name and in the program's order. The views
-    on it (``measurements`` and the like) leave out a name that a `let` gives to what has one.
+    ``defined`` has what every statement defines, by its name and in the program's order.
     """
 
     source: Source
@@ -78,43 +91,19 @@ class CheckedProgram:
     tokens: Tokens | None = field(default=None, compare=False, repr=False)
     """The model's tokenizer, if any prompts needed it."""
 
-    def of_kind(self, kind: type[Kind]) -> dict[str, Kind]:
-        """What is defined of one class, by name."""
-        return {
-            name: value
-            for name, value in self.defined.items()
-            if isinstance(value, kind) and getattr(value, "name", name) == name
-        }
-
     @property
     def named(self) -> dict[str, Applied]:
         """The operations that have a name: subspaces and what a `let` works out, no params."""
-        return {n: value for n, value in self.of_kind(Applied).items() if n not in self.params}
+        return {
+            name: value
+            for name, value in self.defined.items()
+            if isinstance(value, Applied) and name not in self.params
+        }
 
-    @property
-    def families(self) -> dict[str, PairFamily]:
-        return self.of_kind(PairFamily)
-
-    @property
-    def paths(self) -> dict[str, CheckedPath]:
-        return self.of_kind(CheckedPath)
-
-    @property
-    def measurements(self) -> dict[str, Measurement]:
-        return self.of_kind(Measurement)
-
-    @property
-    def tables(self) -> dict[str, Table]:
-        return self.of_kind(Table)
-
-    @property
-    def histograms(self) -> dict[str, Histogram]:
-        return self.of_kind(Histogram)
-
-    @property
-    def traces(self) -> dict[str, CheckedTrace]:
-        return self.of_kind(CheckedTrace)
-
-    @property
-    def audits(self) -> dict[str, CheckedAudit]:
-        return self.of_kind(CheckedAudit)
+    families = _View(PairFamily)
+    paths = _View(CheckedPath)
+    measurements = _View(Measurement)
+    tables = _View(Table)
+    histograms = _View(Histogram)
+    traces = _View(CheckedTrace)
+    audits = _View(CheckedAudit)

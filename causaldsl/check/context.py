@@ -225,13 +225,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def handles(*nodes: type[ast.Node]) -> Callable[[Function], Function]:
     """Register the function that gives an expression's value. Raises ValueError for a second."""
-
-    def decorate(function: Function) -> Function:
-        for node in nodes:
-            _add(HANDLERS, node, function)
-        return function
-
-    return decorate
+    return _into(HANDLERS, nodes)
 
 
 def checks(
@@ -242,30 +236,26 @@ def checks(
     It gives what the statement's ``name`` then stands for, unless the statement ``defines``
     nothing. An ``experiment`` measures, claims or draws, so it can't stand in an imported file.
     """
-
-    def decorate(function: Function) -> Function:
-        for node in nodes:
-            _add(CHECKS, node, Statement(function, defines, experiment))
-        return function
-
-    return decorate
+    return _into(CHECKS, nodes, lambda function: Statement(function, defines, experiment))
 
 
 def makes(*words: type[Maker]) -> Callable[[Function], Function]:
     """Register the function that makes what a maker and its subclasses stand for.
 
-    It takes the context, the word with its options, and the operands by name.
+    It takes the context, the word with its options, and the operands by name. What it gives stands
+    at the call and has the statement's name: neither is known to it.
     """
+    return _into(MAKERS, words)
 
+
+def _into(
+    register: dict[Any, Any], classes: tuple[type, ...], entry: Any = lambda function: function
+) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
-        for word in words:
-            _add(MAKERS, word, function)
+        for cls in classes:
+            if cls in register:
+                raise ValueError(f"{cls.__name__} has two handlers")
+            register[cls] = entry(function)
         return function
 
     return decorate
-
-
-def _add(register: dict[Any, Any], cls: type, entry: Any) -> None:
-    if cls in register:
-        raise ValueError(f"{cls.__name__} has two handlers")
-    register[cls] = entry

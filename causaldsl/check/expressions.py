@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from causaldsl.check.apply import build, call, make, matrix
+from causaldsl.check.apply import apply, arguments, build, make, matrix
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
@@ -151,7 +151,7 @@ def called(context: Context, node: ast.Call) -> Any:
             node.function.span,
             suggest(text, [*words.functions, *sites], "functions"),
         )
-    return call(context, words.functions[text], node)
+    return apply(context, words.functions[text], *arguments(node), node.span)
 
 
 @handles(ast.At)

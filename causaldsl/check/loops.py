@@ -10,7 +10,7 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Point
 from causaldsl.check.stages import layers_of, whole_range
 from causaldsl.check.values import Axis, constant, label_of
-from causaldsl.diagnostics import Label, Mistake, ProgramError, Span, wrong
+from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import NumberType
@@ -149,12 +149,10 @@ def _member(context: Context, node: Any, pairs: PairSet | None) -> Any:
 
 
 def _check_points(point: Point, pairs: PairSet | None, span: Span) -> None:
-    for pair in pairs.pairs if pairs else ():
-        for prompt in (pair.base, pair.source):
-            try:
-                point.resolve(prompt)
-            except Mistake as mistake:
-                raise ProgramError([mistake.at(span)]) from None
+    with located(span):
+        for pair in pairs.pairs if pairs else ():
+            point.resolve(pair.base)
+            point.resolve(pair.source)
 
 
 def _heads(layers: Any, n_heads: int) -> list[HeadValue]:

@@ -21,7 +21,6 @@ from causaldsl.vocabulary.base import (
 )
 
 Read = Callable[[Context, Any, type[Word]], Any]
-READ: dict[OperandKind, Read] = {}
 
 
 def operand_value(context: Context, cls: type[Word], operand: Operand, node: Any) -> Located:
@@ -30,50 +29,10 @@ def operand_value(context: Context, cls: type[Word], operand: Operand, node: Any
     return Located(READ[operand.kind](context, node, cls), span)
 
 
-def _reads(kind: OperandKind) -> Callable[[Read], Read]:
-    def decorate(function: Read) -> Read:
-        READ[kind] = function
-        return function
-
-    return decorate
-
-
-@_reads("site")
-def _site(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.place(node)
-
-
-@_reads("subspace")
-def _subspace(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.of_type(node, SubspaceType, "a subspace")
-
-
-@_reads("subspaces")
 def _subspaces(context: Context, nodes: Any, cls: type[Word]) -> Any:
     return tuple(context.of_type(node, SubspaceType, "a subspace") for node in nodes)
 
 
-@_reads("matrix")
-def _matrix(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.of_type(node, MatrixType, "a matrix")
-
-
-@_reads("number")
-def _number(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.of_type(node, NumberType, "a number")
-
-
-@_reads("pairs")
-def _pairs(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.pair_set(node)
-
-
-@_reads("prompts")
-def _prompts(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.pair_set(node, answers=False)
-
-
-@_reads("class")
 def _class(context: Context, node: Any, cls: type[Word]) -> Any:
     if not isinstance(node, ast.Name):
         raise wrong(
@@ -85,25 +44,15 @@ def _class(context: Context, node: Any, cls: type[Word]) -> Any:
     return ClassName(node.text)
 
 
-@_reads("path")
-def _path(context: Context, node: Any, cls: type[Word]) -> Any:
-    return _quoted(context, node, cls, "a path")
-
-
-@_reads("text")
-def _text(context: Context, node: Any, cls: type[Word]) -> Any:
-    return _quoted(context, node, cls, "a text")
-
-
-def _quoted(context: Context, node: Any, cls: type[Word], what: str) -> str:
+def _text(context: Context, node: Any, cls: type[Word]) -> str:
     text = context.value(node)
     if not isinstance(text, str):
-        message, way = f"`{show(node)}` is not {what}", f"write it in quotes: {cls.example}"
-        raise wrong("wrong-kind", message, node.span, way)
+        what = next(o.kind for o in cls.operands if o.kind in ("path", "text"))
+        way = f"write it in quotes: {cls.example or f'{cls.word}(..)'}"
+        raise wrong("wrong-kind", f"`{show(node)}` is not a {what}", node.span, way)
     return text
 
 
-@_reads("texts")
 def _texts(context: Context, node: Any, cls: type[Word]) -> Any:
     value = context.value(node)
     several = isinstance(value, tuple) and value and all(isinstance(text, str) for text in value)
@@ -112,7 +61,6 @@ def _texts(context: Context, node: Any, cls: type[Word]) -> Any:
     return value
 
 
-@_reads("trace")
 def _trace(context: Context, node: Any, cls: type[Word]) -> Any:
     trace = context.value(node)
     if not isinstance(trace, CheckedTrace):
@@ -120,7 +68,6 @@ def _trace(context: Context, node: Any, cls: type[Word]) -> Any:
     return trace
 
 
-@_reads("model")
 def _model(context: Context, node: Any, cls: type[Word]) -> Any:
     model = context.value(node)
     if not isinstance(model, ModelSpec):
@@ -129,12 +76,6 @@ def _model(context: Context, node: Any, cls: type[Word]) -> Any:
     return model
 
 
-@_reads("layer")
-def _layer(context: Context, node: Any, cls: type[Word]) -> Any:
-    return context.integer(node, "a layer")
-
-
-@_reads("numbers")
 def _cells(context: Context, node: Any, cls: type[Word]) -> Any:
     values = getattr(context.value(node), "values", None)
     if values is None:
@@ -147,7 +88,6 @@ def _cells(context: Context, node: Any, cls: type[Word]) -> Any:
     return values
 
 
-@_reads("values")
 def _values(context: Context, node: Any, cls: type[Word]) -> Any:
     value = context.value(node)
     items = value if isinstance(value, tuple) else (value,)
@@ -157,12 +97,10 @@ def _values(context: Context, node: Any, cls: type[Word]) -> Any:
     return tuple(float(number) for number in numbers if number is not None)
 
 
-@_reads("integers")
 def _integers(context: Context, node: Any, cls: type[Word]) -> Any:
     return tuple(context.integer(item, "an index") for item in _items(node))
 
 
-@_reads("coordinates")
 def _coordinates(context: Context, node: Any, cls: type[Word]) -> Any:
     numbers = [context.of_type(item, NumberType, "a number") for item in _items(node)]
     for item, number in zip(_items(node), numbers, strict=True):
@@ -180,3 +118,25 @@ def _items(node: Any) -> tuple[ast.Expression, ...]:
             "write numbers in brackets: [0, 7]",
         )
     return node.items
+
+
+READ: dict[OperandKind, Read] = {
+    "site": lambda context, node, cls: context.place(node),
+    "subspace": lambda context, node, cls: context.of_type(node, SubspaceType, "a subspace"),
+    "subspaces": _subspaces,
+    "matrix": lambda context, node, cls: context.of_type(node, MatrixType, "a matrix"),
+    "number": lambda context, node, cls: context.of_type(node, NumberType, "a number"),
+    "pairs": lambda context, node, cls: context.pair_set(node),
+    "prompts": lambda context, node, cls: context.pair_set(node, answers=False),
+    "class": _class,
+    "path": _text,
+    "text": _text,
+    "texts": _texts,
+    "trace": _trace,
+    "model": _model,
+    "layer": lambda context, node, cls: context.integer(node, "a layer"),
+    "numbers": _cells,
+    "values": _values,
+    "integers": _integers,
+    "coordinates": _coordinates,
+}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from causaldsl.check.context import Context
 from causaldsl.check.expressions import position_of
 from causaldsl.check.places import HeadValue, Place, SiteOwner
-from causaldsl.diagnostics import Mistake, Span, wrong
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -236,8 +236,6 @@ def _head_value(context: Context, node: ast.Node) -> tuple[int, int] | None:
 
 def check_sites(places: Sequence[Place], shapes: Shapes, span: Span) -> None:
     """Every site must be in the model: a range of heads was, a set of them may not be."""
-    for place in places:
-        try:
+    with located(span):
+        for place in places:
             place.site.check(shapes)
-        except Mistake as mistake:
-            raise wrong(mistake.code, mistake.message, span, mistake.help) from None

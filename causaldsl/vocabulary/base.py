@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -83,21 +83,6 @@ class Training:
     no_change: float
     whole_vocabulary: bool
     """Whether its loss takes the logits of the whole vocabulary, or of answer and foil."""
-
-
-class Data(Protocol):
-    """How much there is of what a word is applied to, on the sides that it reads."""
-
-    @property
-    def pairs(self) -> int: ...
-
-    @property
-    def prompts(self) -> int:
-        """Prompts that differ."""
-
-    @property
-    def positions(self) -> int:
-        """Tokens at its site, in all prompts together."""
 
 
 @dataclass(frozen=True)
@@ -263,8 +248,11 @@ class Word(BaseModel):
         """Whether its site must have equally many positions in all prompts that it reads."""
         return False
 
-    def check_data(self, data: Data) -> None:
-        """Raise a :class:`Mistake` if there is too little to work with."""
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        """Raise a :class:`Mistake` if the prompts that it reads are too few.
+
+        Equal prompts are equal here; ``positions`` counts the tokens of all of them at its site.
+        """
 
     @property
     def measured(self) -> str | None:

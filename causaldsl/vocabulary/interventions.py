@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.vocabulary.base import (
-    Change,
-    Data,
-    Operand,
-    OperandMistake,
-    SiteType,
-    intervention,
-)
+from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
 
 _SITE = Operand("site", "site")
 _ALONG = Operand("along", "subspace", keyword=True, required=False)
@@ -68,13 +61,10 @@ class Ablate(Change):
         """What comes from other prompts fits position by position."""
         return self.to != "zero"
 
-    def check_data(self, data: Data) -> None:
-        if self.to == "resample" and data.pairs < 2:
-            raise Mistake(
-                "too-few-pairs",
-                "resampling needs another pair to take from",
-                "measure on at least two pairs",
-            )
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        if self.to == "resample" and len(prompts) < 2:
+            message = "resampling needs another pair to take from"
+            raise Mistake("too-few-pairs", message, "measure on at least two pairs")
 
 
 @intervention

@@ -6,7 +6,7 @@ taken when it is patched. ``norm`` sees the vectors as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,7 +14,6 @@ from pydantic import Field
 from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import (
     SIDES,
-    Data,
     MatrixType,
     Operand,
     OperandMistake,
@@ -248,9 +247,9 @@ class Pca(Word):
         _fits("site", self.dim, width, "a subspace")
         return SubspaceType(width, self.dim)
 
-    def check_data(self, data: Data) -> None:
-        if data.positions < self.dim:
-            message = f"{data.positions} activations have fewer than {self.dim} components"
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        if positions < self.dim:
+            message = f"{positions} activations have fewer than {self.dim} components"
             raise Mistake("too-few-prompts", message, "use more prompts")
 
 

@@ -19,10 +19,11 @@ das k         DAS with k neurons of the site
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.agreement import check_held_out, check_place
-from causaldsl.check.apply import apply, matrix
+from causaldsl.check.apply import apply, arguments, matrix
 from causaldsl.check.context import Context, checks, handles
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
@@ -60,8 +61,7 @@ def audit(context: Context, node: ast.Audit) -> CheckedAudit:
         message = f"`{show(call)}` is not something to audit for"
         raise wrong("bad-audit", message, call.span, _HOW)
     train, test, rest = _pairs(context, call)
-    named = [(a.name, a.value) for a in rest if isinstance(a, ast.Option)]
-    positional = [a for a in rest if not isinstance(a, ast.Option)]
+    positional, named = arguments(replace(call, arguments=tuple(rest)))
     found = apply(context, Illusion, positional, named, call.span)
     word = found.word
     assert isinstance(word, Illusion)

@@ -11,7 +11,7 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point, PositionRef
 from causaldsl.check.stages import check_sites, depth, head_group
 from causaldsl.check.values import Applied, CheckedTrace
-from causaldsl.diagnostics import Mistake, Span, wrong
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -156,11 +156,9 @@ def _positions(
     found: dict[str, None] = {}
     for text in node.positions:
         point = Point.parse(text)
-        for pair in pairs.pairs:
-            try:
+        with located(node.span):
+            for pair in pairs.pairs:
                 point.resolve(pair.base)
-            except Mistake as mistake:
-                raise wrong(mistake.code, mistake.message, node.span, mistake.help) from None
         if all(
             point.resolve(pair.base) < start
             for pair, start in zip(pairs.pairs, _leftmost(interventions, pairs), strict=True)
