@@ -49,7 +49,7 @@ def _used(place: Place, use: Span) -> list[Label]:
     return [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
 
 
-def check_amounts(applied: Applied, place: Place, pairs: PairSet, use: Span) -> None:
+def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, use: Span) -> None:
     """There must be enough for a word to work with, and where it has to be, of equal length."""
     word, position = applied.word, place.position
     assert position is not None
@@ -57,7 +57,7 @@ def check_amounts(applied: Applied, place: Place, pairs: PairSet, use: Span) -> 
     prompts = [(side, getattr(pair, side)) for pair in pairs.pairs for side in sides]
     lengths = [1 if position.single else len(position.resolve(prompt)) for _, prompt in prompts]
     unwritten = isinstance(pairs, PromptSet) and pairs.sample is not None  # will all differ
-    with located(applied.span):
+    with located(span):
         word.check_enough(
             range(len(prompts)) if unwritten else [prompt.ids for _, prompt in prompts],
             sum(lengths),
@@ -127,7 +127,7 @@ def check_learned(applied: Applied, text: bool) -> None:
                 applied.span,
                 suggest(operand.text, known, "classes"),
             )
-    check_amounts(applied, place, pairs, applied.span)
+    check_amounts(applied, place, pairs, applied.span, applied.span)
 
 
 def _check_toy(applied: Applied) -> None:

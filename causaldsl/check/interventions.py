@@ -62,5 +62,5 @@ def check_on(applied: Applied, pairs: PairSet, span: Span, use: Span) -> None:
     """
     place = site_of(applied)
     check_place(place, pairs, use, both="source" in applied.word.sides)
-    check_amounts(applied, place, pairs, use)
+    check_amounts(applied, place, pairs, span, use)
     check_held_out(applied, pairs, span)
