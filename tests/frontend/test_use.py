@@ -157,7 +157,7 @@ def test_a_package_that_fails(lab: Path, world: Path) -> None:
     for _ in range(2):  # what it has registered before it failed is gone
         text = message('use "half"\n', world)
         assert "the words of `half` can't be imported: OSError: no licence\n" in text
-    assert "half" not in PACKAGES
+    assert not PACKAGES["half"].words()
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,12 @@ def _package(point: EntryPoint) -> str:
 
 def _load(point: EntryPoint, span: Span) -> str | None:
     """Import the words. Gives the module that evaluates them, if the package names one."""
+    before = Vocabulary()
+    before.add(PACKAGES.get(_package(point), before))
     try:
         module = importlib.import_module(point.module)
     except Exception as error:  # a module of somebody else's may raise anything
-        PACKAGES.pop(_package(point), None)  # half of its words may be there
+        PACKAGES[_package(point)] = before  # half of its words may be there
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"the words of `{point.name}` can't be imported: {reason}"
         raise wrong("bad-package", message, span) from error
