@@ -6,13 +6,14 @@ python docs/make_reference.py
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 from causaldsl.vocabulary.audits import Illusion
-from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS, Word, load_vocabulary
+from causaldsl.vocabulary.base import BUILT_IN, Word, load_vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.metrics import METRICS
-from causaldsl.vocabulary.sites import SITES
+from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 
 
@@ -27,7 +28,9 @@ def reference() -> str:
         lines += [f"- `{statement.form}`<br>{statement.doc}"]
     lines += ["", "## Sites", "", "| Word | Index | Width | |", "|---|---|---|---|"]
     indices = {"none": "", "layer": "layer", "head": "layer.head", "kv_head": "layer.kv head"}
-    lines += [f"| `{s.form}` | {indices[s.index]} | {s.width} | {s.doc} |" for s in SITES.values()]
+    lines += [
+        f"| `{s.form}` | {indices[s.index]} | {s.width} | {s.doc} |" for s in SITE_WORDS.values()
+    ]
     lines += ["", "## Matrices", "", "| Word | Index | From, to | |", "|---|---|---|---|"]
     lines += [
         f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {m.doc} |"
@@ -36,13 +39,18 @@ def reference() -> str:
     lines += ["", "## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
     lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in METRICS.values()]
     lines += ["", "## Interventions", ""]
-    for cls in INTERVENTIONS.values():
+    for cls in BUILT_IN.interventions.values():
         lines += _entry(cls, cls.word)
     lines += ["## Functions", ""]
-    for cls in sorted(FUNCTIONS.values(), key=lambda cls: cls.word):
-        lines += _entry(cls, cls.signature())
+    lines += _entries(BUILT_IN.functions)
+    lines += ["## Data, and sites that are calls", "", *_entries(BUILT_IN.makers)]
     lines += ["## Audits", "", *_entry(Illusion, Illusion.signature())]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _entries(table: Mapping[str, type[Word]]) -> list[str]:
+    """The entries of a table of words, by their spelling."""
+    return [line for word in sorted(table) for line in _entry(table[word], table[word].signature())]
 
 
 def _entry(cls: type[Word], title: str) -> list[str]:

@@ -2,33 +2,83 @@
 
 from __future__ import annotations
 
-from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import Applied, ClassName, Place
-from causaldsl.diagnostics import Label, Mistake, Span, suggest, wrong
-from causaldsl.vocabulary.probes import Probe
+from collections.abc import Sequence
+
+from causaldsl.check.pairs import PairSet, Prompt, PromptSet
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, ClassName
+from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
+from causaldsl.vocabulary.base import SIDES, Side
 
 
 def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> None:
     """Every position must be in every prompt, and as many in the source as in the base."""
-    assert place.position is not None
-    labels = [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
-    counts: set[int] = set()
     for pair in pairs.pairs:
-        try:
-            base = place.position.resolve(pair.base)
-            counts.add(len(base))
-            if both:
-                source = place.position.resolve(pair.source)
-        except Mistake as mistake:
-            raise wrong(mistake.code, mistake.message, place.span, mistake.help, labels) from None
-        if both and len(base) != len(source):
+        base = _resolved(place, pair.base, pair.source, "base", use)
+        if not both:
+            continue
+        source = _resolved(place, pair.source, pair.base, "source", use)
+        if len(base) != len(source):
             raise wrong(
                 "unequal-length",
                 f"{place} is {len(base)} tokens in the base and {len(source)} in the source of a "
                 "pair",
                 place.span,
                 f"base: {pair.base.text} / source: {pair.source.text}; name one position instead",
-                labels,
+                _used(place, use),
+            )
+
+
+def _resolved(place: Place, prompt: Prompt, other: Prompt, side: Side, use: Span) -> list[int]:
+    """The token indices in one prompt of a pair; an error says if the other one has them."""
+    assert place.position is not None
+    try:
+        return place.position.resolve(prompt)
+    except Mistake as mistake:
+        message = mistake.message
+        name = next((n for n in place.position.names if n not in prompt.named), None)
+        if name in other.named:
+            (has,) = (f"{known}s" for known in SIDES if known != side)
+            message = f"the {side}s have no position `{name}`; only the {has} have it"
+        labels = _used(place, use)
+        raise wrong(mistake.code, message, place.span, mistake.help, labels) from None
+
+
+def _used(place: Place, use: Span) -> list[Label]:
+    """A label at the use of a site that is written elsewhere."""
+    return [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
+
+
+def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, use: Span) -> None:
+    """There must be enough for a word to work with, and where it has to be, of equal length."""
+    word, position = applied.word, place.position
+    assert position is not None
+    sides: Sequence[Side] = ("base",) if isinstance(pairs, PromptSet) else word.sides
+    prompts = [(side, getattr(pair, side)) for pair in pairs.pairs for side in sides]
+    lengths = [1 if position.single else len(position.resolve(prompt)) for _, prompt in prompts]
+    unwritten = isinstance(pairs, PromptSet) and pairs.sample is not None  # will all differ
+    with located(span):
+        word.check_enough(
+            range(len(prompts)) if unwritten else [prompt.ids for _, prompt in prompts],
+            sum(lengths),
+        )
+    if position.single or not word.aligned():
+        return
+    classes = [value.text for _, value in applied.operands if isinstance(value, ClassName)]
+    for name in classes or [""]:
+        first: dict[int, Prompt] = {}
+        for (side, prompt), length in zip(prompts, lengths, strict=True):
+            if not name or name in (side, prompt.pattern):
+                first.setdefault(length, prompt)
+        if len(first) > 1:
+            one, other = list(first)[:2]
+            raise wrong(
+                "unequal-length",
+                f"`{word.word}` needs as many tokens in every prompt, but {place} is {one} in one "
+                f"and {other} in another",
+                place.span,
+                f"one: {first[one].text} / another: {first[other].text}; name one position instead",
+                _used(place, use),
             )
 
 
@@ -53,35 +103,22 @@ def check_learned(applied: Applied, text: bool) -> None:
     pairs, place = applied.operand("on"), applied.operand("site")
     if not isinstance(pairs, PairSet) or not isinstance(place, Place):
         return
-    if isinstance(applied.word, Probe) and not text:
-        raise wrong(
-            "toy-text",
-            f"`{applied.word.word}` needs prompts, and a toy model has none",
-            applied.span,
-            "a toy model's activations are a line; measure and histogram show them",
-        )
-    runs = applied.word.runs in ("edits", "gradients")
-    if runs and not text:
-        raise wrong(
-            "toy-text",
-            f"`{applied.word.word}` needs answers, and a toy model has none",
-            applied.span,
-            "name the direction: neurons(site, [0]) or vector(site, [1, 2])",
-        )
-    backward = applied.word.runs == "gradients"
-    if place.site.is_virtual and backward and not applied.word.learned:
+    word = applied.word
+    if not text:
+        _check_toy(applied)
+    if place.site.is_virtual and word.runs == "gradients" and not word.learned:
         raise wrong(
             "no-gradient",
             f"the model's output has no gradient at {place.site}, which is not part of it",
             applied.span,
             f"das({place}, on: ...) learns a direction there",
         )
-    check_place(place, pairs, applied.span, both=len(applied.word.sides) > 1)
+    check_place(place, pairs, applied.span, both=len(word.sides) > 1)
     other = applied.operand("at")
     if isinstance(other, Place):
         _check_places(place, other, pairs, applied)
     known = {p.pattern for pair in pairs.pairs for p in (pair.base, pair.source) if p.pattern}
-    known |= {"base", "source"}
+    known |= set(SIDES)
     for name, operand in applied.operands:
         if isinstance(operand, ClassName) and operand.text not in known:
             raise wrong(
@@ -90,6 +127,26 @@ def check_learned(applied: Applied, text: bool) -> None:
                 applied.span,
                 suggest(operand.text, known, "classes"),
             )
+    check_amounts(applied, place, pairs, applied.span, applied.span)
+
+
+def _check_toy(applied: Applied) -> None:
+    """A toy model has neither texts nor answers."""
+    word = applied.word
+    if word.on_text:
+        raise wrong(
+            "toy-text",
+            f"`{word.word}` needs prompts, and a toy model has none",
+            applied.span,
+            "a toy model's activations are a line; measure and histogram show them",
+        )
+    if word.runs in ("edits", "gradients"):
+        raise wrong(
+            "toy-text",
+            f"`{word.word}` needs answers, and a toy model has none",
+            applied.span,
+            "name the direction: neurons(site, [0]) or vector(site, [1, 2])",
+        )
 
 
 def _check_places(site: Place, at: Place, pairs: PairSet, applied: Applied) -> None:

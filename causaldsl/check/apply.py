@@ -3,231 +3,170 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from causaldsl.check.agreement import check_learned
-from causaldsl.check.pairs import PairSet
-from causaldsl.check.texts import locate
-from causaldsl.check.values import Applied, CheckedTrace, ClassName, Place
+from causaldsl.check.context import MAKERS, Context, Located, Operands
+from causaldsl.check.operands import operand_value
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import (
+    Maker,
     MatrixType,
     NumberType,
     Operand,
     OperandMistake,
     SiteType,
-    SubspaceType,
     TraceType,
     Word,
 )
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
 
-if TYPE_CHECKING:
-    from causaldsl.check.expressions import Expressions
-
-Located = tuple[Any, Span]
-_LISTS = {"indices", "coordinates"}
+Named = list[tuple[ast.Identifier, Any]]
 
 
-class Applier:
-    """Applies words; ``folder`` is where a program's relative paths start."""
+def apply(
+    context: Context, cls: type[Word], positional: list[Any], named: Named, span: Span
+) -> Applied:
+    """A word with its arguments as written: one operation."""
+    word, operands = _matched(context, cls, positional, named, span)
+    return build(context, word, operands, span)
 
-    def __init__(self, folder: Path, shapes: Callable[[Span], Shapes]):
-        self.folder, self.shapes = folder, shapes
 
-    def call(self, expressions: Expressions, cls: type[Word], node: ast.Call) -> Applied:
-        """A function call."""
-        positional = [a for a in node.arguments if not isinstance(a, ast.Option)]
-        named = [(a.name, a.value) for a in node.arguments if isinstance(a, ast.Option)]
-        return self.word(expressions, cls, positional, named, node.span)
+def make(context: Context, cls: type[Maker], node: ast.Call) -> Any:
+    """What a maker makes. A :class:`Mistake` that has no place yet is at the call."""
+    word, operands = _matched(context, cls, *arguments(node), node.span)
+    if cls.on_text and context.program.model is not None:
+        context.tokens(node.span)  # a toy model has none
+    maker = next(MAKERS[base] for base in cls.__mro__ if base in MAKERS)
+    with located(node.span):
+        return maker(context, word, operands)
 
-    def word(
-        self,
-        expressions: Expressions,
-        cls: type[Word],
-        positional: list[Any],
-        named: list[tuple[ast.Identifier, Any]],
-        span: Span,
-    ) -> Applied:
-        """A word with its arguments as written."""
-        operands = {operand.name: operand for operand in cls.operands}
-        nodes = _match_positional(cls, positional, span)
-        options: dict[str, Any] = {}
-        for identifier, value in named:
-            name = identifier.text
-            if name in nodes or name in options:
-                raise wrong("option-twice", f"`{name}` is given twice", identifier.span)
-            if name in operands:
-                nodes[name] = value
-            elif name in cls.options():
-                options[name] = _option(expressions, value)
-            else:
-                keywords = [o.name for o in cls.operands if o.keyword]
-                raise wrong(
-                    "unknown-option",
-                    f"`{cls.word}` has no option `{name}`",
-                    identifier.span,
-                    suggest(name, [*keywords, *cls.options()], "options"),
-                )
-        for operand in cls.operands:
-            if operand.required and operand.name not in nodes:
-                raise wrong(
-                    "missing-operand",
-                    f"`{cls.word}` needs {_asked(operand)}",
-                    span,
-                    f"write {cls.signature()}",
-                )
-        values: dict[str, Located] = {}
-        for name, argument in nodes.items():
-            values[name] = self._operand(expressions, operands[name], argument)
-        known = self._from_operands(cls, values)
-        word = _make(cls, options | known, span)
-        return self.build(word, values, span)
 
-    def build(self, word: Word, operands: Mapping[str, Located], span: Span) -> Applied:
-        """Check the dimensions and make the application."""
-        types = {name: self._type(value) for name, (value, _) in operands.items()}
-        try:
-            result = word.result(types)
-        except OperandMistake as mistake:
-            place = operands[mistake.operand][1] if mistake.operand in operands else span
-            with located(place):
-                raise Mistake(mistake.code, mistake.message, mistake.help) from None
-        # A list of numbers is one of the word's options, and so no operand of the operation.
-        kept = tuple((n, v) for n, (v, _) in operands.items() if n not in _LISTS)
-        applied = Applied(word, kept, result, span)
-        if applied.operand("on") is not None:
-            check_learned(applied, self.shapes(span).text)
-        return applied
-
-    def matrix(
-        self, name: str, layer: int | None, head: int | None, shapes: Shapes, span: Span
-    ) -> Applied:
-        """One of the model's matrices."""
-        entry = MATRIX_WORDS[name]
-        if layer is not None and not 0 <= layer < shapes.n_layers:
-            raise wrong(
-                "layer-range",
-                f"{shapes.name} has no layer {layer}",
-                span,
-                f"its layers are 0 to {shapes.n_layers - 1}",
-            )
-        count = shapes.n_kv_heads if entry.index == "kv_head" else shapes.n_heads
-        if not shapes.text and (name not in ("W_in", "W_out") or not shapes.d_mlp):
-            help = "it has W_in and W_out" if shapes.d_mlp else "its sites are its heads' z"
-            raise wrong("no-matrix", f"{shapes.name} has no {name}", span, help)
-        if head is not None and not 0 <= head < count:
-            what = "key-value heads" if entry.index == "kv_head" else "heads"
-            raise wrong(
-                "head-range",
-                f"{shapes.name} has no head {head} in {name}",
-                span,
-                f"each layer has {what} 0 to {count - 1}",
-            )
-        if name == "W_gate" and not shapes.gated_mlp:
-            raise wrong("no-matrix", f"{shapes.name} has no gated MLP, so no W_gate", span)
-        inputs, outputs = getattr(shapes, entry.inputs), getattr(shapes, entry.outputs)
-        word = Matrix(name=name, layer=layer, head=head, inputs=inputs, outputs=outputs)
-        return Applied(word, (), MatrixType(inputs, outputs), span)
-
-    def _operand(self, expressions: Expressions, operand: Operand, node: Any) -> Located:
-        kind = operand.kind
-        if kind == "subspaces":
-            parts = tuple(expressions.of_type(n, SubspaceType, "a subspace") for n in node)
-            return parts, node[0].span.to(node[-1].span)
-        if kind == "site":
-            return expressions.place(node), node.span
-        if kind in ("pairs", "prompts"):
-            return expressions.pair_set(node, answers=kind == "pairs"), node.span
-        if kind == "class":
-            if not isinstance(node, ast.Name):
-                raise wrong(
-                    "wrong-kind",
-                    f"`{show(node)}` is not a class of prompts",
-                    node.span,
-                    "write a pattern such as ABB, or `base` or `source`",
-                )
-            return ClassName(node.text), node.span
-        if kind == "path":
-            path = expressions.value(node)
-            if not isinstance(path, str):
-                raise wrong(
-                    "wrong-kind",
-                    f"`{show(node)}` is not a path",
-                    node.span,
-                    'write it in quotes: "file.safetensors"',
-                )
-            return path, node.span
-        if kind == "trace":
-            trace = expressions.value(node)
-            if not isinstance(trace, CheckedTrace):
-                raise wrong("wrong-kind", f"`{show(node)}` is not a trace", node.span)
-            return trace, node.span
-        if kind in ("integers", "coordinates"):
-            return _list_of_numbers(expressions, kind, node), node.span
-        if kind == "numbers":
-            cells = expressions.value(node)
-            values = getattr(cells, "values", None)
-            if values is None:
-                raise wrong(
-                    "wrong-kind",
-                    f"`{show(node)}` is neither a metric over a sweep nor an arm of a table",
-                    node.span,
-                    "write max(sweep_name.metric) or max(table_name.arm)",
-                )
-            return values, node.span
-        types = {
-            "subspace": (SubspaceType, "a subspace"),
-            "matrix": (MatrixType, "a matrix"),
-            "number": (NumberType, "a number"),
-        }
-        return expressions.of_type(node, *types[kind]), node.span
-
-    def _from_operands(self, cls: type[Word], values: dict[str, Located]) -> dict[str, Any]:
-        """Operands that are known now, and so are options of the operation: lists and files."""
-        for name in _LISTS & values.keys():
-            return {name: values[name][0]}
-        if "path" in values and "digest" in cls.model_fields:
-            written, span = values.pop("path")
-            with located(span):
-                return _tensor_header(locate(written, self.folder) / written, written)
-        return {}
-
-    def _type(self, value: Any) -> Any:
-        if isinstance(value, Applied):
-            return value.type
-        if isinstance(value, Place):
-            return SiteType(value.site.width(self.shapes(value.span)))
-        if isinstance(value, CheckedTrace):
-            return TraceType(frozenset(value.components))
-        if isinstance(value, tuple):
-            return tuple(self._type(part) for part in value if isinstance(part, Applied))
-        assert isinstance(value, PairSet | ClassName | str | int)
+def made(context: Context, node: ast.Node, kind: type) -> Any:
+    """What an expression makes, if it calls a maker of this kind of data; else None."""
+    if not isinstance(node, ast.Call) or not isinstance(node.function, ast.Name):
         return None
+    cls = context.words.makers.get(node.function.text)
+    return make(context, cls, node) if cls is not None and isinstance(cls.gives, kind) else None
 
 
-def _list_of_numbers(expressions: Expressions, kind: str, node: Any) -> tuple[float, ...]:
-    if not isinstance(node, ast.ListOf):
+def build(context: Context, word: Word, operands: Operands, span: Span) -> Applied:
+    """Check the dimensions and make the application."""
+    types = {name: _type(context, value) for name, (value, _) in operands.items()}
+    try:
+        result = word.result(types)
+    except OperandMistake as mistake:
+        place = operands[mistake.operand].span if mistake.operand in operands else span
+        with located(place):
+            raise Mistake(mistake.code, mistake.message, mistake.help) from None
+    # A list of numbers is one of the word's options, and so no operand of the operation.
+    kept = tuple((n, v) for n, (v, _) in operands.items() if n not in word.computed)
+    applied = Applied(word, kept, result, span)
+    if applied.operand("on") is not None:
+        check_learned(applied, context.shapes(span).text)
+    return applied
+
+
+def matrix(name: str, layer: int | None, head: int | None, shapes: Shapes, span: Span) -> Applied:
+    """One of the model's matrices."""
+    entry = MATRIX_WORDS[name]
+    if layer is not None and not 0 <= layer < shapes.n_layers:
         raise wrong(
-            "wrong-kind",
-            f"`{show(node)}` is not a list",
-            node.span,
-            "write numbers in brackets: [0, 7]",
+            "layer-range",
+            f"{shapes.name} has no layer {layer}",
+            span,
+            f"its layers are 0 to {shapes.n_layers - 1}",
         )
-    if kind == "integers":
-        return tuple(expressions.integer(item, "an index") for item in node.items)
-    numbers = [expressions.of_type(item, NumberType, "a number") for item in node.items]
-    for item, number in zip(node.items, numbers, strict=True):
-        if number.type.constant is None:
-            raise wrong("not-constant", f"`{show(item)}` is not known before the run", item.span)
-    return tuple(float(number.type.constant) for number in numbers)
+    count = shapes.n_kv_heads if entry.index == "kv_head" else shapes.n_heads
+    if not shapes.text and (name not in ("W_in", "W_out") or not shapes.d_mlp):
+        help = "it has W_in and W_out" if shapes.d_mlp else "its sites are its heads' z"
+        raise wrong("no-matrix", f"{shapes.name} has no {name}", span, help)
+    if head is not None and not 0 <= head < count:
+        what = "key-value heads" if entry.index == "kv_head" else "heads"
+        raise wrong(
+            "head-range",
+            f"{shapes.name} has no head {head} in {name}",
+            span,
+            f"each layer has {what} 0 to {count - 1}",
+        )
+    if name == "W_gate" and not shapes.gated_mlp:
+        raise wrong("no-matrix", f"{shapes.name} has no gated MLP, so no W_gate", span)
+    inputs, outputs = getattr(shapes, entry.inputs), getattr(shapes, entry.outputs)
+    word = Matrix(name=name, layer=layer, head=head, inputs=inputs, outputs=outputs)
+    return Applied(word, (), MatrixType(inputs, outputs), span)
+
+
+def arguments(node: ast.Call) -> tuple[list[Any], Named]:
+    """Those of a call without a name, and those with one."""
+    positional = [a for a in node.arguments if not isinstance(a, ast.Option)]
+    return positional, [(a.name, a.value) for a in node.arguments if isinstance(a, ast.Option)]
+
+
+def _matched(
+    context: Context, cls: type[Word], positional: list[Any], named: Named, span: Span
+) -> tuple[Any, dict[str, Located]]:
+    """A word with its options, and its operands by name with their places."""
+    operands = {operand.name: operand for operand in cls.operands}
+    nodes = _match_positional(cls, positional, span)
+    options: dict[str, Any] = {}
+    for identifier, value in named:
+        name = identifier.text
+        if name in nodes or name in options:
+            raise wrong("option-twice", f"`{name}` is given twice", identifier.span)
+        if name in operands:
+            nodes[name] = value
+        elif name in cls.options():
+            options[name] = _option(context, value)
+        else:
+            keywords = [o.name for o in cls.operands if o.keyword]
+            raise wrong(
+                "unknown-option",
+                f"`{cls.word}` has no option `{name}`",
+                identifier.span,
+                suggest(name, [*keywords, *cls.options()], "options"),
+            )
+    for operand in cls.operands:
+        if operand.required and operand.name not in nodes:
+            raise wrong(
+                "missing-operand",
+                f"`{cls.word}` needs {_asked(operand)}",
+                span,
+                f"write {cls.signature()}",
+            )
+    values = {
+        name: operand_value(context, cls, operands[name], node) for name, node in nodes.items()
+    }
+    known = _from_operands(context, cls, values)
+    return _with_options(cls, options | known, span), values
+
+
+def _from_operands(context: Context, cls: type[Word], values: dict[str, Located]) -> dict[str, Any]:
+    """Operands that are known now, and so are options of the operation: lists and files."""
+    if "path" in values and "digest" in cls.model_fields:
+        written, span = values.pop("path")
+        with located(span):
+            return _tensor_header(context.path(written), written)
+    return {name: values[name].value for name in cls.computed if name in values}
+
+
+def _type(context: Context, value: Any) -> Any:
+    if isinstance(value, Applied):
+        return value.type
+    if isinstance(value, Place):
+        return SiteType(value.site.width(context.shapes(value.span)))
+    if isinstance(value, CheckedTrace):
+        return TraceType(frozenset(value.components))
+    if isinstance(value, tuple):
+        return tuple(_type(context, part) for part in value if isinstance(part, Applied))
+    return None
 
 
 def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dict[str, Any]:
@@ -245,30 +184,37 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
     return {operand.name: node for operand, node in zip(places, positional, strict=False)}
 
 
+_ASKED = {
+    "class": "a class of prompts",
+    "integers": "a list",
+    "pairs": "pairs",
+    "texts": "a file or a list of texts",
+    "values": "numbers",
+}
+
+
 def _asked(operand: Operand) -> str:
-    kind = {"class": "a class of prompts", "integers": "a list", "pairs": "pairs"}.get(
-        operand.kind, f"a {operand.kind}"
-    )
+    kind = _ASKED.get(operand.kind, f"a {operand.kind}")
     return f"`{operand.name}: ...`, {kind}" if operand.keyword else kind
 
 
-def _option(expressions: Expressions, node: Any) -> Any:
+def _option(context: Context, node: Any) -> Any:
     """An option's value: a number known before the run, a list of numbers, or a word."""
     if isinstance(node, ast.ListOf):
-        return tuple(_option(expressions, item) for item in node.items)
+        return tuple(_option(context, item) for item in node.items)
     if isinstance(node, ast.String):
         return node.text
-    if isinstance(node, ast.Name) and not expressions.knows(node.text):
+    if isinstance(node, ast.Name) and not context.knows(node.text):
         return node.text
-    if isinstance(node, ast.Name) and isinstance(expressions.value(node), str):
-        return str(expressions.value(node))
-    number = expressions.of_type(node, NumberType, "a number").type.constant
+    if isinstance(node, ast.Name) and isinstance(context.value(node), str):
+        return str(context.value(node))
+    number = context.of_type(node, NumberType, "a number").number
     if number is None:
         raise wrong("not-constant", f"`{show(node)}` is not known before the run", node.span)
     return int(number) if number == int(number) else number
 
 
-def _make(cls: type[Word], options: dict[str, Any], span: Span) -> Word:
+def _with_options(cls: type[Word], options: dict[str, Any], span: Span) -> Word:
     try:
         return cls(**options)
     except ValidationError as error:

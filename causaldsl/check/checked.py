@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
@@ -19,7 +20,9 @@ from causaldsl.check.values import (
 from causaldsl.diagnostics import Source, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.numbers import Result
+from causaldsl.vocabulary.base import Vocabulary
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -42,38 +45,53 @@ class Output:
     span: Span = field(compare=False, repr=False)
     by: str | None = None
     relative: Applied | None = None
-    """Of a plot: the loop variable along x, and what every number is divided by."""
+    """The loop variable along x of a plot, and the number that all others are divided by."""
     relative_to: str = ""
 
     @property
     def metric(self) -> str | None:
         """The metric of the number that a plot is relative to, if it is a measured one."""
-        word = self.relative.word if self.relative else None
-        return word.metric if isinstance(word, Result) else None
+        return self.relative.word.measured if self.relative else None
+
+
+class _View(Generic[Kind]):
+    """What a program defines of one class, by name, without other names for the same."""
+
+    def __init__(self, kind: type[Kind]):
+        self.kind = kind
+
+    def __get__(self, program: CheckedProgram, owner: type) -> dict[str, Kind]:
+        return {
+            name: value
+            for name, value in program.defined.items()
+            if isinstance(value, self.kind) and getattr(value, "name", name) == name
+        }
 
 
 @dataclass
 class CheckedProgram:
-    """A program whose names, types, shapes and positions are right."""
+    """A program whose names, types, shapes and positions are right.
+
+    ``defined`` has what every statement defines, by its name and in the program's order.
+    """
 
     source: Source
     path: Path
     model: ModelSpec | None = None
+    defined: dict[str, Any] = field(default_factory=dict)
     params: dict[str, float | str] = field(default_factory=dict)
-    named: dict[str, Applied] = field(default_factory=dict)
-    families: dict[str, PairFamily] = field(default_factory=dict)
-    paths: dict[str, CheckedPath] = field(default_factory=dict)
-    measurements: dict[str, Measurement] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)
-    histograms: dict[str, Histogram] = field(default_factory=dict)
-    traces: dict[str, CheckedTrace] = field(default_factory=dict)
-    audits: dict[str, CheckedAudit] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """What the command line set, as it was written."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
+    packages: dict[str, str] = field(default_factory=dict)
+    """The version of each package whose words it uses, by the name that it uses."""
+    engines: list[str] = field(default_factory=list)
+    """The modules that evaluate the words of these packages; the engine imports them."""
+    words: Vocabulary = field(default_factory=Vocabulary, compare=False, repr=False)
+    """The language's words and those of these packages."""
     tokens: Tokens | None = field(default=None, compare=False, repr=False)
     """The model's tokenizer, if any prompts needed it."""
 
@@ -88,3 +106,20 @@ class CheckedProgram:
                 yield f"plot {output.stem}", output
         for number, claim in enumerate(self.claims, 1):
             yield f"claim {number}", claim
+
+    @property
+    def named(self) -> dict[str, Applied]:
+        """The operations that have a name: subspaces and what a `let` works out, no params."""
+        return {
+            name: value
+            for name, value in self.defined.items()
+            if isinstance(value, Applied) and name not in self.params
+        }
+
+    families = _View(PairFamily)
+    paths = _View(CheckedPath)
+    measurements = _View(Measurement)
+    tables = _View(Table)
+    histograms = _View(Histogram)
+    traces = _View(CheckedTrace)
+    audits = _View(CheckedAudit)

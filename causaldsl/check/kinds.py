@@ -1,67 +1,76 @@
-"""What messages call the values of expressions."""
+"""What a name or an expression can stand for: a value has a kind, and may have parts and cells."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from causaldsl.check.addresses import SiteOwner
-from causaldsl.check.measured import ArmRef, Cells
-from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
-from causaldsl.check.prompts import Lexicon, PromptFamily
-from causaldsl.check.values import (
-    Applied,
-    CheckedPath,
-    HeadValue,
-    Measurement,
-    Named,
-    Place,
-    Point,
-)
+from causaldsl.diagnostics import Span, wrong
 from causaldsl.model.catalog import ModelSpec
-from causaldsl.model.sites import Site
+from causaldsl.syntax import ast
+
+
+class Value:
+    """A value of the language, but for texts, lists and the model.
+
+    A subclass says what messages call it (``kind``), and how a number is got from it, if one is not
+    by itself (``way_out``, with ``{}`` in place of its text).
+    """
+
+    way_out: ClassVar[str | None] = None
+
+    @property
+    def kind(self) -> str:
+        raise NotImplementedError
+
+    def part(self, node: ast.Attribute) -> Any:
+        """What stands behind the dot."""
+        raise no_part(self, node)
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether brackets can stand behind it."""
+        return False
+
+    def cell(self, node: ast.Index, wanted: str) -> Any:
+        """What stands in brackets, for the name of a cell."""
+        raise NotImplementedError
+
+    @property
+    def can_plot(self) -> bool:
+        """Whether `plot` draws it."""
+        return False
+
+    @property
+    def can_render(self) -> bool:
+        """Whether `render` draws it."""
+        return False
+
+    @property
+    def loop_variables(self) -> tuple[str, ...]:
+        """What a plot of it can have along x."""
+        return ()
+
+    def check_divisor(self, span: Span, metric: str | None = None) -> None:
+        """Raise if a plot of it can't be relative to a number, or to one of this metric."""
+
+
+_OTHERS: dict[type, str] = {ModelSpec: "a model", tuple: "a list"}
 
 
 def describe(value: Any) -> str:
     """A value's kind, for messages."""
-    if isinstance(value, Applied):
-        return str(value.type)
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, Named):
+    if isinstance(value, Value):
         return value.kind
-    kinds: dict[type, str] = {
-        Place: "a site",
-        Site: "a site",
-        SiteOwner: "a head",
-        PairFamily: "pairs",
-        PairSet: "pairs",
-        PromptSet: "prompts without answers",
-        Measurement: "a measure or sweep",
-        CheckedPath: "a path",
-        ModelSpec: "a model",
-        Lexicon: "a lexicon",
-        PromptFamily: "a prompts block",
-        ArmRef: "an arm of a measure",
-        Cells: "a metric over a sweep",
-        HeadValue: "a head",
-        Point: "a position",
-        tuple: "a list",
-    }
-    return kinds.get(type(value), "something else")
+    return "a text" if isinstance(value, str) else _OTHERS.get(type(value), "something else")
 
 
-_WAYS = {
-    "an arm of a measure": "write one of its metrics, {}.METRIC",
-    "a table": "write one of its numbers: {}.ARM[...], or max({}.ARM)",
-    "an arm of a table": "write one of its numbers, {}[...], or max({})",
-    "a trace": "write one of its numbers: {}.total, {}.explained, {}.heads[20.0]",
-    "the components of a trace": "name one: {}[...]",
-    "an audit": "write {} is illusory",
-    "a histogram": "write one of its numbers, such as {}.ARM.auc",
-}
+def no_part(value: Any, node: ast.Attribute) -> Exception:
+    """The error for a name behind the dot that means nothing there."""
+    message = f"{describe(value)} has no part `{node.name.text}`"
+    return wrong("no-part", message, node.name.span)
 
 
 def way_out(value: Any, text: str) -> str | None:
     """How to get a number from a value that is none by itself, if there is a way."""
-    way = _WAYS.get(describe(value))
+    way = value.way_out if isinstance(value, Value) else None
     return way.replace("{}", text) if way else None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from causaldsl.diagnostics import Mistake
+from causaldsl.check.kinds import Value
+from causaldsl.diagnostics import Mistake, wrong
+from causaldsl.syntax import ast
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class PairSet:
+class PairSet(Value):
     """Pairs under one name, such as `flip.test`."""
 
+    kind = "pairs"
     name: str
     pairs: tuple[Pair, ...]
 
@@ -142,6 +146,7 @@ class PromptSet(PairSet):
     With ``sample`` the run writes the texts; until then only their lengths are right.
     """
 
+    kind = "prompts without answers"
     sample: Sample | None = None
 
     @cached_property
@@ -157,10 +162,36 @@ def prompt_set(name: str, prompts: Iterable[Prompt], sample: Sample | None = Non
 
 
 @dataclass(frozen=True)
-class PairFamily:
+class PairFamily(Value):
     """What a `pairs` statement names: parts `train` and `test`, or only the whole."""
 
+    kind = "pairs"
     name: str
     train: PairSet | None = None
     test: PairSet | None = None
     whole: PairSet | None = None
+
+    @property
+    def parts(self) -> dict[str, PairSet]:
+        named = {"train": self.train, "test": self.test}
+        return {name: pairs for name, pairs in named.items() if pairs is not None}
+
+    def part(self, node: ast.Attribute) -> Any:
+        if node.name.text in self.parts:
+            return self.parts[node.name.text]
+        raise wrong(
+            "no-part",
+            f"pairs `{self.name}` have no part `{node.name.text}`",
+            node.name.span,
+            f"parts: {', '.join(self.parts)}"
+            if self.parts
+            else f"they have no split: write `{self.name}`",
+        )
+
+    def called(self, name: str) -> PairFamily:
+        """The same pairs under another name."""
+        renamed: dict[str, Any] = {
+            part: replace(pairs, name=f"{name}.{part}") for part, pairs in self.parts.items()
+        }
+        whole = None if self.whole is None else replace(self.whole, name=name)
+        return PairFamily(name, **renamed, whole=whole)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from causaldsl.check.agreement import check_place
-from causaldsl.check.expressions import Expressions
+from causaldsl.check.apply import build
+from causaldsl.check.context import Context, Located
 from causaldsl.check.interventions import check_on, check_unbracketed, intervention, site_of
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.places import Place
 from causaldsl.check.stages import is_set, stage_places
-from causaldsl.check.values import Applied, CheckedPath, Place
+from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.syntax import ast
@@ -20,17 +22,15 @@ from causaldsl.vocabulary.interventions import Patch
 from causaldsl.vocabulary.traces import POLICIES
 
 _WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
-# Words whose subspace lies where those that it is made from lie.
-_SAME_SPACE = {"row", "null", "span", "complement", "project", "+"}
 
 
 def in_force(
-    expressions: Expressions, node: ast.Interventions, pairs: PairSet
+    context: Context, node: ast.Interventions, pairs: PairSet
 ) -> tuple[Applied | CheckedPath, ...]:
     """What an arm does at once, checked against the pairs that it runs on."""
     found: list[Applied | CheckedPath] = []
     for part in node.parts:
-        value = _part(expressions, part)
+        value = part_of(context, part)
         if isinstance(value, CheckedPath):
             _check_path_on(value, pairs, part.span)
             if value.direct and len(node.parts) > 1:
@@ -47,47 +47,26 @@ def in_force(
     return tuple(found)
 
 
-def what_it_does(expressions: Expressions, node: ast.Interventions) -> str:
+def what_it_does(context: Context, node: ast.Interventions) -> str:
     """An arm as a reader should see it: paths in full, with their policies."""
     texts = []
     for part in node.parts:
-        known = expressions.scope.values.get(part.text) if isinstance(part, ast.Name) else None
+        known = context.scope.values.get(part.text) if isinstance(part, ast.Name) else None
         texts.append(known.text if isinstance(known, CheckedPath) else show(part))
     return " + ".join(texts)
 
 
-def named_path(expressions: Expressions, node: ast.Path) -> CheckedPath:
-    """A `path` statement."""
-    first, *others = node.interventions.parts
-    if others:
-        raise wrong(
-            "not-a-path",
-            "a path statement holds one path",
-            others[0].span,
-            "join paths where they are used: ARM = path_a + path_b",
-        )
-    value = _part(expressions, first)
-    if not isinstance(value, CheckedPath):
-        raise wrong(
-            "not-a-path",
-            f"`{show(first)}` is no path: it goes nowhere",
-            first.span,
-            "say where it goes: ... -> heads[2..3].q @ END -> logits { freeze all  "
-            "layernorm recompute }",
-        )
-    return value
-
-
-def _part(expressions: Expressions, node: ast.Node) -> Applied | CheckedPath:
+def part_of(context: Context, node: ast.Node) -> Applied | CheckedPath:
+    """One of the interventions and paths that `+` joins."""
     if isinstance(node, ast.Intervention):
-        return intervention(expressions, node)
+        return intervention(context, node)
     if isinstance(node, ast.Chain):
-        return _chain(expressions, node)
-    check_unbracketed(node)
+        return _chain(context, node)
+    check_unbracketed(context, node)
     text = show(node)
     if is_set(node):
         raise _no_intervention(text, "a set of sites", node.span, f"write {text} -> ...")
-    value = expressions.value(node)  # type: ignore[arg-type]
+    value = context.value(node)  # type: ignore[arg-type]
     if isinstance(value, CheckedPath):
         return value
     along = isinstance(value, Applied) and isinstance(value.type, SubspaceType)
@@ -99,8 +78,8 @@ def _no_intervention(text: str, what: str, span: Span, help: str) -> Exception:
     return wrong("wrong-kind", f"`{text}` is {what}, not an intervention", span, help)
 
 
-def _chain(expressions: Expressions, node: ast.Chain) -> CheckedPath:
-    shapes = expressions.shapes(node.span)
+def _chain(context: Context, node: ast.Chain) -> CheckedPath:
+    shapes = context.shapes(node.span)
     if not shapes.text:
         raise wrong(
             "toy-path",
@@ -109,7 +88,7 @@ def _chain(expressions: Expressions, node: ast.Chain) -> CheckedPath:
             "patch its one site: patch mlp_hidden[0]",
         )
     policy = _policy(node)
-    sender = _sender(expressions, node.sender)
+    sender = _sender(context, node.sender)
     *middle, last = node.stages
     if not (isinstance(last, ast.Name) and last.text == "logits"):
         raise wrong(
@@ -121,7 +100,7 @@ def _chain(expressions: Expressions, node: ast.Chain) -> CheckedPath:
     hops: list[tuple[Place, ...]] = []
     before = [site_of(applied) for applied in sender]
     for stage in middle:
-        receivers = _receivers(expressions, stage)
+        receivers = _receivers(context, stage)
         _check_order(before, receivers, shapes, stage.span)
         hops.append(receivers)
         before = list(receivers)
@@ -166,14 +145,14 @@ def _choices(words: Sequence[str]) -> str:
     return "\n        ".join([f"in {{ }}, choose {' and '.join(words)}:", *lines])
 
 
-def _sender(expressions: Expressions, node: ast.Interventions) -> tuple[Applied, ...]:
+def _sender(context: Context, node: ast.Interventions) -> tuple[Applied, ...]:
     """What a path starts with: interventions, sites (patched whole), or subspaces."""
     found: list[Applied] = []
     for part in node.parts:
         if isinstance(part, ast.Intervention):
-            found.append(intervention(expressions, part))
+            found.append(intervention(context, part))
             continue
-        value = None if is_set(part) or isinstance(part, ast.Chain) else expressions.value(part)
+        value = None if is_set(part) or isinstance(part, ast.Chain) else context.value(part)
         if isinstance(part, ast.Chain) or isinstance(value, CheckedPath):
             raise wrong(
                 "path-in-path",
@@ -182,19 +161,19 @@ def _sender(expressions: Expressions, node: ast.Interventions) -> tuple[Applied,
                 "write one longer path: a -> b -> c -> logits",
             )
         if isinstance(value, Applied) and isinstance(value.type, SubspaceType):
-            found.append(_along(expressions, value, part))
+            found.append(_along(context, value, part))
             continue
-        for place in stage_places(expressions, part, sending=True):
-            operands = {"site": (place, part.span)}
-            found.append(expressions.apply.build(Patch(), operands, part.span))
+        for place in stage_places(context, part, sending=True):
+            operands = {"site": Located(place, part.span)}
+            found.append(build(context, Patch(), operands, part.span))
     return tuple(found)
 
 
-def _along(expressions: Expressions, subspace: Applied, node: ast.Node) -> Applied:
+def _along(context: Context, subspace: Applied, node: ast.Node) -> Applied:
     """Patch along a subspace where it was made."""
-    place = home(subspace)
+    place = subspace.home
     assert isinstance(subspace.type, SubspaceType)
-    width = place.site.width(expressions.shapes(node.span)) if place else None
+    width = place.site.width(context.shapes(node.span)) if place else None
     if place is None or width != subspace.type.width:
         raise wrong(
             "no-home",
@@ -202,29 +181,12 @@ def _along(expressions: Expressions, subspace: Applied, node: ast.Node) -> Appli
             node.span,
             f"write patch SITE along {show(node)}",
         )
-    operands = {"site": (place, node.span), "along": (subspace, node.span)}
-    return expressions.apply.build(Patch(), operands, node.span)
+    operands = {"site": Located(place, node.span), "along": Located(subspace, node.span)}
+    return build(context, Patch(), operands, node.span)
 
 
-def home(subspace: Applied) -> Place | None:
-    """The site that a subspace was made at, if there is one and only one."""
-    place = subspace.operand("site")
-    if isinstance(place, Place):
-        return place
-    if subspace.word.word not in _SAME_SPACE:
-        return None
-    parts = [
-        part
-        for _, value in subspace.operands
-        for part in (value if isinstance(value, tuple) else (value,))
-        if isinstance(part, Applied) and isinstance(part.type, SubspaceType)
-    ]
-    homes = {home(part) for part in parts}
-    return homes.pop() if len(homes) == 1 else None
-
-
-def _receivers(expressions: Expressions, node: ast.Expression) -> tuple[Place, ...]:
-    places = stage_places(expressions, node, sending=False)
+def _receivers(context: Context, node: ast.Expression) -> tuple[Place, ...]:
+    places = stage_places(context, node, sending=False)
     for place in places:
         if not place.site.word.receives:
             help = f"write {place.site.kind[:4]}in[{place.site.layer}]; " if _is_mlp(place) else ""

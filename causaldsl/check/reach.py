@@ -7,7 +7,7 @@ residual stream; from one position to a later one it only gets through attention
 from __future__ import annotations
 
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import Place
+from causaldsl.check.places import Place
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.sites import SITES

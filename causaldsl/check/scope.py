@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
-from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS
+from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.metrics import METRICS
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -14,44 +15,36 @@ from causaldsl.vocabulary.sites import SITE_WORDS
 BROKEN = object()
 """Stands for a name whose own statement is wrong, so that its uses add no second message."""
 
-WORDS = (
-    {
-        "heads",
-        "kv_heads",
-        "mlps",
-        "layers",
-        "positions",
-        "head",
-        "kv_head",
-        "hook",
-        "random_mlp",
-        "all",
-        "base",
-        "source",
-        "graph",
-    }
-    | {word for word in SITE_WORDS if "." not in word}
-    | set(MATRIX_WORDS)
-    | {"words", "phrases", "jsonl", "numbers", "corpus", "sample"}
-)
+_SETS = {"heads", "kv_heads", "mlps", "layers", "positions", "all"}
+_FIXED = {"head", "kv_head", "base", "source", "graph"}
 
 
-def reserved() -> set[str]:
-    """Words with a meaning of their own, which can't be given to something else."""
-    return WORDS | set(FUNCTIONS) | set(INTERVENTIONS) | set(METRICS)
+def _built_in() -> Vocabulary:
+    """The words that every program has, in tables of their own."""
+    words = Vocabulary(metrics=dict(METRICS))
+    words.add(BUILT_IN)
+    return words
 
 
 @dataclass
 class Scope:
-    """The names defined so far. ``later`` holds names that the file defines further down."""
+    """The names defined so far, and the words; ``later`` holds names defined further down."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any]
+    words: Vocabulary = field(default_factory=_built_in)
     places: dict[str, Span] = field(default_factory=dict)
     later: dict[str, Span] = field(default_factory=dict)
     loops: dict[str, Span] = field(default_factory=dict)
     """Loop variables of the file's sweeps, by where they are bound."""
+    model: Span | None = None
+    """The model's statement, be it right or wrong."""
     incomplete: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
+
+    def reserved(self) -> set[str]:
+        """Words with a meaning of their own, which can't be given to something else."""
+        sites = {word for word in SITE_WORDS if "." not in word}
+        return _SETS | _FIXED | sites | set(MATRIX_WORDS) | self.words.words()
 
     def define(self, name: str, span: Span, value: Any) -> None:
         if name in self.places:
@@ -62,7 +55,7 @@ class Scope:
                 "choose another name",
                 [Label(self.places[name], "first defined here")],
             )
-        if name in reserved():
+        if name in self.reserved():
             raise wrong(
                 "reserved-name",
                 f"`{name}` is a word of the language",
@@ -70,6 +63,11 @@ class Scope:
                 f"choose another name, such as `my_{name}`",
             )
         self.values[name], self.places[name] = value, span
+
+    def give_up(self, name: str, span: Span) -> None:
+        """A name whose statement is wrong exists, but its uses should say nothing more."""
+        if name not in self.values:
+            self.values[name], self.places[name] = BROKEN, span
 
     def look_up(self, name: str, span: Span) -> Any:
         if name in self.values:
@@ -94,22 +92,18 @@ class Scope:
                 "write there what uses it",
                 [Label(self.loops[name], "the loop")],
             )
-        if name in reserved():
+        reserved = self.reserved()
+        if name in reserved:
             raise wrong(
                 "reserved-name",
                 f"`{name}` is a word of the language, which has no value by itself here",
                 span,
                 "docs/language.md shows where it can stand",
             )
+        near = difflib.get_close_matches(name, reserved, n=1, cutoff=0.75)
         raise wrong(
             "unknown-name",
             f"there is nothing called `{name}`",
             span,
-            suggest(name, [*self.values, *reserved()] if _near(name) else self.values),
+            suggest(name, [*self.values, *reserved] if near else self.values),
         )
-
-
-def _near(name: str) -> bool:
-    import difflib
-
-    return bool(difflib.get_close_matches(name, reserved(), n=1, cutoff=0.75))

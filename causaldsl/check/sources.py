@@ -1,10 +1,13 @@
-"""Words and pairs that come from files or lists: `words`, `phrases`, `jsonl`, `numbers`."""
+"""Words and pairs that come from files or lists."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ from typing import Any
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
+from causaldsl.vocabulary.makers import Reader, RowMistake
 
-_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}'
+_END: Any = object()
 _FIELDS = {"base", "source", "answer", "foil", "counterfactual_answer", "split", "positions"}
 _SAVED = {"tokens", "pattern"}
 """What the pairs that a run has saved say beyond that, by side."""
@@ -21,8 +25,14 @@ _SAVED = {"tokens", "pattern"}
 
 def read_text(path: Path, written: str) -> str:
     """A file's text. Raises :class:`Mistake` when it is missing or is not text."""
-    try:
+    with _reading(path, written):
         return path.read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def _reading(path: Path, written: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise Mistake(
             "missing-file",
@@ -58,56 +68,68 @@ def check_words(words: tuple[str, ...], written: str) -> None:
         )
 
 
-def read_jsonl(
-    name: str, path: Path, written: str, tokens: Tokens, train: float | None
-) -> PairFamily:
-    """Pairs from a JSONL file, one object a line.
-
-    ``train`` is the share of lines that go to `.train` (a seeded shuffle) when the file itself says
-    no ``split``.
-    """
-    pairs: list[tuple[str | None, Pair]] = []
-    for number, line in enumerate(read_text(path, written).split("\n"), 1):
-        if line.strip():
-            where = f"{written}, line {number}"
-            pairs.append(_json_pair(line, where, tokens))
+def read_pairs(reader: Reader, path: Path, written: str, tokens: Tokens) -> PairFamily:
+    """Pairs from a file, without a name yet; ``written`` is what the program calls the file."""
+    pairs = [_pair(row, where, tokens) for where, row in _rows(reader, path, written)]
     if not pairs:
-        raise Mistake("empty-file", f"{written} has no pairs", "write one JSON object a line")
+        raise Mistake("empty-file", f"{written} has no pairs", reader.form)
     splits = {split for split, _ in pairs}
-    if train is not None and splits != {None}:
-        raise Mistake(
-            "bad-split", f"{written} says itself which lines are `train`", "leave out `train: ...`"
-        )
+    if reader.train is not None and splits != {None}:
+        message = f"{written} says itself which {reader.row}s are `train`"
+        raise Mistake("bad-split", message, "leave out `train: ...`")
     if splits == {None}:
-        return _unsplit(name, [pair for _, pair in pairs], train)
+        return _unsplit([pair for _, pair in pairs], reader)
     if not splits <= {"train", "test"}:
         odd = min(str(s) for s in splits - {"train", "test"})
         raise Mistake(
             "bad-split",
-            f"{written} has a line whose split is {json.dumps(odd)}",
-            "either every line says `train` or `test`, or none has a split",
+            f"{written} has a {reader.row} whose split is {json.dumps(odd)}",
+            f"either every {reader.row} says `train` or `test`, or none has a split",
         )
-    return _parts(name, [(str(split), pair) for split, pair in pairs])
+    return _parts([(str(split), pair) for split, pair in pairs])
 
 
-def _unsplit(name: str, pairs: list[Pair], train: float | None) -> PairFamily:
+def _rows(reader: Reader, path: Path, written: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a file that are not blank, each with its place: `file.csv, row 3`."""
+    rows = (row for row in reader.rows(path))  # begins only when the first row is asked for
+    for number in itertools.count(1):
+        where = f"{written}, {reader.row} {number}"
+        with _reading(path, written):
+            try:
+                row = next(rows, _END)
+                found = None if row is None or row is _END else dict(row)
+            except RowMistake as mistake:
+                raise Mistake(mistake.code, f"{where} {mistake.message}", mistake.help) from None
+            except (Mistake, OSError, UnicodeDecodeError):
+                raise
+            except Exception as error:  # a reader may be anybody's
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise Mistake("bad-row", f"{where} can't be read: {reason}", reader.form) from error
+        if row is _END:
+            return
+        if found is not None:
+            yield where, found
+
+
+def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
+    train = reader.train
     if train is None:
-        return PairFamily(name, whole=PairSet(name, tuple(pairs)))
+        return PairFamily("", whole=PairSet("", tuple(pairs)))
     order = list(range(len(pairs)))
     random.Random(0).shuffle(order)
     chosen = set(order[: round(train * len(pairs))])
     if not 0 < len(chosen) < len(pairs):
         raise Mistake(
             "bad-split",
-            f"a share of {train:g} of {len(pairs)} lines leaves one part empty",
+            f"a share of {train:g} of {len(pairs)} {reader.row}s leaves one part empty",
             "choose another share",
         )
-    return _parts(name, [("train" if i in chosen else "test", p) for i, p in enumerate(pairs)])
+    return _parts([("train" if i in chosen else "test", p) for i, p in enumerate(pairs)])
 
 
-def _parts(name: str, pairs: list[tuple[str, Pair]]) -> PairFamily:
+def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
     parts = {
-        role: PairSet(f"{name}.{role}", tuple(pair for split, pair in pairs if split == role))
+        role: PairSet(role, tuple(pair for split, pair in pairs if split == role))
         for role in ("train", "test")
     }
     shared = parts["train"].identities & parts["test"].identities
@@ -117,20 +139,10 @@ def _parts(name: str, pairs: list[tuple[str, Pair]]) -> PairFamily:
             f"the pair with base {min(min(shared))!r} is in both train and test",
             "take it out of one of them",
         )
-    return PairFamily(name, parts["train"] or None, parts["test"] or None)
+    return PairFamily("", parts["train"] or None, parts["test"] or None)
 
 
-def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]:
-    try:
-        record = json.loads(line)
-        line.encode()
-        json.dumps(record, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise Mistake(
-            "bad-json", f"{where} is not JSON text: {str(error)[:200]}", _OBJECT
-        ) from None
-    if not isinstance(record, dict):
-        raise Mistake("bad-json", f"{where} is not a JSON object", _OBJECT)
+def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | None, Pair]:
     unknown = set(record) - _FIELDS - _SAVED
     needed = ("base", "source", "answer", "foil")
     missing = [f for f in needed if not isinstance(record.get(f), str)]
@@ -141,7 +153,7 @@ def _json_pair(line: str, where: str, tokens: Tokens) -> tuple[str | None, Pair]
     if not isinstance(positions, dict):
         raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
     base, source = (
-        _as_saved(_json_prompt(record[side], side, positions, where, tokens), side, record, where)
+        _as_saved(_prompt(record[side], side, positions, where, tokens), side, record, where)
         for side in ("base", "source")
     )
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
@@ -192,9 +204,7 @@ def _answer(text: str, where: str, tokens: Tokens) -> int:
     return token
 
 
-def _json_prompt(
-    text: str, side: str, positions: dict[str, Any], where: str, tokens: Tokens
-) -> Prompt:
+def _prompt(text: str, side: str, positions: dict[str, Any], where: str, tokens: Tokens) -> Prompt:
     encoded = tokens.encode(text)
     if not encoded.ids:
         raise Mistake("bad-pair", f"{where}: the {side} is empty")
@@ -239,8 +249,8 @@ def _position(
     return last_token_before(offsets, end)
 
 
-def number_pairs(name: str, base: list[float], source: list[float]) -> PairFamily:
-    """Pairs of input values for a toy model."""
+def number_pairs(base: Sequence[float], source: Sequence[float]) -> PairFamily:
+    """Pairs of input values for a toy model, without a name yet."""
     if len(base) != len(source) or not base:
         raise Mistake(
             "number-pairs",
@@ -251,4 +261,4 @@ def number_pairs(name: str, base: list[float], source: list[float]) -> PairFamil
         Pair(Prompt(f"{b:g}", (b,)), Prompt(f"{s:g}", (s,)), 0, 0, 0)
         for b, s in zip(base, source, strict=True)
     )
-    return PairFamily(name, whole=PairSet(name, pairs))
+    return PairFamily("", whole=PairSet("", pairs))

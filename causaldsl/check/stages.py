@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from causaldsl.check.addresses import SiteOwner
-from causaldsl.check.expressions import Expressions, check_unpositioned
-from causaldsl.check.values import HeadValue, Place, PositionRef
-from causaldsl.diagnostics import Mistake, Span, wrong
+from causaldsl.check.context import Context
+from causaldsl.check.expressions import position_of
+from causaldsl.check.places import HeadValue, Place, SiteOwner
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import Shapes
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -35,9 +35,9 @@ def is_set(node: ast.Node) -> bool:
     return isinstance(node, ast.SetOf) or (isinstance(node, ast.Name) and node.text in RANGE_WORDS)
 
 
-def stage_places(expressions: Expressions, node: ast.Expression, sending: bool) -> list[Place]:
+def stage_places(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
     """The sites of a stage with their positions; a head that sends does so by its z."""
-    found = _places(expressions, node, sending)
+    found = _places(context, node, sending)
     seen: set[Place] = set()
     for place in found:
         if place.position is None:
@@ -53,38 +53,33 @@ def stage_places(expressions: Expressions, node: ast.Expression, sending: bool) 
     return found
 
 
-def _places(expressions: Expressions, node: ast.Expression, sending: bool) -> list[Place]:
+def _places(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
     if isinstance(node, ast.At) and is_set(node.site):
-        points = [expressions.point(node.position.first)]
-        if node.position.last is not None:
-            points.append(expressions.point(node.position.last))
-        places = _places(expressions, node.site, sending)
-        return [_positioned(place, PositionRef(*points), node) for place in places]
+        places = _places(context, node.site, sending)
+        return [
+            replace(place, position=position_of(context, node, place), span=node.span)
+            for place in places
+        ]
     if isinstance(node, ast.Attribute) and is_set(node.owner):
-        group = head_group(expressions, node.owner)
-        return [_part(expressions, group, m, node.name.text, node) for m in group.members]
-    if isinstance(node, ast.SetOf) and not _all_heads(expressions, node):
-        return [place for item in node.items for place in _places(expressions, item, sending)]
-    if is_set(node) or _head_value(expressions, node) is not None:
-        return _whole(expressions, node, sending)
+        group = head_group(context, node.owner)
+        return [_part(context, group, m, node.name.text, node) for m in group.members]
+    if isinstance(node, ast.SetOf) and not _all_heads(context, node):
+        return [place for item in node.items for place in _places(context, item, sending)]
+    if is_set(node) or _head_value(context, node) is not None:
+        return _whole(context, node, sending)
     if isinstance(node, ast.Number):
         raise _no_head(node)
-    return [expressions.place(node, positioned=False)]
+    return [context.place(node, positioned=False)]
 
 
-def _positioned(place: Place, position: PositionRef, node: ast.At) -> Place:
-    check_unpositioned(place, node)
-    return replace(place, position=position, span=node.span)
-
-
-def _whole(expressions: Expressions, node: ast.Expression, sending: bool) -> list[Place]:
+def _whole(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
     """Heads or MLPs without a part: what they give when they send; an MLP also receives as one."""
-    group = head_group(expressions, node)
+    group = head_group(context, node)
     if group.word == "mlps":
         kind = "mlp_out" if sending else "mlp_in"
         return [Place(Site(kind, layer), None, node.span) for layer, _ in group.members]
     if sending and group.word == "heads":
-        return [_part(expressions, group, member, "z", node) for member in group.members]
+        return [_part(context, group, member, "z", node) for member in group.members]
     parts = ".k or .v" if group.word == "kv_heads" else ".q, .k or .v"
     raise wrong(
         "head-part",
@@ -99,9 +94,9 @@ def _example(node: ast.Expression) -> str:
 
 
 def _part(
-    expressions: Expressions, group: _Group, member: tuple[int, int], part: str, node: ast.Node
+    context: Context, group: _Group, member: tuple[int, int], part: str, node: ast.Node
 ) -> Place:
-    shapes = expressions.shapes(node.span)
+    shapes = context.shapes(node.span)
     if group.word == "mlps":
         raise wrong(
             "no-part",
@@ -120,21 +115,21 @@ def _part(
             f"write kv_{show(owner)}.{part}",
         )
     word = "kv_head" if group.word == "kv_heads" else "head"
-    return SiteOwner(word, *member, node.span).part(part, shapes, node.span)
+    return SiteOwner(word, *member, shapes, node.span).activation(part, node.span)
 
 
-def head_group(expressions: Expressions, node: ast.Expression) -> _Group:
+def head_group(context: Context, node: ast.Expression) -> _Group:
     """The heads or MLPs that `heads`, `heads[7..9]`, `mlps[2]` or `{7.3, 8.6}` name."""
-    shapes = expressions.shapes(node.span)
+    shapes = context.shapes(node.span)
     if isinstance(node, ast.SetOf):
-        return _Group("heads", tuple(_member(expressions, item) for item in node.items))
-    alone = _head_value(expressions, node)
+        return _Group("heads", tuple(_member(context, item) for item in node.items))
+    alone = _head_value(context, node)
     if alone is not None:
         return _Group("heads", (alone,))
     layers: Sequence[int] = range(shapes.n_layers)
     word: ast.Expression = node
     if isinstance(node, ast.Index):
-        layers, word = layers_of(expressions, node), node.owner
+        layers, word = layers_of(context, node), node.owner
     if not isinstance(word, ast.Name) or word.text not in RANGE_WORDS:
         raise wrong(
             "not-a-set",
@@ -149,13 +144,13 @@ def head_group(expressions: Expressions, node: ast.Expression) -> _Group:
     return _Group(word.text, tuple((layer, head) for layer in layers for head in count))
 
 
-def layers_of(expressions: Expressions, node: ast.Index) -> Sequence[int]:
+def layers_of(context: Context, node: ast.Index) -> Sequence[int]:
     """The layers of `heads[7..9]` or `layers[3]`, all of which the model has."""
-    shapes = expressions.shapes(node.span)
+    shapes = context.shapes(node.span)
     if isinstance(node.at, ast.Range):
-        layers = whole_range(expressions, node.at)
+        layers = whole_range(context, node.at)
     else:
-        layer = expressions.integer(node.at, "a layer")
+        layer = context.integer(node.at, "a layer")
         layers = range(layer, layer + 1)
     for layer in layers:
         if not 0 <= layer < shapes.n_layers:
@@ -170,18 +165,18 @@ def layers_of(expressions: Expressions, node: ast.Index) -> Sequence[int]:
     return layers
 
 
-def whole_range(expressions: Expressions, node: ast.Range) -> range:
-    first = expressions.integer(node.first, "the start of a range")
-    last = expressions.integer(node.last, "the end of a range")
+def whole_range(context: Context, node: ast.Range) -> range:
+    first = context.integer(node.first, "the start of a range")
+    last = context.integer(node.last, "the end of a range")
     return range(first, last + 1)
 
 
-def _all_heads(expressions: Expressions, node: ast.SetOf) -> bool:
-    return all(_head_value(expressions, item) is not None for item in node.items)
+def _all_heads(context: Context, node: ast.SetOf) -> bool:
+    return all(_head_value(context, item) is not None for item in node.items)
 
 
-def _member(expressions: Expressions, node: ast.Expression) -> tuple[int, int]:
-    value = _head_value(expressions, node)
+def _member(context: Context, node: ast.Expression) -> tuple[int, int]:
+    value = _head_value(context, node)
     if value is None:
         raise _no_head(node)
     return value
@@ -196,19 +191,17 @@ def _no_head(node: ast.Expression) -> Exception:
     )
 
 
-def _head_value(expressions: Expressions, node: ast.Node) -> tuple[int, int] | None:
+def _head_value(context: Context, node: ast.Node) -> tuple[int, int] | None:
     """Layer and head, if an expression is a head: `7.3`, or a loop variable that is one."""
     if isinstance(node, ast.Number) and re.fullmatch(r"\d+\.\d+", node.text):
         layer, _, head = node.text.partition(".")
         return int(layer), int(head)
-    value = expressions.loop.get(node.text) if isinstance(node, ast.Name) else None
+    value = context.loop.get(node.text) if isinstance(node, ast.Name) else None
     return (value.layer, value.head) if isinstance(value, HeadValue) else None
 
 
 def check_sites(places: Sequence[Place], shapes: Shapes, span: Span) -> None:
     """Every site must be in the model: a range of heads was, a set of them may not be."""
-    for place in places:
-        try:
+    with located(span):
+        for place in places:
             place.site.check(shapes)
-        except Mistake as mistake:
-            raise wrong(mistake.code, mistake.message, span, mistake.help) from None

@@ -6,21 +6,29 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from causaldsl.check.values import Applied, Axis, Named
+from causaldsl.check.kinds import Value
+from causaldsl.check.values import Applied, Axis
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 
 
 @dataclass(frozen=True)
-class Table(Named):
+class Table(Value):
     """Numbers over loop variables: ``cells`` by arm, and by the values' names joined with dots."""
 
     kind = "a table"
+    way_out = "write one of its numbers: {}.ARM[...], or max({}.ARM)"
+    has_cells = True
+    can_plot = True
     name: str
     axes: tuple[Axis, ...]
     cells: Mapping[str, Mapping[str, Applied]]
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def loop_variables(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.axes)
 
     def part(self, node: ast.Attribute) -> TableArm:
         if node.name.text in self.cells:
@@ -45,10 +53,12 @@ class Table(Named):
 
 
 @dataclass(frozen=True)
-class TableArm(Named):
+class TableArm(Value):
     """One arm of a table: all its cells, for max, min and mean, or one in brackets."""
 
     kind = "an arm of a table"
+    way_out = "write one of its numbers, {}[...], or max({})"
+    has_cells = True
     table: Table
     arm: str
 

@@ -168,7 +168,7 @@ class PairMaker:
         return Pair(base, source, answer, foil, answer if same else foil)
 
     def _draw(self, rng: random.Random, lexicon: Lexicon, role: str, count: int) -> list[str]:
-        words = lexicon.part(role)
+        words = lexicon.of_role(role)
         if len(words) < count:
             raise wrong(
                 "too-few-words",

@@ -2,124 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from causaldsl.check.pairs import PairSet, Prompt
-from causaldsl.diagnostics import Mistake, Span, suggest, wrong
-from causaldsl.model.sites import Site
+from causaldsl.check.kinds import Value
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.places import Place
+from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import NumberType, Type, Word
+from causaldsl.vocabulary.base import NumberType, SubspaceType, Type, Word
 from causaldsl.vocabulary.histograms import CLASS_STATISTICS, SEPARATIONS, HistogramNumber
+from causaldsl.vocabulary.numbers import Constant, Result
 from causaldsl.vocabulary.traces import TOTALS, TraceNumber
 
 
 @dataclass(frozen=True)
-class Point:
-    """A named position with an offset, or (name None) a token index counted from 0."""
-
-    name: str | None
-    offset: int
-
-    @classmethod
-    def parse(cls, text: str) -> Point:
-        if text.isdigit():
-            return cls(None, int(text))
-        match = re.fullmatch(r"(\w+?)([+-]\d+)?", text)
-        assert match is not None
-        return cls(match[1], int(match[2] or 0))
-
-    def __str__(self) -> str:
-        if self.name is None:
-            return str(self.offset)
-        return self.name + (f"{self.offset:+d}" if self.offset else "")
-
-    def resolve(self, prompt: Prompt) -> int:
-        """The token index in one prompt. Raises :class:`Mistake` if there is none."""
-        named = prompt.named
-        if self.name == "all":
-            raise Mistake(
-                "position-range",
-                "`all` means every token, so it has no offset",
-                "name a position, such as END-1",
-            )
-        if self.name is not None and self.name not in named:
-            raise Mistake(
-                "unknown-position",
-                f"the prompts have no position `{self.name}`",
-                suggest(self.name, named, "positions"),
-            )
-        index = self.offset + (named[self.name] if self.name is not None else 0)
-        if not 0 <= index < prompt.length:
-            raise Mistake(
-                "position-range",
-                f"position {self} is token {index}, outside a prompt of {prompt.length} tokens",
-                f"the prompt is: {prompt.text}",
-            )
-        return index
-
-
-@dataclass(frozen=True)
-class HeadValue:
-    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number."""
-
-    layer: int
-    head: int
-    text: str = ""
-
-    def __str__(self) -> str:
-        return self.text or f"{self.layer}.{self.head}"
-
-
-@dataclass(frozen=True)
-class PositionRef:
-    """``@ first``, ``@ first..last`` or ``@ all``, resolved prompt by prompt."""
-
-    first: Point
-    last: Point | None = None
-
-    def __str__(self) -> str:
-        return str(self.first) + (f"..{self.last}" if self.last is not None else "")
-
-    def resolve(self, prompt: Prompt) -> list[int]:
-        """The token indices in one prompt, in order."""
-        if self.last is None and self.first == Point("all", 0):
-            return list(range(prompt.length))
-        first = self.first.resolve(prompt)
-        if self.last is None:
-            return [first]
-        last = self.last.resolve(prompt)
-        if last < first:
-            raise Mistake(
-                "position-order",
-                f"{self} runs backwards: tokens {first} to {last} of: {prompt.text}",
-                "write the earlier position first",
-            )
-        return list(range(first, last + 1))
-
-
-@dataclass(frozen=True)
-class Place:
-    """A site of the model at positions of a prompt; ``position`` None until `@` has been read."""
-
-    site: Site
-    position: PositionRef | None
-    span: Span = field(compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.site} @ {self.position}" if self.position else str(self.site)
-
-
-@dataclass(frozen=True)
-class Applied:
+class Applied(Value):
     """A word applied to operands: what becomes one operation of the graph."""
 
     word: Word
     operands: tuple[tuple[str, Operand], ...]
     type: Type
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def kind(self) -> str:
+        return str(self.type)
 
     def operand(self, name: str) -> Operand | None:
         return dict(self.operands).get(name)
@@ -130,6 +39,32 @@ class Applied:
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Applied):
                     yield from part.walk()
+
+    @property
+    def number(self) -> float | None:
+        """The number that it is, where that is known before the run."""
+        return self.type.constant if isinstance(self.type, NumberType) else None
+
+    @property
+    def home(self) -> Place | None:
+        """The site at which a subspace was made, or which all that it is made from share."""
+        own = self.operand("site")
+        if isinstance(own, Place):
+            return own
+        if not self.word.same_space:
+            return None
+        homes = {
+            part.home
+            for _, value in self.operands
+            for part in (value if isinstance(value, tuple) else (value,))
+            if isinstance(part, Applied) and isinstance(part.type, SubspaceType)
+        }
+        return homes.pop() if len(homes) == 1 else None
+
+
+def constant(value: float, span: Span) -> Applied:
+    """A number that is known before the run."""
+    return Applied(Constant(value=value), (), NumberType(value), span)
 
 
 @dataclass(frozen=True)
@@ -142,23 +77,8 @@ class ClassName:
 def label_of(value: Any) -> str:
     """A loop variable's value as it names a cell."""
     if isinstance(value, Applied) and isinstance(value.type, NumberType):
-        constant = value.type.constant
-        return f"{constant:g}" if constant is not None else "?"
+        return "?" if value.number is None else f"{value.number:g}"
     return str(value)
-
-
-class Named:
-    """A value whose parts have names of their own; ``kind`` is what messages call it."""
-
-    kind: ClassVar[str]
-
-    def part(self, node: ast.Attribute) -> Any:
-        """What stands behind the dot."""
-        raise wrong("no-part", f"{self.kind} has no part `{node.name.text}`", node.name.span)
-
-    def cell(self, node: ast.Index, wanted: str) -> Any:
-        """What stands in brackets, given as it names a cell."""
-        raise wrong("no-index", f"{self.kind} can't be indexed", node.at.span)
 
 
 @dataclass(frozen=True)
@@ -174,10 +94,12 @@ class HistogramArm:
 
 
 @dataclass(frozen=True)
-class Histogram(Named):
+class Histogram(Value):
     """Projections by class; ``classes`` are named as the records name them."""
 
     kind = "a histogram"
+    way_out = "write one of its numbers, such as {}.ARM.auc"
+    can_plot = True
     name: str
     sets: tuple[PairSet, ...]
     arms: tuple[HistogramArm, ...]
@@ -196,9 +118,12 @@ class Histogram(Named):
             suggest(node.name.text, arms, "arms"),
         )
 
+    def check_divisor(self, span: Span, metric: str | None = None) -> None:
+        raise wrong("no-part", "a histogram counts; it is not relative to a number", span)
+
 
 @dataclass(frozen=True)
-class HistogramPart(Named):
+class HistogramPart(Value):
     """An arm of a histogram, or one class of it: what a statistic's name can follow."""
 
     kind = "an arm of a histogram"
@@ -226,9 +151,10 @@ class HistogramPart(Named):
 
 
 @dataclass(frozen=True)
-class CheckedPath:
+class CheckedPath(Value):
     """A path: its sender's interventions, then the receivers of every stage up to the logits."""
 
+    kind = "a path"
     sender: tuple[Applied, ...]
     hops: tuple[tuple[Place, ...], ...]
     freeze: str
@@ -249,13 +175,15 @@ class CheckedPath:
 
 
 @dataclass(frozen=True)
-class CheckedTrace(Named):
+class CheckedTrace(Value):
     """A trace: interventions on pairs, and the components at positions that may carry the effect.
 
     ``heads`` are (layer, head), ``mlps`` layers; ``text`` is what is traced, as written.
     """
 
     kind = "a trace"
+    way_out = "write one of its numbers: {}.total, {}.explained, {}.heads[20.0]"
+    can_render = True
     name: str
     pairs: PairSet
     interventions: tuple[Applied, ...]
@@ -290,12 +218,29 @@ class CheckedTrace(Named):
 
 
 @dataclass(frozen=True)
-class TracedKind(Named):
+class TracedKind(Value):
     """`trace.heads` or `trace.mlps`, before one of them is named."""
 
     kind = "the components of a trace"
+    way_out = "name one: {}[...]"
+    has_cells = True
     trace: CheckedTrace
     word: str
+
+    def cell(self, node: ast.Index, wanted: str) -> Applied:
+        """The share of the effect that one component mediates."""
+        name = f"{self.word[:-1]} {wanted}"
+        known = self.trace.components
+        if name not in known:
+            mine = [c.partition(" ")[2] for c in known if c.startswith(self.word[:-1])]
+            raise wrong(
+                "no-component",
+                f"trace `{self.trace.name}` does not go through {self.word}[{wanted}]",
+                node.at.span,
+                suggest(wanted, mine, self.word),
+            )
+        word = TraceNumber(name=name)
+        return Applied(word, (("trace", self.trace),), NumberType(), node.span)
 
 
 Operand: TypeAlias = (
@@ -325,9 +270,11 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Value):
     """A `measure` or, with axes, a `sweep`: runs on pairs, and the metrics to report."""
 
+    kind = "a measure or sweep"
+    can_render = True
     name: str
     pairs: PairSet
     runs: tuple[Run, ...]
@@ -335,15 +282,123 @@ class Measurement:
     axes: tuple[Axis, ...]
     span: Span = field(compare=False, repr=False)
 
+    @property
+    def loop_variables(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def can_plot(self) -> bool:
+        return bool(self.axes)
+
+    @property
+    def has_cells(self) -> bool:
+        return bool(self.axes)
+
+    @property
+    def cells(self) -> dict[str, list[Run]]:
+        """The runs of a sweep's cells, by arm; a sweep of one body has an arm without name."""
+        arms: dict[str, list[Run]] = {}
+        for run in self.runs:
+            if run.coordinates:
+                arms.setdefault(run.name.partition("[")[0], []).append(run)
+        return arms
+
+    def part(self, node: ast.Attribute) -> Value:
+        """An arm; of a sweep: a metric over its cells, or one of its arms with all its cells."""
+        name = node.name.text
+        if not self.axes:
+            runs = {run.name: run for run in self.runs}
+            if name in runs:
+                return ArmRef(self, runs[name])
+            raise wrong(
+                "no-arm",
+                f"measure `{self.name}` has no arm `{name}`",
+                node.name.span,
+                suggest(name, runs, "arms"),
+            )
+        if name == "clean":
+            return ArmRef(self, self.runs[0])
+        if name in self.metrics:
+            cells = [run for run in self.runs if run.coordinates]
+            return Cells(tuple(ArmRef(self, run).part(node) for run in cells))
+        if name in self.cells:
+            return replace(self, runs=(self.runs[0], *self.cells[name]))
+        raise wrong(
+            "no-arm",
+            f"sweep `{self.name}` has no metric or arm `{name}`",
+            node.name.span,
+            suggest(name, [*self.metrics, *self.cells], "metrics"),
+        )
+
+    def cell(self, node: ast.Index, wanted: str) -> ArmRef:
+        """`sweep[20]`: one cell, by its loop variables' values joined with dots."""
+        if len(self.cells) > 1:
+            raise wrong(
+                "which-arm",
+                f"sweep `{self.name}` has several arms",
+                node.span,
+                f"write {self.name}.{min(self.cells)}[{wanted}]",
+            )
+        found = {".".join(run.coordinates): run for run in self.runs if run.coordinates}
+        if wanted in found:
+            return ArmRef(self, found[wanted])
+        raise wrong(
+            "no-cell",
+            f"sweep `{self.name}` has no cell [{wanted}]",
+            node.at.span,
+            suggest(wanted, found, "cells"),
+        )
+
+    def check_divisor(self, span: Span, metric: str | None = None) -> None:
+        if metric is not None and metric not in self.metrics:
+            raise wrong(
+                "no-metric",
+                f"`{self.name}` does not report `{metric}`, so it can't be relative to this",
+                span,
+                f"it reports {', '.join(self.metrics)}",
+            )
+
 
 @dataclass(frozen=True)
-class CheckedAudit(Named):
+class ArmRef(Value):
+    """`measure.arm`, or a cell of a sweep: what a metric's name can follow."""
+
+    kind = "an arm of a measure"
+    way_out = "write one of its metrics, {}.METRIC"
+    measurement: Measurement
+    run: Run
+
+    def part(self, node: ast.Attribute) -> Applied:
+        """A metric of this arm: the number that the run will measure."""
+        name = node.name
+        if name.text not in self.measurement.metrics:
+            raise wrong(
+                "no-metric",
+                f"`{self.measurement.name}` does not report `{name.text}`",
+                name.span,
+                f"add it to its report line; it reports {', '.join(self.measurement.metrics)}",
+            )
+        word = Result(arm=self.run.name, metric=name.text)
+        return Applied(word, (("measure", self.measurement.name),), NumberType(), name.span)
+
+
+@dataclass(frozen=True)
+class Cells(Value):
+    """One metric over all cells of a sweep (or one arm of it)."""
+
+    kind = "a metric over a sweep"
+    values: tuple[Applied, ...]
+
+
+@dataclass(frozen=True)
+class CheckedAudit(Value):
     """An `audit`: what is audited, where, on which pairs, and the runs that its evidence needs.
 
     ``parts`` are subspaces and matrices that the evidence speaks of, by their role.
     """
 
     kind = "an audit"
+    way_out = "write {} is illusory"
     name: str
     word: Word
     of: Applied

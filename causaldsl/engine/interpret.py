@@ -241,5 +241,6 @@ def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
             pairs.name: {"n": len(pairs), "digest": pairs.digest}
             for pairs in session.graph.pairs.values()
         },
+        **({"packages": program.packages} if program.packages else {}),
         "program_text": program.source.text,
     }

@@ -10,6 +10,7 @@ from causaldsl.engine.backend import Backend
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks.backend import HooksBackend
+from causaldsl.engine.registry import load_engines
 from causaldsl.engine.session import Progress, Session, Settings
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import describe, remember
@@ -81,6 +82,7 @@ def open_session(
     """
     if program.model is None:
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
+    load_engines(program.engines)
     progress(f"loading {program.model.name}", 0, 0)
     allow_tf32(settings)
     alone = settings.backend == "cone"

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from causaldsl.diagnostics import RunFailure
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.base import Word
 
@@ -98,9 +99,18 @@ def together(word: type[Word]) -> Together:
 
 
 def load_engines(modules: Iterable[str]) -> None:
-    """Import the evaluators of packages from outside."""
+    """Import the evaluators of packages from outside.
+
+    Raises:
+        RunFailure: for one that can't be imported, with its name.
+    """
     for module in modules:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a module of somebody else's may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"`{module}`, which evaluates words of this program, can't be imported"
+            raise RunFailure(f"{message}: {reason}", "mend or reinstall its package") from error
 
 
 @cache

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import PairSet, PromptSet
-from causaldsl.check.values import Applied, CheckedPath, ClassName, Place, Run
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
 from causaldsl.diagnostics import Span
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import (
@@ -62,7 +63,7 @@ class Compiler:
     """Puts operations into a graph, each with all that it takes."""
 
     def __init__(self, program: CheckedProgram):
-        self.graph = Graph()
+        self.graph = Graph(vocabulary=program.words)
         self.program = program
         self.model = program.model.shapes.fingerprint if program.model else ""
 

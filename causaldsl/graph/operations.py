@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import PositionRef
+from causaldsl.check.places import PositionRef
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.base import SIDES, Pure, Side, Word, package_of
 from causaldsl.vocabulary.traces import Freeze, LayerNorm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from causaldsl.check.values import Point, PositionRef
+from causaldsl.check.places import Point, PositionRef
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt, TraceWord
 from causaldsl.model.sites import Site

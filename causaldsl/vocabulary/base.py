@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
@@ -33,6 +33,11 @@ OperandKind = Literal[
     "path",
     "trace",
     "audit",
+    "text",
+    "texts",
+    "layer",
+    "values",
+    "model",
 ]
 
 
@@ -144,8 +149,29 @@ class AuditType:
         return "an audit"
 
 
+@dataclass(frozen=True)
+class PairsType:
+    def __str__(self) -> str:
+        return "pairs"
+
+
+@dataclass(frozen=True)
+class PromptsType:
+    def __str__(self) -> str:
+        return "prompts"
+
+
+@dataclass(frozen=True)
+class LexiconType:
+    def __str__(self) -> str:
+        return "lexicon"
+
+
+DataType: TypeAlias = PairsType | PromptsType | LexiconType
+"""What a statement of the same name defines, and no operation gives."""
+
 Type: TypeAlias = (
-    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType
+    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType | DataType
 )
 
 
@@ -180,6 +206,13 @@ class Word(BaseModel):
     late: ClassVar[bool] = False
     """Whether it is made right before its first use, and not as soon as its operands are there."""
 
+    same_space: ClassVar[bool] = False
+    """Whether its subspace lies at the site at which the subspaces that it is made from lie."""
+    on_text: ClassVar[bool] = False
+    """Whether it needs a model that reads text, as any word that edits or takes gradients does."""
+    example: ClassVar[str] = ""
+    """How it is written, where that helps more than the signature."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         for needed in ("runs", "sides"):
@@ -204,6 +237,28 @@ class Word(BaseModel):
 
     def training(self, width: int | None) -> Training | None:
         """How it is trained at a site of this width; None if it is not trained."""
+        return None
+
+    def retrained(self, dim: int, neurons: int | None = None) -> Word | None:
+        """The same training of ``dim`` directions, in so many neurons; None if it is not trained.
+
+        All neurons of the site may be used where ``neurons`` is None.
+        """
+        return None
+
+    def aligned(self) -> bool:
+        """Whether its site must have equally many positions in all prompts that it reads."""
+        return False
+
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        """Raise a :class:`Mistake` if the prompts that it reads are too few.
+
+        Equal prompts are equal here; ``positions`` counts the tokens of all of them at its site.
+        """
+
+    @property
+    def measured(self) -> str | None:
+        """The metric of which its value is one number, if it is."""
         return None
 
     computed: ClassVar[tuple[str, ...]] = ()
@@ -256,19 +311,40 @@ class Change(Word):
     late = True
 
 
+class Maker(Pure):
+    """A word whose value is known before the run, and so no operation; ``gives`` is its kind."""
+
+    gives: ClassVar[Type]
+
+    def result(self, types: Mapping[str, Any]) -> Type:
+        return self.gives
+
+
 @dataclass
 class Vocabulary:
-    """Words by their spelling: ``functions`` are written ``word(operands)``, ``interventions``
-    ``word site clauses``, ``metrics`` in a `report`."""
+    """Words by their spelling: ``functions`` and ``makers`` are written ``word(operands)``,
+    ``interventions`` ``word site clauses``, ``metrics`` in a `report`.
+
+    A function becomes an operation of the graph; what a maker makes is known before the run.
+    """
 
     functions: dict[str, type[Word]] = field(default_factory=dict)
     interventions: dict[str, type[Word]] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    makers: dict[str, type[Maker]] = field(default_factory=dict)
     version: str = ""
     """The version of the package that they come from, where it is another one."""
 
     def tables(self) -> tuple[dict[str, Any], ...]:
-        return self.functions, self.interventions, self.metrics
+        return self.functions, self.interventions, self.metrics, self.makers
+
+    def words(self) -> set[str]:
+        return {word for table in self.tables() for word in table}
+
+    def add(self, other: Vocabulary) -> None:
+        """Take in the words of another vocabulary; none may be there already."""
+        for mine, theirs in zip(self.tables(), other.tables(), strict=True):
+            mine.update(theirs)
 
 
 BUILT_IN = Vocabulary()
@@ -277,6 +353,7 @@ PACKAGES: dict[str, Vocabulary] = {}
 FUNCTIONS, INTERVENTIONS = BUILT_IN.functions, BUILT_IN.interventions
 
 Registered = TypeVar("Registered")
+Made = TypeVar("Made", bound=Maker)
 
 
 def function(cls: type[Word]) -> type[Word]:
@@ -287,6 +364,13 @@ def function(cls: type[Word]) -> type[Word]:
 def intervention(cls: type[Word]) -> type[Word]:
     """Register a word that changes an activation."""
     return register(vocabulary_of(cls.__module__).interventions, cls.word, cls)
+
+
+def maker(cls: type[Made]) -> type[Made]:
+    """Register a word that makes data or a site, written as a function."""
+    makers: dict[str, Any] = vocabulary_of(cls.__module__).makers
+    register(makers, cls.word, cls)
+    return cls
 
 
 def register(table: dict[str, Registered], word: str, entry: Registered) -> Registered:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
 
 _SITE = Operand("site", "site")
@@ -55,6 +56,15 @@ class Ablate(Change):
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         return _check_along(types)
+
+    def aligned(self) -> bool:
+        """What comes from other prompts fits position by position."""
+        return self.to != "zero"
+
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        if self.to == "resample" and len(prompts) < 2:
+            message = "resampling needs another pair to take from"
+            raise Mistake("too-few-pairs", message, "measure on at least two pairs")
 
 
 @intervention

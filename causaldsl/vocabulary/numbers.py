@@ -103,6 +103,10 @@ class Result(Pure):
     def result(self, types: Mapping[str, Any]) -> NumberType:
         return NumberType()
 
+    @property
+    def measured(self) -> str:
+        return self.metric
+
 
 class Arithmetic(Pure):
     """`+`, `-`, `*`, `/` on numbers."""

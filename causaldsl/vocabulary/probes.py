@@ -5,11 +5,12 @@ A probe says that information is there. It does not say that the model uses it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import (
     NumberType,
     Operand,
@@ -29,8 +30,17 @@ class Probe(Word):
     """What probes share: rows are prompts (and positions), split by prompt."""
 
     sides = ("base",)
+    on_text = True
     held_out: float = Field(0.25, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**31)
+
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        """At least two different prompts to train on and one to test on."""
+        count = len(set(prompts))
+        held_out = round(self.held_out * count)
+        if held_out < 1 or count - held_out < 2:
+            message = f"{count} different prompts are too few for a probe"
+            raise Mistake("too-few-prompts", message, "use more prompts")
 
 
 def _check_width(types: Mapping[str, Any], operand: str) -> None:

@@ -6,11 +6,12 @@ taken when it is patched. ``norm`` sees the vectors as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import (
     SIDES,
     MatrixType,
@@ -138,6 +139,13 @@ class Das(Word):
             return len(self.neurons)
         return width if self.neurons is None else self.neurons
 
+    def retrained(self, dim: int, neurons: int | None = None) -> Das:
+        return self.model_copy(update={"dim": dim, "neurons": neurons, "neurons_seed": None})
+
+    def aligned(self) -> bool:
+        """Examples are trained on together, and no-change examples take other prompts' values."""
+        return True
+
     def training(self, width: int | None) -> Training:
         """Where only one subspace fits there is nothing to learn: one epoch, for its loss."""
         epochs = 1 if self.coordinates(width) == self.dim else self.epochs
@@ -179,6 +187,9 @@ class MeanDifference(Word):
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         return SubspaceType(_site_width(types), 1)
 
+    def aligned(self) -> bool:
+        return True
+
 
 @function
 class Gradient(Word):
@@ -217,6 +228,9 @@ class BestNeurons(Word):
         _check_count("site", self.k, width)
         return SubspaceType(width, self.k)
 
+    def aligned(self) -> bool:
+        return True
+
 
 @function
 class Pca(Word):
@@ -232,6 +246,11 @@ class Pca(Word):
         width = _site_width(types)
         _fits("site", self.dim, width, "a subspace")
         return SubspaceType(width, self.dim)
+
+    def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
+        if positions < self.dim:
+            message = f"{positions} activations have fewer than {self.dim} components"
+            raise Mistake("too-few-prompts", message, "use more prompts")
 
 
 @function
@@ -291,6 +310,7 @@ class File(Pure):
     """Directions from a safetensors file: the tensor `basis` (width, rank), or the only tensor."""
 
     word = "file"
+    example = '"file.safetensors"'
     operands = (Operand("path", "path"),)
     computed = ("path", "digest", "width", "rank")
     path: str = ""
@@ -311,6 +331,7 @@ class Span(Pure):
     """The smallest subspace that holds all of these."""
 
     word = "span"
+    same_space = True
     operands = (Operand("parts", "subspaces"),)
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -325,6 +346,7 @@ class Complement(Pure):
     """Everything at right angles to a subspace."""
 
     word = "complement"
+    same_space = True
     operands = (Operand("of", "subspace"),)
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -337,6 +359,7 @@ class Row(Pure):
     """The component of a subspace that a matrix can see: what is left without `null`."""
 
     word = "row"
+    same_space = True
     operands = (Operand("matrix", "matrix"), Operand("of", "subspace"))
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -348,6 +371,7 @@ class Null(Pure):
     """The component of a subspace that a matrix sends to 0."""
 
     word = "null"
+    same_space = True
     operands = (Operand("matrix", "matrix"), Operand("of", "subspace"))
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -359,6 +383,7 @@ class Project(Pure):
     """The orthogonal projection of one subspace onto another."""
 
     word = "project"
+    same_space = True
     operands = (Operand("of", "subspace"), Operand("onto", "subspace", keyword=True))
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
@@ -379,6 +404,7 @@ class Combination(Pure):
     """`u + v`, `u - v`: the sum or difference of two directions of length 1, again at length 1."""
 
     word = "+"
+    same_space = True
     operands = (Operand("left", "subspace"), Operand("right", "subspace"))
     sign: Literal[1, -1] = 1
 

@@ -47,13 +47,13 @@ def shrink(folder: Path, into: Path, pairs: int, texts: int) -> set[str]:
 
 def thin(program: CheckedProgram, cells: int, components: int) -> CheckedProgram:
     """The program with at most so many cells (components) that no number of it names."""
-    named = list(_numbers(program))
+    numbers = list(_numbers(program))
     measurements = {
-        name: _fewer_cells(measurement, _cells_of(named, name), cells)
+        name: _fewer_cells(measurement, _cells_of(numbers, name), cells)
         for name, measurement in program.measurements.items()
     }
     traces = {
-        name: _fewer_components(trace, _shares_of(named, name), components)
+        name: _fewer_components(trace, _shares_of(numbers, name), components)
         for name, trace in program.traces.items()
     }
 
@@ -69,11 +69,10 @@ def thin(program: CheckedProgram, cells: int, components: int) -> CheckedProgram
             return tuple(operand(part) for part in value if _is_there(part, measurements))
         return traces[value.name] if isinstance(value, CheckedTrace) else value
 
+    named = {name: shorter(applied) for name, applied in program.named.items()}
     return replace(
         program,
-        measurements=measurements,
-        traces=traces,
-        named={name: shorter(applied) for name, applied in program.named.items()},
+        defined={**program.defined, **measurements, **traces, **named},
         claims=[replace(claim, condition=shorter(claim.condition)) for claim in program.claims],
     )
 

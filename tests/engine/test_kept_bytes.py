@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from causaldsl.check.pairs import Pair, PairSet, Prompt
-from causaldsl.check.values import Point, PositionRef
+from causaldsl.check.places import Point, PositionRef
 from causaldsl.engine.cone.recorder import ConeRun
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.graph.operations import SiteAt

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from causaldsl.cli import main
-from causaldsl.diagnostics import RunFailure
+from causaldsl.diagnostics import ProgramError, RunFailure
 from causaldsl.engine.session import Session
 from tests import oracle
 from tests.engine.test_interpret import run
@@ -154,7 +154,7 @@ def test_too_little_to_learn_from(world: Path) -> None:
         + "pairs few = ioi ABB <-> BAB { test 2 }\n"
         + "let a = ridge_r2(mlp_hidden[1] @ END, target: random(resid_mid[1] @ END), "
     )
-    with pytest.raises(RunFailure, match="too few"):
+    with pytest.raises(ProgramError, match="too few"):
         run(text + "at: resid_mid[1] @ END, on: few.test)\n", world)
     with pytest.raises(RunFailure, match="don't vary"):
         run(text + "at: embed @ 0, on: flip.train)\n", world)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from causaldsl.check.values import Point, PositionRef
+from causaldsl.check.places import Point, PositionRef
 from causaldsl.diagnostics import Mistake
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from causaldsl.check.checked import Claim, Output
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import Applied, Place, Run
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, Run
 from causaldsl.graph.compiler import Compiler, Fit, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import MeasureWord, inputs_of

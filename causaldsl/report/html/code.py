@@ -7,7 +7,7 @@ from functools import cache
 
 from causaldsl.report.html.markup import Html, join, tag
 from causaldsl.syntax.grammar import words
-from causaldsl.vocabulary.base import FUNCTIONS, INTERVENTIONS
+from causaldsl.vocabulary.base import BUILT_IN, FUNCTIONS, INTERVENTIONS
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 _PIECE = re.compile(
@@ -66,4 +66,6 @@ def _keywords() -> frozenset[str]:
 @cache
 def _vocabulary() -> frozenset[str]:
     sites = {part for word in SITE_WORDS for part in word.split(".")}
-    return frozenset([*FUNCTIONS, *INTERVENTIONS, *(s for s in sites if len(s) > 1)])
+    return frozenset(
+        [*FUNCTIONS, *INTERVENTIONS, *BUILT_IN.makers, *(s for s in sites if len(s) > 1)]
+    )

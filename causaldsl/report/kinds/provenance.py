@@ -23,7 +23,10 @@ class Provenance(Kind[None]):
     def section(self, view: View) -> Html:
         """The command, the model, every seed and version, and what identifies the pairs."""
         told = view.results.provenance.items()
-        found = {key: value for key, value in told if key not in ("pairs", "program_text")}
+        found = {key: value for key, value in told if not isinstance(value, dict)}
+        found.pop("program_text", None)
+        used = view.results.provenance.get("packages", {})
+        packages = {f"package {name}": version for name, version in used.items()}
         pairs: list[list[Content]] = [
             [tag("code", name), str(entry["n"]), tag("code", entry["digest"])]
             for name, entry in view.results.provenance.get("pairs", {}).items()
@@ -34,7 +37,7 @@ class Provenance(Kind[None]):
             "Provenance",
             tag("p", "Run it again with:"),
             tag("pre", tag("code", _command(view)), class_="command"),
-            facts(found | times),
+            facts(found | packages | times),
             table(["prompts", "n", "digest"], pairs, "Prompts, identified by their content")
             if pairs
             else None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from causaldsl.check.expressions import Expressions
+from causaldsl.check.context import Context, checks
 from causaldsl.check.interventions import plain, site_of
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.places import Place, Point, PositionRef
 from causaldsl.check.stages import check_sites, head_group
-from causaldsl.check.values import Applied, CheckedTrace, Place, Point, PositionRef
-from causaldsl.diagnostics import Mistake, Span, wrong
+from causaldsl.check.values import Applied, CheckedTrace
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -19,10 +20,10 @@ from causaldsl.vocabulary.traces import TRACED_METRICS
 _DEFAULT_TOP, _MOST = 12, 40
 
 
-def check_trace(expressions: Expressions, node: ast.Trace) -> CheckedTrace:
-    """A `trace` statement."""
-    pairs = expressions.pair_set(node.pairs)
-    shapes = expressions.shapes(node.span)
+@checks(ast.Trace, experiment=True)
+def trace(context: Context, node: ast.Trace) -> CheckedTrace:
+    pairs = context.pair_set(node.pairs)
+    shapes = context.shapes(node.span)
     if not shapes.text:
         raise wrong(
             "toy-path",
@@ -31,7 +32,7 @@ def check_trace(expressions: Expressions, node: ast.Trace) -> CheckedTrace:
             "measure its sites with `measure`",
         )
     interventions = plain(
-        expressions,
+        context,
         node.interventions,
         pairs,
         "path-in-trace",
@@ -44,7 +45,7 @@ def check_trace(expressions: Expressions, node: ast.Trace) -> CheckedTrace:
             word = {ast.Through: "through", ast.Top: "top", ast.TracedAt: "at"}[type(item)]
             raise wrong("option-twice", f"`{word}` is given twice", item.span, "give it once")
         items[type(item)] = item
-    heads, mlps = _components(expressions, items.get(ast.Through), interventions, node.span)
+    heads, mlps = _components(context, items.get(ast.Through), interventions, node.span)
     return CheckedTrace(
         node.name.text,
         pairs,
@@ -88,7 +89,7 @@ def _top(node: ast.Top | None) -> int:
 
 
 def _components(
-    expressions: Expressions,
+    context: Context,
     node: ast.Through | None,
     interventions: Sequence[Applied],
     span: Span,
@@ -98,7 +99,7 @@ def _components(
     `heads` and `mlps` alone mean all that come after the first intervention; one that was named
     must come after it.
     """
-    shapes = expressions.shapes(span)
+    shapes = context.shapes(span)
     first = min((site_of(applied).site for applied in interventions), key=lambda s: s.depth(shapes))
     named: Sequence[ast.Expression] = node.components if node else ()
     if not named:
@@ -106,7 +107,7 @@ def _components(
     heads: set[tuple[int, int]] = set()
     mlps: set[int] = set()
     for item in named:
-        group = head_group(expressions, item)
+        group = head_group(context, item)
         if group.word == "kv_heads":
             raise wrong(
                 "not-a-component",
@@ -153,11 +154,9 @@ def _positions(
     found: dict[str, None] = {}
     for text in node.positions:
         point = Point.parse(text)
-        for pair in pairs.pairs:
-            try:
+        with located(node.span):
+            for pair in pairs.pairs:
                 point.resolve(pair.base)
-            except Mistake as mistake:
-                raise wrong(mistake.code, mistake.message, node.span, mistake.help) from None
         if all(
             point.resolve(pair.base) < start
             for pair, start in zip(pairs.pairs, _leftmost(interventions, pairs), strict=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from causaldsl.check.agreement import check_held_out, check_place
-from causaldsl.check.expressions import Expressions
+from causaldsl.check.context import Context, checks
 from causaldsl.check.interventions import plain, site_of
-from causaldsl.check.measurements import new_name
+from causaldsl.check.loops import new_name
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.places import Place
 from causaldsl.check.reach import can_reach
-from causaldsl.check.values import Applied, Histogram, HistogramArm, Place
+from causaldsl.check.values import Applied, Histogram, HistogramArm
 from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -18,9 +19,10 @@ from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.histograms import CLASS_STATISTICS, SEPARATIONS
 
 
-def check_histogram(expressions: Expressions, node: ast.Histogram) -> Histogram:
+@checks(ast.Histogram, experiment=True)
+def histogram(context: Context, node: ast.Histogram) -> Histogram:
     """The arms of a histogram, and the classes that its projections fall into."""
-    sets = tuple(expressions.pair_set(pairs) for pairs in node.pairs)
+    sets = tuple(context.pair_set(pairs) for pairs in node.pairs)
     by, classes = _classes(sets, node)
     problems = Diagnostics()
     arms: list[HistogramArm] = []
@@ -28,15 +30,15 @@ def check_histogram(expressions: Expressions, node: ast.Histogram) -> Histogram:
     for arm in node.arms:
         with problems.collecting():
             new_name(arm.name, seen)
-            arms.append(_arm(expressions, arm, sets, by == "side"))
+            arms.append(_arm(context, arm, sets, by == "side"))
     problems.raise_if_any()
     return Histogram(node.name.text, sets, tuple(arms), by, classes, node.span)
 
 
 def _arm(
-    expressions: Expressions, node: ast.Projection, sets: tuple[PairSet, ...], both: bool
+    context: Context, node: ast.Projection, sets: tuple[PairSet, ...], both: bool
 ) -> HistogramArm:
-    along = expressions.of_type(node.direction, SubspaceType, "a subspace")
+    along = context.of_type(node.direction, SubspaceType, "a subspace")
     if along.type.rank not in (1, None):
         raise wrong(
             "not-a-direction",
@@ -44,8 +46,8 @@ def _arm(
             node.direction.span,
             "use a subspace of dimension 1",
         )
-    place = expressions.place(node.site)
-    width = place.site.width(expressions.shapes(node.site.span))
+    place = context.place(node.site)
+    width = place.site.width(context.shapes(node.site.span))
     if width is not None and along.type.width != width:
         raise wrong(
             "width-mismatch",
@@ -67,7 +69,7 @@ def _arm(
         if node.interventions is not None:
             interventions = [
                 *plain(
-                    expressions,
+                    context,
                     node.interventions,
                     pairs,
                     "path-in-histogram",
@@ -75,7 +77,7 @@ def _arm(
                 )
             ]
     if node.interventions is not None:
-        _check_reach(expressions, node.interventions, interventions, place, sets)
+        _check_reach(context, node.interventions, interventions, place, sets)
     label = f"{show(node.direction)} at {show(node.site)}"
     if node.interventions is not None:
         label += f" with {show(node.interventions)}"
@@ -83,14 +85,14 @@ def _arm(
 
 
 def _check_reach(
-    expressions: Expressions,
+    context: Context,
     node: ast.Interventions,
     interventions: list[Applied],
     place: Place,
     sets: tuple[PairSet, ...],
 ) -> None:
     """Every intervention must be able to change what is projected, in some prompt."""
-    shapes = expressions.shapes(node.span)
+    shapes = context.shapes(node.span)
     for part, applied in zip(node.parts, interventions, strict=True):
         changed = site_of(applied)
         if not any(can_reach(changed, place, pairs, shapes) for pairs in sets):

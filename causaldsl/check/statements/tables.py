@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from causaldsl.check.expressions import Expressions
-from causaldsl.check.measurements import loops, new_name
+from causaldsl.check.context import Context, checks
+from causaldsl.check.loops import loops, new_name
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Diagnostics, Span
@@ -11,9 +11,10 @@ from causaldsl.syntax import ast
 from causaldsl.vocabulary.base import NumberType
 
 
-def check_table(expressions: Expressions, node: ast.Table) -> Table:
+@checks(ast.Table, experiment=True)
+def table(context: Context, node: ast.Table) -> Table:
     """Every arm's number for every combination of the loop variables."""
-    axes, combinations = loops(expressions, node.bindings, None, node.span)
+    axes, combinations = loops(context, node.bindings, None, node.span)
     problems = Diagnostics()
     cells: dict[str, dict[str, Applied]] = {}
     seen: dict[str, Span] = {}

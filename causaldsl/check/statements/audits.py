@@ -19,11 +19,15 @@ das k         DAS with k neurons of the site
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from causaldsl.check.agreement import check_held_out, check_place
+from causaldsl.check.apply import apply, arguments, matrix
+from causaldsl.check.context import Context, checks, handles
 from causaldsl.check.pairs import PairFamily, PairSet
-from causaldsl.check.values import Applied, CheckedAudit, Place, Run
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, CheckedAudit, Run
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -36,21 +40,18 @@ from causaldsl.vocabulary.audits import (
     SameLength,
     VerdictIs,
 )
-from causaldsl.vocabulary.base import SiteType, SubspaceType, TruthType
+from causaldsl.vocabulary.base import SiteType, SubspaceType, TruthType, Word
 from causaldsl.vocabulary.interventions import Patch
 from causaldsl.vocabulary.subspaces import Das, Null, Row
 from causaldsl.vocabulary.subspaces import Span as SpanOf
 
-if TYPE_CHECKING:
-    from causaldsl.check.expressions import Expressions
-
 _HOW = "write illusion(v, on: flip) or illusion(v, against: u, on: flip)"
-_QUICK = {"lr": 0.02, "epochs": 3}
+_QUICK = Das.model_validate({"lr": 0.02, "epochs": 3})
 """How DAS is trained for the evidence, where the audited direction does not say it."""
 
 
-def check_audit(expressions: Expressions, node: ast.Audit) -> CheckedAudit:
-    """An `audit` statement."""
+@checks(ast.Audit, experiment=True)
+def audit(context: Context, node: ast.Audit) -> CheckedAudit:
     call = node.value
     if not (
         isinstance(call, ast.Call)
@@ -59,24 +60,23 @@ def check_audit(expressions: Expressions, node: ast.Audit) -> CheckedAudit:
     ):
         message = f"`{show(call)}` is not something to audit for"
         raise wrong("bad-audit", message, call.span, _HOW)
-    train, test, rest = _pairs(expressions, call)
-    named = [(a.name, a.value) for a in rest if isinstance(a, ast.Option)]
-    positional = [a for a in rest if not isinstance(a, ast.Option)]
-    found = expressions.apply.word(expressions, Illusion, positional, named, call.span)
+    train, test, rest = _pairs(context, call)
+    positional, named = arguments(replace(call, arguments=tuple(rest)))
+    found = apply(context, Illusion, positional, named, call.span)
     word = found.word
     assert isinstance(word, Illusion)
     of = found.operand("of")
     assert isinstance(of, Applied)
     span = positional[0].span if positional else call.span
-    place = _site(expressions, of, found.operand("at"), span)
+    place = _site(context, of, found.operand("at"), span)
     check_place(place, test, call.span)
     _check_single(place, test, call.span)
     check_held_out(of, test, span)
     against = found.operand("against")
     if isinstance(against, Applied):
         check_held_out(against, test, call.span)
-        _check_against(expressions, against, place, call)
-    builder = _Builder(expressions, word, of, place, train, test, node.span)
+        _check_against(context, against, place, call)
+    builder = _Builder(context, word, of, place, train, test, node.span)
     return CheckedAudit(
         name=node.name.text,
         word=word,
@@ -91,9 +91,10 @@ def check_audit(expressions: Expressions, node: ast.Audit) -> CheckedAudit:
     )
 
 
-def is_verdict(expressions: Expressions, node: ast.IsVerdict) -> Applied:
+@handles(ast.IsVerdict)
+def is_verdict(context: Context, node: ast.IsVerdict) -> Applied:
     """The claim `NAME is illusory`."""
-    audit = expressions.value(node.owner)
+    audit = context.value(node.owner)
     if not isinstance(audit, CheckedAudit):
         message = f"`{show(node.owner)}` is not an audit"
         raise wrong("wrong-kind", message, node.owner.span, "only an audit has a verdict")
@@ -106,7 +107,7 @@ def is_verdict(expressions: Expressions, node: ast.IsVerdict) -> Applied:
 
 
 def _pairs(
-    expressions: Expressions, call: ast.Call
+    context: Context, call: ast.Call
 ) -> tuple[PairSet | None, PairSet, list[ast.Expression | ast.Option]]:
     """What to learn on (None if there is nothing), what to measure on, and the other arguments."""
     rest: list[ast.Expression | ast.Option] = []
@@ -117,11 +118,11 @@ def _pairs(
             continue
         if test is not None:
             raise wrong("option-twice", "`on` is given twice", argument.name.span)
-        family = expressions.value(argument.value)
+        family = context.value(argument.value)
         if isinstance(family, PairFamily) and family.test is not None:
             train, test = family.train, family.test
         else:
-            test = expressions.pair_set(argument.value)
+            test = context.pair_set(argument.value)
         rest.append(argument)
     if test is None:
         raise wrong("missing-operand", "`illusion` needs `on: ...`, pairs", call.span, _HOW)
@@ -138,28 +139,9 @@ def _with_part(argument: Any, test: PairSet) -> Any:
     return argument
 
 
-def made_at(applied: Applied) -> Place | None:
-    """The site that a subspace was made at, or that all its parts share."""
-    own = applied.operand("site")
-    if isinstance(own, Place):
-        return own
-    if not isinstance(applied.type, SubspaceType) or applied.word.word == "*":
-        return None
-    parts = [
-        part
-        for _, operand in applied.operands
-        for part in (operand if isinstance(operand, tuple) else (operand,))
-        if isinstance(part, Applied) and isinstance(part.type, SubspaceType)
-    ]
-    places = [made_at(part) for part in parts]
-    known = [place for place in places if place is not None]
-    same = known and all(place == known[0] for place in known)
-    return known[0] if same and len(known) == len(places) else None
-
-
-def _site(expressions: Expressions, of: Applied, at: Any, span: Span) -> Place:
+def _site(context: Context, of: Applied, at: Any, span: Span) -> Place:
     """Where the audited subspace is patched."""
-    place = at if isinstance(at, Place) else made_at(of)
+    place = at if isinstance(at, Place) else of.home
     if place is None:
         raise wrong(
             "no-site",
@@ -168,7 +150,7 @@ def _site(expressions: Expressions, of: Applied, at: Any, span: Span) -> Place:
             "add it: illusion(v, at: mlp_hidden[20] @ END, on: flip)",
         )
     assert isinstance(of.type, SubspaceType)
-    width = place.site.width(expressions.shapes(span))
+    width = place.site.width(context.shapes(span))
     if place.site.kind == "hook" or place.site.is_virtual:
         raise wrong("bad-site", f"{place.site} can't be audited", span, "name a site of the model")
     if width != of.type.width:
@@ -192,11 +174,9 @@ def _check_single(place: Place, pairs: PairSet, span: Span) -> None:
         )
 
 
-def _check_against(
-    expressions: Expressions, against: Applied, place: Place, call: ast.Call
-) -> None:
+def _check_against(context: Context, against: Applied, place: Place, call: ast.Call) -> None:
     """`against` is a direction that the MLP's output can be compared with."""
-    shapes = expressions.shapes(call.span)
+    shapes = context.shapes(call.span)
     assert isinstance(against.type, SubspaceType)
     if place.site.kind != "mlp_hidden" or against.type.width != shapes.d_model:
         raise wrong(
@@ -206,7 +186,7 @@ def _check_against(
             "`against` is a direction of the residual stream, for a subspace at mlp_hidden; leave "
             "it out",
         )
-    made = made_at(against)
+    made = against.home
     if made is not None and made.site.layer is not None and place.site.layer is not None:
         too_early = made.site.layer < place.site.layer or made.site.kind == "resid_pre"
         if too_early or made.position != place.position:
@@ -224,7 +204,7 @@ class _Builder:
 
     def __init__(
         self,
-        expressions: Expressions,
+        context: Context,
         word: Illusion,
         of: Applied,
         place: Place,
@@ -232,9 +212,9 @@ class _Builder:
         test: PairSet,
         span: Span,
     ):
-        self.expressions, self.word, self.of, self.place = expressions, word, of, place
+        self.word, self.of, self.place = word, of, place
         self.train, self.test, self.span = train, test, span
-        self.shapes = expressions.shapes(span)
+        self.shapes = context.shapes(span)
         self.parts: dict[str, Applied] = {}
         self.runs = [Run("clean", (), "clean", (), span)]
         self.arm("whole", None)
@@ -265,10 +245,10 @@ class _Builder:
     def split(self) -> None:
         """What W_out sees of the subspace, and what it does not see."""
         layer = self.place.site.layer
-        matrix = self.expressions.apply.matrix("W_out", layer, None, self.shapes, self.span)
-        row = self.subspace(Row(), matrix=matrix, of=self.of)
-        null = self.subspace(Null(), matrix=matrix, of=self.of)
-        self.parts |= {"matrix": matrix, "row": row, "null": null}
+        w_out = matrix("W_out", layer, None, self.shapes, self.span)
+        row = self.subspace(Row(), matrix=w_out, of=self.of)
+        null = self.subspace(Null(), matrix=w_out, of=self.of)
+        self.parts |= {"matrix": w_out, "row": row, "null": null}
         self.arm("row", row)
         self.arm("null", null)
         self.arm("plane", self.subspace(SpanOf(), parts=(row, null)))
@@ -281,18 +261,20 @@ class _Builder:
             self.add(name, PartOfPatch.model_validate({"part": part}), along=self.of, onto=change)
 
     def learn(self, train: PairSet) -> None:
-        """DAS where no feature can be, and with fewer neurons."""
-        das = self.of.word if isinstance(self.of.word, Das) else Das.model_validate(_QUICK)
+        """The same training where no feature can be, and with fewer neurons; else a quick DAS."""
         assert isinstance(self.of.type, SubspaceType)
-        rank = self.of.type.rank or 1
-        das = das.model_copy(update={"dim": rank, "neurons": None, "neurons_seed": None})
+        width, rank = self.of.type.width, self.of.type.rank or 1
+
+        def trained(neurons: int | None = None) -> Word:
+            return self.of.word.retrained(rank, neurons) or _QUICK.retrained(rank, neurons)
+
         layer, position = self.place.site.layer, self.place.position
         for seed in range(self.word.mlps):
             site = Site("random_mlp", layer, seed=self.word.seed + seed)
             fake = Place(site, position, self.place.span)
-            self.arm(f"mlp {seed}", self.subspace(das, rank, site=fake, on=train), fake)
-        for size in _sizes(self.word, self.of.type.width, rank):
-            few = das.model_copy(update={"neurons": None if size == self.of.type.width else size})
+            self.arm(f"mlp {seed}", self.subspace(trained(), rank, site=fake, on=train), fake)
+        for size in _sizes(self.word, width, rank):
+            few = trained(None if size == width else size)
             self.arm(f"das {size}", self.subspace(few, rank, site=self.place, on=train))
 
 

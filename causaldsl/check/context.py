@@ -1,0 +1,270 @@
+"""What a handler of an expression or a statement has at hand, and the registers of handlers.
+
+A handler takes the context and a node. It is registered for the node's class, and found by import:
+expressions with :func:`handles`, statements with :func:`checks`, makers with :func:`makes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.kinds import describe, way_out
+from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
+from causaldsl.check.scope import Scope
+from causaldsl.check.texts import locate
+from causaldsl.check.values import Applied, constant
+from causaldsl.diagnostics import Diagnostics, ProgramError, Source, Span, located, wrong
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.tokens import Tokens
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.syntax.recover import read
+from causaldsl.vocabulary.base import Maker, NumberType, Vocabulary
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a node is checked: the program so far, its names, and the variables of a loop.
+
+    ``folder`` is where relative paths start; ``importing`` are the files being read, from the
+    program's own to the innermost. ``problems`` collects what is wrong with statements.
+    """
+
+    program: CheckedProgram
+    scope: Scope
+    problems: Diagnostics
+    folder: Path
+    importing: tuple[Path, ...]
+    imported: set[Path] = field(default_factory=set)
+    progress: Callable[[str], None] | None = None
+    loop: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def words(self) -> Vocabulary:
+        """The language's words and those of the packages that the program uses."""
+        return self.scope.words
+
+    def looping(self, bound: Mapping[str, Any]) -> Context:
+        """The same place, inside a loop whose variables have these values."""
+        return replace(self, loop={**self.loop, **bound})
+
+    def read(self, source: Source) -> ast.Program:
+        """The tree of a file. Its syntax errors are kept with the other mistakes."""
+        tree, errors = read(source)
+        for error in errors:
+            self.problems.add(error)
+        return tree
+
+    def path(self, written: str) -> Path:
+        """The file that a text of the program names."""
+        return locate(written, self.folder) / written
+
+    def shapes(self, span: Span) -> Shapes:
+        """The model's shapes; an error at ``span`` if there is no model."""
+        if self.program.model is None:
+            if self.scope.model is not None or self.scope.incomplete:
+                raise ProgramError([])  # the model statement or an import is wrong
+            raise wrong(
+                "no-model",
+                "there is no model yet",
+                span,
+                'begin the program with a line such as: model lm = "smollm2-135m"',
+            )
+        return self.program.model.shapes
+
+    def tokens(self, span: Span) -> Tokens:
+        """The model's tokenizer, read once; an error at ``span`` for a toy model."""
+        if not self.shapes(span).text:
+            raise wrong(
+                "toy-text",
+                f"{self.shapes(span).name} reads numbers, not text",
+                span,
+                "write pairs NAME = numbers(base: [1, 2], source: [3, 4])",
+            )
+        if self.program.tokens is None:
+            assert self.program.model is not None
+            assert self.program.model.path is not None
+            with located(span):
+                self.program.tokens = Tokens.load(self.program.model.path)
+        return self.program.tokens
+
+    def value(self, node: ast.Expression) -> Any:
+        """What an expression stands for.
+
+        Raises:
+            ProgramError: if it stands for nothing, with the place.
+        """
+        return HANDLERS[type(node)](self, node)
+
+    def knows(self, name: str) -> bool:
+        """Whether a name stands for something that the program or a loop defined."""
+        return name in self.loop or name in self.scope.values
+
+    def of_type(self, node: ast.Expression, kind: type, what: str) -> Any:
+        """The value of an expression that must be an :class:`Applied` of this type."""
+        value = self.value(node)
+        if kind is NumberType and isinstance(value, HeadValue):
+            value = constant(float(str(value)), node.span)  # {0.5, 1.5} swept as numbers
+        if not isinstance(value, Applied) or not isinstance(value.type, kind):
+            text = show(node)
+            message = f"`{text}` is {describe(value)}, not {what}"
+            raise wrong("wrong-kind", message, node.span, way_out(value, text))
+        return value
+
+    def place(self, node: ast.Expression, positioned: bool = True) -> Place:
+        """The value of an expression that must be a site, with positions if asked for."""
+        value = self.value(node)
+        if isinstance(value, SiteOwner):
+            raise wrong(
+                "head-part",
+                f"`{show(node)}` names a head, not one of its activations",
+                node.span,
+                "add .q, .k, .v, .z or .out",
+            )
+        if not isinstance(value, Place):
+            raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not a site", node.span)
+        if positioned and value.position is None:
+            if not self.shapes(node.span).text:
+                return replace(value, position=PositionRef(Point("END", 0)))
+            raise wrong(
+                "no-position",
+                f"`{show(node)}` does not say at which position",
+                node.span,
+                "add one, such as `@ END`",
+            )
+        return value
+
+    def pair_set(self, node: ast.Expression, answers: bool = True) -> PairSet:
+        """The value of an expression that must be pairs, not a family with two parts.
+
+        Without ``answers``, prompts that have none will do.
+        """
+        value = self.value(node)
+        if isinstance(value, PairFamily):
+            if value.whole is None:
+                raise wrong(
+                    "which-part",
+                    f"`{value.name}` has parts; say which to use",
+                    node.span,
+                    f"write {' or '.join(part.name for part in value.parts.values())}",
+                )
+            return value.whole
+        if answers and isinstance(value, PromptSet):
+            raise wrong(
+                "no-answers",
+                f"`{show(node)}` has no answers and no sources, which this needs",
+                node.span,
+                "use pairs; prompts from a corpus are for pca, ridge_r2 and logistic_accuracy",
+            )
+        if not isinstance(value, PairSet):
+            raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not pairs", node.span)
+        return value
+
+    def coordinates(self, node: Any, headed: bool) -> tuple[int, int | None]:
+        """A layer, or layer and head: `20`, `l`, `l+1`; `7.3`, `l.0`, `l.h`, a variable."""
+        if not headed:
+            return self.integer(node, "a layer"), None
+        if isinstance(node, ast.Number) and "." in node.text and "e" not in node.text.lower():
+            layer, _, head = node.text.partition(".")
+            return int(layer), int(head)
+        if isinstance(node, ast.Attribute):
+            named = ast.Number if node.name.text.isdigit() else ast.Name
+            part = named(node.name.span, node.name.text)
+            return self.integer(node.owner, "a layer"), self.integer(part, "a head")
+        value = self.value(node)
+        if isinstance(value, HeadValue):
+            return value.layer, value.head
+        raise wrong(
+            "head-index",
+            f"`{show(node)}` does not say layer and head",
+            node.span,
+            "write them with a dot, such as head[7.3]",
+        )
+
+    def integer(self, node: ast.Expression, what: str) -> int:
+        """The value of an expression that must be a whole number known before the run."""
+        value = self.value(node)
+        number = value.number if isinstance(value, Applied) else None
+        if number is None or number != int(number):
+            message = f"`{show(node)}` is not a whole number known before the run"
+            raise wrong("not-an-integer", message, node.span, f"{what} is wanted here")
+        return int(number)
+
+    def point(self, text: str) -> Point:
+        """A position as written behind `@`, with the loop variables filled in."""
+        point = Point.parse(text)
+        bound = self.loop.get(point.name or "")
+        if isinstance(bound, Point):
+            return Point(bound.name, bound.offset + point.offset)
+        if isinstance(bound, Applied) and isinstance(bound.type, NumberType):
+            return Point(None, int(bound.number or 0) + point.offset)
+        return point
+
+
+class Located(NamedTuple):
+    """A value, and where it is written."""
+
+    value: Any
+    span: Span
+
+
+Operands = Mapping[str, Located]
+Handler = Callable[[Context, Any], Any]
+Make = Callable[[Context, Any, Operands], Any]
+
+
+class Statement(NamedTuple):
+    """How a kind of statement is checked, and what it may be used for."""
+
+    check: Handler
+    defines: bool
+    experiment: bool
+
+
+HANDLERS: dict[type[ast.Node], Handler] = {}
+CHECKS: dict[type[ast.Node], Statement] = {}
+MAKERS: dict[type[Maker], Make] = {}
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def handles(*nodes: type[ast.Node]) -> Callable[[Function], Function]:
+    """Register the function that gives an expression's value. Raises ValueError for a second."""
+    return _into(HANDLERS, nodes)
+
+
+def checks(
+    *nodes: type[ast.Node], defines: bool = True, experiment: bool = False
+) -> Callable[[Function], Function]:
+    """Register the function that checks a statement. Raises ValueError for a second one.
+
+    It gives what the statement's ``name`` then stands for, unless the statement ``defines``
+    nothing. An ``experiment`` measures, claims or draws, so it can't stand in an imported file.
+    """
+    return _into(CHECKS, nodes, lambda function: Statement(function, defines, experiment))
+
+
+def makes(*words: type[Maker]) -> Callable[[Function], Function]:
+    """Register the function that makes what a maker and its subclasses stand for.
+
+    It takes the context, the word with its options, and the operands by name. What it gives stands
+    at the call and has the statement's name: neither is known to it.
+    """
+    return _into(MAKERS, words)
+
+
+def _into(
+    register: dict[Any, Any], classes: tuple[type, ...], entry: Any = lambda function: function
+) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for cls in classes:
+            if cls in register:
+                raise ValueError(f"{cls.__name__} has two handlers")
+            register[cls] = entry(function)
+        return function
+
+    return decorate

@@ -1,0 +1,1 @@
+"""What makers make: one file for each kind of data, found by import."""

@@ -1,0 +1,56 @@
+"""`corpus` and `sample`: prompts without answers."""
+
+from __future__ import annotations
+
+from causaldsl.check.context import Context, Operands, makes
+from causaldsl.check.pairs import Prompt, PromptSet, check_length, prompt_set
+from causaldsl.check.pairs import Sample as Sampled
+from causaldsl.check.sources import read_text
+from causaldsl.diagnostics import Mistake, located
+from causaldsl.model.tokens import Tokens
+from causaldsl.vocabulary.makers import MOST_PROMPTS, Corpus, Sample
+
+
+@makes(Corpus)
+def corpus(context: Context, word: Corpus, operands: Operands) -> PromptSet:
+    """A prompt for every line that is not blank."""
+    written, span = operands["file"]
+    with located(span):
+        text = read_text(context.path(written), written)
+        n_ctx = context.shapes(span).n_ctx
+        return prompt_set("", _lines(text, written, context.tokens(span), n_ctx))
+
+
+def _lines(text: str, written: str, tokens: Tokens, n_ctx: int) -> list[Prompt]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise Mistake("empty-file", f"{written} has no prompts", "write one prompt a line")
+    if len(lines) > MOST_PROMPTS:
+        raise Mistake(
+            "too-many", f"{written} has {len(lines)} prompts", f"at most {MOST_PROMPTS} are read"
+        )
+    first = {line: i for i, line in reversed(list(enumerate(lines)))}
+    repeated = next((line for i, line in enumerate(lines) if first[line] != i), None)
+    if repeated is not None:
+        raise Mistake(
+            "repeated-line",
+            f"{written} has a prompt more than once: {repeated[:60]}",
+            "it could stand in training and in what is held out; list it once",
+        )
+    return [check_length(Prompt(line, tokens.encode(line).ids), n_ctx) for line in lines]
+
+
+@makes(Sample)
+def sample(context: Context, word: Sample, operands: Operands) -> PromptSet:
+    """As many prompts as the run will write; their tokens are not known yet."""
+    n_ctx = context.shapes(operands["model"].span).n_ctx
+    if word.length > n_ctx:
+        raise Mistake(
+            "bad-option",
+            f"`length` of `sample` can't be {word.length}",
+            f"it is a whole number from 2 to {n_ctx}",
+        )
+    sampled = Sampled(word.n, word.length, word.seed)
+    blank = tuple([0] * sampled.length)
+    prompts = [Prompt(f"text {i} of {sampled}", blank) for i in range(sampled.count)]
+    return prompt_set("", prompts, sampled)

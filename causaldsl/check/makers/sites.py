@@ -1,0 +1,34 @@
+"""`hook` and `random_mlp`: sites that are written as calls."""
+
+from __future__ import annotations
+
+from causaldsl.check.context import Context, Operands, makes
+from causaldsl.check.places import Place
+from causaldsl.diagnostics import Mistake
+from causaldsl.model.sites import Site
+from causaldsl.vocabulary.makers import Hook, RandomMlp
+
+_NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
+"""Hooks that don't show one vector a prompt and token."""
+
+
+@makes(Hook)
+def hook(context: Context, word: Hook, operands: Operands) -> Place:
+    name, span = operands["name"]
+    site = Site("hook", hook=name)
+    if name.endswith(_NOT_BY_POSITION):
+        raise Mistake(
+            "not-by-position",
+            f"{site} is not one vector a prompt and token",
+            "only hooks of shape (prompts, tokens, ...) can be read and written",
+        )
+    return Place(site, None, span)
+
+
+@makes(RandomMlp)
+def random_mlp(context: Context, word: RandomMlp, operands: Operands) -> Place:
+    """The hidden layer of a random MLP beside that of a layer."""
+    layer, span = operands["layer"]
+    site = Site("random_mlp", layer, seed=word.seed)
+    site.check(context.shapes(span))
+    return Place(site, None, span)

@@ -1,0 +1,142 @@
+"""Reading an operand: one function for each kind that a word's operands can have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from causaldsl.check.context import Context, Located
+from causaldsl.check.values import Applied, CheckedTrace, ClassName
+from causaldsl.diagnostics import wrong
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import (
+    MatrixType,
+    NumberType,
+    Operand,
+    OperandKind,
+    SubspaceType,
+    Word,
+)
+
+Read = Callable[[Context, Any, type[Word]], Any]
+
+
+def operand_value(context: Context, cls: type[Word], operand: Operand, node: Any) -> Located:
+    """The value of an operand of a word, and where it stands; ``node`` may be a list of nodes."""
+    span = node[0].span.to(node[-1].span) if isinstance(node, list) else node.span
+    return Located(READ[operand.kind](context, node, cls), span)
+
+
+def _subspaces(context: Context, nodes: Any, cls: type[Word]) -> Any:
+    return tuple(context.of_type(node, SubspaceType, "a subspace") for node in nodes)
+
+
+def _class(context: Context, node: Any, cls: type[Word]) -> Any:
+    if not isinstance(node, ast.Name):
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is not a class of prompts",
+            node.span,
+            "write a pattern such as ABB, or `base` or `source`",
+        )
+    return ClassName(node.text)
+
+
+def _text(context: Context, node: Any, cls: type[Word]) -> str:
+    text = context.value(node)
+    if not isinstance(text, str):
+        what = next(o.kind for o in cls.operands if o.kind in ("path", "text"))
+        way = f"write it in quotes: {cls.example or f'{cls.word}(..)'}"
+        raise wrong("wrong-kind", f"`{show(node)}` is not a {what}", node.span, way)
+    return text
+
+
+def _texts(context: Context, node: Any, cls: type[Word]) -> Any:
+    value = context.value(node)
+    several = isinstance(value, tuple) and value and all(isinstance(text, str) for text in value)
+    if not isinstance(value, str) and not several:
+        raise wrong("bad-lexicon", "a word list is a file or a list of texts", node.span)
+    return value
+
+
+def _trace(context: Context, node: Any, cls: type[Word]) -> Any:
+    trace = context.value(node)
+    if not isinstance(trace, CheckedTrace):
+        raise wrong("wrong-kind", f"`{show(node)}` is not a trace", node.span)
+    return trace
+
+
+def _model(context: Context, node: Any, cls: type[Word]) -> Any:
+    model = context.value(node)
+    if not isinstance(model, ModelSpec):
+        message = f"`{show(node)}` is not the model"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example}")
+    return model
+
+
+def _cells(context: Context, node: Any, cls: type[Word]) -> Any:
+    values = getattr(context.value(node), "values", None)
+    if values is None:
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is neither a metric over a sweep nor an arm of a table",
+            node.span,
+            "write max(sweep_name.metric) or max(table_name.arm)",
+        )
+    return values
+
+
+def _values(context: Context, node: Any, cls: type[Word]) -> Any:
+    value = context.value(node)
+    items = value if isinstance(value, tuple) else (value,)
+    numbers = [item.number for item in items if isinstance(item, Applied)]
+    if len(numbers) < len(items) or None in numbers:
+        raise wrong("wrong-kind", f"`{show(node)}` is not a list of numbers", node.span)
+    return tuple(float(number) for number in numbers if number is not None)
+
+
+def _integers(context: Context, node: Any, cls: type[Word]) -> Any:
+    return tuple(context.integer(item, "an index") for item in _items(node))
+
+
+def _coordinates(context: Context, node: Any, cls: type[Word]) -> Any:
+    numbers = [context.of_type(item, NumberType, "a number") for item in _items(node)]
+    for item, number in zip(_items(node), numbers, strict=True):
+        if number.number is None:
+            raise wrong("not-constant", f"`{show(item)}` is not known before the run", item.span)
+    return tuple(float(number.number) for number in numbers)
+
+
+def _items(node: Any) -> tuple[ast.Expression, ...]:
+    if not isinstance(node, ast.ListOf):
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is not a list",
+            node.span,
+            "write numbers in brackets: [0, 7]",
+        )
+    return node.items
+
+
+READ: dict[OperandKind, Read] = {
+    "site": lambda context, node, cls: context.place(node),
+    "subspace": lambda context, node, cls: context.of_type(node, SubspaceType, "a subspace"),
+    "subspaces": _subspaces,
+    "matrix": lambda context, node, cls: context.of_type(node, MatrixType, "a matrix"),
+    "number": lambda context, node, cls: context.of_type(node, NumberType, "a number"),
+    "pairs": lambda context, node, cls: context.pair_set(node),
+    "prompts": lambda context, node, cls: context.pair_set(node, answers=False),
+    "class": _class,
+    "path": _text,
+    "text": _text,
+    "texts": _texts,
+    "trace": _trace,
+    "model": _model,
+    "layer": lambda context, node, cls: context.integer(node, "a layer"),
+    "numbers": _cells,
+    "values": _values,
+    "integers": _integers,
+    "coordinates": _coordinates,
+}

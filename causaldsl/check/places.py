@@ -1,0 +1,169 @@
+"""Sites at positions, as a program writes them, and the token indices of a position in a prompt."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from causaldsl.check.kinds import Value
+from causaldsl.check.pairs import Prompt
+from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
+from causaldsl.model.shapes import Shapes
+from causaldsl.model.sites import Site
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.sites import SITE_WORDS
+
+
+@dataclass(frozen=True)
+class Point(Value):
+    """A named position with an offset, or (name None) a token index counted from 0."""
+
+    kind = "a position"
+    name: str | None
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        if text.isdigit():
+            return cls(None, int(text))
+        match = re.fullmatch(r"(\w+?)([+-]\d+)?", text)
+        assert match is not None
+        return cls(match[1], int(match[2] or 0))
+
+    def __str__(self) -> str:
+        if self.name is None:
+            return str(self.offset)
+        return self.name + (f"{self.offset:+d}" if self.offset else "")
+
+    def resolve(self, prompt: Prompt) -> int:
+        """The token index in one prompt. Raises :class:`Mistake` if there is none."""
+        named = prompt.named
+        if self.name == "all":
+            raise Mistake(
+                "position-range",
+                "`all` means every token, so it has no offset",
+                "name a position, such as END-1",
+            )
+        if self.name is not None and self.name not in named:
+            raise Mistake(
+                "unknown-position",
+                f"the prompts have no position `{self.name}`",
+                suggest(self.name, named, "positions"),
+            )
+        index = self.offset + (named[self.name] if self.name is not None else 0)
+        if not 0 <= index < prompt.length:
+            raise Mistake(
+                "position-range",
+                f"position {self} is token {index}, outside a prompt of {prompt.length} tokens",
+                f"the prompt is: {prompt.text}",
+            )
+        return index
+
+
+@dataclass(frozen=True)
+class PositionRef:
+    """``@ first``, ``@ first..last`` or ``@ all``, resolved prompt by prompt."""
+
+    first: Point
+    last: Point | None = None
+
+    def __str__(self) -> str:
+        return str(self.first) + (f"..{self.last}" if self.last is not None else "")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is every token."""
+        return self.last is None and self.first == Point("all", 0)
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one token in every prompt."""
+        return self.last is None and not self.whole
+
+    @property
+    def names(self) -> list[str]:
+        """The named positions that it refers to."""
+        points = [point for point in (self.first, self.last) if point is not None]
+        return [] if self.whole else [point.name for point in points if point.name is not None]
+
+    def resolve(self, prompt: Prompt) -> list[int]:
+        """The token indices in one prompt, in order."""
+        if self.whole:
+            return list(range(prompt.length))
+        first = self.first.resolve(prompt)
+        if self.last is None:
+            return [first]
+        last = self.last.resolve(prompt)
+        if last < first:
+            raise Mistake(
+                "position-order",
+                f"{self} runs backwards: tokens {first} to {last} of: {prompt.text}",
+                "write the earlier position first",
+            )
+        return list(range(first, last + 1))
+
+
+@dataclass(frozen=True)
+class Place(Value):
+    """A site of the model at positions of a prompt; ``position`` None until `@` has been read."""
+
+    kind = "a site"
+    site: Site
+    position: PositionRef | None
+    span: Span = field(compare=False, repr=False)
+
+    def part(self, node: ast.Attribute) -> Any:
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node.owner)}` is a site; it has no part `{node.name.text}`",
+            node.name.span,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.site} @ {self.position}" if self.position else str(self.site)
+
+
+@dataclass(frozen=True)
+class SiteOwner(Value):
+    """`head[7.3]` or `kv_head[7.1]`, before one of its activations is named."""
+
+    kind = "a head"
+    word: str
+    layer: int
+    head: int
+    shapes: Shapes
+    span: Span
+
+    def part(self, node: ast.Attribute) -> Place:
+        return self.activation(node.name.text, node.name.span)
+
+    def activation(self, name: str, span: Span) -> Place:
+        """One of its activations by name, such as z; ``span`` is where the name stands."""
+        kind = f"{self.word}.{name}"
+        if kind not in SITE_WORDS:
+            parts = [w.partition(".")[2] for w in SITE_WORDS if w.startswith(self.word + ".")]
+            raise wrong(
+                "unknown-site",
+                f"a {self.word} has no activation `{name}`",
+                span,
+                suggest(name, parts, "activations"),
+            )
+        site = Site(kind, self.layer, self.head)
+        with located(self.span.to(span)):
+            site.check(self.shapes)
+        return Place(site, None, self.span.to(span))
+
+
+@dataclass(frozen=True)
+class HeadValue(Value):
+    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number."""
+
+    kind = "a head"
+    layer: int
+    head: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text or f"{self.layer}.{self.head}"

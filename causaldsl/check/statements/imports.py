@@ -1,0 +1,44 @@
+"""`import`: the definitions of another file, which may not measure, claim or draw anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from causaldsl.check.context import CHECKS, Context, checks
+from causaldsl.check.sources import read_text
+from causaldsl.check.walk import check_statements
+from causaldsl.diagnostics import Label, Source, located, wrong
+from causaldsl.syntax import ast
+
+
+@checks(ast.ImportFile, defines=False)
+def import_file(context: Context, node: ast.ImportFile) -> None:
+    path = (context.folder / node.path.text).resolve()
+    if path in context.importing:
+        raise wrong("import-cycle", f"{node.path.text} imports itself", node.path.span)
+    if path in context.imported:
+        return  # by another way: its names are there already
+    tree = _tree(context, node, path)
+    for statement in tree.statements:
+        if CHECKS[type(statement)].experiment:
+            raise wrong(
+                "import-experiment",
+                f"{node.path.text} is imported, but does more than define names",
+                statement.span,
+                "keep measurements, claims and pictures in the program that is run",
+                [Label(node.path.span, "imported here")],
+            )
+    context.imported.add(path)
+    context.program.imports.append(tree.span.source)
+    importing = (*context.importing, path)
+    check_statements(replace(context, folder=path.parent, importing=importing), tree)
+
+
+def _tree(context: Context, node: ast.ImportFile, path: Path) -> ast.Program:
+    scope = context.scope
+    before, scope.incomplete = scope.incomplete, True  # until the file has been read
+    with located(node.path.span):
+        text = read_text(path, node.path.text)
+    scope.incomplete = before
+    return context.read(Source(str(context.folder / node.path.text), text))

@@ -1,0 +1,110 @@
+"""`plot` and `render`: what is drawn, along which loop variable, relative to what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from causaldsl.check.checked import Output
+from causaldsl.check.context import Context, checks
+from causaldsl.check.kinds import Value
+from causaldsl.check.values import Applied
+from causaldsl.diagnostics import Label, suggest, wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import NumberType
+
+_ENDINGS = (".svg", ".png", ".pdf")
+
+
+@checks(ast.Plot, defines=False, experiment=True)
+def plot(context: Context, node: ast.Plot) -> None:
+    value = _drawn(context, node, "plot", "a sweep, table or histogram")
+    relative, text = _relative(context, value, node)
+    _add(context, node, "plot", _along(value, node), relative, text)
+
+
+@checks(ast.Render, defines=False, experiment=True)
+def render(context: Context, node: ast.Render) -> None:
+    if node.name.text != "graph":
+        _drawn(context, node, "render", "`graph`, a measure, a sweep or a trace")
+    _add(context, node, "render")
+
+
+def _drawn(context: Context, node: ast.Plot | ast.Render, kind: str, what: str) -> Any:
+    """The value that is drawn; ``what`` are those that can be."""
+    value = context.scope.look_up(node.name.text, node.name.span)
+    drawn = isinstance(value, Value) and (value.can_plot if kind == "plot" else value.can_render)
+    if not drawn:
+        message = f"`{node.name.text}` is not {what}"
+        raise wrong("wrong-kind", message, node.name.span, f"{kind} takes {what}")
+    return value
+
+
+def _relative(context: Context, value: Value, node: ast.Plot) -> tuple[Applied | None, str]:
+    """The number that all are divided by, with its text."""
+    if node.relative is None:
+        return None, ""
+    value.check_divisor(node.relative.span)
+    relative: Applied = context.of_type(node.relative, NumberType, "a number")
+    value.check_divisor(node.relative.span, relative.word.measured)
+    return relative, show(node.relative)
+
+
+def _along(value: Value, node: ast.Plot) -> str | None:
+    """The loop variable along x."""
+    if node.by is None:
+        return None
+    if node.by.text not in value.loop_variables:
+        raise wrong(
+            "no-axis",
+            f"`{node.name.text}` has no loop variable `{node.by.text}`",
+            node.by.span,
+            suggest(node.by.text, value.loop_variables, "loop variables"),
+        )
+    return node.by.text
+
+
+def _add(
+    context: Context,
+    node: ast.Plot | ast.Render,
+    kind: str,
+    by: str | None = None,
+    relative: Applied | None = None,
+    text: str = "",
+) -> None:
+    """One more picture, in a file of its own inside the run's folder."""
+    target = node.name.text
+    written = Path(node.path.text) if node.path else Path(f"{target}.svg")
+    if (
+        len(written.name.encode()) > 200
+        or written.suffix not in _ENDINGS
+        or len(written.parts) != 1
+    ):
+        assert node.path is not None
+        raise wrong(
+            "bad-output",
+            f"`{node.path.text}` is not the name of a picture",
+            node.path.span,
+            "it goes into the run's folder: use a plain name that ends in .svg, .png or .pdf",
+        )
+    if written.stem == "graph" and target != "graph":
+        raise wrong(
+            "output-twice",
+            "the run's whole graph is called graph.svg",
+            node.path.span if node.path else node.span,
+            "choose another name",
+        )
+    outputs = context.program.outputs
+    for other in outputs:
+        if other.stem == written.stem:
+            raise wrong(
+                "output-twice",
+                f"two pictures are called {written.stem}",
+                node.span,
+                'name one of them: plot NAME as "other.svg"',
+                [Label(other.span, "the other one")],
+            )
+    outputs.append(
+        Output(kind, target, written.stem, written.suffix, node.span, by, relative, text)
+    )

@@ -1,0 +1,156 @@
+"""`prompts`: templates with slots, answers and positions, or prompts without answers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from causaldsl.check.apply import made
+from causaldsl.check.context import Context, checks
+from causaldsl.check.pairs import PromptSet
+from causaldsl.check.prompts import Lexicon, PromptFamily, Template
+from causaldsl.check.scope import BROKEN
+from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
+from causaldsl.syntax import ast
+from causaldsl.vocabulary.base import PromptsType
+
+_MAKERS = 'write corpus("file.txt"), one prompt a line, or sample(lm, n: 200, length: 32, seed: 0)'
+
+
+@checks(ast.TextPrompts)
+def text_prompts(context: Context, node: ast.TextPrompts) -> PromptSet:
+    """Prompts of a corpus, or of the model's own making."""
+    found: PromptSet | None = made(context, node.value, PromptsType)
+    if found is None:
+        raise wrong("bad-prompts", "this does not make prompts", node.value.span, _MAKERS)
+    return replace(found, name=node.name.text)
+
+
+@checks(ast.Prompts)
+def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
+    """A `prompts` block with its slots, letters and positions resolved."""
+    values = context.scope.values
+    broken = {name for name, value in values.items() if value is BROKEN}
+    used = {s.lexicon.text for i in node.items if isinstance(i, ast.Slots) for s in i.slots}
+    if used & broken:
+        raise ProgramError([])
+    block = _Block({name: value for name, value in values.items() if isinstance(value, Lexicon)})
+    for item in node.items:
+        if isinstance(item, ast.Slots):
+            block.add_slots(item)
+        elif isinstance(item, ast.Answers):
+            block.add_answers(item)
+        elif isinstance(item, ast.Positions):
+            block.add_positions(item)
+    templates = tuple(
+        _template(item, block.by_slot) for item in node.items if isinstance(item, ast.Template)
+    )
+    if not templates:
+        raise wrong(
+            "no-template",
+            f"prompts `{node.name.text}` has no template",
+            node.name.span,
+            'add a line such as: train "When {X} and {Y} ..."',
+        )
+    if block.answers is None:
+        raise wrong(
+            "no-answer",
+            f"prompts `{node.name.text}` does not say what the answer is",
+            node.name.span,
+            "add a line such as: answer A  foil B",
+        )
+    return PromptFamily(
+        node.name.text,
+        templates,
+        tuple(block.groups),
+        block.by_slot,
+        block.answers.answer.text,
+        block.answers.foil.text,
+        tuple(block.places),
+        node.span,
+    )
+
+
+@dataclass
+class _Block:
+    """What the lines of a block have said so far, beside its templates."""
+
+    lexicons: dict[str, Lexicon]
+    groups: list[tuple[str, ...]] = field(default_factory=list)
+    by_slot: dict[str, Lexicon] = field(default_factory=dict)
+    answers: ast.Answers | None = None
+    places: list[tuple[str, str, Span]] = field(default_factory=list)
+
+    def add_slots(self, item: ast.Slots) -> None:
+        for slot in item.slots:
+            if slot.lexicon.text not in self.lexicons:
+                raise wrong(
+                    "unknown-name",
+                    f"there is no lexicon `{slot.lexicon.text}`",
+                    slot.lexicon.span,
+                    suggest(slot.lexicon.text, self.lexicons, "lexicons"),
+                )
+            for letter in slot.letters:
+                if letter.text in self.by_slot or letter.text == "last":
+                    raise wrong(
+                        "name-twice",
+                        f"the slot `{letter.text}` is filled twice",
+                        letter.span,
+                        "choose another name",
+                    )
+            self.groups.append(tuple(letter.text for letter in slot.letters))
+            self.by_slot |= {i.text: self.lexicons[slot.lexicon.text] for i in slot.letters}
+
+    def add_answers(self, item: ast.Answers) -> None:
+        if self.answers is not None:
+            raise wrong(
+                "name-twice",
+                "the answer is given twice",
+                item.span,
+                None,
+                [Label(self.answers.span, "first here")],
+            )
+        if item.answer.text == item.foil.text:
+            raise wrong(
+                "answer-foil",
+                "answer and foil are the same letter",
+                item.span,
+                "the foil is the other name",
+            )
+        self.answers = item
+
+    def add_positions(self, item: ast.Positions) -> None:
+        for d in item.definitions:
+            fixed = d.name.text == "all" or (d.name.text == "END" and d.place != "last")
+            if fixed or d.name.text in [name for name, _, _ in self.places]:
+                what = "has a fixed meaning" if fixed else "is defined twice"
+                raise wrong(
+                    "name-twice",
+                    f"the position `{d.name.text}` {what}",
+                    d.name.span,
+                    "choose another name",
+                )
+            self.places.append((d.name.text, d.place, d.span))
+
+
+def _template(node: ast.Template, slots: dict[str, Lexicon]) -> Template:
+    parts = re.split(r"\{(\w+)\}", node.text.text)
+    names = tuple(parts[1::2])
+    for name in names:
+        if name not in slots:
+            at = node.span.source.text.find("{" + name + "}", node.text.span.start) + 1
+            raise wrong(
+                "unknown-slot",
+                f"the template uses a slot `{name}` that no `slots` line fills",
+                Span(node.span.source, at, at + len(name)),
+                suggest(name, slots, "slots"),
+            )
+    stray = next((char for piece in parts[0::2] for char in piece if char in "{}"), None)
+    if stray is not None:
+        raise wrong(
+            "stray-brace",
+            f"the template has a `{stray}` that belongs to no slot",
+            node.text.span,
+            "slots are written {X}",
+        )
+    return Template(node.role, tuple(parts[0::2]), names, node.text.span)

@@ -1,0 +1,42 @@
+"""Walking the statements of a file: each is checked by the function registered for its class."""
+
+from __future__ import annotations
+
+from causaldsl.check.context import CHECKS, Context, Statement
+from causaldsl.diagnostics import ProgramError, wrong
+from causaldsl.syntax import ast
+
+
+def check_statements(context: Context, tree: ast.Program) -> None:
+    """Check all statements in order, and define what they define; mistakes are collected."""
+    scope = context.scope
+    for statement in tree.statements:
+        for binding in getattr(statement, "bindings", ()):
+            scope.loops.setdefault(binding.name.text, binding.span)
+        name = _defined(statement)
+        if name is not None:
+            scope.later.setdefault(name.text, name.span)
+    for statement in tree.statements:
+        name = _defined(statement)
+        with context.problems.collecting(statement.span):
+            try:
+                value = _handler(statement).check(context, statement)
+                if name is not None:
+                    scope.define(name.text, name.span, value)
+            except ProgramError:
+                if name is not None:
+                    scope.give_up(name.text, name.span)
+                raise
+
+
+def _defined(statement: ast.Node) -> ast.Identifier | None:
+    """The name that a statement defines, if it defines one."""
+    return getattr(statement, "name", None) if _handler(statement).defines else None
+
+
+def _handler(statement: ast.Node) -> Statement:
+    if type(statement) not in CHECKS:
+        word = statement.span.text.split()[0]
+        message = f"`{word}` is a statement that `check` does not know"
+        raise wrong("unknown-statement", message, statement.span)
+    return CHECKS[type(statement)]

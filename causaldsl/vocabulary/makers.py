@@ -1,0 +1,179 @@
+"""Words that make data, or a site outside the site table, before anything runs.
+
+A maker's options are checked like any other word's; what it makes is worked out by the function
+that is registered for it in ``causaldsl/check/makers/``. A :class:`Reader` needs none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from causaldsl.diagnostics import Mistake
+from causaldsl.vocabulary.base import (
+    LexiconType,
+    Maker,
+    Operand,
+    PairsType,
+    PromptsType,
+    SiteType,
+    maker,
+)
+
+MOST_PROMPTS = 20000
+_ONE_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}'
+
+
+@maker
+class Words(Maker):
+    """A list of words, from a file (one a line) or a list of texts.
+
+    Each must be one token after a space, so that it can be an answer.
+    """
+
+    word = "words"
+    gives = LexiconType()
+    on_text = True
+    operands = (Operand("list", "texts"),)
+    example = 'words("file.txt")'
+    one_token: ClassVar[bool] = True
+
+
+@maker
+class Phrases(Words):
+    """Words that are never answers, and so may be several tokens, from a file or a list."""
+
+    word = "phrases"
+    example = 'phrases("file.txt")'
+    one_token = False
+
+
+@maker
+class Corpus(Maker):
+    """Prompts without answers: the lines of a file."""
+
+    word = "corpus"
+    gives = PromptsType()
+    on_text = True
+    operands = (Operand("file", "path"),)
+    example = 'corpus("file.txt")'
+
+
+@maker
+class Sample(Maker):
+    """Prompts without answers: `n` texts of `length` tokens that the model itself writes.
+
+    They are drawn at temperature 1, from its beginning-of-text token on.
+    """
+
+    word = "sample"
+    gives = PromptsType()
+    on_text = True
+    operands = (Operand("model", "model"),)
+    example = "sample(lm, n: 200, length: 32, seed: 0)"
+    n: int = Field(200, ge=4, le=MOST_PROMPTS)
+    length: int = Field(32, ge=2)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+@maker
+class Numbers(Maker):
+    """Pairs of input values for a toy model."""
+
+    word = "numbers"
+    gives = PairsType()
+    example = "numbers(base: [1, 2], source: [3, 4])"
+    operands = (
+        Operand("base", "values", keyword=True),
+        Operand("source", "values", keyword=True),
+    )
+
+
+class RowMistake(Mistake):
+    """A mistake in one row of a file. The message goes on after the row's place."""
+
+
+class Reader(Maker):
+    """Reads pairs from a file. A subclass with ``rows`` and the decorator ``maker`` is a format.
+
+    `train` is the share of rows that goes to `.train`, by a seeded shuffle, where the file itself
+    does not say which do.
+    """
+
+    gives = PairsType()
+    on_text = True
+    operands = (Operand("file", "path"),)
+    train: float | None = Field(None, gt=0, lt=1)
+
+    row: ClassVar[str] = "row"
+    """What messages call a row, which they count from 1."""
+    form: ClassVar[str] = "write a row for each pair"
+    """What messages say of how to write such a file."""
+
+    def rows(self, path: Path) -> Iterable[Mapping[str, Any] | None]:
+        """The file's rows in order, None for one that is blank.
+
+        Texts `base`, `source`, `answer`, `foil`; and optionally `counterfactual_answer`, `split`
+        (`train` or `test`) and `positions`, as in a line of JSONL.
+
+        Raises:
+            RowMistake: for a row that can't be read. Any other error is reported with its row too.
+        """
+        raise NotImplementedError
+
+
+@maker
+class Jsonl(Reader):
+    """Pairs from a file of JSON objects, one a line.
+
+    An object has the texts base, source, answer and foil, and optionally counterfactual_answer
+    (else the foil), split and positions. `train` is the share of lines that goes to `.train`, by a
+    seeded shuffle, where the file itself does not say which do.
+    """
+
+    word = "jsonl"
+    row = "line"
+    form = "write one JSON object a line"
+    example = 'jsonl("pairs.jsonl")'
+
+    def rows(self, path: Path) -> Iterable[Mapping[str, Any] | None]:
+        for line in path.read_text(encoding="utf-8-sig").split("\n"):
+            yield _object(line) if line.strip() else None
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        line.encode()
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        message = f"is not JSON text: {str(error)[:200]}"
+        raise RowMistake("bad-json", message, _ONE_OBJECT) from None
+    if not isinstance(record, dict):
+        raise RowMistake("bad-json", "is not a JSON object", _ONE_OBJECT)
+    return record
+
+
+@maker
+class Hook(Maker):
+    """Any other hook of TransformerLens, by its name."""
+
+    word = "hook"
+    gives = SiteType(None)
+    operands = (Operand("name", "text"),)
+    example = 'hook("blocks.3.mlp.hook_post")'
+
+
+@maker
+class RandomMlp(Maker):
+    """A control, not in the model: neurons of a random MLP beside that of a layer."""
+
+    word = "random_mlp"
+    gives = SiteType(None)
+    operands = (Operand("layer", "layer"),)
+    example = "random_mlp(20, seed: 1)"
+    seed: int = Field(0, ge=0)

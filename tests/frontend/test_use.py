@@ -1,0 +1,176 @@
+"""`use "PACKAGE"`: words that an installed package brings, and what is said where it can't."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import ProgramError, Source, render_all
+from causaldsl.syntax import ast
+from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
+from tests.frontend.world import PRELUDE
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(ast, "Use"), reason="the grammar has no statement `use` yet"
+)
+
+WORDS = '''
+import csv
+from causaldsl.vocabulary.base import NumberType, Operand, Pure, SubspaceType, function, maker
+from causaldsl.vocabulary.makers import Reader
+
+ENGINE = "my_lab_words.engine"
+
+
+@function
+class Double(Pure):
+    """Twice a number."""
+
+    word = "double"
+    operands = (Operand("of", "number"),)
+
+    def result(self, types):
+        return NumberType()
+
+
+@maker
+class MyCsv(Reader):
+    """Pairs from a table."""
+
+    word = "my_csv"
+    delimiter: str = ","
+
+    def rows(self, path):
+        with path.open(newline="") as file:
+            yield from csv.DictReader(file, delimiter=self.delimiter, strict=True)
+'''
+ROWS = """base;source;answer;foil
+The man gave Mary the ring;The man gave John the ring; book; snack
+The boy gave Amy the book;The boy gave Dan the book; ring; apple
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with an installed package of words, and one that can't be imported."""
+    for name, text in (
+        ("my_lab_words", WORDS),
+        ("half", WORDS + "\nraise OSError('no\\nlicence')"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+        (tmp_path / name / "words.py").write_text(text)
+        info = tmp_path / f"{name}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[causaldsl.words]\n{name} = {name}.words\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for module in [m for m in sys.modules if m.partition(".")[0] in ("my_lab_words", "half")]:
+        del sys.modules[module]
+    PACKAGES.clear()
+
+
+def check(text: str, world: Path) -> CheckedProgram:
+    return Checker(Source("case.cpatch", text), world / "case.cpatch").check()
+
+
+def message(text: str, world: Path) -> str:
+    with pytest.raises(ProgramError) as caught:
+        check(text, world)
+    return render_all(caught.value.diagnostics)
+
+
+def program(lab: Path, rows: str = ROWS, options: str = ', delimiter: ";"') -> str:
+    (lab / "file.csv").write_text(rows)
+    return (
+        'use "my_lab_words"\nmodel lm = "tiny-llama"\n'
+        f'pairs p = my_csv("{lab / "file.csv"}"{options})\n'
+    )
+
+
+def test_words_join_the_program(lab: Path, world: Path) -> None:
+    checked = check(program(lab) + "let x = double(3)\nexpect x > 2\n", world)
+    assert [pair.base.text for pair in checked.families["p"].whole.pairs] == [
+        "The man gave Mary the ring",
+        "The boy gave Amy the book",
+    ]
+    assert checked.families["p"].whole.name == "p"
+    assert checked.named["x"].word.word == "double"
+    assert checked.packages == {"my_lab_words": "1.2"}
+    assert checked.engines == ["my_lab_words.engine"]
+    assert "my_lab_words.engine" not in sys.modules
+    assert not {"double", "my_csv"} & BUILT_IN.words()
+
+
+def test_rows_are_split_as_those_of_any_reader(lab: Path, world: Path) -> None:
+    family = check(program(lab, options=', delimiter: ";", train: 0.5'), world).families["p"]
+    assert {name: part.name for name, part in family.parts.items()} == {
+        "train": "p.train",
+        "test": "p.test",
+    }
+
+
+def test_a_program_without_use_sees_nothing(lab: Path, world: Path) -> None:
+    check(program(lab), world)
+    del sys.modules["my_lab_words.words"]
+    text = program(lab).partition("\n")[2]
+    assert "error[bad-pairs]: this does not make pairs" in message(text, world)
+    assert "my_lab_words.words" not in sys.modules
+    assert check(PRELUDE + "let double = 3\n", world).packages == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "expected"),
+    [
+        (ROWS + "The girl;;; x\n", "", "file.csv, row 3: the answer '' is not one token"),
+        (ROWS + 'The girl;The "boy" y;a;"b\n', "", "file.csv, row 3 can't be read: Error: "),
+        (ROWS.replace("foil", "fool"), "", "file.csv, row 1 has no text `foil`"),
+        ("base;source\n", "", "file.csv has no pairs"),
+        (ROWS, ", quote: 3", "`my_csv` has no option `quote`"),
+        (ROWS, ", train: 2", "`train` of `my_csv` can't be 2"),
+    ],
+)
+def test_mistakes_have_their_row(
+    lab: Path, world: Path, rows: str, options: str, expected: str
+) -> None:
+    assert expected in message(program(lab, rows, ', delimiter: ";"' + options), world)
+
+
+def test_a_package_that_is_not_there(lab: Path, world: Path) -> None:
+    assert message('use "my_lab_word"\n', world) == (
+        "error[unknown-package]: no package that is installed offers words as `my_lab_word`\n"
+        "  --> case.cpatch:1:5\n"
+        "   |\n"
+        ' 1 | use "my_lab_word"\n'
+        "   |     ^^^^^^^^^^^^^\n"
+        "  help: installed are half, my_lab_words; try: pip install my_lab_word"
+    )
+
+
+def test_a_package_that_fails(lab: Path, world: Path) -> None:
+    for _ in range(2):  # what it has registered before it failed is gone
+        text = message('use "half"\n', world)
+        assert "the words of `half` can't be imported: OSError: no licence\n" in text
+    assert not PACKAGES["half"].words()
+
+
+@pytest.mark.parametrize(
+    ("before", "what"), [("let double = 3\n", "a name of this program"), ("", "a word already")]
+)
+def test_a_word_that_means_something_else(lab: Path, world: Path, before: str, what: str) -> None:
+    word = "double" if before else "cos"
+    path = lab / "my_lab_words" / "words.py"
+    path.write_text(WORDS.replace('word = "double"', f'word = "{word}"'))
+    text = message(before + 'use "my_lab_words"\n', world)
+    assert f"error[word-twice]: `my_lab_words` brings the word `{word}`, which is {what}\n" in text
+
+
+def test_used_twice_is_used_once(lab: Path, world: Path) -> None:
+    checked = check('use "my_lab_words"\n' + program(lab), world)
+    assert checked.packages == {"my_lab_words": "1.2"}
