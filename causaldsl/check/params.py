@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from causaldsl.check.expressions import Expressions, constant
@@ -16,23 +16,10 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import NumberType
 
-__all__ = ["Params", "locate", "model_source", "read_settings"]
+__all__ = ["Params", "locate", "model_source"]
 
 MODEL = "model"
 """What `--set` calls the model, whatever the program calls it."""
-
-
-def read_settings(written: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE`, as given on the command line, by name. Raises :class:`Mistake`."""
-    settings: dict[str, str] = {}
-    for text in written:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier() or not value.strip():
-            raise Mistake("bad-setting", f"`--set {text}` sets nothing", "write --set NAME=VALUE")
-        if name.strip() in settings:
-            raise Mistake("option-twice", f"`{name.strip()}` is set twice", "set it once")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 class Params:

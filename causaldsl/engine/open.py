@@ -13,8 +13,9 @@ from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.reference import describe, remember
-from causaldsl.engine.session import Progress, Session, Settings
+from causaldsl.engine.session import Progress, Session
 from causaldsl.graph.compile import Graph
+from causaldsl.plan.settings import Settings
 
 
 class Backends(dict[str, Backend]):
@@ -56,21 +57,6 @@ def _cone(loaded: Loaded) -> ConeBackend:
     return cone
 
 
-def allow_tf32(settings: Settings) -> None:
-    """Products in float32 are in float32, unless the run asks for TF32.
-
-    Raises:
-        RunFailure: if it asks for it on a device that has no such thing.
-    """
-    if settings.tf32 and torch.device(settings.device).type != "cuda":
-        raise RunFailure(
-            f"TF32 is a format of NVIDIA GPUs, and the device is {settings.device}",
-            "add `--device cuda`, or leave `--tf32` out",
-        )
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-
-
 def open_session(
     program: CheckedProgram, graph: Graph, settings: Settings, progress: Progress
 ) -> Session:
@@ -82,7 +68,6 @@ def open_session(
     if program.model is None:
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     progress(f"loading {program.model.name}", 0, 0)
-    allow_tf32(settings)
     alone = settings.backend == "cone"
     loaded = load(program.model, settings.device, settings.dtype, alone)
     notes: list[str] = []

@@ -30,27 +30,10 @@ from causaldsl.plan.memory import default_budget, kept_bytes
 from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
+from causaldsl.plan.settings import Settings
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws.
-
-    No number depends on ``memory``.
-    """
-
-    backend: str = "cone"
-    device: str = "cpu"
-    dtype: str = "float32"
-    seed: int = 0
-    resamples: int = 2000
-    tf32: bool = False
-    """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
-    memory: int | None = None
-    """Bytes that clean runs may keep in memory; None for a share of what is free."""
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from causaldsl.report.plots import save, start
+from causaldsl.report.plots import save, subplots
 from causaldsl.results.records import ComparisonRecord, two_decimals
 
 _ROWS = 16
@@ -16,11 +16,10 @@ def plot_comparison(record: ComparisonRecord, model: str, path: Path) -> None:
 
     Bars of the second trace are hatched: the two are told apart without colour.
     """
-    plt = start()
     rows = sorted(
         record.rows, key=lambda r: (-max(abs(r.left.mean), abs(r.right.mean)), r.component)
     )[:_ROWS]  # fmt: skip
-    figure, axis = plt.subplots(figsize=(4.6, 1.5 + 0.32 * len(rows)), layout="constrained")
+    figure, (axis,) = subplots((4.6, 1.5 + 0.32 * len(rows)))
     for side, offset, color, hatch in (("left", -0.2, _LEFT, ""), ("right", 0.2, _RIGHT, "////")):
         numbers = [getattr(row, side) for row in rows]
         means = [100 * number.mean for number in numbers]

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from causaldsl.report.plots import LOOKS, save, start
+from causaldsl.report.plots import LOOKS, save, subplots
 from causaldsl.results.records import PlotRecord, Results
 
 _WIDE = 20
@@ -30,21 +30,14 @@ class Grid:
 
 def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     """Draw a table or sweep as curves and write the picture."""
-    plt = start()
     grid = _grid(results, plot)
     x_name = plot.by or next(iter(grid.axes))
     index, labels = list(grid.axes).index(x_name), grid.axes[x_name]
     others = [name for name in grid.axes if name != x_name]
     places = _places(labels)
     divisor = 1.0 if plot.relative is None else plot.relative
-    figure, axes = plt.subplots(
-        len(grid.cells),
-        1,
-        figsize=(6.4, 0.6 + 3.0 * len(grid.cells)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for (panel, arms), axis in zip(grid.cells.items(), axes[:, 0], strict=True):
+    figure, axes = subplots((6.4, 0.6 + 3.0 * len(grid.cells)), len(grid.cells))
+    for (panel, arms), axis in zip(grid.cells.items(), axes, strict=True):
         for i, (arm, cells) in enumerate(arms.items()):
             by_x = defaultdict(list)
             for at, value in cells.items():

@@ -7,23 +7,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from causaldsl.report.plots import LOOKS, save, start
+from causaldsl.report.plots import LOOKS, save, subplots
 from causaldsl.results.records import HistogramArm, HistogramRecord, Results, two_decimals
 
 
 def plot_histogram(results: Results, name: str, path: Path) -> None:
     """Draw a histogram's arms below one another and write the picture."""
-    plt = start()
     record = results.histograms[name]
-    figure, axes = plt.subplots(
-        len(record.arms),
-        1,
-        figsize=(6.4, 0.7 + 1.5 * len(record.arms)),
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for (arm, found), axis in zip(record.arms.items(), axes[:, 0], strict=True):
+    size = (6.4, 0.7 + 1.5 * len(record.arms))
+    figure, axes = subplots(size, len(record.arms), sharex=True)
+    for (arm, found), axis in zip(record.arms.items(), axes, strict=True):
         for i, (cls, counted) in enumerate(found.classes.items()):
             colour, line = LOOKS[i % len(LOOKS)]
             share = [count / counted.n for count in counted.counts]
@@ -35,8 +28,8 @@ def plot_histogram(results: Results, name: str, path: Path) -> None:
         axis.set_ylabel("share", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(fontsize=7, frameon=False)
-    axes[-1, 0].set_xlabel("projection on the direction, at length 1", fontsize=8)
+    axes[0].legend(fontsize=7, frameon=False)
+    axes[-1].set_xlabel("projection on the direction, at length 1", fontsize=8)
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)
 

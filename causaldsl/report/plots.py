@@ -32,21 +32,14 @@ class _Panel:
 
 def plot_sweep(results: Results, name: str, path: Path) -> None:
     """Draw a sweep's metrics and write the picture; its ending says the format."""
-    plt = start()
     table = results.measures[name]
     metrics = list(table["clean"])
     panels = _panels(results.sweeps[name], metrics)
     columns, rows = panels[0].columns, panels[0].rows
     width = min(14.0, 2.6 + 0.3 * len(columns))
     height = 0.8 + 0.26 * len(rows)
-    figure, axes = plt.subplots(
-        len(panels),
-        1,
-        figsize=(width, 0.5 + height * len(panels)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for panel, axis in zip(panels, axes[:, 0], strict=True):
+    figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
+    for panel, axis in zip(panels, axes, strict=True):
         values = [[table[cell][panel.metric].mean for cell in row] for row in panel.cells]
         everywhere = [n[panel.metric].mean for cell, n in table.items() if cell != "clean"]
         _draw(figure, axis, panel, values, _colours(panel.metric, everywhere))
@@ -55,25 +48,24 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     save(figure, path)
 
 
-def start() -> Any:
-    """Matplotlib's pyplot, set up so that the same numbers give the same file."""
-    import matplotlib
+def subplots(size: tuple[float, float], rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A figure of this size (inches) and its axes below one another (an array of ``rows``).
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "causaldsl"
-    matplotlib.rcParams["svg.fonttype"] = "none"
-    import matplotlib.pyplot as plt
+    It is made without pyplot, which would choose how the whole process shows figures.
+    """
+    from matplotlib.figure import Figure
 
-    return plt
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure, without the date, and let it go."""
-    import matplotlib.pyplot as plt
+    """Write a figure, without the date: the same numbers give the same file."""
+    import matplotlib
 
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(path, dpi=150, metadata=undated.get(path.suffix, {}))
-    plt.close(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "causaldsl", "svg.fonttype": "none"}):
+        figure.savefig(path, dpi=150, metadata=undated.get(path.suffix, {}))
 
 
 def _panels(sweep: SweepRecord, metrics: list[str]) -> list[_Panel]:

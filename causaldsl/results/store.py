@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -10,9 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.graph.compile import Graph
+from causaldsl.plan.settings import Settings
 
 MARKER = ".causaldsl-run"
 """Lists the files of a run, so that a folder with anything else in it is never replaced."""
+
+
+def run_key(graph: Graph, settings: Settings) -> str:
+    """Identifies a run by what it computes: the graph's operations and the settings."""
+    choices = [settings.backend, settings.device, settings.dtype, str(settings.seed)]
+    choices += ["tf32"] if settings.tf32 else []
+    parts = [*graph.network.nodes, *choices]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from causaldsl.process import is_owned
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """mallopt's names for what is given back from the heap's end, and what is asked for by itself."""
 _TRAINING = {_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1}
@@ -21,8 +23,8 @@ _OTHERWISE = {_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """Keep what is freed until the end, and then give it back."""
-    library = _glibc()
+    """Keep what is freed until the end, and then give it back, in a process that is ours."""
+    library = _glibc() if is_owned() else None
     if library is None:
         yield
         return

@@ -54,7 +54,9 @@ def _metrics(view: View) -> list[Html]:
 def _words(view: View) -> list[Html]:
     graph = view.graph
     used = {graph.operation(key).word.word for key in graph.order()}
-    known = INTERVENTIONS | FUNCTIONS
+    # Not in the order in which files were imported, which is another one in every kind of process.
+    functions = dict(sorted(FUNCTIONS.items(), key=lambda item: item[1].__module__))
+    known = INTERVENTIONS | functions
     return [_entry(name, cls.summary()) for name, cls in known.items() if name in used]
 
 
