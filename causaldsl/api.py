@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causaldsl.diagnostics import Mistake, Source
-from causaldsl.plan.settings import Settings
+from causaldsl.plan.settings import Progress, Settings
 from causaldsl.process import uncollected
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from causaldsl.graph.compile import Graph
     from causaldsl.results.records import Results
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is (0 if unknown)."""
 Params = Mapping[str, str | float]
 """Other values for a program's params by name; `model` is its model."""
 _AS_WRITTEN: Params = {}
@@ -97,7 +95,7 @@ def check(
 
 
 def compile(
-    program: Program | CheckedProgram,
+    program: Program | CheckedProgram | Compiled,
     *,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
@@ -112,7 +110,10 @@ def compile(
     if isinstance(program, str | Path):
         program = check(program, settings=settings, progress=progress)
     elif settings:
-        raise _too_late()
+        message = "the program has been checked, so its params can't be set any more"
+        raise Mistake("set-too-late", message, "give `settings` to `check`")
+    if isinstance(program, Compiled):
+        return program
     from causaldsl.graph.compile import compile_program
 
     return Compiled(program, compile_program(program), time.perf_counter() - started)
@@ -135,7 +136,7 @@ def plan(
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
     chosen = Settings(backend, dtype=dtype, memory=memory)
-    compiled = _compiled(program, settings, progress)
+    compiled = compile(program, settings=settings, progress=progress)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.cones import expected_backend
     from causaldsl.plan.planner import make_plan
@@ -175,7 +176,7 @@ def run(
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
     chosen = Settings(backend, device, dtype, seed, tf32=tf32, memory=memory)
-    compiled = _compiled(program, settings, progress)
+    compiled = compile(program, settings=settings, progress=progress)
     return run_compiled(compiled, chosen, None if out is None else Path(out), progress)
 
 
@@ -190,7 +191,9 @@ def run_compiled(
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     graph = compiled.graph
-    with _TURN, _folder(out) as draft:
+    from causaldsl.results.store import run_folder
+
+    with _TURN, nullcontext() if out is None else run_folder(out) as draft:
         with uncollected():
             from causaldsl.engine.arithmetic import arithmetic
             from causaldsl.engine.interpret import gather, interpret, subspace_tensors
@@ -213,18 +216,6 @@ def run_compiled(
     return Run(program, graph, results, subspaces, None if out is None else out.absolute())
 
 
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path | None]:
-    """A draft of the run's folder, if one is wanted."""
-    if out is None:
-        yield None
-        return
-    from causaldsl.results.store import run_folder
-
-    with run_folder(out) as draft:
-        yield draft
-
-
 def _with_weights(program: CheckedProgram, tell: Progress) -> CheckedProgram:
     """The program with a model of the hub on this machine."""
     if program.model is None or program.model.kind != "hub":
@@ -232,18 +223,3 @@ def _with_weights(program: CheckedProgram, tell: Progress) -> CheckedProgram:
     from causaldsl.model.catalog import pull
 
     return replace(program, model=pull(program.model.name, lambda message: tell(message, 0, 0)))
-
-
-def _compiled(
-    program: Program | CheckedProgram | Compiled, settings: Params, progress: Progress | None
-) -> Compiled:
-    if not isinstance(program, Compiled):
-        return compile(program, settings=settings, progress=progress)
-    if settings:
-        raise _too_late()
-    return program
-
-
-def _too_late() -> Mistake:
-    message = "the program has been checked, so its params can't be set any more"
-    return Mistake("set-too-late", message, "give `settings` to `check`")

@@ -32,6 +32,7 @@ from causaldsl.cli import main
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
 from causaldsl.engine.cone import heap
 from causaldsl.model import catalog
+from causaldsl.plan.settings import Progress
 from causaldsl.process import owned
 from tests.frontend.world import PRELUDE, make_world
 
@@ -198,7 +199,7 @@ def test_and_after_a_run_that_fails(
         api.run(TOY, device="abacus")
 
 
-def stopping(at: str) -> api.Progress:
+def stopping(at: str) -> Progress:
     """Ctrl-C when this is being done."""
 
     def stop(what: str, done: int, total: int) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from causaldsl.api import Progress as Told
+    from causaldsl.plan.settings import Progress as Told
 
 
 def tell(text: str, end: str = "\n") -> None:

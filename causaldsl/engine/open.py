@@ -13,9 +13,9 @@ from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks import HooksBackend
 from causaldsl.engine.load import Loaded, load
 from causaldsl.engine.reference import describe, remember
-from causaldsl.engine.session import Progress, Session
+from causaldsl.engine.session import Session
 from causaldsl.graph.compile import Graph
-from causaldsl.plan.settings import Settings
+from causaldsl.plan.settings import Progress, Settings
 
 
 class Backends(dict[str, Backend]):

@@ -30,10 +30,7 @@ from causaldsl.plan.memory import default_budget, kept_bytes
 from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
-from causaldsl.plan.settings import Settings
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+from causaldsl.plan.settings import Progress, Settings
 
 
 @dataclass

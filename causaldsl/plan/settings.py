@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake, suggest
 
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is (0 if unknown)."""
 BACKENDS = ("cone", "hooks")
 DTYPES = ("float32", "float64", "bfloat16")
 SEEDS = 2**31
