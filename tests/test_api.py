@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import random
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,9 +31,10 @@ import causaldsl
 from causaldsl import api
 from causaldsl.cli import main
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
+from causaldsl.engine.arithmetic import arithmetic
 from causaldsl.engine.cone import heap
 from causaldsl.model import catalog
-from causaldsl.plan.settings import Progress
+from causaldsl.plan.settings import Progress, Settings
 from causaldsl.process import owned
 from tests.frontend.world import PRELUDE, make_world
 
@@ -119,7 +121,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def unchanged(monkeypatch: pytest.MonkeyPatch, but: Sequence[str] = ()) -> Iterator[None]:
     """Nothing of the process is different after the block, and its allocator is never told."""
     told: list[Any] = []
     monkeypatch.setattr(heap, "_set", lambda library, options: told.append(options))
@@ -127,6 +129,8 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     after = state()
     for name, value in before.items():
+        if name in but:
+            continue
         if isinstance(value, dict):
             new = {k: v for k, v in after[name].items() if k not in value}
             assert {k: after[name].get(k) for k in value} == value, name
@@ -137,11 +141,17 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def _imported(world: Path) -> None:
-    """Whatever the libraries do to a process when they are imported is done."""
+    """All is imported, which is when libraries change a process: TransformerLens how transformers
+    logs, joblib draws a number, others set filters of warnings and a variable of the environment.
+    """
+    for library in ("transformer_lens.model_bridge", "sklearn.linear_model"):
+        importlib.import_module(library)
     path = world / "first.cpatch"
     path.write_text(TEXT)
-    api.run(path, out=world / "first")
-    api.run(path, backend="hooks", dtype="float64")
+    logging.getLogger("svglib")
+    with pytest.MonkeyPatch.context() as patch, unchanged(patch, but=("warnings", "environment")):
+        api.run(path, out=world / "first")
+        api.run(path, backend="hooks", dtype="float64")
 
 
 @pytest.mark.usefixtures("_imported")
@@ -207,6 +217,13 @@ def stopping(at: str) -> Progress:
             raise KeyboardInterrupt
 
     return stop
+
+
+def test_what_a_run_draws_is_not_drawn_from_the_caller_s_generator() -> None:
+    before = state()["draws"]
+    with arithmetic(Settings()):
+        torch.rand(3)
+    assert state()["draws"] == before
 
 
 def test_the_settings_of_torch_s_newer_names_come_back() -> None:

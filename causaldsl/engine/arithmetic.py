@@ -1,13 +1,11 @@
 """The settings of torch that numbers depend on: a run's own, and afterwards the caller's again.
 
 A notebook may have switched gradients off, chosen another default dtype or device, or allowed TF32.
-A run computes as in a fresh process all the same, and draws nothing from the caller's generators
-(scikit-learn's import would).
+A run computes as in a fresh process all the same, and draws nothing from the caller's generator.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -35,7 +33,6 @@ def arithmetic(settings: Settings) -> Iterator[None]:
         block.enter_context(torch.inference_mode(False))
         block.enter_context(torch.enable_grad())
         block.enter_context(torch.random.fork_rng(devices=[]))
-        block.callback(random.setstate, random.getstate())
         for name in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(name):
                 block.enter_context(torch.autocast(name, enabled=False))
