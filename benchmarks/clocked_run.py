@@ -123,8 +123,10 @@ def main() -> None:
     sys.meta_path.insert(0, _Finder())
     from causaldsl.__main__ import leave
     from causaldsl.cli import main as run
+    from causaldsl.process import owned
 
-    code = run(["run", program, "--out", folder])
+    with owned():
+        code = run(["run", program, "--out", folder])
     assert _FIRST, "no clean run was made"
     Path(clocks).write_text(json.dumps(_SECONDS | {"first_run": _FIRST[0]}))
     leave(code)

@@ -1,3 +1,40 @@
 """causaldsl: a declarative language for causal-intervention experiments on transformers."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from causaldsl.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from causaldsl.api import Compiled, Run, check, compile, run
+
+__all__ = ["Compiled", "Run", "__version__", "check", "compile", "run"]
+
+
+class _Package(ModuleType):
+    """Imports `causaldsl.api` when one of its names is used: it costs nothing before.
+
+    ``check`` is a function here although a folder has the same name. Python binds the folder to the
+    package when something imports it; the setter keeps the function.
+    """
+
+    @property
+    def check(self) -> Any:
+        return self.__getattr__("check")
+
+    @check.setter
+    def check(self, folder: ModuleType) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from causaldsl import api
+
+        return getattr(api, name)
+
+
+sys.modules[__name__].__class__ = _Package

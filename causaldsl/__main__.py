@@ -2,17 +2,21 @@
 
 import atexit
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
 
 from causaldsl.cli import main
+from causaldsl.process import owned
 
 
 def command() -> NoReturn:
-    """Run one command as a process."""
+    """Run one command as a process, which SIGTERM stops as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = main()
+        with owned():
+            code = main()
     except SystemExit as stop:  # argparse, after its help or its complaint
         code = stop.code if isinstance(stop.code, int) else 0
     leave(code)

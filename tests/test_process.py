@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,20 @@ def test_a_full_disk_is_a_message() -> None:
         done = subprocess.run([*COMMAND, "models"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == FAILED
     assert done.stderr == "error: the system says: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    words = ["run", TOY, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([*COMMAND, *words], text=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)  # it is importing torch by now
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_to_be_done_at_the_end_is_done(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Starting up: nothing looks for garbage while what stays is made; after it, all is as before."""
+"""Starting up: in a process of its own, nothing looks for garbage while what stays is made; after
+it, all is as before. In another's process, that is not touched."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from causaldsl import api
 from causaldsl.check import program
 from causaldsl.cli import main
+from causaldsl.process import owned
 
 PROGRAM = Path(__file__).parents[1] / "programs/toy_illusion.cpatch"
 
@@ -33,7 +36,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
 def test_collection_pauses(seen: list[bool], before: bool) -> None:
     if not before:
         gc.disable()
-    assert main(["check", str(PROGRAM)]) == 0
+    with owned():
+        assert main(["check", str(PROGRAM)]) == 0
     assert seen == [False]
     assert gc.isenabled() == before
 
@@ -41,6 +45,16 @@ def test_collection_pauses(seen: list[bool], before: bool) -> None:
 def test_also_when_the_program_is_wrong(seen: list[bool], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.cpatch"
     wrong.write_text("site s = nowhere\n")
-    assert main(["check", str(wrong)]) == 2
+    with owned():
+        assert main(["check", str(wrong)]) == 2
     assert seen == [False]
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_library_s_user_decides_about_garbage(seen: list[bool], before: bool) -> None:
+    if not before:
+        gc.disable()
+    api.check(PROGRAM)
+    assert seen == [before]
+    assert gc.isenabled() == before

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from causaldsl.diagnostics import Mistake, suggest
 
 MODEL = "model"
 """What `--set` calls the model, whatever the program calls it."""
-
-
-def read_settings(written: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE`, as given on the command line, by name. Raises :class:`Mistake`."""
-    settings: dict[str, str] = {}
-    for text in written:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier() or not value.strip():
-            raise Mistake("bad-setting", f"`--set {text}` sets nothing", "write --set NAME=VALUE")
-        if name.strip() in settings:
-            raise Mistake("option-twice", f"`{name.strip()}` is set twice", "set it once")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 def check_all_used(settings: Mapping[str, str], params: Mapping[str, object]) -> None:

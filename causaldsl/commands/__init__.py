@@ -1,1 +1,1 @@
-"""Commands that write a program and run it."""
+"""The commands, one file each: options, the call of `causaldsl.api`, and what is printed of it."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from causaldsl.commands.options import Commands, add_run_options
+from causaldsl.commands.run import run_file
 from causaldsl.diagnostics import Diagnostic, Mistake, ProgramError, Source, Span, wrong
 
 _WRITTEN = "the program that stands for this command"
@@ -17,8 +18,8 @@ Piece = str | tuple[str, Source]
 """Text, or an argument: how it is written, and as it was given."""
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments that say what to audit."""
+def add(commands: Commands) -> None:
+    command = commands.add_parser("audit", help="is a direction a feature or an illusion?")
     command.add_argument("direction", type=Path, help="safetensors file with the direction")
     command.add_argument("--model", required=True, help="as in a program: a name or a folder")
     command.add_argument("--site", required=True, help="such as mlp_hidden[20] (at END) or @ S2")
@@ -27,6 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--train", type=_share, help="share of unsplit pairs to train DAS on, for more evidence"
     )
+    add_run_options(command)
+    command.set_defaults(command=_audit, settings=[])
 
 
 def _share(text: str) -> float:
@@ -133,7 +136,7 @@ def _check_site(site: Source, after: str) -> None:
         raise wrong("syntax", "this is more than a site", whole, "give one, such as mlp_hidden[20]")
 
 
-def run_audit(options: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:
+def _audit(options: argparse.Namespace) -> int:
     """Write the program, and run it as `causaldsl run` would."""
     written = program_of(options)
     try:
@@ -142,10 +145,10 @@ def run_audit(options: argparse.Namespace, run: Callable[[argparse.Namespace], i
         message = "an argument of this command is not UTF-8 text"
         raise Mistake("unreadable-file", message, "give files and folders other names") from None
     with tempfile.TemporaryDirectory() as folder:
-        options.program = Path(folder) / "audit.cpatch"
-        options.program.write_bytes(text)
+        program = Path(folder) / "audit.cpatch"
+        program.write_bytes(text)
         try:
-            return run(options)
+            return run_file(program, options)
         except ProgramError as error:
             raise written.as_given(error) from None
 

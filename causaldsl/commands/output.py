@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from causaldsl.plan.settings import Progress as Told
 
 
 def tell(text: str, end: str = "\n") -> None:
@@ -27,6 +30,30 @@ def complain(text: str) -> None:
     """A mistake, or what is going on, on standard error."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def announce(what: str, done: int, total: int) -> None:
+    """What is being done, as a line of its own."""
+    complain(what)
+
+
+@contextmanager
+def bars() -> Iterator[Told]:
+    """A bar for what is being done now; quiet when nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    watched = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=watched, transient=True, disable=not watched.is_terminal
+    ) as shown:
+        task = shown.add_task("starting", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            shown.update(task, description=what, completed=done, total=total or None)
+
+        yield update
 
 
 def console() -> Console:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-import causaldsl
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.check.values import CheckedTrace, Histogram
 from causaldsl.diagnostics import RunFailure
@@ -22,6 +21,7 @@ from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.data import comparison_data, trace_data
 from causaldsl.engine.words.histograms import HistogramValue
 from causaldsl.graph.graph import Graph
+from causaldsl.version import VERSION
 from causaldsl.vocabulary.traces import RankCorrelation
 
 
@@ -225,7 +225,7 @@ def _provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
 
     spec = session.loaded.spec
     return {
-        "causaldsl": causaldsl.__version__,
+        "causaldsl": VERSION,
         "model": spec.name,
         "fingerprint": spec.shapes.fingerprint,
         "backend": session.backend_for([]),

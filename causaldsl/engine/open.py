@@ -11,11 +11,12 @@ from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.registry import load_engines
-from causaldsl.engine.session import Progress, Session, Settings
+from causaldsl.engine.session import Session
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import describe, remember
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
+from causaldsl.plan.settings import Progress, Settings
 
 
 class Backends(dict[str, Backend]):
@@ -57,21 +58,6 @@ def _cone(loaded: Loaded) -> ConeBackend:
     return cone
 
 
-def allow_tf32(settings: Settings) -> None:
-    """Products in float32 are in float32, unless the run asks for TF32.
-
-    Raises:
-        RunFailure: if it asks for it on a device that has no such thing.
-    """
-    if settings.tf32 and torch.device(settings.device).type != "cuda":
-        raise RunFailure(
-            f"TF32 is a format of NVIDIA GPUs, and the device is {settings.device}",
-            "add `--device cuda`, or leave `--tf32` out",
-        )
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-
-
 def open_session(
     program: CheckedProgram, graph: Graph, settings: Settings, progress: Progress
 ) -> Session:
@@ -84,7 +70,6 @@ def open_session(
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     load_engines(program.engines)
     progress(f"loading {program.model.name}", 0, 0)
-    allow_tf32(settings)
     alone = settings.backend == "cone"
     loaded = load(program.model, settings.device, settings.dtype, alone)
     notes: list[str] = []

@@ -22,50 +22,13 @@ from causaldsl.engine.memory.store import Store
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
-from causaldsl.graph.keys import Numerics
-from causaldsl.model.catalog import ModelSpec
-from causaldsl.model.folders import weights_digest
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import ANSWERS
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws.
-
-    No number depends on ``memory``.
-    """
-
-    backend: str = "cone"
-    device: str = "cpu"
-    dtype: str = "float32"
-    seed: int = 0
-    resamples: int = 2000
-    tf32: bool = False
-    """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
-    memory: int | None = None
-    """Bytes that clean runs may keep in memory; None for a share of what is free."""
-
-    def numerics(self, model: ModelSpec | None) -> Numerics:
-        """What the values of a run of this model depend on. Its weights must be there."""
-        folder = model.path if model is not None else None
-        return Numerics(
-            backend=self.backend,
-            dtype=self.dtype,
-            device=self.device.partition(":")[0],
-            tf32=self.tf32,
-            seed=self.seed,
-            resamples=self.resamples,
-            weights=weights_digest(folder) if folder is not None else "",
-            torch=torch.__version__,
-        )
+from causaldsl.plan.settings import Progress, Settings
 
 
 @dataclass

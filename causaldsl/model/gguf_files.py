@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import causaldsl
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress, build_once, cache_folder
 
@@ -44,7 +43,7 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
         if file.read(4) != b"GGUF":
             raise Mistake("not-gguf", f"{gguf.name} is not a GGUF file")
     progress(f"converting {gguf.name} (once)")
-    root = str(Path(causaldsl.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-m", "causaldsl.engine.weights.convert", str(gguf), str(folder)],

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from causaldsl.diagnostics import RunFailure
@@ -59,21 +61,36 @@ def picture_text(dot: str) -> str:
 
 
 def _write_pdf(svg: str, path: Path) -> None:
-    from reportlab import rl_config
     from reportlab.graphics import renderPDF
     from svglib.svglib import svg2rlg
 
-    logging.getLogger("svglib").setLevel(logging.ERROR)
-    # No date and no random document number: equal pictures are equal files.
-    rl_config.invariant = 1
-    with tempfile.TemporaryDirectory() as folder:
+    with _invariant(), tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "picture.svg"
         # PDF's own Helvetica has no minus sign; its en dash looks the same.
         source.write_text(svg.replace("\N{MINUS SIGN}", "\N{EN DASH}"), encoding="utf-8")
         drawing = svg2rlg(str(source))
-    if drawing is None:
-        raise RunFailure(f"could not draw {path.name}", "render it as svg or png")
-    renderPDF.drawToFile(drawing, str(path), autoSize=1)
+        if drawing is None:
+            raise RunFailure(f"could not draw {path.name}", "render it as svg or png")
+        renderPDF.drawToFile(drawing, str(path), autoSize=1)
+
+
+@contextmanager
+def _invariant() -> Iterator[None]:
+    """No date and no random document number, so that equal pictures are equal files; no warnings.
+
+    Both libraries have switches for the whole process only: they are put back.
+    """
+    from reportlab import rl_config
+
+    log = logging.getLogger("svglib")
+    level, invariant = log.level, rl_config.invariant
+    log.setLevel(logging.ERROR)
+    rl_config.invariant = 1
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        rl_config.invariant = invariant
 
 
 def _dot_command() -> str:

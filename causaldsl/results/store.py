@@ -10,9 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.graph.graph import Graph
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.plan.settings import Settings
 
 MARKER = ".causaldsl-run"
 """Lists the files of a run, so that a folder with anything else in it is never replaced."""
+
+
+def run_key(graph: Graph, settings: Settings, model: ModelSpec | None) -> str:
+    """Identifies a run by what its values depend on. The model's weights must be there."""
+    return settings.numerics(model).key_of(graph.network)[:12]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from causaldsl.engine.cone import heap
 from causaldsl.engine.cone.heap import kept_heap
+from causaldsl.process import owned
 
 
 class Library:
@@ -31,7 +32,7 @@ def test_thresholds_are_high_for_a_while(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(heap, "_glibc", lambda: library)
 
     def fail() -> None:
-        with kept_heap():
+        with owned(), kept_heap():
             assert library.options == heap._TRAINING
             assert not library.trimmed
             raise KeyError
@@ -52,8 +53,16 @@ def test_nothing_is_done_where_the_library_is_another(
         return found
 
     monkeypatch.setattr(heap.ctypes, "CDLL", library)
-    with kept_heap():
+    with owned(), kept_heap():
         pass
+
+
+def test_the_allocator_of_another_s_process_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(heap, "_glibc", lambda: library)
+    with kept_heap():
+        assert not library.options
+    assert not library.trimmed
 
 
 def test_the_library_here_takes_them() -> None:

@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl import api
 from causaldsl.check.program import Checker
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure, Source
+from causaldsl.engine.arithmetic import arithmetic
 from causaldsl.engine.interpret import interpret
-from causaldsl.engine.open import allow_tf32, open_session
+from causaldsl.engine.open import open_session
 from causaldsl.engine.precision import PAIRS, compare, few_pairs, measure_precision
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.weights.load import load
@@ -137,19 +139,29 @@ def test_a_program_that_measures_nothing_says_so(world: Path) -> None:
 
 @pytest.fixture
 def flags() -> Any:
-    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    before = allowed()
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
+def allowed() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.usefixtures("flags")
 def test_tf32_is_off_unless_asked_for(world: Path) -> None:
+    path = world / "untold.cpatch"
+    path.write_text(
+        PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report fldd }\n"
+    )
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    run(PRELUDE, world)
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cudnn.allow_tf32
-    allow_tf32(Settings(device="cuda", tf32=True))
-    assert torch.backends.cuda.matmul.allow_tf32
+    seen: dict[str, tuple[bool, bool]] = {}
+    api.run(path, progress=lambda what, done, total: seen.update({what: allowed()}))
+    ran = [flags for what, flags in seen.items() if what.startswith("clean base run")]
+    assert ran == [(False, False)]
+    assert allowed() == (True, True)
+    with arithmetic(Settings(device="cuda", tf32=True)):
+        assert torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.usefixtures("flags")

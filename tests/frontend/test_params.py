@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.check.params import read_settings
 from causaldsl.check.program import Checker
 from causaldsl.cli import main
+from causaldsl.commands.options import read_settings
 from causaldsl.diagnostics import Mistake, ProgramError, Source
 from causaldsl.graph.compiler import compile_program
 from tests.frontend.world import PRELUDE

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from causaldsl import api
 from causaldsl.check.pairs import Pair, PairSet, Prompt
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
-from causaldsl.commands.graph import plan_of
-from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.plan.examples import examples_of
 from tests.frontend.test_graph import SMALL, check
@@ -58,8 +57,7 @@ def golden(name: str, found: str) -> None:
 
 
 def plan(text: str, world: Path, budget: int | None = None) -> str:
-    program = check(text, world)
-    return plan_of(program, compile_program(program), budget)
+    return api.plan(check(text, world), memory=budget)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +67,7 @@ def test_plans_of_programs(name: str) -> None:
     if name != "toy_illusion" and not PRESENT:
         pytest.skip("smollm2-135m is not on this machine")
     program = check_file(PROGRAMS / f"{name}.cpatch", lambda message: None, {})
-    golden(name, plan_of(program, compile_program(program)))
+    golden(name, api.plan(program))
 
 
 def test_the_docs_show_it_as_it_is() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from causaldsl.process import is_owned
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """mallopt's options: free memory at the heap's end, and the size of an allocation, from which on
 memory goes back to the system."""
@@ -22,8 +24,8 @@ _OTHERWISE = {_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """Keep what is freed until the end, and then give it back."""
-    library = _glibc()
+    """Keep what is freed until the end, and then give it back, in a process that is ours."""
+    library = _glibc() if is_owned() else None
     if library is None:
         yield
         return

@@ -48,8 +48,10 @@ def _metrics(view: View) -> list[Html]:
 
 def _words(view: View) -> list[Html]:
     used = {operation.word.word for operation in view.operations}
-    vocabulary = view.graph.vocabulary
-    known = vocabulary.interventions | vocabulary.functions
+    words = view.graph.vocabulary
+    # Not in the order in which files were imported, which is another one in every kind of process.
+    functions = dict(sorted(words.functions.items(), key=lambda item: item[1].__module__))
+    known = words.interventions | functions
     return [_entry(name, cls.summary()) for name, cls in known.items() if name in used]
 
 

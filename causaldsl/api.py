@@ -1,0 +1,231 @@
+"""Check, compile and run programs from Python.
+
+Nothing here prints, and nothing of the process stays changed: while a run sets what numbers depend
+on (``engine/arithmetic.py``), other runs of the process wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from causaldsl.diagnostics import Mistake, Source
+from causaldsl.plan.settings import Progress, Settings
+from causaldsl.process import uncollected
+
+if TYPE_CHECKING:
+    from causaldsl.check.checked import CheckedProgram
+    from causaldsl.graph.graph import Graph
+    from causaldsl.results.records import Results
+
+Params = Mapping[str, str | float]
+"""Other values for a program's params by name; `model` is its model."""
+_AS_WRITTEN: Params = {}
+_ASSUMED = 2**30
+"""Bytes that a plan counts with: the largest budget that a run takes by itself."""
+_TURN = threading.RLock()
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A checked program and its graph of operations."""
+
+    program: CheckedProgram = field(repr=False)
+    graph: Graph = field(repr=False)
+    seconds: float = 0.0
+    """How long checking (where it was done) and compiling took."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run found."""
+
+    program: CheckedProgram = field(repr=False)
+    graph: Graph = field(repr=False)
+    results: Results = field(repr=False)
+    """All numbers with their intervals, as in results.json."""
+    subspaces: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    """For every named subspace two float64 tensors on the CPU: `vectors` (d, k), as they were made,
+    and `basis` (d, rank), orthonormal columns with the same span."""
+    folder: Path | None = None
+    """Where the run's files are; None if none were written."""
+
+    @property
+    def held(self) -> bool:
+        """Whether all claims held."""
+        return self.results.held
+
+
+Program = str | Path
+"""A program's text, or the path of a file: a `Path`, or one line that ends in `.cpatch`."""
+
+
+def check(
+    program: Program, *, settings: Params = _AS_WRITTEN, progress: Progress | None = None
+) -> CheckedProgram:
+    """The program with its names, types, shapes and positions checked; no weight is loaded.
+
+    Paths in a text start at the current folder.
+
+    Raises:
+        ProgramError: with every independent mistake, in source order.
+        Mistake: if there is no such file, or it can't be read, or for a setting that the program
+            has no param for.
+    """
+    values = {name: str(value) for name, value in settings.items()}
+    told = None if progress is None else lambda message: progress(message, 0, 0)
+    with uncollected():
+        from causaldsl.check.program import Checker, check_file
+
+        if isinstance(program, str) and ("\n" in program or not program.endswith(".cpatch")):
+            return Checker(Source("<text>", program), Path("text.cpatch"), told, values).check()
+        path = Path(program)
+        if not path.is_file():
+            help = "give the path of a .cpatch file"
+            raise Mistake("missing-file", f"there is no program {path}", help)
+        try:
+            return check_file(path, told, values)
+        except UnicodeDecodeError as error:
+            raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
+
+
+def compile(
+    program: Program | CheckedProgram | Compiled,
+    *,
+    settings: Params = _AS_WRITTEN,
+    progress: Progress | None = None,
+) -> Compiled:
+    """The program's graph of operations; a text or file is checked first. No weight is loaded.
+
+    Raises:
+        ProgramError, Mistake: as :func:`check`; `Mistake` also for settings of a program that is
+            checked already.
+    """
+    started = time.perf_counter()
+    if isinstance(program, str | Path):
+        program = check(program, settings=settings, progress=progress)
+    elif settings:
+        message = "the program has been checked, so its params can't be set any more"
+        raise Mistake("set-too-late", message, "give `settings` to `check`")
+    if isinstance(program, Compiled):
+        return program
+    from causaldsl.graph.compiler import compile_program
+
+    return Compiled(program, compile_program(program), time.perf_counter() - started)
+
+
+def plan(
+    program: Program | CheckedProgram | Compiled,
+    *,
+    backend: str = "cone",
+    dtype: str = "float32",
+    memory: int | None = None,
+    settings: Params = _AS_WRITTEN,
+    progress: Progress | None = None,
+) -> str:
+    """How a program would be run, as text: passes in order, their arithmetic, what is kept.
+
+    ``memory`` is what clean runs may keep, in bytes; by default 1 GiB.
+
+    Raises:
+        ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
+    """
+    chosen = Settings(backend, dtype=dtype, memory=memory)
+    compiled = compile(program, settings=settings, progress=progress)
+    from causaldsl.model.folders import weight_count
+    from causaldsl.plan.cones import expected_backend
+    from causaldsl.plan.planner import make_plan
+    from causaldsl.plan.printing import plan_text
+
+    model = compiled.program.model
+    if model is None:
+        help = 'add a line: model lm = "smollm2-135m"'
+        raise Mistake("no-model", "the program names no model", help)
+    made = make_plan(compiled.graph, expected_backend(model.shapes, backend), model.shapes)
+    weights = weight_count(model.path) if model.path else None
+    budget = chosen.memory or _ASSUMED
+    return plan_text(compiled.graph, made, model.shapes, budget, weights, dtype)
+
+
+def run(
+    program: Program | CheckedProgram | Compiled,
+    *,
+    out: str | Path | None = None,
+    backend: str = "cone",
+    device: str = "cpu",
+    dtype: str = "float32",
+    seed: int = 0,
+    memory: int | None = None,
+    tf32: bool = False,
+    settings: Params = _AS_WRITTEN,
+    progress: Progress | None = None,
+) -> Run:
+    """Run a program on its model.
+
+    ``out`` is the run's folder, written at once when all is done; without it, no folder is. The
+    choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, and ``memory``
+    is how many bytes clean runs may keep beside the model.
+
+    Raises:
+        ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.
+        RunFailure: if the run can't go on, or ``out`` holds anything but a run.
+    """
+    chosen = Settings(backend, device, dtype, seed, tf32=tf32, memory=memory)
+    compiled = compile(program, settings=settings, progress=progress)
+    return run_compiled(compiled, chosen, None if out is None else Path(out), progress)
+
+
+def run_compiled(
+    compiled: Compiled, chosen: Settings, out: Path | None = None, progress: Progress | None = None
+) -> Run:
+    """The same for a compiled program, with the choices as one value.
+
+    Raises:
+        RunFailure: as :func:`run`.
+    """
+    started = time.perf_counter() - compiled.seconds
+    tell = progress or (lambda what, done, total: None)
+    graph = compiled.graph
+    from causaldsl.results.store import run_folder
+
+    with _TURN, nullcontext() if out is None else run_folder(out) as draft:
+        with uncollected():
+            from causaldsl.engine.arithmetic import arithmetic
+            from causaldsl.engine.interpret import gather, interpret, subspace_tensors
+            from causaldsl.engine.open import open_session
+            from causaldsl.engine.precision import measure_precision
+            from causaldsl.report.write import write_run
+            from causaldsl.results.records import Results
+
+        program = with_weights(compiled, tell).program
+        with arithmetic(chosen):
+            with uncollected():
+                session = open_session(program, graph, chosen, tell)
+            interpret(session)
+            measure_precision(session)
+            results = Results.model_validate(gather(program, session, started))
+            subspaces = subspace_tensors(program, session)
+        if draft is not None:
+            tell("writing the run's files", 0, 0)
+            write_run(draft, program, graph, results, subspaces)
+    return Run(program, graph, results, subspaces, None if out is None else out.absolute())
+
+
+def with_weights(compiled: Compiled, tell: Progress) -> Compiled:
+    """The same with a model of the hub on this machine.
+
+    Raises:
+        Mistake: if it can't be fetched.
+    """
+    model = compiled.program.model
+    if model is None or model.kind != "hub":
+        return compiled
+    from causaldsl.model.catalog import pull
+
+    fetched = pull(model.name, lambda message: tell(message, 0, 0))
+    return replace(compiled, program=replace(compiled.program, model=fetched))

@@ -1,0 +1,45 @@
+"""`causaldsl models`: what a program can name, and fetching one."""
+
+from __future__ import annotations
+
+import argparse
+
+from causaldsl.commands.options import Commands
+from causaldsl.commands.output import complain, console, tell
+from causaldsl.diagnostics import Mistake
+
+
+def add(commands: Commands) -> None:
+    models = commands.add_parser("models", help="list models; `models pull NAME` fetches one")
+    models.add_argument("action", nargs="?", choices=("list", "pull"), default="list")
+    models.add_argument("name", nargs="?", help="of the model to fetch")
+    models.set_defaults(command=_models)
+
+
+def _models(options: argparse.Namespace) -> int:
+    if options.action == "pull":
+        return _pull(options.name)
+    from rich.table import Table
+
+    from causaldsl.model.catalog import catalog
+
+    table = Table(title="Models that a program can name", title_justify="left")
+    for column in ("name", "about", "licence", "size", "on this machine"):
+        table.add_column(column, overflow="fold", min_width=12)
+    for entry in catalog():
+        where = str(entry.where or "built in") if entry.present else "no: causaldsl models pull"
+        table.add_row(entry.name, entry.about, entry.licence, entry.size, where)
+    out = console()
+    out.print(table)
+    out.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
+    return 0
+
+
+def _pull(name: str | None) -> int:
+    from causaldsl.model.catalog import pull
+
+    if not name:
+        raise Mistake("no-name", "which model?", "causaldsl models pull smollm2-135m")
+    spec = pull(name, complain)
+    tell(f"{spec.name} is ready: {spec.path or 'built in'}")
+    return 0

@@ -1,0 +1,104 @@
+"""The options that several commands share, read into what the Python functions take."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from causaldsl.diagnostics import Mistake
+from causaldsl.plan.settings import BACKENDS, DTYPES, SEEDS
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What a command's parser is added to."""
+
+
+def add_program(command: argparse.ArgumentParser) -> None:
+    """The program's file."""
+    command.add_argument("program", type=Path, help="a .cpatch file")
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """Other values for params."""
+    command.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="give a param of the program another value; --set model=NAME another model",
+    )
+
+
+def add_run_options(command: argparse.ArgumentParser) -> None:
+    """Where a run goes, on what, and with what."""
+    command.add_argument("--out", type=Path, help="the run's folder (else in runs/)")
+    add_work_options(command)
+    command.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    command.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let an NVIDIA GPU round float32 factors to 10 bits (off by default)",
+    )
+    command.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
+    )
+    command.add_argument("--json", action="store_true", help="print results.json instead of tables")
+
+
+def add_work_options(command: argparse.ArgumentParser) -> None:
+    """Which backend, in which precision, and with how much memory (bytes, or None)."""
+    command.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="cone",
+        help="cone computes only what an intervention can change (default); hooks is the reference",
+    )
+    command.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="float32 (default); with bfloat16 the results say how far they lie from float32's",
+    )
+    command.add_argument(
+        "--memory",
+        type=_size,
+        metavar="SIZE",
+        help="what clean runs may keep in memory, such as 800M or 4G; the rest goes to files "
+        "(default: an eighth of the free memory, at most 1G)",
+    )
+
+
+def read_settings(written: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE`, as given on the command line, by name. Raises :class:`Mistake`."""
+    settings: dict[str, str] = {}
+    for text in written:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier() or not value.strip():
+            raise Mistake("bad-setting", f"`--set {text}` sets nothing", "write --set NAME=VALUE")
+        if name.strip() in settings:
+            raise Mistake("option-twice", f"`{name.strip()}` is set twice", "set it once")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _seed(text: str) -> int:
+    """A seed small enough for every generator."""
+    value = int(text)
+    if not 0 <= value < SEEDS:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {SEEDS - 1}")
+    return value
+
+
+def _size(text: str) -> int:
+    """An amount of memory in bytes."""
+    from causaldsl.plan.memory import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except Mistake as mistake:
+        raise argparse.ArgumentTypeError(f"{mistake.message}: {mistake.help}") from None

@@ -1,0 +1,71 @@
+"""`causaldsl run`: run a program, check its claims, and leave a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from causaldsl import api
+from causaldsl.commands.options import (
+    Commands,
+    add_program,
+    add_run_options,
+    add_settings,
+    read_settings,
+)
+from causaldsl.commands.output import announce, bars, console, tell
+from causaldsl.plan.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def add(commands: Commands) -> None:
+    exits = "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed."
+    run = commands.add_parser("run", help="run a program and check its claims", epilog=exits)
+    add_program(run)
+    add_run_options(run)
+    add_settings(run)
+    run.set_defaults(command=lambda options: run_file(options.program, options))
+
+
+def run_file(path: Path, options: argparse.Namespace) -> int:
+    """Run a program file with the options of :func:`add_run_options` and :func:`add_settings`."""
+    settings = read_settings(options.settings)
+    compiled = api.compile(path, settings=settings, progress=announce)
+    compiled = api.with_weights(compiled, announce)
+    from causaldsl.results.store import run_key
+
+    chosen = Settings(
+        backend=options.backend,
+        device=options.device,
+        dtype=options.dtype,
+        seed=options.seed,
+        tf32=options.tf32,
+        memory=options.memory,
+    )
+    folder = options.out or Path("runs") / path.stem / run_key(
+        compiled.graph, chosen, compiled.program.model
+    )
+    with bars() as progress:
+        run = api.run_compiled(compiled, chosen, folder, progress)
+    if options.json:
+        tell(run.results.model_dump_json(indent=1))
+    else:
+        from causaldsl.report.tables import print_results
+
+        out = console()
+        print_results(run.results, out)
+        _name_files(out, folder, run)
+    return 0 if run.held else 1
+
+
+def _name_files(out: Console, folder: Path, run: api.Run) -> None:
+    pictures = [f"{o.stem}{o.suffix}" for o in run.program.outputs]
+    rendered = {o.target for o in run.program.outputs}
+    pictures += [f"{name}.svg" for name in run.program.traces if name not in rendered]
+    out.print(f"report    {folder / 'report.html'}", soft_wrap=True)
+    out.print(f"results   {folder / 'results.json'}", soft_wrap=True)
+    for picture in dict.fromkeys([*pictures, "graph.svg"]):
+        out.print(f"picture   {folder / picture}", soft_wrap=True)

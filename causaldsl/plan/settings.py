@@ -1,0 +1,67 @@
+"""How a run is to be done: the choices that the command line and the Python functions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from causaldsl.diagnostics import Mistake, suggest
+from causaldsl.graph.keys import Numerics
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.folders import weights_digest
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is (0 if unknown)."""
+BACKENDS = ("cone", "hooks")
+DTYPES = ("float32", "float64", "bfloat16")
+SEEDS = 2**31
+"""Seeds lie below this, which every generator takes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of a run: which backend to prefer, the seed added to every seed, bootstrap draws.
+
+    No number depends on ``memory``.
+
+    Raises:
+        Mistake: for a backend or dtype that does not exist, or a number out of range.
+    """
+
+    backend: str = "cone"
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    resamples: int = 2000
+    tf32: bool = False
+    """Whether an NVIDIA GPU may round the factors of float32 products to 10 bits."""
+    memory: int | None = None
+    """Bytes that clean runs may keep in memory; None for a share of what is free."""
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("backend", self.backend, BACKENDS),
+            ("dtype", self.dtype, DTYPES),
+        ):
+            if name not in known:
+                help = suggest(name, known, f"{kind}s")
+                raise Mistake(f"unknown-{kind}", f"unknown {kind} {name}", help)
+        if not 0 <= self.seed < SEEDS:
+            raise Mistake("bad-seed", f"a seed is a whole number from 0 to {SEEDS - 1}")
+        if self.memory is not None and self.memory <= 0:
+            raise Mistake("bad-memory", f"{self.memory} bytes are no memory to keep runs in")
+
+    def numerics(self, model: ModelSpec | None) -> Numerics:
+        """What the values of a run of this model depend on. Its weights must be there."""
+        folder = model.path if model is not None else None
+        return Numerics(
+            backend=self.backend,
+            dtype=self.dtype,
+            device=self.device.partition(":")[0],
+            tf32=self.tf32,
+            seed=self.seed,
+            resamples=self.resamples,
+            weights=weights_digest(folder) if folder is not None else "",
+            torch=version("torch"),
+        )
