@@ -75,7 +75,7 @@ class PositionRef:
     @property
     def whole(self) -> bool:
         """Whether it is every token."""
-        return self.last is None and self.first == Point("all", 0)
+        return self.last is None and self.first.name == "all" and not self.first.offset
 
     @property
     def single(self) -> bool:
