@@ -316,7 +316,7 @@ def test_what_a_run_gives(text_program: Path, tmp_path: Path) -> None:
     assert run.results.model_dump_json(indent=1) + "\n" == (out / "results.json").read_text()
     assert run.results.program == "text.cpatch"
     assert run.program.model is not None
-    assert run.graph.names["v"] in run.graph.network
+    assert run.graph.key_of("v") in run.graph.network
     assert run.subspaces["v"]["basis"].shape == (48, 1)
     saved = load_file(out / "subspaces/v.safetensors")
     assert all(torch.equal(saved[kind], run.subspaces["v"][kind]) for kind in saved)

@@ -112,12 +112,12 @@ class Here(Generic[W]):
             self.note(f"a step at {place} was too small to change any activation")
         return runs.by_pair(parts)
 
-    def gradients(self) -> Tensor:
-        """Gradient of each base's logit difference at its site, (n, k, d), in double precision.
+    def gradients(self) -> list[Tensor]:
+        """Gradient (k, d) of each base's logit difference at its site, in double precision.
 
         Made once for a site and pairs, whatever words ask for it.
         """
-        made: Tensor = self.session.cached(
+        made: list[Tensor] = self.session.cached(
             f"gradient {self.operation.input('base')} {self.at}", self._make_gradients
         )
         return made
@@ -130,14 +130,14 @@ class Here(Generic[W]):
         """Something that a reader of the results should know, once."""
         self.session.note(text)
 
-    def _make_gradients(self) -> Tensor:
+    def _make_gradients(self) -> list[Tensor]:
         runs, retrying = self.runs(), self.session.retrying(self.backend)
 
         def of_group(group: Group, pieces: int) -> Tensor:
             rows = torch.arange(len(group.rows)).split(max(1, GRADIENT_ROWS // pieces))
             return torch.cat([self._gradients_of(runs, group, some) for some in rows])
 
-        return stack(runs.by_pair([retrying.in_pieces(partial(of_group, g)) for g in runs.groups]))
+        return runs.by_pair([retrying.in_pieces(partial(of_group, g)) for g in runs.groups])
 
     def _gradients_of(self, runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
         """Gradients (n, k, d) for some prompts of a group: with respect to zeros that are added."""

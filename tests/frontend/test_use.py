@@ -11,13 +11,8 @@ import pytest
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import ProgramError, Source, render_all
-from causaldsl.syntax import ast
 from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
 from tests.frontend.world import PRELUDE
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(ast, "Use"), reason="the grammar has no statement `use` yet"
-)
 
 WORDS = '''
 import csv

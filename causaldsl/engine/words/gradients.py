@@ -22,7 +22,7 @@ from causaldsl.vocabulary.subspaces import BestNeurons, Gradient
 
 @evaluates(Gradient)
 def gradient(here: Here[Gradient]) -> SubspaceValue:
-    mean = here.gradients().mean((0, 1))
+    mean = torch.cat(here.gradients()).mean(0)
     if mean.norm() == 0:
         raise RunFailure(
             f"the mean gradient at {here.at} is zero",
@@ -34,7 +34,7 @@ def gradient(here: Here[Gradient]) -> SubspaceValue:
 @evaluates(BestNeurons)
 def best_neurons(here: Here[BestNeurons]) -> SubspaceValue:
     change = here.stacked("source") - here.stacked("base")
-    attribution = (here.gradients() * change).sum(1).mean(0)
+    attribution = (torch.stack(here.gradients()) * change).sum(1).mean(0)
     best = attribution.abs().argsort(descending=True, stable=True)[: here.word.k]
     vectors = torch.zeros(len(attribution), here.word.k, dtype=torch.float64)
     vectors[best, torch.arange(here.word.k)] = 1
