@@ -196,11 +196,12 @@ def run_compiled(
     with _TURN, nullcontext() if out is None else run_folder(out) as draft:
         with uncollected():
             from causaldsl.engine.arithmetic import arithmetic
-            from causaldsl.engine.interpret import gather, interpret, subspace_tensors
+            from causaldsl.engine.interpret import interpret
             from causaldsl.engine.open import open_session
             from causaldsl.engine.precision import measure_precision
+            from causaldsl.engine.records import gather
+            from causaldsl.engine.records.values import subspace_tensors
             from causaldsl.report.write import write_run
-            from causaldsl.results.records import Results
 
         program = with_weights(compiled, tell).program
         with arithmetic(chosen):
@@ -208,7 +209,7 @@ def run_compiled(
                 session = open_session(program, graph, chosen, tell)
             interpret(session)
             measure_precision(session)
-            results = Results.model_validate(gather(program, session, started))
+            results = gather(program, session, time.perf_counter() - started)
             subspaces = subspace_tensors(program, session)
         if draft is not None:
             tell("writing the run's files", 0, 0)

@@ -17,12 +17,11 @@ from typing import Any
 from torch import Tensor
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.engine.interpret import gather
 from causaldsl.engine.metrics import Outcome
+from causaldsl.engine.records import gather
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.histograms import Projected
-from causaldsl.results.records import Results
 
 RATIOS = 5
 _APART = ("provenance", "timings", "notes")
@@ -33,7 +32,7 @@ def differences(
     program: CheckedProgram, ours: Session, theirs: Session, tolerance: float
 ) -> list[str]:
     """Where the two differ, a line each; none if they found the same."""
-    records = (Results.model_validate(gather(program, s, 0.0)).model_dump() for s in (ours, theirs))
+    records = (gather(program, s, 0.0).model_dump() for s in (ours, theirs))
     mine, other = ({k: v for k, v in r.items() if k not in _APART} for r in records)
     return [*_values(ours, theirs, tolerance), *_records(mine, other, "", RATIOS * tolerance)]
 

@@ -14,8 +14,9 @@ from causaldsl.check.pairs import Pair
 from causaldsl.check.program import Checker
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure, Source
-from causaldsl.engine.interpret import gather, interpret
+from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
+from causaldsl.engine.records import gather
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.results.records import Results
@@ -37,7 +38,7 @@ def run(text: str, world: Path, **settings: object) -> tuple[Results, Session]:
     chosen = Settings(**{"dtype": "float64", "resamples": 200, **settings})  # type: ignore[arg-type]
     session = open_session(program, compile_program(program), chosen, lambda *_: None)
     interpret(session)
-    return Results.model_validate(gather(program, session, 0.0)), session
+    return gather(program, session, 0.0), session
 
 
 def oracle(

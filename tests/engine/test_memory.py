@@ -17,11 +17,12 @@ from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine import session as sessions
 from causaldsl.engine.edits import Read
-from causaldsl.engine.interpret import gather, interpret
+from causaldsl.engine.interpret import interpret
 from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.memory.store import Store, readable
 from causaldsl.engine.open import open_session
 from causaldsl.engine.recorded import RecordedActivations
+from causaldsl.engine.records import gather
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
@@ -89,7 +90,7 @@ def opened(world: Path, memory: int | None, text: str = PROGRAM, **settings: str
 def numbers(session: Session, text: str, world: Path) -> dict[tuple[object, ...], object]:
     """Every leaf of the results by its path, but for times and notes."""
     program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
-    found = gather(program, session, 0.0)
+    found = gather(program, session, 0.0).model_dump()
     return dict(leaves({k: v for k, v in found.items() if k not in ("timings", "notes")}))
 
 

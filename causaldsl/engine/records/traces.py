@@ -1,17 +1,41 @@
-"""Traces as plain data, in the form of :class:`causaldsl.results.records.TraceRecord`."""
+"""Traces, and comparisons of two."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.values import CheckedTrace
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.records import gathers
+from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Sender, Traced
 from causaldsl.plan.components import Component
+from causaldsl.vocabulary.traces import RankCorrelation
 
 
-def trace_data(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
+@gathers("traces")
+def traces(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    found = {name: session.values[session.graph.key_of(name)] for name in program.traces}
+    return {name: _trace(trace, found[name]) for name, trace in program.traces.items()}
+
+
+@gathers("comparisons")
+def comparisons(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    """Every named rank correlation of two traces, with what was correlated."""
+    found = {}
+    for name, applied in program.named.items():
+        if isinstance(applied.word, RankCorrelation):
+            sides = [applied.operand(side) for side in ("left", "right")]
+            names = [side.name for side in sides if isinstance(side, CheckedTrace)]
+            left, right = ((n, session.values[session.graph.key_of(n)]) for n in names)
+            rho = session.values[session.graph.key_of(name)]
+            found[name] = _comparison(left, right, rho)
+    return found
+
+
+def _trace(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
     return {
         "does": trace.text,
         "metric": trace.metric,
@@ -32,7 +56,7 @@ def trace_data(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
     }
 
 
-def comparison_data(left: tuple[str, Traced], right: tuple[str, Traced], rho: float) -> Any:
+def _comparison(left: tuple[str, Traced], right: tuple[str, Traced], rho: float) -> Any:
     """Components that two traces share, those with the largest share in either first."""
     (left_name, first), (right_name, second) = left, right
     common = [name for name in first.by_name if name in second.by_name]

@@ -1,0 +1,89 @@
+"""Measures and sweeps, tables, and what plots show of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from causaldsl.check.checked import CheckedProgram, Output
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.records import gathers
+from causaldsl.engine.session import Session
+
+
+@gathers("measures")
+def measures(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    made = session.graph.of_kind("measure")
+    return {name: _table(session.values[measure.key]) for name, measure in made.items()}
+
+
+def _table(arms: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
+    return {arm: numbers(metrics) for arm, metrics in arms.items()}
+
+
+def numbers(metrics: dict[str, Estimate]) -> dict[str, Any]:
+    """Metrics of one arm, by their names."""
+    return {metric: asdict(value) for metric, value in metrics.items()}
+
+
+@gathers("arms")
+def arms(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    """What the arms do, by their names; the cells of a sweep do the same with other values."""
+    return {
+        m.name: {run.name.partition("[")[0]: run.label for run in m.runs}
+        for m in program.measurements.values()
+    }
+
+
+@gathers("sweeps")
+def sweeps(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    return {
+        m.name: {
+            "axes": {axis.name: list(axis.labels) for axis in m.axes},
+            "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
+            "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
+        }
+        for m in program.measurements.values()
+        if m.axes
+    }
+
+
+@gathers("tables")
+def tables(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    found = {}
+    for table in program.tables.values():
+        values = session.values[session.graph.key_of(table.name)]
+        found[table.name] = {
+            "axes": {axis.name: list(axis.labels) for axis in table.axes},
+            "cells": {
+                arm: {cell: values[f"{arm}[{cell}]"] for cell in cells}
+                for arm, cells in table.cells.items()
+            },
+        }
+    return found
+
+
+@gathers("plots")
+def plots(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    return {
+        output.stem: {
+            "target": output.target,
+            "by": output.by,
+            "relative": _relative(session, output),
+            "relative_to": output.relative_to,
+            "metric": output.metric,
+        }
+        for output in program.outputs
+        if output.kind == "plot"
+    }
+
+
+def _relative(session: Session, output: Output) -> float | None:
+    """The number that a plot's numbers are divided by."""
+    if output.relative is None:
+        return None
+    value = float(session.values[session.graph.key_of(f"plot {output.stem}")])
+    if value == 0:
+        raise RunFailure(f"the plot of {output.target} is relative to a number that is 0")
+    return value

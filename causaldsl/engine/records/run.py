@@ -1,0 +1,55 @@
+"""The run itself: its params, how exact it is, its notes, and what its values depend on."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.engine.records import gathers
+from causaldsl.engine.session import Session
+from causaldsl.version import VERSION
+
+
+@gathers("params")
+def params(program: CheckedProgram, session: Session) -> dict[str, float | str]:
+    return program.params
+
+
+@gathers("precision")
+def precision(program: CheckedProgram, session: Session) -> dict[str, Any] | None:
+    return None if session.precision is None else asdict(session.precision)
+
+
+@gathers("notes")
+def notes(program: CheckedProgram, session: Session) -> list[str]:
+    return session.notes
+
+
+@gathers("provenance")
+def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    spec = session.loaded.spec
+    return {
+        "causaldsl": VERSION,
+        "model": spec.name,
+        "fingerprint": spec.shapes.fingerprint,
+        "backend": session.backend_for([]),
+        **{name: getattr(session.settings, name) for name in ("device", "dtype", "tf32", "seed")},
+        "bootstrap_resamples": session.settings.resamples,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "transformers": version("transformers"),
+        "transformer_lens": version("transformer-lens"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "pairs": {
+            pairs.name: {"n": len(pairs), "digest": pairs.digest}
+            for pairs in session.graph.pairs.values()
+        },
+        **({"packages": program.packages} if program.packages else {}),
+        "program_text": program.source.text,
+    }
