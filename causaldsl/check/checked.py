@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -54,18 +54,23 @@ class Output:
         return self.relative.word.measured if self.relative else None
 
 
-class _View(Generic[Kind]):
+def _defined(program: CheckedProgram, kind: type[Kind]) -> dict[str, Kind]:
     """What a program defines of one class, by name, without other names for the same."""
+    return {
+        name: value
+        for name, value in program.defined.items()
+        if isinstance(value, kind) and getattr(value, "name", name) == name
+    }
+
+
+class _View(Generic[Kind]):
+    """What :func:`_defined` gives, as an attribute."""
 
     def __init__(self, kind: type[Kind]):
         self.kind = kind
 
     def __get__(self, program: CheckedProgram, owner: type) -> dict[str, Kind]:
-        return {
-            name: value
-            for name, value in program.defined.items()
-            if isinstance(value, self.kind) and getattr(value, "name", name) == name
-        }
+        return _defined(program, self.kind)
 
 
 @dataclass
@@ -98,9 +103,10 @@ class CheckedProgram:
     def definitions(self) -> Iterator[tuple[str, object]]:
         """All that is compiled, by name: what claims and plots speak of comes before them."""
         yield from self.named.items()
-        tables: list[Mapping[str, object]] = [self.measurements, self.tables, self.histograms]
-        for table in (*tables, self.traces, self.audits):
-            yield from table.items()
+        order = (Measurement, Table, Histogram, CheckedTrace, CheckedAudit)
+        compiled = {type(v): None for v in self.defined.values() if getattr(v, "compiled", False)}
+        for kind in dict.fromkeys((*order, *compiled)):
+            yield from _defined(self, kind).items()
         for output in self.outputs:
             if output.relative is not None:
                 yield f"plot {output.stem}", output

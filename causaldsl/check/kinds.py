@@ -17,6 +17,8 @@ class Value:
     """
 
     way_out: ClassVar[str | None] = None
+    compiled: ClassVar[bool] = False
+    """Whether a statement that defines it is compiled, under its name (``graph/statements/``)."""
 
     @property
     def kind(self) -> str:

@@ -18,6 +18,7 @@ class Table(Value):
     """Numbers over loop variables: ``cells`` by arm, and by the values' names joined with dots."""
 
     kind = "a table"
+    compiled = True
     way_out = "write one of its numbers: {}.ARM[...], or max({}.ARM)"
     has_cells = True
     can_plot = True

@@ -98,6 +98,7 @@ class Histogram(Value):
     """Projections by class; ``classes`` are named as the records name them."""
 
     kind = "a histogram"
+    compiled = True
     way_out = "write one of its numbers, such as {}.ARM.auc"
     can_plot = True
     name: str
@@ -182,6 +183,7 @@ class CheckedTrace(Value):
     """
 
     kind = "a trace"
+    compiled = True
     way_out = "write one of its numbers: {}.total, {}.explained, {}.heads[20.0]"
     can_render = True
     name: str
@@ -274,6 +276,7 @@ class Measurement(Value):
     """A `measure` or, with axes, a `sweep`: runs on pairs, and the metrics to report."""
 
     kind = "a measure or sweep"
+    compiled = True
     can_render = True
     name: str
     pairs: PairSet
@@ -398,6 +401,7 @@ class CheckedAudit(Value):
     """
 
     kind = "an audit"
+    compiled = True
     way_out = "write {} is illusory"
     name: str
     word: Word

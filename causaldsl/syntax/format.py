@@ -128,7 +128,7 @@ class _Comments:
 
 
 def _statement(node: ast.Statement, comments: _Comments) -> list[str]:
-    printed = _PRINTERS[type(node)](node)
+    printed = _printer(node)(node)
     if isinstance(printed, str):
         inner = comments.before(node.span.end)
         return [*(c.text for c in inner), printed + comments.beside(node)]
@@ -139,8 +139,14 @@ def _statement(node: ast.Statement, comments: _Comments) -> list[str]:
 
 def show(node: Any) -> str:
     """One node as source text, on one line."""
-    printed = _PRINTERS[type(node)](node)
+    printed = _printer(node)(node)
     return printed if isinstance(printed, str) else printed.flat
+
+
+def _printer(node: Any) -> Callable[[Any], str | _Block | _Stages]:
+    """How a node is printed; `WORD NAME = VALUE` needs no printer of its own."""
+    plain = isinstance(node, ast.Assignment) and type(node) not in _PRINTERS
+    return _assign(type(node).__name__.lower()) if plain else _PRINTERS[type(node)]
 
 
 def _inside(node: Any, binding: int) -> str:
@@ -279,7 +285,6 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Binding: lambda n: f"{n.name.text} in {show(n.values)}",
     ast.ImportFile: lambda n: f"import {show(n.path)}",
     ast.Use: lambda n: f"use {show(n.package)}",
-    ast.Param: _assign("param"),
     ast.Model: lambda n: f"model {n.name.text} = {show(n.source)}",
     ast.Lexicon: lambda n: (
         f"lexicon {n.name.text} = {show(n.value)}" + (f" split {n.split}" if n.split else "")
@@ -287,9 +292,6 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Prompts: lambda n: _plain_block(f"prompts {n.name.text}", _rows(n.items)),
     ast.TextPrompts: _assign("prompts"),
     ast.Pairs: _assign("pairs"),
-    ast.Site: _assign("site"),
-    ast.Subspace: _assign("subspace"),
-    ast.Let: _assign("let"),
     ast.Path: _path,
     ast.Measure: lambda n: _plain_block(
         f"measure {n.name.text} on {show(n.pairs)}", _rows([*n.arms, n.report])
@@ -302,7 +304,6 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
         f"histogram {n.name.text} on {_list(n.pairs)}", _rows(n.arms)
     ),
     ast.Trace: _trace,
-    ast.Audit: _assign("audit"),
     ast.Expect: lambda n: f"expect {show(n.condition)}",
     ast.Plot: lambda n: (
         f"plot {n.name.text}"
