@@ -1,18 +1,22 @@
 """Writes docs/reference.md from the vocabulary. Run it after changing a word.
 
 python docs/make_reference.py
+
+With the name of an installed package, it prints the reference of that package's words.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from causaldsl.check.statements.use import GROUP
 from causaldsl.vocabulary.audits import Illusion
-from causaldsl.vocabulary.base import BUILT_IN, Word, load_vocabulary
+from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, Vocabulary, Word, load_vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
-from causaldsl.vocabulary.metrics import METRICS
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 
@@ -36,16 +40,25 @@ def reference() -> str:
         f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {m.doc} |"
         for m in MATRIX_WORDS.values()
     ]
-    lines += ["", "## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
-    lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in METRICS.values()]
-    lines += ["", "## Interventions", ""]
-    for cls in BUILT_IN.interventions.values():
-        lines += _entry(cls, cls.word)
-    lines += ["## Functions", ""]
-    lines += _entries(BUILT_IN.functions)
-    lines += ["## Data, and sites that are calls", "", *_entries(BUILT_IN.makers)]
+    lines += ["", *_words(BUILT_IN)]
     lines += ["## Audits", "", *_entry(Illusion, Illusion.signature())]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def reference_of(name: str, words: Vocabulary) -> str:
+    """The reference of a package's words."""
+    return "\n".join([f"# {name} {words.version}", "", *_words(words)]).rstrip() + "\n"
+
+
+def _words(words: Vocabulary) -> list[str]:
+    lines = ["## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
+    lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in words.metrics.values()]
+    lines += ["", "## Interventions", ""]
+    for cls in words.interventions.values():
+        lines += _entry(cls, cls.word)
+    lines += ["## Functions", ""]
+    lines += _entries(words.functions)
+    return [*lines, "## Data, and sites that are calls", "", *_entries(words.makers)]
 
 
 def _entries(table: Mapping[str, type[Word]]) -> list[str]:
@@ -57,6 +70,15 @@ def _entry(cls: type[Word], title: str) -> list[str]:
     return [f"### `{title}`", "", inspect.cleandoc(cls.__doc__ or "").replace("``", "`"), ""]
 
 
+def _print_package(name: str) -> None:
+    (point,) = entry_points(group=GROUP, name=name)
+    point.load()
+    print(reference_of(name, PACKAGES[point.module.partition(".")[0]]), end="")
+
+
 if __name__ == "__main__":
-    path = Path(__file__).parent / "reference.md"
-    path.write_text(reference(), encoding="utf-8")
+    if sys.argv[1:]:
+        _print_package(sys.argv[1])
+    else:
+        path = Path(__file__).parent / "reference.md"
+        path.write_text(reference(), encoding="utf-8")

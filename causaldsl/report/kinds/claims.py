@@ -106,15 +106,17 @@ def _sides(view: View, expectation: Expectation, claim: Claim) -> Html:
     """
     if expectation.found is not None:
         return _verdict(view, claim, expectation.found)
-    sign = claim.condition.word.identity()["operator"]
-    shown = _SIGNS.get(sign, sign)
+    sign = claim.condition.word.identity().get("operator", "")
     values = {"left": expectation.left, "right": expectation.right}
     sides = []
     for side, value in values.items():
         number = _measured_side(view, claim, side)
         interval = None if number is None or number.n == 1 else join(" ", interval_of(number))
         sides.append(join(tag("b", plain(value, _places(expectation, number))), interval))
+    shown = _SIGNS.get(sign, sign)
     between = f" {shown} " if expectation.held else f", not {shown} "
+    if not sign:  # a word, whose name the claim shows
+        between = " and "
     return tag("span", sides[0], between, sides[1], class_="compared")
 
 

@@ -1,0 +1,123 @@
+"""docs/extending.md does what it says: its blocks are put where they belong, and run."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from causaldsl import api
+from causaldsl.plan.settings import BACKENDS
+from causaldsl.report import heatmaps
+from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
+from tests.engine.test_passes import compare
+from tests.frontend.world import make_world
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+BLOCKS = re.findall(r"^(File|Added to) `([^`]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S)
+OUTSIDE = ("pyproject.toml", "lab.cpatch", "my_lab_words/")
+NAMES = ("Mary", "John", "Tom", "Amy")
+
+
+def blocks(outside: bool) -> list[tuple[str, str, str]]:
+    return [(how, path, text) for how, path, text in BLOCKS if path.startswith(OUTSIDE) == outside]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A world with the page's package installed in it."""
+    make_world(tmp_path)
+    for _, path, text in blocks(outside=True):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    project = (tmp_path / "pyproject.toml").read_text()
+    (version,) = re.findall(r'^version = "(.*)"', project, re.M)
+    (point,) = re.findall(r'^(my_lab_words) = "(.*)"', project, re.M)
+    info = tmp_path / f"my_lab_words-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Name: my_lab_words\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[causaldsl.words]\n{point[0]} = {point[1]}\n")
+    rows = [
+        f"The {who} gave {a} the;The {who} gave {b} the; book; ring"
+        for who in ("man", "boy", "girl")
+        for a, b in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)
+    ]
+    (tmp_path / "pairs.csv").write_text("base;source;answer;foil\n" + "\n".join(rows) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for module in [m for m in sys.modules if m.partition(".")[0] == "my_lab_words"]:
+        del sys.modules[module]
+    PACKAGES.clear()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_words_of_a_package_are_like_all_others(lab: Path, backend: str) -> None:
+    run = api.run(lab / "lab.cpatch", backend=backend, dtype="float64", out=lab / "run")
+    assert run.held
+    results = run.results
+    assert results.provenance["packages"] == {"my_lab_words": "1.2"}
+    assert 0 < results.numbers["same"] <= 1
+    assert run.subspaces["s"]["basis"].shape[1] == 1
+    assert {"a", "b", "clean"} == results.measures["m"].keys()
+    page = (lab / "run" / "report.html").read_text()
+    assert "The direction along which the gradients" in page
+    assert "Mean lead of the answer over the best other token" in page
+    assert "my_lab_words" in page
+    # A signed metric is drawn in two colours around 0.
+    assert heatmaps._colours("margin", [0.5])["vmin"] == -0.5
+    compare(run.program, backend)
+    assert not {"margin", "overlap", "steepest", "my_csv"} & BUILT_IN.words()
+
+
+def test_its_margin_is_what_its_formula_says(lab: Path) -> None:
+    """Beside the answer's lead over the foil, which the margin can't be above."""
+    text = (lab / "lab.cpatch").read_text().replace("margin, fldd", "margin, logit_diff")
+    (lab / "both.cpatch").write_text(text)
+    both = api.run(lab / "both.cpatch", dtype="float64").results.measures["m"]
+    for arm in both.values():
+        assert arm["margin"].mean <= arm["logit_diff"].mean
+
+
+def test_the_reference_of_a_package(lab: Path) -> None:
+    api.check(lab / "lab.cpatch")
+    made = runpy.run_path(str(ROOT / "docs/make_reference.py"))["reference_of"](
+        "my_lab_words", PACKAGES["my_lab_words"]
+    )
+    assert made.startswith("# my_lab_words 1.2")
+    for entry in ("margin`", "overlap(left, right)`", "steepest(site, on: pairs)`", "my_csv(file"):
+        assert f"`{entry}" in made
+    assert "`patch" not in made
+
+
+def test_what_the_page_adds_to_the_house_runs(tmp_path: Path) -> None:
+    for folder in ("causaldsl", "grammar"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc"))
+    world = make_world(tmp_path / "world")
+    for how, path, text in blocks(outside=False):
+        target = (world if path.endswith(".cpatch") else tmp_path) / path
+        if how == "File":
+            assert not target.exists()
+            target.write_text(text)
+        else:
+            target.write_text(target.read_text() + "\n\n" + text)
+    done = subprocess.run(
+        [sys.executable, "-m", "causaldsl", "run", "house.cpatch", "--out", "run"],
+        cwd=world,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "CAUSALDSL_CACHE": str(tmp_path / "kept")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "s: singular values" in done.stdout
+    page = (world / "run" / "report.html").read_text()
+    assert "singular value" in page
+    assert "Multiply the activation" in page
+    assert "mlp_normed" in (world / "run" / "results.json").read_text()
