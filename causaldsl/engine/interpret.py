@@ -20,12 +20,12 @@ def interpret(session: Session) -> None:
     try:
         for keys in session.plan.order:
             session.progress(_doing(session.graph, keys), 0, 0)
-            session.keep(keys, _evaluate(session, keys))
+            session.keep(keys, evaluate(session, keys))
     finally:
         session.close()
 
 
-def _evaluate(session: Session, keys: Sequence[str]) -> list[Any]:
+def evaluate(session: Session, keys: Sequence[str]) -> list[Any]:
     """The values of operations that go together; their inputs have been evaluated before."""
     operations = [session.graph.operation(key) for key in keys]
     word = type(operations[0].word)

@@ -43,10 +43,11 @@ def _values(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:
         mine, other = ours.values.get(key), theirs.values.get(key)  # let go of after their use
         what = f"{ours.graph.operation(key).label} ({ours.graph.name_of(key) or key})"
         if isinstance(mine, Outcome):
-            for name in ("logit_diff", "hit", "prob", "kl"):
-                yield from _tensors(
-                    getattr(mine, name), getattr(other, name), f"{what}: {name}", tolerance
-                )
+            if mine.columns.keys() != other.columns.keys():
+                yield f"{what}: {sorted(mine.columns)} and {sorted(other.columns)}"
+            for name in mine.columns.keys() & other.columns.keys():
+                pair = mine.columns[name], other.columns[name]
+                yield from _tensors(*pair, f"{what}: {name}", tolerance)
         elif isinstance(mine, SubspaceValue):
             yield from _subspaces(mine, other, what, tolerance)
         elif isinstance(mine, Projected):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from causaldsl.check.program import Checker, check_file
 from causaldsl.diagnostics import Source
-from causaldsl.engine.interpret import interpret
+from causaldsl.engine.interpret import evaluate, interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
@@ -72,9 +72,7 @@ def differences(session: Session) -> dict[str, tuple[float, float]]:
 def changes_of(session: Session, key: str) -> list[PreparedEdit]:
     """What a run changes, made again: a session lets go of what no later operation needs."""
     changes = session.graph.operation(key).inputs_as("do")
-    for change in changes:
-        session.evaluate([change])
-    return [session.value(change) for change in changes]
+    return [evaluate(session, [change])[0] for change in changes]
 
 
 def in_order(runs: PromptRuns, changes: list[PreparedEdit]) -> Tensor:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -148,13 +149,13 @@ def test_groups_are_few_while_everything_fits(world: Path, monkeypatch: pytest.M
 def test_clean_runs_are_let_go_after_their_last_use(world: Path) -> None:
     session = opened(world, 2**30)
     held: list[int] = []
-    evaluate = session.evaluate
+    keep = session.keep
 
-    def counting(keys: Sequence[str]) -> None:
-        evaluate(keys)
+    def counting(keys: Sequence[str], values: Sequence[Any]) -> None:
+        keep(keys, values)
         held.append(len(session._clean))
 
-    session.evaluate = counting  # type: ignore[method-assign]
+    session.keep = counting  # type: ignore[method-assign]
     interpret(session)
     assert max(held) < 4, "of the four, those of flip.train are gone when flip.test is run"
     assert held[-1] == 0

@@ -23,20 +23,10 @@ Place = tuple[str, int]
 """A word for the activation and its layer; ("embed", -1) before the first block."""
 LOGITS: Place = ("logits", -1)
 
-_WORDS = {
-    "head.q": "q",
-    "head.k": "k",
-    "head.v": "v",
-    "head.z": "z",
-    "head.out": "head_out",
-    "kv_head.k": "k",
-    "kv_head.v": "v",
-}
-
 
 def place(site: Site) -> Place:
     """Where the pass offers a site. A shared key head and a head's own key are the same place."""
-    return _WORDS.get(site.kind, site.kind), -1 if site.layer is None else site.layer
+    return site.word.tap, -1 if site.layer is None else site.layer
 
 
 class Taps:

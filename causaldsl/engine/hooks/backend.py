@@ -200,15 +200,15 @@ class _Forward:
         self.values: list[Tensor] = [torch.empty(0)] * len(reads)
         for site, change in frozen.items():
             self._on(site, change)
-        out_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "head.out"})
-        mid_layers = sorted({_layer(e.site) for e in edits if e.site.kind == "resid_mid"})
+        out_layers = sorted({_layer(e.site) for e in edits if e.site.word.written == "heads"})
+        mid_layers = sorted({_layer(e.site) for e in edits if e.site.word.written == "stream"})
         head_out = {
             layer: _HeadOut(self._W_O(layer), _at(edits, "head.out", layer)) for layer in out_layers
         }
         for layer, moved in head_out.items():
             self._on(Site("attn_out", layer), moved.add)
         for edit in edits:
-            if edit.site.kind not in ("head.out", "resid_mid"):
+            if edit.site.word.written == "there":
                 self._on(edit.site, self._write(edit))
         for moved in head_out.values():
             self._on(moved.edits[0].site, moved.measure)
@@ -271,7 +271,7 @@ class _Forward:
 
         def record(x: Tensor) -> None:
             value = gather(self._part(x, site), read.positions)
-            if site.kind == "head.out":
+            if site.word.written == "heads":
                 value = value @ self._W_O(_layer(site))[site.head]
                 if head_out is not None:
                     value = value + gather(head_out.change(x, site), read.positions)
