@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site, all_sites
+from causaldsl.vocabulary.sites import SITES, SiteWord
 from tests.engine.conftest import Parties
 from tests.engine.same import differences
 from tests.frontend.world import PRELUDE, make_world
@@ -22,16 +24,23 @@ from tests.frontend.world import PRELUDE, make_world
 PROGRAM = PRELUDE + "measure m on flip.test { a = patch mlp_out[1] @ END  report fldd, kl }\n"
 
 
-class NewSite(Site):
-    """A kind of site that TransformerLens has a hook for, and the cone has never heard of."""
+NEW = SiteWord(
+    "norm_out",
+    "layer",
+    "d_model",
+    "One that the cone has never heard of.",
+    "mlp",
+    depth=5,
+    hook="blocks.{layer}.ln2.hook_normalized",
+)
+NOWHERE = replace(NEW, word="nowhere", hook="nowhere")
+"""A kind of site that nothing serves."""
 
-    hook_name = property(lambda self: f"blocks.{self.layer}.ln2.hook_normalized")  # type: ignore
 
-
-class NoSite(Site):
-    """A kind of site that nothing serves."""
-
-    hook_name = property(lambda self: "nowhere")  # type: ignore[assignment]
+@pytest.fixture(autouse=True)
+def new_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in (NEW, NOWHERE):
+        monkeypatch.setitem(SITES, word.word, word)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,7 @@ def test_what_the_pass_does_not_offer_is_not_served(llama: Parties) -> None:
     for site in (
         Site("resid_post", layers),
         Site("hook", hook="blocks.0.hook_resid_pre"),
-        NewSite("norm_out", 1),
+        Site("norm_out", 1),
     ):
         assert not llama.backends["cone"].serves(site)
 
@@ -64,12 +73,12 @@ def test_a_kind_that_the_cone_does_not_know_falls_back_with_a_note(world: Path) 
     _, session = opened(world)
     assert session.backend_for([Site("mlp_out", 1)]) == "cone"
     assert session.notes == []
-    assert session.backend_for([Site("mlp_out", 1), NewSite("norm_out", 1)]) == "hooks"
+    assert session.backend_for([Site("mlp_out", 1), Site("norm_out", 1)]) == "hooks"
     assert session.notes == [
         "norm_out[1] is run with the hooks backend: the cone can't serve it",
     ]
-    with pytest.raises(RunFailure, match=r"norm_out\[1\] has no hook"):
-        session.backend_for([NoSite("norm_out", 1)])
+    with pytest.raises(RunFailure, match=r"nowhere\[1\] has no hook"):
+        session.backend_for([Site("nowhere", 1)])
 
 
 def test_a_program_with_such_a_site_runs(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
