@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -81,7 +82,11 @@ def test_a_full_disk_is_a_message() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     words = ["run", TOY, "--out", str(tmp_path / "run")]
-    process = subprocess.Popen([*COMMAND, *words], text=True, stderr=subprocess.PIPE)
+    # A shell starts what it runs in the background with Ctrl-C ignored.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        [*COMMAND, *words], text=True, stderr=subprocess.PIPE, preexec_fn=listening
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.01)

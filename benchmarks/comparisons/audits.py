@@ -20,6 +20,7 @@ from torch import Tensor
 from turns import Comparison, Timing
 
 from causaldsl.engine.das import start
+from causaldsl.engine.interpret import evaluate
 from causaldsl.engine.session import Session
 from causaldsl.graph.operations import PatchedRunWord
 from causaldsl.model.sites import Site
@@ -76,8 +77,7 @@ class _Hooks:
         session, found = self.bench.product.run(self.program)[0], []
         for key in self.keys:
             (made,) = self.program.graph.operation(key).inputs_as("do")
-            session.evaluate([made])  # again: a session lets go of what no later operation needs
-            change = session.value(made)
+            (change,) = evaluate(session, [made])  # again: a session lets go of what is done
             values = torch.stack(change.by_pair(len(self.pairs)))[:, 0].float()
             basis = None if change.basis is None else change.basis.float()
             found.append((values, basis, change.add))
