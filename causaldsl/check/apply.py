@@ -14,7 +14,7 @@ from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import (
@@ -75,7 +75,9 @@ def build(context: Context, word: Word, operands: Operands, span: Span) -> Appli
     return applied
 
 
-def matrix(name: str, layer: int | None, head: int | None, shapes: Shapes, span: Span) -> Applied:
+def matrix(
+    name: str, layer: int | None, head: int | None, shapes: ModelDims, span: Span
+) -> Applied:
     """One of the model's matrices."""
     entry = MATRIX_WORDS[name]
     if layer is not None and not 0 <= layer < shapes.n_layers:

@@ -19,7 +19,7 @@ from causaldsl.check.scope import Scope
 from causaldsl.check.texts import locate
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import Diagnostics, ProgramError, Source, Span, located, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -64,7 +64,7 @@ class Context:
         """The file that a text of the program names."""
         return locate(written, self.folder) / written
 
-    def shapes(self, span: Span) -> Shapes:
+    def shapes(self, span: Span) -> ModelDims:
         """The model's shapes; an error at ``span`` if there is no model."""
         if self.program.model is None:
             if self.scope.model is not None or self.scope.incomplete:

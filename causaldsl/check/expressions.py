@@ -12,7 +12,7 @@ from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
 from causaldsl.check.values import Applied, constant, label_of
 from causaldsl.diagnostics import Span, located, suggest, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -42,7 +42,7 @@ def name(context: Context, node: ast.Name) -> Any:
     return context.scope.look_up(text, node.span)
 
 
-def _site(site: Site, shapes: Shapes, span: Span) -> Place:
+def _site(site: Site, shapes: ModelDims, span: Span) -> Place:
     with located(span):
         site.check(shapes)
     return Place(site, None, span)

@@ -14,7 +14,7 @@ from causaldsl.check.places import Place
 from causaldsl.check.stages import is_set, stage_places
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Span, suggest, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import SubspaceType
@@ -204,7 +204,7 @@ def _is_mlp(place: Place) -> bool:
 
 
 def _check_order(
-    senders: Sequence[Place], receivers: Sequence[Place], shapes: Shapes, span: Span
+    senders: Sequence[Place], receivers: Sequence[Place], shapes: ModelDims, span: Span
 ) -> None:
     """Every receiver must be computed after the first sender."""
     first = min(senders, key=lambda place: place.site.depth(shapes))

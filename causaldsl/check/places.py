@@ -9,7 +9,7 @@ from typing import Any
 from causaldsl.check.kinds import Value
 from causaldsl.check.pairs import Prompt
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -133,7 +133,7 @@ class SiteOwner(Value):
     word: str
     layer: int
     head: int
-    shapes: Shapes
+    shapes: ModelDims
     span: Span
 
     def part(self, node: ast.Attribute) -> Place:

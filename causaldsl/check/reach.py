@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.sites import SITES
 
 
-def can_reach(changed: Place, seen: Place, pairs: PairSet, shapes: Shapes) -> bool:
+def can_reach(changed: Place, seen: Place, pairs: PairSet, shapes: ModelDims) -> bool:
     """Whether a change at one place can be seen at another in any base. A raw hook may do anything.
 
     Where the order inside a block is not known for certain, the answer is yes.
@@ -31,7 +31,7 @@ def can_reach(changed: Place, seen: Place, pairs: PairSet, shapes: Shapes) -> bo
     return False
 
 
-def _reaches_here(changed: Site, seen: Site, shapes: Shapes) -> bool:
+def _reaches_here(changed: Site, seen: Site, shapes: ModelDims) -> bool:
     """At the same position."""
     if changed == seen:
         return True
@@ -40,7 +40,7 @@ def _reaches_here(changed: Site, seen: Site, shapes: Shapes) -> bool:
     return changed.depth(shapes) < seen.depth(shapes)
 
 
-def _reaches_right(changed: Site, seen: Site, shapes: Shapes) -> bool:
+def _reaches_right(changed: Site, seen: Site, shapes: ModelDims) -> bool:
     """At a later position: keys and values have to be read there before the site is computed."""
     if changed.word.attends and _of_heads(changed, seen):
         return _same_head(changed, seen, shapes)
@@ -55,7 +55,7 @@ def _of_heads(changed: Site, seen: Site) -> bool:
     return result and changed.head is not None and changed.layer == seen.layer
 
 
-def _same_head(changed: Site, seen: Site, shapes: Shapes) -> bool:
+def _same_head(changed: Site, seen: Site, shapes: ModelDims) -> bool:
     """Whether a part of a head, or of the keys and values that it shares, comes before another."""
     assert changed.head is not None
     assert seen.head is not None

@@ -10,7 +10,7 @@ from causaldsl.check.context import Context
 from causaldsl.check.expressions import position_of
 from causaldsl.check.places import HeadValue, Place, SiteOwner
 from causaldsl.diagnostics import Span, located, wrong
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -200,7 +200,7 @@ def _head_value(context: Context, node: ast.Node) -> tuple[int, int] | None:
     return (value.layer, value.head) if isinstance(value, HeadValue) else None
 
 
-def check_sites(places: Sequence[Place], shapes: Shapes, span: Span) -> None:
+def check_sites(places: Sequence[Place], shapes: ModelDims, span: Span) -> None:
     """Every site must be in the model: a range of heads was, a set of them may not be."""
     with located(span):
         for place in places:

@@ -10,7 +10,7 @@ from causaldsl.commands.options import Commands
 from causaldsl.commands.output import complain, console
 
 if TYPE_CHECKING:
-    from causaldsl.model.shapes import Shapes
+    from causaldsl.model.shapes import ModelDims
     from causaldsl.vocabulary.sites import SiteWord
 
 
@@ -39,7 +39,7 @@ def _sites(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
+def _rows(shapes: ModelDims, every: bool) -> list[tuple[str, ...]]:
     """All sites, or one line for each kind with the range of its index."""
     from causaldsl.model.sites import all_sites
     from causaldsl.vocabulary.sites import SITES
@@ -65,7 +65,7 @@ def _rows(shapes: Shapes, every: bool) -> list[tuple[str, ...]]:
     return list(rows.values())
 
 
-def _called_row(word: SiteWord, shapes: Shapes) -> tuple[str, ...]:
+def _called_row(word: SiteWord, shapes: ModelDims) -> tuple[str, ...]:
     """A site that is written as a call."""
     width = str(getattr(shapes, word.width)) if word.width else "any"
     return word.form.replace("[", "\\["), width, "", word.doc

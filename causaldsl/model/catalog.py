@@ -23,7 +23,7 @@ from causaldsl.model.gguf_files import (
     ensure_converted,
     gguf_fingerprint,
 )
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.wheels import WheelFile, take_from_wheel
 
 Kind = Literal["catalog", "toy", "hub", "folder", "gguf"]
@@ -37,7 +37,7 @@ class ModelSpec(BaseModel):
     name: str
     kind: Kind
     path: Path | None
-    shapes: Shapes
+    shapes: ModelDims
 
 
 class CatalogEntry(BaseModel):

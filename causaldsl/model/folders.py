@@ -16,14 +16,14 @@ from typing import Any
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import remembered_sha256
-from causaldsl.model.shapes import Shapes, shapes_from_config
+from causaldsl.model.shapes import ModelDims, shapes_from_config
 
 _MIB = 1 << 20
 _NOT_THE_MODEL = ("transformers_version", "_name_or_path")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 
-def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> Shapes:
+def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> ModelDims:
     """The shapes of the model in ``folder``; the fingerprint is taken of its files if not given.
 
     Raises :class:`Mistake` if there is no readable configuration.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from causaldsl.diagnostics import Mistake
 
 
-class Shapes(BaseModel):
+class ModelDims(BaseModel):
     """What checking and compiling need to know of a model.
 
     Sizes are in units of activations; ``parallel`` says that attention and MLP read the same
@@ -51,8 +51,8 @@ _PARALLEL_BY_DEFAULT = {"gpt_neox": True, "stablelm": False}
 _HEAD_BY_DEFAULT = {"gemma": 256, "gemma2": 256, "gemma3": 256, "gemma3_text": 256, "qwen3": 128}
 
 
-def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -> Shapes:
-    """Shapes from a Hugging Face ``config.json``. Raises :class:`Mistake` on one we can't read.
+def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -> ModelDims:
+    """The dimensions from a Hugging Face ``config.json``. Raises :class:`Mistake` on one we can't read.
 
     Knows the spellings of GPT-2, GPT-J, GPT-NeoX (Pythia), Llama, Mistral, Qwen, Gemma, Phi, OLMo
     and Falcon; a multimodal configuration is read for its text part.
@@ -71,7 +71,7 @@ def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -
         )
     d_head = _first(config, "head_dim") or _HEAD_BY_DEFAULT.get(family) or d_model // n_heads
     architectures = config.get("architectures") or [family]
-    return Shapes(
+    return ModelDims(
         name=name,
         architecture=str(architectures[0]),
         n_layers=n_layers,

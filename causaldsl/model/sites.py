@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.vocabulary.sites import SITE_WORDS, SITES, SiteWord
 
 _JOINED_Z = re.compile(r"blocks\.\d+\.attn\.hook_z")
@@ -63,7 +63,7 @@ class Site:
         """Another site of the same layer."""
         return Site(kind, self.layer, head)
 
-    def width(self, shapes: Shapes) -> int | None:
+    def width(self, shapes: ModelDims) -> int | None:
         """Size of the activation's last dimension; None for a raw hook, known only at run time.
 
         The hook of a layer's z is known: it shows all heads, one after the other.
@@ -73,7 +73,7 @@ class Site:
             return shapes.n_heads * shapes.d_head if joined else None
         return int(getattr(shapes, self.word.width))
 
-    def depth(self, shapes: Shapes) -> tuple[int, int]:
+    def depth(self, shapes: ModelDims) -> tuple[int, int]:
         """Layer and place in it: a site can only change sites that are deeper."""
         if self.hook is not None:  # all that is known of a raw hook is its block
             match = _BLOCK.match(self.hook)
@@ -84,12 +84,12 @@ class Site:
             return self.layer, SITES["head.q"].depth
         return self.layer, self.word.depth
 
-    def feeds_attention(self, shapes: Shapes) -> bool:
+    def feeds_attention(self, shapes: ModelDims) -> bool:
         """Whether some attention layer reads this site, so that later positions can see it."""
         before_last = self.layer is not None and self.layer < shapes.n_layers - 1
         return self.word.attends or before_last
 
-    def outputs(self, shapes: Shapes) -> list[Site]:
+    def outputs(self, shapes: ModelDims) -> list[Site]:
         """The outputs of its component that are computed from what is received here: z of every
         head that shares a key or value, or the MLP's output."""
         if not self.word.receives or not self.word.into:
@@ -100,7 +100,7 @@ class Site:
         members = range(self.head * group, (self.head + 1) * group)
         return [self.of_layer(self.word.into, head) for head in members]
 
-    def check(self, shapes: Shapes) -> None:
+    def check(self, shapes: ModelDims) -> None:
         """Raise a :class:`Mistake` if this model has no such site."""
         if self.hook is not None:
             return
@@ -127,7 +127,7 @@ class Site:
         if self.head is not None:
             self._check_head(shapes, self.head)
 
-    def _check_head(self, shapes: Shapes, head: int) -> None:
+    def _check_head(self, shapes: ModelDims, head: int) -> None:
         kv = self.word.index == "kv_head"
         count = shapes.n_kv_heads if kv else shapes.n_heads
         if not 0 <= head < count:
@@ -148,7 +148,7 @@ class Site:
             )
 
 
-def all_sites(shapes: Shapes) -> list[Site]:
+def all_sites(shapes: ModelDims) -> list[Site]:
     """Every named site of a model, in the order in which a forward pass meets them."""
     if not shapes.text:  # a toy model: one hidden layer, and no residual stream
         heads = [Site("head.z", 0, head) for head in range(shapes.n_heads)]
@@ -172,7 +172,7 @@ def all_sites(shapes: Shapes) -> list[Site]:
     return [*first, *inner, *last]
 
 
-def _has(shapes: Shapes, word: SiteWord) -> bool:
+def _has(shapes: ModelDims, word: SiteWord) -> bool:
     shared = shapes.n_kv_heads != shapes.n_heads
     lacking = {"sequential": shapes.parallel, "own": shared, "shared": not shared}
     return not lacking.get(word.needs, False)

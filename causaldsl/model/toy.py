@@ -41,7 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causaldsl.diagnostics import Mistake, suggest
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 
 Array = NDArray[np.float64]
 
@@ -94,9 +94,9 @@ class Toy:
         }
 
     @cached_property
-    def shapes(self) -> Shapes:
+    def shapes(self) -> ModelDims:
         """One layer, of d neurons or of heads, between one number and another; no tokens."""
-        return Shapes(
+        return ModelDims(
             name=self.name,
             architecture="Toy",
             n_layers=1,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 
 ARCHITECTURES = frozenset(
@@ -48,7 +48,7 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
     return max(layers, default=-1)
 
 
-def expected_backend(shapes: Shapes, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
+def expected_backend(shapes: ModelDims, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
     """The backend that a run takes for sites, as far as that is known without weights."""
     served = wanted == "cone" and shapes.text and shapes.architecture in ARCHITECTURES
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage
 from causaldsl.plan.freeze import Freeze
 
 
 def tail_flops(
-    shapes: Shapes,
+    shapes: ModelDims,
     entry: Entry,
     window: int,
     left: int,
@@ -55,7 +55,7 @@ def tail_flops(
 
 
 def backward_flops(
-    shapes: Shapes, entry: Entry, window: int, left: int, columns: int | None = None
+    shapes: ModelDims, entry: Entry, window: int, left: int, columns: int | None = None
 ) -> int:
     """FLOPs of the gradients of that pass, without those of weights, which are never wanted.
 
@@ -68,30 +68,30 @@ def backward_flops(
     return tail_flops(shapes, entry, window, left, columns) + max(blocks, 0) * among_own
 
 
-def clean_flops(shapes: Shapes, lengths: Iterable[int], last: int | None = None) -> int:
+def clean_flops(shapes: ModelDims, lengths: Iterable[int], last: int | None = None) -> int:
     """FLOPs of the blocks up to ``last`` (None: all) of whole prompts of these lengths."""
     blocks = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
     return sum(n * blocks * _block(shapes, length, 0) for length, n in Counter(lengths).items())
 
 
-def whole_flops(shapes: Shapes, lengths: Iterable[int]) -> int:
+def whole_flops(shapes: ModelDims, lengths: Iterable[int]) -> int:
     """FLOPs of whole forward passes as other tools make them, with logits at every position."""
     lengths = list(lengths)
     return clean_flops(shapes, lengths) + sum(lengths) * unembed_flops(shapes, None)
 
 
-def unembed_flops(shapes: Shapes, columns: int | None) -> int:
+def unembed_flops(shapes: ModelDims, columns: int | None) -> int:
     """FLOPs of the logits of one position: some of them, or (None) the whole vocabulary's."""
     return 2 * shapes.d_model * (shapes.d_vocab if columns is None else columns)
 
 
-def _block(shapes: Shapes, window: int, left: int) -> int:
+def _block(shapes: ModelDims, window: int, left: int) -> int:
     attention = _attention(shapes, window, left, 0, None, set())
     return attention + _mlp(shapes, window, 0, None, set(), False)
 
 
 def _changed_block(
-    shapes: Shapes,
+    shapes: ModelDims,
     layer: int,
     entry: Entry,
     window: int,
@@ -112,7 +112,7 @@ def _changed_block(
 
 
 def _attention(
-    shapes: Shapes, window: int, left: int, layer: int, freeze: Freeze | None, here: set[str]
+    shapes: ModelDims, window: int, left: int, layer: int, freeze: Freeze | None, here: set[str]
 ) -> int:
     width, d = shapes.n_heads * shapes.d_head, shapes.d_model
     shared = shapes.n_kv_heads * shapes.d_head
@@ -128,7 +128,7 @@ def _attention(
 
 
 def _mlp(
-    shapes: Shapes,
+    shapes: ModelDims,
     window: int,
     layer: int,
     freeze: Freeze | None,

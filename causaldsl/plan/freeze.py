@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from causaldsl.graph.operations import HopWord, PatchedRunWord
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.base import Word
 
@@ -26,7 +26,7 @@ class Freeze:
     norms: bool = False
     free: frozenset[Site] = frozenset()
 
-    def freeing(self, changed: Iterable[Site], shapes: Shapes) -> Freeze:
+    def freeing(self, changed: Iterable[Site], shapes: ModelDims) -> Freeze:
         """The same, with what these sites are inputs of left free: it is where changes act."""
         freed = [output for site in changed for output in site.outputs(shapes)]
         return replace(self, free=self.free.union(freed))

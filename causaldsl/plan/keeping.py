@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from causaldsl.graph.graph import Graph
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.memory import Kept, at_once, chunk_rows, kept, room
 from causaldsl.plan.planner import Plan
 
@@ -31,7 +31,7 @@ class KeptRun:
         return chunk_rows(-(-self.kept.total // self.prompts), at_once(budget))
 
 
-def kept_runs(graph: Graph, plan: Plan, shapes: Shapes, dtype: str) -> list[KeptRun]:
+def kept_runs(graph: Graph, plan: Plan, shapes: ModelDims, dtype: str) -> list[KeptRun]:
     """Every clean run on the cone, in the order in which they are made."""
     step = {key: i for i, group in enumerate(plan.order) for key in group}
     last: dict[str, int] = {}

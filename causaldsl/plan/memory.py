@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from causaldsl.check.pairs import Prompt
 from causaldsl.diagnostics import Mistake
 from causaldsl.graph.operations import SiteAt
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.needs import Needs
 
@@ -80,7 +80,7 @@ class Kept:
         return sum(getattr(self, part.name) for part in fields(self))
 
 
-def kept(needs: Needs, shapes: Shapes, prompts: Sequence[Prompt], dtype: str) -> Kept:
+def kept(needs: Needs, shapes: ModelDims, prompts: Sequence[Prompt], dtype: str) -> Kept:
     """How many bytes a clean run on the cone keeps of these prompts, part by part.
 
     Prompts go together whose places have equally many positions. A run whose logits nobody uses
@@ -96,7 +96,7 @@ def kept(needs: Needs, shapes: Shapes, prompts: Sequence[Prompt], dtype: str) ->
     return Kept(**sums)
 
 
-def _of_group(needs: Needs, shapes: Shapes, prompts: list[Prompt], number: int) -> Kept:
+def _of_group(needs: Needs, shapes: ModelDims, prompts: list[Prompt], number: int) -> Kept:
     n, longest = len(prompts), max(prompt.length for prompt in prompts)
     window = window_of(needs.edits, prompts)
     entries = {entry_of(at.site, shapes.n_layers) for at in needs.edits}
@@ -125,7 +125,7 @@ def window_of(places: Iterable[SiteAt], prompts: Sequence[Prompt]) -> int:
     )
 
 
-def _lefts(needs: Needs, shapes: Shapes, prompts: list[Prompt]) -> dict[int, int]:
+def _lefts(needs: Needs, shapes: ModelDims, prompts: list[Prompt]) -> dict[int, int]:
     """For each layer, how many positions an edited run may find to the left of its window."""
     lefts: dict[int, int] = {}
     for at in needs.edits:
@@ -137,7 +137,7 @@ def _lefts(needs: Needs, shapes: Shapes, prompts: list[Prompt]) -> dict[int, int
     return lefts
 
 
-def _held(entries: set[Entry], shapes: Shapes) -> int:
+def _held(entries: set[Entry], shapes: ModelDims) -> int:
     """Numbers for each position: both outputs and norms' scales of all layers from the first
     entry on, z at the layers of entries, and the last norm's scale."""
     layers = shapes.n_layers - max(min(entries).layer, 0)

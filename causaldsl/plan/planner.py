@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan import rules as rules  # registers what the graph's own operations ask
 from causaldsl.plan.needs import BackendOf, Key, Needs, needs_of
 from causaldsl.plan.request import ANSWERS, Asked, asked_by
@@ -47,7 +47,7 @@ class Plan:
         return None if self.outcomes.get(run) else ANSWERS
 
 
-def make_plan(graph: Graph, backend_of: BackendOf, shapes: Shapes) -> Plan:
+def make_plan(graph: Graph, backend_of: BackendOf, shapes: ModelDims) -> Plan:
     """The plan of a graph. ``backend_of`` names the backend that serves all of some sites."""
     order = graph.order()
     asked = {key: asked_by(graph, graph.operation(key), shapes) for key in order}

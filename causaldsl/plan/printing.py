@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.keeping import KeptRun, kept_runs, most_kept
 from causaldsl.plan.memory import BYTES, room, window_of
@@ -26,7 +26,7 @@ _TOY = "A toy model is run whole, one operation at a time.\n"
 def plan_text(
     graph: Graph,
     plan: Plan,
-    shapes: Shapes,
+    shapes: ModelDims,
     budget: int,
     weights: int | None = None,
     dtype: str = "float32",
@@ -49,7 +49,7 @@ def plan_text(
     return "\n".join(parts)
 
 
-def _model(shapes: Shapes, weights: int | None, dtype: str) -> str:
+def _model(shapes: ModelDims, weights: int | None, dtype: str) -> str:
     text = f"model {shapes.name}: {shapes.architecture}, {_count(shapes.n_layers, 'block')}"
     if weights is not None:
         size = _bytes(weights * BYTES[dtype])
@@ -57,7 +57,7 @@ def _model(shapes: Shapes, weights: int | None, dtype: str) -> str:
     return text + "\n"
 
 
-def _passes(works: list[Work], shapes: Shapes, names: dict[str, str]) -> str:
+def _passes(works: list[Work], shapes: ModelDims, names: dict[str, str]) -> str:
     flops, whole = sum(w.flops for w in works), sum(w.whole for w in works)
     unit, name = (1e9, "GFLOPs") if whole >= 1e9 else (1e6, "MFLOPs")
     head = ("pass", name, "whole", "from block", "blocks", "window", "rows", "logits", "what")
@@ -88,7 +88,7 @@ def _what(work: Work, names: dict[str, str]) -> str:
     return f"{work.kind}: {listed(names[key] for key in work.members)}{work.note}"
 
 
-def _entries(work: Work, shapes: Shapes) -> str:
+def _entries(work: Work, shapes: ModelDims) -> str:
     entries = [one.entry for one in work.passes]
     first, last = min(entries), max(entries)
     names = [_entry(first, shapes.n_layers)]
@@ -115,7 +115,7 @@ def _logits(work: Work) -> str:
 
 
 def _kept(
-    graph: Graph, plan: Plan, shapes: Shapes, runs: list[KeptRun], number: dict[str, int]
+    graph: Graph, plan: Plan, shapes: ModelDims, runs: list[KeptRun], number: dict[str, int]
 ) -> str:
     head = ("of pass", "until", "size", "prompts", "tokens", "kept")
     last = [
@@ -136,7 +136,7 @@ def _kept(
     return _table([head, *rows], right=(0, 1, 2, 3, 4))
 
 
-def _contents(graph: Graph, plan: Plan, shapes: Shapes, run: KeptRun) -> str:
+def _contents(graph: Graph, plan: Plan, shapes: ModelDims, run: KeptRun) -> str:
     """The sites that are read, and what edited runs start from."""
     needs, prompts = plan.needs[run.key, "cone"], graph.prompts_of(run.key)
     parts = [f"reads {listed(map(str, needs.reads))}"] if needs.reads else []
@@ -150,7 +150,7 @@ def _contents(graph: Graph, plan: Plan, shapes: Shapes, run: KeptRun) -> str:
     return "; ".join(parts) or "the last position"
 
 
-def _starts(edits: Iterable[SiteAt], shapes: Shapes) -> str:
+def _starts(edits: Iterable[SiteAt], shapes: ModelDims) -> str:
     entries = sorted({entry_of(at.site, shapes.n_layers) for at in edits})
     return f"starts at {listed(_entry(entry, shapes.n_layers) for entry in entries)}"
 

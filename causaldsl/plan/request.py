@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.examples import examples_of
 from causaldsl.plan.freeze import Freeze
@@ -72,7 +72,7 @@ class Asked:
         return {request.clean for request in self.requests} | set(self.values)
 
 
-Rule = Callable[[Graph, Operation, Shapes], Asked]
+Rule = Callable[[Graph, Operation, ModelDims], Asked]
 _RULES: dict[type[Word], Rule] = {}
 
 
@@ -89,13 +89,13 @@ def plans(*words: type[Word]) -> Callable[[Rule], Rule]:
     return register
 
 
-def asked_by(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def asked_by(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """What one operation asks of the model."""
     rule = _RULES.get(type(operation.word), _by_declaration)
     return rule(graph, operation, shapes)
 
 
-def _by_declaration(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """From what the word declares. An intervention asks nothing: its run plans for it."""
     word, at = operation.word, operation.at
     if word.runs == "nothing" or word.changes or at is None:

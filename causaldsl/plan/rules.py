@@ -15,7 +15,7 @@ from causaldsl.graph.operations import (
     SiteAt,
     TraceWord,
 )
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.components import Component, changed_at, components_of, streams_behind
 from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.request import Asked, Request, plans, recorded, sites_of
@@ -26,7 +26,7 @@ from causaldsl.vocabulary.histograms import Projection
 
 
 @plans(PatchedRunWord, HopWord)
-def run(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def run(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """A run with changes in force; a hop ends with what its receivers read."""
     base = operation.input("base")
     changed = places_changed_in(graph, operation)
@@ -46,7 +46,7 @@ def run(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
 
 
 @plans(Projection)
-def projection(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def projection(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """A site that is read in a clean run, or in a run with interventions in force."""
     at, key = operation.at_site, operation.input("run")
     changed = places_changed_in(graph, graph.operation(key))
@@ -63,7 +63,7 @@ def projection(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
 
 
 @plans(TraceWord)
-def trace(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def trace(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """Total effect, what it does to every component and by nature, every mediated effect, edges.
 
     Components are recorded clean on the bases; on the sources, only what is changed.
@@ -105,7 +105,7 @@ def trace(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
 
 
 @plans(MeasureWord)
-def measure(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def measure(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     word = operation.word
     assert isinstance(word, MeasureWord)
     metrics = graph.vocabulary.metrics
@@ -114,7 +114,7 @@ def measure(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
 
 
 @plans(Illusion)
-def illusion(graph: Graph, operation: Operation, shapes: Shapes) -> Asked:
+def illusion(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """Activations at the site, and the outcome of every run of its evidence."""
     at = [operation.at_site]
     arms = {given.key: frozenset[str]() for given in operation.inputs if given.role.startswith(ARM)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from causaldsl.check.pairs import Prompt
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, entry_of, last_block
 from causaldsl.plan.flops import (
     backward_flops,
@@ -71,7 +71,7 @@ class Work:
         return round(sum(one.whole * one.times for one in self.passes))
 
 
-def work_of(graph: Graph, plan: Plan, shapes: Shapes) -> list[Work]:
+def work_of(graph: Graph, plan: Plan, shapes: ModelDims) -> list[Work]:
     """The work of a program whose model reads prompts of text, in the order of the plan."""
     counter = _Counter(graph, plan, shapes)
     return [work for group in plan.order for work in counter.works(group)]
@@ -80,7 +80,7 @@ def work_of(graph: Graph, plan: Plan, shapes: Shapes) -> list[Work]:
 class _Counter:
     """Counts one pass after another: passes that several words share are made once."""
 
-    def __init__(self, graph: Graph, plan: Plan, shapes: Shapes):
+    def __init__(self, graph: Graph, plan: Plan, shapes: ModelDims):
         self.graph, self.plan, self.shapes = graph, plan, shapes
         self._windows: dict[tuple[str, SiteAt], int] = {}
         self._wholes: dict[str, int] = {}

@@ -17,8 +17,8 @@ class SiteWord:
     """One kind of site.
 
     ``word`` is its spelling, ``index`` what stands in its brackets, ``width`` the name of the
-    dimension in :class:`causaldsl.model.shapes.Shapes` ("" if only the run knows it), ``doc`` one
-    sentence for the reference.
+    dimension in :class:`causaldsl.model.shapes.ModelDims` ("" if only the run knows it), ``doc``
+    one sentence for the reference.
     """
 
     word: str

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights import known_answers
-from causaldsl.model.shapes import Shapes, shapes_from_config
+from causaldsl.model.shapes import ModelDims, shapes_from_config
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_folder
 
@@ -29,7 +29,7 @@ class Parties:
     """One model three times over, and prompts for it."""
 
     family: str
-    shapes: Shapes
+    shapes: ModelDims
     oracle: Any
     backends: dict[str, Any]
     base: Tensor

@@ -13,7 +13,7 @@ from causaldsl.engine.backend import CleanPass, logits_of
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.edits import Edit, Read, gather
-from causaldsl.model.shapes import Shapes, shapes_from_config
+from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.sites import Site
 from tests import oracle
 
@@ -49,7 +49,7 @@ CONFIGS = {
 }
 
 
-def build(config: Any) -> tuple[Any, Shapes]:
+def build(config: Any) -> tuple[Any, ModelDims]:
     module = AutoModelForCausalLM.from_config(config, dtype=torch.float64).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -43,7 +43,7 @@ from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Read, needs_grad
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import answers_of, probe_tokens
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import CONE_TOKENS
 from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
@@ -70,7 +70,7 @@ class ConeBackend:
     def __init__(
         self,
         source: nn.Module | Checkpoint,
-        shapes: Shapes,
+        shapes: ModelDims,
         at_once: int = CONE_TOKENS,
         wanted: Tensor | None = None,
     ):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from causaldsl.engine.backend import Pass
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, entry_of
 from causaldsl.plan.freeze import Freeze
 
@@ -58,7 +58,7 @@ class _Alike:
 
 
 def parts(
-    wanted: Pass[Any], lengths: Tensor, shapes: Shapes, positions_at_once: int
+    wanted: Pass[Any], lengths: Tensor, shapes: ModelDims, positions_at_once: int
 ) -> Iterator[Part]:
     """Parts that make up a pass, ``positions_at_once`` positions each at most, or one prompt.
 

@@ -30,7 +30,7 @@ from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import clean_values, frozen_sites, hold, rounding_accepted
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.upcast import upcast, upcast_dtype
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import HOOKS_PROMPTS
 
@@ -78,7 +78,7 @@ class HooksBackend:
     name = "hooks"
     ragged = False
 
-    def __init__(self, model: Any, shapes: Shapes, at_once: int = HOOKS_PROMPTS):
+    def __init__(self, model: Any, shapes: ModelDims, at_once: int = HOOKS_PROMPTS):
         self.model, self.shapes, self.at_once = model, shapes, at_once
         self._names = frozenset(model.hook_dict)
         parameter = next(iter(model.parameters()), None)

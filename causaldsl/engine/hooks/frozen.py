@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.edits import Freeze
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 
 Hold = Callable[[Tensor], Tensor]
 
 
-def frozen_sites(model: Any, shapes: Shapes, freeze: Freeze) -> list[Site]:
+def frozen_sites(model: Any, shapes: ModelDims, freeze: Freeze) -> list[Site]:
     """A site for each hook point where values are held."""
     sites: list[Site] = []
     for layer in range(shapes.n_layers):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
 from causaldsl.model.cache import cache_folder, write_atomically
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 
 _FORMAT = "1"
 
@@ -96,7 +96,7 @@ def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
         ) from error
 
 
-def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> KnownAnswers | None:
+def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers | None:
     """The answers that an earlier run has kept for this model; None if there are none."""
     from safetensors import SafetensorError, safe_open
 
@@ -111,7 +111,7 @@ def recall(shapes: Shapes, dtype: torch.dtype, device: str) -> KnownAnswers | No
     return found if found.answers.shape == right == found.ours.shape else None
 
 
-def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
+def remember(shapes: ModelDims, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
     """Keep answers for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
@@ -129,7 +129,7 @@ def remember(shapes: Shapes, dtype: torch.dtype, device: str, what: KnownAnswers
         return
 
 
-def _place(shapes: Shapes, dtype: torch.dtype, device: str) -> Path:
+def _place(shapes: ModelDims, dtype: torch.dtype, device: str) -> Path:
     """A file per model, dtype, kind of device, and version of what computed the answers."""
     versions = [f"{library} {version(library)}" for library in ("torch", "transformers")]
     rounding = f"tf32 {torch.backends.cuda.matmul.allow_tf32}"

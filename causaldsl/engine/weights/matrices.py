@@ -24,9 +24,9 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.weights.load import Loaded
-from causaldsl.model.shapes import Shapes
+from causaldsl.model.shapes import ModelDims
 
-Pick = Callable[[Tensor, Shapes, int], Tensor]
+Pick = Callable[[Tensor, ModelDims, int], Tensor]
 """Takes a whole weight (inputs, outputs) and a head's index; gives the part that is wanted."""
 
 
@@ -94,7 +94,7 @@ def _toy_matrix(loaded: Loaded, name: str) -> Tensor:
     return matrices[name]
 
 
-def _expected(shapes: Shapes, name: str) -> tuple[int, int]:
+def _expected(shapes: ModelDims, name: str) -> tuple[int, int]:
     d_model = shapes.d_model
     return {
         "W_E": (shapes.d_vocab, d_model),
@@ -106,16 +106,16 @@ def _expected(shapes: Shapes, name: str) -> tuple[int, int]:
     }.get(name, (d_model, shapes.d_head))
 
 
-def _whole(weight: Tensor, shapes: Shapes, head: int) -> Tensor:
+def _whole(weight: Tensor, shapes: ModelDims, head: int) -> Tensor:
     return weight
 
 
-def _columns(weight: Tensor, shapes: Shapes, head: int) -> Tensor:
+def _columns(weight: Tensor, shapes: ModelDims, head: int) -> Tensor:
     """A head's share of the outputs, where only q, only k or only v is stored."""
     return weight[:, head * shapes.d_head : (head + 1) * shapes.d_head]
 
 
-def _rows(weight: Tensor, shapes: Shapes, head: int) -> Tensor:
+def _rows(weight: Tensor, shapes: ModelDims, head: int) -> Tensor:
     """A head's share of the inputs."""
     return weight[head * shapes.d_head : (head + 1) * shapes.d_head]
 
@@ -123,7 +123,7 @@ def _rows(weight: Tensor, shapes: Shapes, head: int) -> Tensor:
 def _fused(part: int) -> Pick:
     """All of q, then all of k, then all of v: part 0, 1 or 2."""
 
-    def pick(weight: Tensor, shapes: Shapes, head: int) -> Tensor:
+    def pick(weight: Tensor, shapes: ModelDims, head: int) -> Tensor:
         before = (0, shapes.n_heads, shapes.n_heads + shapes.n_kv_heads)[part]
         return _columns(weight, shapes, before + head)
 
