@@ -52,7 +52,7 @@ _HEAD_BY_DEFAULT = {"gemma": 256, "gemma2": 256, "gemma3": 256, "gemma3_text": 2
 
 
 def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -> ModelDims:
-    """The dimensions from a Hugging Face ``config.json``. Raises :class:`Mistake` on one we can't read.
+    """From a Hugging Face ``config.json``. Raises :class:`Mistake` on one that we can't read.
 
     Knows the spellings of GPT-2, GPT-J, GPT-NeoX (Pythia), Llama, Mistral, Qwen, Gemma, Phi, OLMo
     and Falcon; a multimodal configuration is read for its text part.
