@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ from causaldsl.check.params import check_all_used
 from causaldsl.check.scope import Scope
 from causaldsl.check.walk import check_statements
 from causaldsl.diagnostics import Diagnostics, Source
+from causaldsl.discovery import import_all
 from causaldsl.vocabulary.base import load_vocabulary
 
 
@@ -67,6 +66,4 @@ def load_handlers() -> None:
     """Import all words and all handlers, so that they are registered."""
     load_vocabulary()
     for name in ("expressions", "statements", "makers"):
-        module = importlib.import_module(f"causaldsl.check.{name}")
-        for inner in pkgutil.iter_modules(getattr(module, "__path__", ())):
-            importlib.import_module(f"causaldsl.check.{name}.{inner.name}")
+        import_all(f"causaldsl.check.{name}")

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.discovery import import_all
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.base import Word
 
@@ -115,6 +115,4 @@ def load_engines(modules: Iterable[str]) -> None:
 
 @cache
 def _discover() -> None:
-    package = importlib.import_module("causaldsl.engine.words")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"causaldsl.engine.words.{module.name}")
+    import_all("causaldsl.engine.words")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +12,7 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
 from causaldsl.diagnostics import Span
+from causaldsl.discovery import import_all
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import (
     CleanRunWord,
@@ -45,9 +44,7 @@ def compiles(kind: type[Value]) -> Callable[[Rule[Value]], Rule[Value]]:
 
 @cache
 def _load_rules() -> None:
-    package = importlib.import_module("causaldsl.graph.statements")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    import_all("causaldsl.graph.statements")
 
 
 def compile_program(program: CheckedProgram) -> Graph:

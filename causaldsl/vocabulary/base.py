@@ -7,8 +7,6 @@ reference. The engine evaluates it in one function, registered for the class.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from causaldsl.diagnostics import Mistake
+from causaldsl.discovery import import_all
 
 OperandKind = Literal[
     "site",
@@ -398,6 +397,4 @@ def package_of(cls: type[Word]) -> str:
 @cache
 def load_vocabulary() -> None:
     """Import every file of this folder, so that all words are registered."""
-    package = importlib.import_module("causaldsl.vocabulary")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"causaldsl.vocabulary.{module.name}")
+    import_all("causaldsl.vocabulary")

@@ -6,13 +6,12 @@ all has been evaluated, and gives the field of :class:`causaldsl.results.records
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.discovery import import_all
 from causaldsl.engine.session import Session
 from causaldsl.results.records import Results
 
@@ -42,5 +41,4 @@ def gather(program: CheckedProgram, session: Session, seconds: float) -> Results
 
 @cache
 def _discover() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    import_all(__name__)

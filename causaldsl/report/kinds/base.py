@@ -7,8 +7,6 @@ as the tables of :mod:`causaldsl.report.html.records`.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from rich.console import Console, RenderableType
 
 from causaldsl.check.checked import Output
+from causaldsl.discovery import import_all
 from causaldsl.report.html.markup import Html, section
 from causaldsl.report.terminal import show
 from causaldsl.report.view import View, made_by
@@ -148,9 +147,7 @@ def kind(cls: K) -> K:
 
 @cache
 def _load() -> None:
-    package = importlib.import_module("causaldsl.report.kinds")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"causaldsl.report.kinds.{module.name}")
+    import_all("causaldsl.report.kinds")
 
 
 def kinds() -> list[Kind[Any]]:

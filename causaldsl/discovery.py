@@ -1,0 +1,13 @@
+"""Registers that are filled by import: each file of a folder registers what it has."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+
+def import_all(name: str) -> None:
+    """Import a package and every module in it, or a module that stands alone."""
+    package = importlib.import_module(name)
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        importlib.import_module(f"{name}.{module.name}")
