@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from causaldsl.diagnostics import Mistake, suggest
-from causaldsl.graph.keys import Numerics
-from causaldsl.model.catalog import ModelSpec
-from causaldsl.model.folders import weights_digest
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0 if unknown)."""
@@ -51,17 +47,3 @@ class Settings:
             raise Mistake("bad-seed", f"a seed is a whole number from 0 to {SEEDS - 1}")
         if self.memory is not None and self.memory <= 0:
             raise Mistake("bad-memory", f"{self.memory} bytes are no memory to keep runs in")
-
-    def numerics(self, model: ModelSpec | None) -> Numerics:
-        """What the values of a run of this model depend on. Its weights must be there."""
-        folder = model.path if model is not None else None
-        return Numerics(
-            backend=self.backend,
-            dtype=self.dtype,
-            device=self.device.partition(":")[0],
-            tf32=self.tf32,
-            seed=self.seed,
-            resamples=self.resamples,
-            weights=weights_digest(folder) if folder is not None else "",
-            torch=version("torch"),
-        )

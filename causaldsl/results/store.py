@@ -12,6 +12,7 @@ from pathlib import Path
 from causaldsl.diagnostics import RunFailure
 from causaldsl.graph.graph import Graph
 from causaldsl.model.catalog import ModelSpec
+from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.settings import Settings
 
 MARKER = ".causaldsl-run"
@@ -20,7 +21,7 @@ MARKER = ".causaldsl-run"
 
 def run_key(graph: Graph, settings: Settings, model: ModelSpec | None) -> str:
     """Identifies a run by what its values depend on. The model's weights must be there."""
-    return settings.numerics(model).key_of(graph.network)[:12]
+    return numerics_of(settings, model).key_of(graph.network)[:12]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.compiler import compile_program
 from causaldsl.graph.keys import Numerics
 from causaldsl.model.folders import weights_digest
+from causaldsl.plan.numerics import numerics_of
 from tests.frontend.world import PRELUDE, make_world
 
 PROGRAM = (
@@ -63,7 +64,7 @@ def run(path: Path, **settings: Any) -> tuple[Session, Numerics]:
     chosen = Settings(**{"resamples": 50, **settings})
     session = open_session(program, compile_program(program), chosen, lambda *_: None)
     interpret(session)
-    return session, chosen.numerics(program.model)
+    return session, numerics_of(chosen, program.model)
 
 
 def plain(value: Any) -> Any:
