@@ -219,10 +219,9 @@ Make = Callable[[Context, Any, Operands], Any]
 
 
 class Statement(NamedTuple):
-    """How a kind of statement is checked, and what it may be used for."""
+    """How a kind of statement is checked, and whether it is an experiment."""
 
     check: Handler
-    defines: bool
     experiment: bool
 
 
@@ -237,15 +236,13 @@ def handles(*nodes: type[ast.Node]) -> Callable[[Function], Function]:
     return _into(HANDLERS, nodes)
 
 
-def checks(
-    *nodes: type[ast.Node], defines: bool = True, experiment: bool = False
-) -> Callable[[Function], Function]:
+def checks(*nodes: type[ast.Node], experiment: bool = False) -> Callable[[Function], Function]:
     """Register the function that checks a statement. Raises ValueError for a second one.
 
-    It gives what the statement's ``name`` then stands for, unless the statement ``defines``
-    nothing. An ``experiment`` measures, claims or draws, so it can't stand in an imported file.
+    Of a definition it gives what its name then stands for. An ``experiment`` measures, claims or
+    draws, so it can't stand in an imported file.
     """
-    return _into(CHECKS, nodes, lambda function: Statement(function, defines, experiment))
+    return _into(CHECKS, nodes, lambda function: Statement(function, experiment))
 
 
 def makes(*words: type[Maker]) -> Callable[[Function], Function]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
-from causaldsl.vocabulary.metrics import METRICS
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 BROKEN = object()
@@ -21,7 +22,7 @@ _FIXED = {"head", "kv_head", "base", "source", "graph"}
 
 def _built_in() -> Vocabulary:
     """The words that every program has, in tables of their own."""
-    words = Vocabulary(metrics=dict(METRICS))
+    words = Vocabulary()
     words.add(BUILT_IN)
     return words
 
@@ -40,6 +41,13 @@ class Scope:
     """The model's statement, be it right or wrong."""
     incomplete: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
+
+    @contextmanager
+    def until_read(self) -> Iterator[None]:
+        """While something that brings names is read, and ever after if it can't be."""
+        before, self.incomplete = self.incomplete, True
+        yield
+        self.incomplete = before
 
     def reserved(self) -> set[str]:
         """Words with a meaning of their own, which can't be given to something else."""

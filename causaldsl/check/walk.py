@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from causaldsl.check.context import CHECKS, Context, Statement
+from typing import Any
+
+from causaldsl.check.context import CHECKS, Context
 from causaldsl.diagnostics import ProgramError, wrong
 from causaldsl.syntax import ast
 
@@ -20,7 +22,7 @@ def check_statements(context: Context, tree: ast.Program) -> None:
         name = _defined(statement)
         with context.problems.collecting(statement.span):
             try:
-                value = _handler(statement).check(context, statement)
+                value = _check(context, statement)
                 if name is not None:
                     scope.define(name.text, name.span, value)
             except ProgramError:
@@ -31,12 +33,12 @@ def check_statements(context: Context, tree: ast.Program) -> None:
 
 def _defined(statement: ast.Node) -> ast.Identifier | None:
     """The name that a statement defines, if it defines one."""
-    return getattr(statement, "name", None) if _handler(statement).defines else None
+    return statement.name if isinstance(statement, ast.Definition | ast.Broken) else None
 
 
-def _handler(statement: ast.Node) -> Statement:
+def _check(context: Context, statement: ast.Node) -> Any:
     if type(statement) not in CHECKS:
         word = statement.span.text.split()[0]
         message = f"`{word}` is a statement that `check` does not know"
         raise wrong("unknown-statement", message, statement.span)
-    return CHECKS[type(statement)]
+    return CHECKS[type(statement)].check(context, statement)

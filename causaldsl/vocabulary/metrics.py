@@ -78,9 +78,6 @@ class Metric:
         return means[0]
 
 
-METRICS: dict[str, Metric] = BUILT_IN.metrics
-
-
 def metric_named(word: str) -> Metric:
     """The metric of this word, of any package; a plain one where there is none."""
     tables = (BUILT_IN, *PACKAGES.values())

@@ -8,15 +8,12 @@ from causaldsl.diagnostics import Mistake
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.makers import Hook, RandomMlp
 
-_NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
-"""Hooks that don't show one vector a prompt and token."""
-
 
 @makes(Hook)
 def hook(context: Context, word: Hook, operands: Operands) -> Place:
     name, span = operands["name"]
     site = Site("hook", hook=name)
-    if name.endswith(_NOT_BY_POSITION):
+    if not site.by_position:
         raise Mistake(
             "not-by-position",
             f"{site} is not one vector a prompt and token",

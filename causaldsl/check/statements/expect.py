@@ -9,7 +9,7 @@ from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import TruthType
 
 
-@checks(ast.Expect, defines=False, experiment=True)
+@checks(ast.Expect, experiment=True)
 def expect(context: Context, node: ast.Expect) -> None:
     condition = node.condition
     parts = condition.parts if isinstance(condition, ast.Conjunction) else (condition,)

@@ -12,7 +12,7 @@ from causaldsl.diagnostics import Label, Source, located, wrong
 from causaldsl.syntax import ast
 
 
-@checks(ast.ImportFile, defines=False)
+@checks(ast.ImportFile)
 def import_file(context: Context, node: ast.ImportFile) -> None:
     path = (context.folder / node.path.text).resolve()
     if path in context.importing:
@@ -36,9 +36,6 @@ def import_file(context: Context, node: ast.ImportFile) -> None:
 
 
 def _tree(context: Context, node: ast.ImportFile, path: Path) -> ast.Program:
-    scope = context.scope
-    before, scope.incomplete = scope.incomplete, True  # until the file has been read
-    with located(node.path.span):
+    with context.scope.until_read(), located(node.path.span):
         text = read_text(path, node.path.text)
-    scope.incomplete = before
     return context.read(Source(str(context.folder / node.path.text), text))

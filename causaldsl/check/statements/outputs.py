@@ -17,14 +17,14 @@ from causaldsl.vocabulary.base import NumberType
 _ENDINGS = (".svg", ".png", ".pdf")
 
 
-@checks(ast.Plot, defines=False, experiment=True)
+@checks(ast.Plot, experiment=True)
 def plot(context: Context, node: ast.Plot) -> None:
     value = _drawn(context, node, "plot", "a sweep, table or histogram")
     relative, text = _relative(context, value, node)
     _add(context, node, "plot", _along(value, node), relative, text)
 
 
-@checks(ast.Render, defines=False, experiment=True)
+@checks(ast.Render, experiment=True)
 def render(context: Context, node: ast.Render) -> None:
     if node.name.text != "graph":
         _drawn(context, node, "render", "`graph`, a measure, a sweep or a trace")

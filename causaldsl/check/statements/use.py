@@ -18,19 +18,18 @@ from causaldsl.vocabulary.base import PACKAGES, Vocabulary
 GROUP = "causaldsl.words"
 
 
-@checks(ast.Use, defines=False)
+@checks(ast.Use)
 def use(context: Context, node: ast.Use) -> None:
     name, span = node.package.text, node.package.span
     program = context.program
     if name in program.packages:
         return  # by an imported file: its words are there already
-    before, context.scope.incomplete = context.scope.incomplete, True  # until its words are there
-    point = _entry_point(name, span)
-    engine = _load(point, span)
-    words = PACKAGES.get(_package(point), Vocabulary())
-    _check_names(context, words, name, span)
-    context.words.add(words)
-    context.scope.incomplete = before
+    with context.scope.until_read():
+        point = _entry_point(name, span)
+        engine = _load(point, span)
+        words = PACKAGES.get(_package(point), Vocabulary())
+        _check_names(context, words, name, span)
+        context.words.add(words)
     words.version = program.packages[name] = point.dist.version if point.dist else ""
     if engine is not None:
         program.engines.append(engine)
