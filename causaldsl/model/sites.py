@@ -10,6 +10,7 @@ from causaldsl.diagnostics import Mistake
 from causaldsl.model.shapes import ModelDims
 from causaldsl.vocabulary.sites import SITE_WORDS, SITES, SiteWord
 
+_NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
 _JOINED_Z = re.compile(r"blocks\.\d+\.attn\.hook_z")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -53,6 +54,11 @@ class Site:
         norm only, so the skip connection would keep the old value). See ``SiteWord.written``.
         """
         return self.hook or self.word.hook.format(layer=self.layer)
+
+    @property
+    def by_position(self) -> bool:
+        """Whether its hook shows one vector a prompt and token, as far as its name tells."""
+        return not self.hook_name.endswith(_NOT_BY_POSITION)
 
     @property
     def is_virtual(self) -> bool:

@@ -40,7 +40,6 @@ Change = Callable[[Tensor], Tensor | None]
 """What to do with the activation at a hook; None leaves it as it is."""
 
 _NORMED = "unembed.hook_in"
-_NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
 
 
 class HooksRun:
@@ -282,7 +281,7 @@ class _Forward:
     def _part(self, x: Tensor, site: Site) -> Tensor:
         """The site's own activation (n, T, d) in what its hook point shows."""
         by_position = x.shape[:2] == self._shape and x.dim() >= 3
-        if not by_position or site.hook_name.endswith(_NOT_BY_POSITION):
+        if not by_position or not site.by_position:
             raise RunFailure(
                 f"{site} has shape {tuple(x.shape)}, which is not one vector a prompt and token",
                 "only hooks of shape (prompts, tokens, ...) can be read and written",
