@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def check(
             has no param for.
     """
     values = {name: str(value) for name, value in settings.items()}
-    told = None if progress is None else lambda message: progress(message, 0, 0)
+    told = _told(progress)
     with uncollected():
         from causaldsl.check.program import Checker, check_file
 
@@ -177,20 +177,21 @@ def run(
     """
     chosen = Settings(backend, device, dtype, seed, tf32=tf32, memory=memory)
     compiled = compile(program, settings=settings, progress=progress)
+    compiled = with_weights(compiled, progress)
     return run_compiled(compiled, chosen, None if out is None else Path(out), progress)
 
 
 def run_compiled(
     compiled: Compiled, chosen: Settings, out: Path | None = None, progress: Progress | None = None
 ) -> Run:
-    """The same for a compiled program, with the choices as one value.
+    """The same for what :func:`with_weights` gives, with the choices as one value.
 
     Raises:
         RunFailure: as :func:`run`.
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
-    graph = compiled.graph
+    program, graph = compiled.program, compiled.graph
     from causaldsl.results.store import run_folder
 
     with _TURN, nullcontext() if out is None else run_folder(out) as draft:
@@ -203,7 +204,6 @@ def run_compiled(
             from causaldsl.engine.records.values import subspace_tensors
             from causaldsl.report.write import write_run
 
-        program = with_weights(compiled, tell).program
         with arithmetic(chosen):
             with uncollected():
                 session = open_session(program, graph, chosen, tell)
@@ -217,7 +217,7 @@ def run_compiled(
     return Run(program, graph, results, subspaces, None if out is None else out.absolute())
 
 
-def with_weights(compiled: Compiled, tell: Progress) -> Compiled:
+def with_weights(compiled: Compiled, progress: Progress | None = None) -> Compiled:
     """The same with a model of the hub on this machine.
 
     Raises:
@@ -228,5 +228,10 @@ def with_weights(compiled: Compiled, tell: Progress) -> Compiled:
         return compiled
     from causaldsl.model.catalog import pull
 
-    fetched = pull(model.name, lambda message: tell(message, 0, 0))
+    fetched = pull(model.name, _told(progress))
     return replace(compiled, program=replace(compiled.program, model=fetched))
+
+
+def _told(progress: Progress | None) -> Callable[[str], None] | None:
+    """The same for what has no length."""
+    return None if progress is None else lambda message: progress(message, 0, 0)
