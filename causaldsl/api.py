@@ -177,8 +177,9 @@ def run(
     """
     chosen = Settings(backend, device, dtype, seed, tf32=tf32, memory=memory)
     compiled = compile(program, settings=settings, progress=progress)
-    compiled = with_weights(compiled, progress)
-    return run_compiled(compiled, chosen, None if out is None else Path(out), progress)
+    folder = None if out is None else Path(out)
+    compiled = with_weights(compiled, folder, progress)
+    return run_compiled(compiled, chosen, folder, progress)
 
 
 def run_compiled(
@@ -217,12 +218,19 @@ def run_compiled(
     return Run(program, graph, results, subspaces, None if out is None else out.absolute())
 
 
-def with_weights(compiled: Compiled, progress: Progress | None = None) -> Compiled:
-    """The same with a model of the hub on this machine.
+def with_weights(
+    compiled: Compiled, out: Path | None = None, progress: Progress | None = None
+) -> Compiled:
+    """The same with a model of the hub on this machine, for a run that goes to ``out``.
 
     Raises:
         Mistake: if it can't be fetched.
+        RunFailure: if ``out`` holds anything but a run.
     """
+    if out is not None:
+        from causaldsl.results.store import check_free
+
+        check_free(out)
     model = compiled.program.model
     if model is None or model.kind != "hub":
         return compiled

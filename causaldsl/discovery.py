@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=type)
+Entry = TypeVar("Entry")
+
+
+def enter(register: dict[Key, Entry], key: Key, entry: Entry) -> None:
+    """Put what belongs to a class into a register. Raises ValueError for a second entry."""
+    if key in register:
+        raise ValueError(f"{key.__name__} is registered twice")
+    register[key] = entry
 
 
 def import_all(name: str) -> None:

@@ -19,6 +19,7 @@ from causaldsl.check.scope import Scope
 from causaldsl.check.texts import locate
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import Diagnostics, ProgramError, Source, Span, located, wrong
+from causaldsl.discovery import enter
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
@@ -259,9 +260,7 @@ def _into(
 ) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         for cls in classes:
-            if cls in register:
-                raise ValueError(f"{cls.__name__} has two handlers")
-            register[cls] = entry(function)
+            enter(register, cls, entry(function))
         return function
 
     return decorate

@@ -78,21 +78,7 @@ def _axis(context: Context, binding: ast.Binding, pairs: PairSet | None) -> tupl
             "write 2..3, not 3..2",
         )
     name = binding.name.text
-    if name in context.scope.reserved():
-        raise wrong(
-            "reserved-name",
-            f"`{name}` is a word of the language",
-            binding.name.span,
-            "choose another loop variable",
-        )
-    if name in context.scope.values:
-        raise wrong(
-            "name-twice",
-            f"the name `{name}` is used twice",
-            binding.name.span,
-            "choose another loop variable",
-            [Label(context.scope.places[name], "first defined here")],
-        )
+    context.scope.check_free(name, binding.name.span)
     return Axis(name, tuple(label_of(value) for value in values)), values
 
 

@@ -55,6 +55,11 @@ class Scope:
         return _SETS | _FIXED | sites | set(MATRIX_WORDS) | self.words.words()
 
     def define(self, name: str, span: Span, value: Any) -> None:
+        self.check_free(name, span)
+        self.values[name], self.places[name] = value, span
+
+    def check_free(self, name: str, span: Span) -> None:
+        """Refuse a name that is taken, by a statement or by the language."""
         if name in self.places:
             raise wrong(
                 "name-twice",
@@ -70,7 +75,6 @@ class Scope:
                 span,
                 f"choose another name, such as `my_{name}`",
             )
-        self.values[name], self.places[name] = value, span
 
     def give_up(self, name: str, span: Span) -> None:
         """A name whose statement is wrong exists, but its uses should say nothing more."""

@@ -34,7 +34,7 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
     """Run a program file with the options of :func:`add_run_options` and :func:`add_settings`."""
     settings = read_settings(options.settings)
     compiled = api.compile(path, settings=settings, progress=announce)
-    compiled = api.with_weights(compiled, announce)
+    compiled = api.with_weights(compiled, options.out, announce)
     from causaldsl.results.store import run_key
 
     chosen = Settings(

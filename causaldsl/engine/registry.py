@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.discovery import import_all
+from causaldsl.discovery import enter, import_all
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.base import Word
 
@@ -65,7 +65,7 @@ def evaluates(word: type[Word]) -> Callable[[Function], Function]:
         known = {operand.name for operand in word.operands}
         if known and not inputs.keys() <= known:
             raise TypeError(f"{word.word} has no operand {min(inputs.keys() - known)}")
-        _add(_EVALUATORS, word, Evaluator(function, takes_here, inputs))
+        enter(_EVALUATORS, word, Evaluator(function, takes_here, inputs))
         return function
 
     return register
@@ -75,16 +75,10 @@ def evaluates_together(word: type[Word]) -> Callable[[Together], Together]:
     """Register the function that evaluates all operations of a pass."""
 
     def register(function: Together) -> Together:
-        _add(_TOGETHER, word, function)
+        enter(_TOGETHER, word, function)
         return function
 
     return register
-
-
-def _add(table: dict[type[Word], Any], word: type[Word], entry: Any) -> None:
-    if word in table:
-        raise ValueError(f"{word.__name__} has two evaluators")
-    table[word] = entry
 
 
 def evaluator_of(word: type[Word]) -> Evaluator | None:

@@ -12,7 +12,7 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
 from causaldsl.diagnostics import Span
-from causaldsl.discovery import import_all
+from causaldsl.discovery import enter, import_all
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import (
     CleanRunWord,
@@ -34,9 +34,7 @@ def compiles(kind: type[Value]) -> Callable[[Rule[Value]], Rule[Value]]:
     """Register what definitions of this kind compile to."""
 
     def register(rule: Rule[Value]) -> Rule[Value]:
-        if kind in _RULES:
-            raise ValueError(f"{kind.__name__} is compiled twice")
-        _RULES[kind] = rule
+        enter(_RULES, kind, rule)
         return rule
 
     return register

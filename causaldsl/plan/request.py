@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from causaldsl.check.pairs import Sample
+from causaldsl.discovery import enter
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.shapes import ModelDims
@@ -65,6 +67,8 @@ class Asked:
     """Of passes that several words take, and that are made once: what they are."""
     values: tuple[str, ...] = ()
     """Operations that are no inputs of it, but whose values it takes."""
+    writes: Sample | None = None
+    """Texts that the model writes, a token at a time."""
     note: str = ""
 
     def uses(self) -> set[str]:
@@ -81,9 +85,7 @@ def plans(*words: type[Word]) -> Callable[[Rule], Rule]:
 
     def register(rule: Rule) -> Rule:
         for word in words:
-            if word in _RULES:
-                raise ValueError(f"{word.__name__} has two rules")
-            _RULES[word] = rule
+            enter(_RULES, word, rule)
         return rule
 
     return register

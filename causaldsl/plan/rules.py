@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import comb
 
+from causaldsl.check.pairs import PromptSet
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import (
     ARM,
     HopWord,
     MeasureWord,
     Operation,
+    PairsWord,
     PatchedRunWord,
     SiteAt,
     TraceWord,
@@ -102,6 +104,13 @@ def trace(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
         outcomes={base: frozenset()},
         note=note,
     )
+
+
+@plans(PairsWord)
+def pairs(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
+    """Nothing, unless the model writes the prompts."""
+    found = graph.pairs[operation.key]
+    return Asked(writes=found.sample if isinstance(found, PromptSet) else None)
 
 
 @plans(MeasureWord)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from causaldsl.check.pairs import Prompt
+from causaldsl.check.pairs import Prompt, Sample
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
@@ -87,6 +87,8 @@ class _Counter:
         self._shared: set[object] = set()
 
     def works(self, group: Members) -> Iterator[Work]:
+        if (sample := self.plan.asked[group[0]].writes) is not None:
+            yield self._written(group, sample)
         for backend in sorted(name for key, name in self.plan.needs if key == group[0]):
             yield self._clean(group[0], backend)
         asked = {key: self.plan.asked[key] for key in group if self._is_new(self.plan.asked[key])}
@@ -127,6 +129,14 @@ class _Counter:
         one = Pass(Entry(-1), last, max(lengths), wanted if needs.logits else columns, flops, whole)
         side = self.graph.operation(key).side
         return Work((key,), f"clean {side} run", backend, len(prompts), (one,))
+
+    def _written(self, group: Members, sample: Sample) -> Work:
+        """A pass for every token but the first, over that token; those before it are kept."""
+        steps = sample.length - 1
+        flops = sum(tail_flops(self.shapes, Entry(-1), 1, left, None) for left in range(steps))
+        of_one = round(sample.count * flops / steps)
+        one = Pass(Entry(-1), self.shapes.n_layers - 1, 1, None, of_one, of_one, steps)
+        return Work(group, "written by the model", "cone", sample.count, (one,))
 
     def _pass(self, key: str, request: Request) -> Pass:
         prompts = self._prompts(request.clean)

@@ -31,10 +31,8 @@ def run_folder(wanted: Path) -> Iterator[Path]:
     What stood there before is replaced only then, and only if it is a run and nothing else. If the
     block raises, nothing is left.
     """
+    check_free(wanted)
     final = wanted.resolve()
-    if final == Path.cwd() or final in Path.cwd().parents:
-        raise RunFailure(f"{wanted} is the folder you are in", "give another folder with --out")
-    _check_replaceable(final, wanted)
     with _writing_to(wanted):
         final.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{final.name[:100]}.", dir=final.parent))
@@ -47,6 +45,14 @@ def run_folder(wanted: Path) -> Iterator[Path]:
             _move(draft, final)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_free(wanted: Path) -> None:
+    """Raise :class:`RunFailure` unless a run can be written to this folder."""
+    final = wanted.resolve()
+    if final == Path.cwd() or final in Path.cwd().parents:
+        raise RunFailure(f"{wanted} is the folder you are in", "give another folder with --out")
+    _check_replaceable(final, wanted)
 
 
 def _move(draft: Path, final: Path) -> None:

@@ -16,6 +16,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.plan.request import Request
+from causaldsl.plan.work import work_of
 from tests.engine.test_every_program import NAMES, checked, deep, small  # noqa: F401
 from tests.frontend.test_plan_text import EVERY_KIND
 from tests.frontend.world import PRELUDE, make_world
@@ -105,6 +106,27 @@ def test_every_kind_of_word_makes_the_passes_of_its_plan(backend: str, tmp_path:
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(EVERY_KIND)
     compare(check_file(path), backend)
+
+
+def test_texts_are_written_in_the_passes_of_the_plan(tmp_path: Path) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    path.write_text(
+        PRELUDE
+        + "prompts own = sample(lm, n: 70, length: 9)\n"
+        + "subspace p = pca(resid_post[0] @ END, on: own)\n"
+    )
+    program = check_file(path)
+    session = open_session(program, compile_program(program), Settings(), lambda *_: None)
+    shapes = session.loaded.spec.shapes
+    written, clean = work_of(session.graph, session.plan, shapes)
+    seen: list[int] = []
+    session.loaded.hf.register_forward_pre_hook(
+        lambda module, args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    interpret(session)
+    (one,) = written.passes
+    assert sum(seen) == written.rows * one.window * one.times == 70 * 8
+    assert clean.rows == 70
 
 
 def test_a_gradient_makes_no_run_of_the_sources(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_every_maker_and_operand_is_read() -> None:
 
 def test_nothing_is_registered_twice() -> None:
     for register, key in ((handles, ast.Name), (checks, ast.Let), (makes, Words)):
-        with pytest.raises(ValueError, match=f"{key.__name__} has two handlers"):
+        with pytest.raises(ValueError, match=f"{key.__name__} is registered twice"):
             register(key)(lambda *given: None)
 
 
