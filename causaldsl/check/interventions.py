@@ -17,6 +17,7 @@ def intervention(context: Context, node: ast.Intervention) -> Applied:
     """One intervention, whatever pairs it will be made on."""
     verb, known = node.verb.text, context.words.interventions
     if verb not in known:
+        context.scope.check_words()
         raise wrong(
             "unknown-intervention",
             f"there is no intervention `{verb}`",

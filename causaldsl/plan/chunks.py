@@ -16,6 +16,8 @@ GRADIENT_ROWS = 64
 """Prompts whose forward passes are remembered together for the backward pass."""
 CONE_TOKENS = 1024
 """Positions that go through the cone together."""
+COMPARED_PAIRS, COMPARED_RUNS = 16, 64
+"""Of a run in bfloat16: how much of it is run again in both precisions, at most."""
 HOOKS_PROMPTS = 64
 """Prompts that go through a model with hooks together."""
 

@@ -8,7 +8,7 @@ is enough for most; the operations that the graph itself is made of have rules i
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from causaldsl.check.pairs import Sample
 from causaldsl.discovery import enter
@@ -43,6 +43,8 @@ class Request:
     backward: bool = False
     times: float = 1
     most: bool = False
+    shared: Hashable = None
+    """Of a pass that several words take, and that is made once: what it is."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,6 @@ class Asked:
     """Whether it is made for its logits alone, and so not at all where nobody uses them."""
     mark: Hashable = None
     epochs: int = 0
-    shared_with: Hashable = None
-    """Of passes that several words take, and that are made once: what they are."""
     values: tuple[str, ...] = ()
     """Operations that are no inputs of it, but whose values it takes."""
     writes: Sample | None = None
@@ -107,9 +107,6 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
     base = operation.input("base")
     training = word.training(at.site.width(shapes))
     requests = [_own(base, operation, one) for one in word.passes()]
-    shared_with: Hashable = None
-    if word.runs == "gradients" and training is None:
-        shared_with = (base, at)
     if training is not None:
         pairs = graph.pairs_of(base)
         times = training.epochs * examples_of(pairs, training.no_change) / len(pairs)
@@ -121,7 +118,6 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
         sites=sites_of(places),
         mark=training and (*sides, training.batch, training.epochs, training.no_change),
         epochs=training.epochs if training else 0,
-        shared_with=shared_with,
     )
 
 
@@ -129,11 +125,12 @@ def _own(base: str, operation: Operation, one: OwnPass) -> Request:
     """A pass that a word declares, at the places of the operation."""
     edits = tuple(edited(operation.place(name)) for name in one.changed)
     reads = tuple(operation.place(name) for name in one.read)
-    return Request(base, edits, reads, backward=one.backward)
+    shared = edits if one.backward else None
+    return Request(base, edits, reads, backward=one.backward, shared=shared)
 
 
 def _times(one: Request, times: float, columns: int | None) -> Request:
-    return Request(one.clean, one.edits, one.reads, one.hold, columns, one.backward, times)
+    return replace(one, times=times, columns=columns, shared=None)
 
 
 def recorded(runs: Iterable[str], places: Iterable[SiteAt]) -> tuple[tuple[str, SiteAt], ...]:

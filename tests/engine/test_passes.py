@@ -74,11 +74,11 @@ def compare(program: CheckedProgram, backend: str) -> None:
     wrong: list[str] = []
 
     def keep(keys: Any, values: Any) -> None:
-        asked = [session.plan.asked[key] for key in keys]
-        new = [one for one in asked if one.shared_with is None or one.shared_with not in shared]
-        shared.update(one.shared_with for one in asked if one.shared_with is not None)
-        exact = planned(session, [r for one in new for r in one.requests if not r.most])
-        more = planned(session, [r for one in new for r in one.requests if r.most])
+        requests = [r for key in keys for r in session.plan.asked[key].requests]
+        new = [r for r in requests if r.shared is None or (r.clean, r.shared) not in shared]
+        shared.update((r.clean, r.shared) for r in requests if r.shared is not None)
+        exact = planned(session, [r for r in new if not r.most])
+        more = planned(session, [r for r in new if r.most])
         label = session.graph.operation(keys[0]).label
         for kind in passes.keys() | exact.keys():
             low, high = exact[kind], exact[kind] + more[kind]

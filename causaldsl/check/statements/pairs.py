@@ -53,6 +53,7 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
 def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> PairFamily:
     found: PairFamily | None = made(context, call, PairsType)
     if found is None:
+        context.scope.check_words()
         raise wrong(
             "bad-pairs",
             "this does not make pairs",

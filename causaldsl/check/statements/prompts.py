@@ -22,6 +22,7 @@ def text_prompts(context: Context, node: ast.TextPrompts) -> PromptSet:
     """Prompts of a corpus, or of the model's own making."""
     found: PromptSet | None = made(context, node.value, PromptsType)
     if found is None:
+        context.scope.check_words()
         raise wrong("bad-prompts", "this does not make prompts", node.value.span, _MAKERS)
     return replace(found, name=node.name.text)
 
