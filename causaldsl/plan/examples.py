@@ -7,13 +7,13 @@ from causaldsl.check.pairs import PairSet
 
 def examples_of(pairs: PairSet, no_change: float) -> int:
     """How many examples DAS trains on: the pairs, and no-change examples where names allow it."""
-    by_shape: dict[str, list[set[int]]] = {}
+    by_class: dict[str, list[set[int]]] = {}
     for pair in pairs.pairs:
         for prompt in (pair.base, pair.source):
-            if prompt.pattern:
-                by_shape.setdefault(prompt.shape, []).append({pair.answer, pair.foil})
+            if prompt.cls:
+                by_class.setdefault(prompt.cls, []).append({pair.answer, pair.foil})
     able = sum(
-        any(names.isdisjoint((pair.answer, pair.foil)) for names in by_shape.get(shape, ()))
-        for pair, shape in ((pair, pair.base.shape) for pair in pairs.pairs)
+        any(names.isdisjoint((pair.answer, pair.foil)) for names in by_class.get(cls, ()))
+        for pair, cls in ((pair, pair.base.cls) for pair in pairs.pairs)
     )
     return len(pairs) + round(no_change * able)

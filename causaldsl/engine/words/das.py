@@ -200,25 +200,25 @@ def _no_change(
 ) -> list[tuple[int, int, bool]]:
     """For a share of the bases: another pair's prompt of the same class with unrelated names.
 
-    Each is (base row, other pair's row, whether that is the other pair's base). Pairs that were not
-    made from patterns say nothing of classes, so there are none.
+    Each is (base row, other pair's row, whether that is the other pair's base). Of pairs without
+    classes there are none.
     """
     pairs = bases.pairs.pairs
-    by_shape: dict[str, list[tuple[int, bool]]] = {}
+    by_class: dict[str, list[tuple[int, bool]]] = {}
     for row, pair in enumerate(pairs):
         for own, prompt in ((True, pair.base), (False, pair.source)):
-            if prompt.pattern:
-                by_shape.setdefault(prompt.shape, []).append((row, own))
+            if prompt.cls:
+                by_class.setdefault(prompt.cls, []).append((row, own))
     names = torch.tensor([(pair.answer, pair.foil) for pair in pairs])
-    names_of = {shape: names[[row for row, _ in own]] for shape, own in by_shape.items()}
+    names_of = {cls: names[[row for row, _ in own]] for cls, own in by_class.items()}
     generator = session.generator(word.seed, "das no change")
 
     def unrelated(row: int) -> Tensor:
         """Places, among the prompts of its base's class, of those with other names."""
-        shape = pairs[row].base.shape
-        if shape not in by_shape:
+        cls = pairs[row].base.cls
+        if cls not in by_class:
             return torch.empty(0)
-        return (~torch.isin(names_of[shape], names[row]).any(1)).nonzero()[:, 0]
+        return (~torch.isin(names_of[cls], names[row]).any(1)).nonzero()[:, 0]
 
     order = torch.randperm(len(pairs), generator=generator).tolist()
     able = [row for row in order if len(unrelated(row))]
@@ -226,7 +226,7 @@ def _no_change(
     for row in sorted(able[: round(word.no_change * len(able))]):
         others = unrelated(row)
         pick = int(torch.randint(len(others), (1,), generator=generator))
-        found.append((row, *by_shape[pairs[row].base.shape][int(others[pick])]))
+        found.append((row, *by_class[pairs[row].base.cls][int(others[pick])]))
     return found
 
 
