@@ -47,7 +47,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """For every learned subspace's key, its mean loss in each epoch."""
+    """For every learned subspace's key, how its training went (``das.DasFit``)."""
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """For every probe's key, what it was trained and tested on."""
     precision: Any = None

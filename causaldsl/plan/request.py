@@ -16,7 +16,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-from causaldsl.plan.examples import examples_of
+from causaldsl.plan.examples import epochs_of, examples_of
 from causaldsl.plan.freeze import Freeze
 from causaldsl.plan.virtual import edited, read_for, touched
 from causaldsl.vocabulary.base import OwnPass, Word
@@ -108,11 +108,13 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
     training = word.training(at.site.width(shapes))
     requests = [_own(base, operation, one) for one in word.passes()]
     shared_with: Hashable = None
+    epochs = 0
     if word.runs == "gradients" and training is None:
         shared_with = (base, at)
     if training is not None:
         pairs = graph.pairs_of(base)
-        times = training.epochs * examples_of(pairs, training.no_change) / len(pairs)
+        epochs = epochs_of(pairs, training)
+        times = epochs * examples_of(pairs, training.no_change) / len(pairs)
         columns = None if training.whole_vocabulary else ANSWERS
         requests = [_times(one, times, columns) for one in requests]
     return Asked(
@@ -120,8 +122,9 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
         requests=tuple(requests),
         sites=sites_of(places),
         mark=training and (*sides, training.batch, training.epochs, training.no_change),
-        epochs=training.epochs if training else 0,
+        epochs=epochs,
         shared_with=shared_with,
+        note=" (at most)" if training and training.epochs is None else "",
     )
 
 
