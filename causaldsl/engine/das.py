@@ -73,7 +73,8 @@ class DasFit:
         if len(losses) < 2:
             return None
         before, after = losses[-1 - max(1, len(losses) // 3)], losses[-1]
-        return (before, after) if before - after > FALLING * abs(before) else None
+        scale = max(abs(before), losses[0] - after)  # a logit difference may be near 0
+        return (before, after) if before - after > FALLING * scale else None
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
             run = backend.run
             backend.run = lambda wanted, run=run: Remembered.apply(run(wanted))
         interpret(session)
-        assert bool(session.notes) == short
+        assert any("memory" in note for note in session.notes) == short
         found.append(session)
     plain, pieces = found
     for name in "vwg":
