@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
@@ -68,7 +69,7 @@ def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, us
     for name in classes or [""]:
         first: dict[int, Prompt] = {}
         for (side, prompt), length in zip(prompts, lengths, strict=True):
-            if not name or name in (side, prompt.pattern):
+            if not name or name in (side, prompt.cls):
                 first.setdefault(length, prompt)
         if len(first) > 1:
             one, other = list(first)[:2]
@@ -117,17 +118,61 @@ def check_learned(applied: Applied, text: bool) -> None:
     other = applied.operand("at")
     if isinstance(other, Place):
         _check_places(place, other, pairs, applied)
-    known = {p.pattern for pair in pairs.pairs for p in (pair.base, pair.source) if p.pattern}
-    known |= set(SIDES)
-    for name, operand in applied.operands:
-        if isinstance(operand, ClassName) and operand.text not in known:
-            raise wrong(
-                "unknown-class",
-                f"no prompt of `{pairs.name}` is of class `{operand.text}` (the {name})",
-                applied.span,
-                suggest(operand.text, known, "classes"),
-            )
     check_amounts(applied, place, pairs, applied.span, applied.span)
+
+
+def with_classes(applied: Applied) -> Applied:
+    """The word with the classes that it names as its pairs call them.
+
+    Raises an error for one that is not there, and where base against source would be nothing.
+    """
+    pairs = applied.operand("on")
+    named = [value.text for _, value in applied.operands if isinstance(value, ClassName)]
+    if not named or not isinstance(pairs, PairSet):
+        return applied
+    if set(named) <= set(SIDES):
+        _check_one_way(applied, pairs)
+    called = {
+        name: _class_of(value, name, pairs, applied.span)
+        for name, value in applied.operands
+        if isinstance(value, ClassName)
+    }
+    operands = tuple((name, called.get(name, value)) for name, value in applied.operands)
+    return replace(applied, operands=operands)
+
+
+def _class_of(written: ClassName, name: str, pairs: PairSet, span: Span) -> ClassName:
+    if written.text in SIDES:
+        return written
+    found = pairs.class_named(written.text)
+    if found is None:
+        raise wrong(
+            "unknown-class",
+            f"no prompt of `{pairs.name}` is of class `{written.text}` (the {name})",
+            span,
+            suggest(written.text, {*pairs.classes, *SIDES}, "classes"),
+        )
+    return ClassName(found)
+
+
+def _check_one_way(applied: Applied, pairs: PairSet) -> None:
+    """Base against source is a difference only if all pairs run in one direction."""
+    if pairs.both_ways is None:
+        return
+    one, _ = pairs.both_ways
+    if pairs.classes:
+        ways = f"from {one.source.cls} to {one.base.cls} and back"
+        help = f"name the classes: {', '.join(pairs.classes)}"
+    else:
+        ways = "between the same prompts and back"
+        help = "give every prompt a `class` in the file and name two of them"
+    raise wrong(
+        "both-ways",
+        f"`{pairs.name}` has pairs {ways}, so the mean of the bases minus that of the sources "
+        "is no difference between classes",
+        applied.span,
+        f"{help}, or take pairs that all run in one direction",
+    )
 
 
 def _check_toy(applied: Applied) -> None:

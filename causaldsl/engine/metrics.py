@@ -84,6 +84,18 @@ def estimate(metric: Metric, run: Outcome, clean: Outcome, bootstrap: Bootstrap)
     return interval(found, len(columns[0]), drawn[drawn.isfinite()])
 
 
+def at_chance(right: int, n: int) -> bool:
+    """Whether answers of two, ``right`` of ``n``, may as well be guesses.
+
+    The lower end of Wilson's 95% interval is not above 1/2; few prompts, most of them right, are
+    no reason to doubt.
+    """
+    share, z2 = right / n, 1.96**2
+    middle = share + z2 / (2 * n)
+    half = 1.96 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return share < 0.75 and (middle - half) / (1 + z2 / n) <= 0.5
+
+
 def auc(first: Tensor, second: Tensor) -> float:
     """Share of (i, j) with first_i > second_j, ties counting half; nan for none.
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from causaldsl.diagnostics import Mistake, suggest
 from causaldsl.model import hub
 from causaldsl.model.cache import Progress, build_once, remembered_sha256
-from causaldsl.model.folders import folder_shapes
+from causaldsl.model.folders import check_whole, folder_shapes
 from causaldsl.model.gguf_files import (
     convert,
     converted_folder,
@@ -130,6 +130,7 @@ def resolve(
     path = base / Path(name).expanduser()
     if path.suffix == ".gguf":
         return _from_gguf(name, path, say)
+    check_whole(name, path)
     if (path / "config.json").is_file():
         return _spec(name, "folder", path.resolve())
     if _looks_like_path(name):

@@ -34,6 +34,7 @@ def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> Mo
 
 def read_config(name: str, folder: Path) -> dict[str, Any]:
     """``config.json`` of a folder. Raises :class:`Mistake` if it is missing or not JSON."""
+    check_whole(name, folder)
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -48,6 +49,23 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Mistake("unreadable-config", f"{path} does not hold a JSON object")
     return config
+
+
+def check_whole(name: str, folder: Path) -> None:
+    """Raise :class:`Mistake` for a folder with a LoRA adapter: its weights are only changes."""
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    raise Mistake(
+        "lora-adapter",
+        f"{name} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model",
+        "merge it first: PeftModel.from_pretrained(base, folder).merge_and_unload()"
+        ".save_pretrained(other), and name that folder",
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:

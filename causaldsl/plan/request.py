@@ -16,7 +16,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-from causaldsl.plan.examples import examples_of
+from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.freeze import Freeze
 from causaldsl.plan.virtual import edited, read_for, touched
 from causaldsl.vocabulary.base import OwnPass, Word
@@ -107,17 +107,25 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
     base = operation.input("base")
     training = word.training(at.site.width(shapes))
     requests = [_own(base, operation, one) for one in word.passes()]
+    epochs = 0
     if training is not None:
         pairs = graph.pairs_of(base)
-        times = training.epochs * examples_of(pairs, training.no_change) / len(pairs)
+        epochs = epochs_of(pairs, training)
+        times = epochs * examples_of(pairs, training.no_change) / len(pairs)
         columns = None if training.whole_vocabulary else ANSWERS
-        requests = [_times(one, times, columns) for one in requests]
+        most = training.epochs is None  # it stops by the loss of what it holds out
+        requests = [
+            replace(r, times=times, columns=columns, shared=None, most=most) for r in requests
+        ]
+        if held_out_of(pairs, training):
+            requests += [replace(request, backward=False) for request in requests]
     return Asked(
         records=recorded(sides, places),
         requests=tuple(requests),
         sites=sites_of(places),
         mark=training and (*sides, training.batch, training.epochs, training.no_change),
-        epochs=training.epochs if training else 0,
+        epochs=epochs,
+        note=" (at most)" if training and training.epochs is None else "",
     )
 
 
@@ -127,10 +135,6 @@ def _own(base: str, operation: Operation, one: OwnPass) -> Request:
     reads = tuple(operation.place(name) for name in one.read)
     shared = edits if one.backward else None
     return Request(base, edits, reads, backward=one.backward, shared=shared)
-
-
-def _times(one: Request, times: float, columns: int | None) -> Request:
-    return replace(one, times=times, columns=columns, shared=None)
 
 
 def recorded(runs: Iterable[str], places: Iterable[SiteAt]) -> tuple[tuple[str, SiteAt], ...]:

@@ -20,7 +20,7 @@ from causaldsl.plan.flops import (
 )
 from causaldsl.plan.memory import window_of
 from causaldsl.plan.planner import Plan
-from causaldsl.plan.request import Request
+from causaldsl.plan.request import Asked, Request
 from causaldsl.plan.sharing import Members
 
 
@@ -96,7 +96,7 @@ class _Counter:
             self._pass(key, request)
             for key, one in asked.items()
             for request in one.requests
-            if not request.most and self._is_new(request)
+            if self._is_known(one, request) and self._is_new(request)
         ]
         if passes:
             first = next(iter(asked.values()))
@@ -107,6 +107,10 @@ class _Counter:
             if backend == "hooks" and any(r.hold for one in asked.values() for r in one.requests):
                 note += "; before each, a clean pass for what is held"
             yield Work(group, kind, backend, rows, tuple(passes), first.epochs, note)
+
+    def _is_known(self, one: Asked, request: Request) -> bool:
+        """Whether it is told how often a pass is made: of a training, how often at most."""
+        return not request.most or (one.epochs > 0 and request.backward)
 
     def _is_new(self, one: Request) -> bool:
         """Whether no word before it has made the same pass."""

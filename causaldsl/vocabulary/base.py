@@ -73,11 +73,22 @@ class OwnPass:
     backward: bool = False
 
 
+STEPS, EPOCHS = 100, 10
+"""A training without ``epochs`` takes at least so many of each, unless it stops before."""
+HELD_OUT = 0.2
+"""The share of pairs whose loss it stops by."""
+FEWEST = 10
+"""Of fewer pairs of prompts none are held out: their loss would say little, and each is needed."""
+
+
 @dataclass(frozen=True)
 class Training:
-    """How a word is trained: over and over the pairs, and a share of them as no-change examples."""
+    """How a word is trained: over and over the pairs, and a share of them as no-change examples.
 
-    epochs: int
+    ``epochs`` None: as many as the pairs need, stopping by the loss of pairs that are held out.
+    """
+
+    epochs: int | None
     batch: int
     no_change: float
     whole_vocabulary: bool

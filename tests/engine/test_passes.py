@@ -108,6 +108,14 @@ def test_every_kind_of_word_makes_the_passes_of_its_plan(backend: str, tmp_path:
     compare(check_file(path), backend)
 
 
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_a_training_that_stops_by_itself_makes_no_more_passes(backend: str, tmp_path: Path) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    pairs = "pairs more = ioi ABB <-> BAB { train 24  seed 4 }\n"
+    path.write_text(f"{PRELUDE}{pairs}subspace v = das(resid_post[1] @ END, on: more.train)\n")
+    compare(check_file(path), backend)
+
+
 def test_texts_are_written_in_the_passes_of_the_plan(tmp_path: Path) -> None:
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(

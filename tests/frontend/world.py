@@ -49,10 +49,25 @@ def make_world(folder: Path) -> Path:
     saved = {"base": "The man", "source": "The boy", "answer": " ring", "foil": " snack"}
     for name, more in (
         ("other_tokens", {"tokens": {"base": [1, 2], "source": [1, 3]}}),
-        ("bad_pattern", {"pattern": {"base": "abb", "source": "BAB"}}),
+        ("class_number", {"class": {"base": 1, "source": 2}}),
+        ("class_one", {"class": "plural"}),
+        ("class_base", {"class": {"base": "base", "source": "other"}}),
+        (
+            "class_twice",
+            {"class": {"base": "a", "source": "b"}, "pattern": {"base": "A", "source": "B"}},
+        ),
         ("bad_tokens", {"tokens": [1, 2]}),
     ):
         (folder / f"{name}.jsonl").write_text(json.dumps(saved | more) + "\n")
+    back = {**saved, "base": saved["source"], "source": saved["base"]}
+    labelled = {"class": {"base": "one man", "source": "one boy"}}
+    for name, lines in (
+        ("class_some", [saved | labelled, back]),
+        ("mirror", [saved, back, saved | {"source": "The girl"}]),
+        ("labelled", [saved | labelled, saved | {"source": "The girl"} | labelled]),
+    ):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "looks.cpatch").write_text('import "looks.cpatch"\n')
     (folder / "measures.cpatch").write_text(
