@@ -72,7 +72,12 @@ def open_session(
     progress(f"loading {program.model.name}", 0, 0)
     alone = settings.backend == "cone"
     loaded = load(program.model, settings.device, settings.dtype, alone)
-    notes: list[str] = []
+    notes = [f"{w.span.place} {w.message}; {w.help}" for w in program.warnings]
+    said = program.model.dtype
+    if said not in (None, settings.dtype):
+        notes.append(
+            f"computed in {settings.dtype}, as this run was told to; the program says {said}"
+        )
     return Session(
         graph, loaded, Backends(loaded, notes, settings.backend), settings, progress, notes
     )
