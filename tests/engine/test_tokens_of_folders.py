@@ -160,7 +160,7 @@ def test_warnings_are_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "warning[unspaced-answer]" in capsys.readouterr().err
     results = json.loads((world / "out" / "results.json").read_text())
     (note,) = [note for note in results["notes"] if "lacks its space" in note]
-    assert note.startswith(f"{program}:2:11 ")
+    assert note.startswith("bare.cpatch:2:11 ")
 
 
 @pytest.mark.parametrize(("options", "first"), [("", 0), ("{ bos no }", None), ("{ bos yes }", 0)])
