@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from causaldsl.check.cautions import warn_of_positions
+from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, ClassName
@@ -12,8 +14,13 @@ from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.vocabulary.base import SIDES, Side
 
 
-def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> None:
-    """Every position must be in every prompt, and as many in the source as in the base."""
+def check_place(
+    context: Context, place: Place, pairs: PairSet, use: Span, both: bool = True
+) -> None:
+    """Every position must be in every prompt, and as many in the source as in the base.
+
+    With ``both``, the program compares what is there in the base and in the source.
+    """
     for pair in pairs.pairs:
         base = _resolved(place, pair.base, pair.source, "base", use)
         if not both:
@@ -28,6 +35,8 @@ def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> N
                 f"base: {pair.base.text} / source: {pair.source.text}; name one position instead",
                 _used(place, use),
             )
+    if both:
+        warn_of_positions(context, place, pairs, _used(place, use))
 
 
 def _resolved(place: Place, prompt: Prompt, other: Prompt, side: Side, use: Span) -> list[int]:
@@ -99,13 +108,13 @@ def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
                     )
 
 
-def check_learned(applied: Applied, text: bool) -> None:
+def check_learned(context: Context, applied: Applied) -> None:
     """A word with a site and pairs: its positions and classes must be in these pairs."""
     pairs, place = applied.operand("on"), applied.operand("site")
     if not isinstance(pairs, PairSet) or not isinstance(place, Place):
         return
     word = applied.word
-    if not text:
+    if not context.shapes(applied.span).text:
         _check_toy(applied)
     if place.site.is_virtual and word.runs == "gradients" and not word.learned:
         raise wrong(
@@ -114,10 +123,10 @@ def check_learned(applied: Applied, text: bool) -> None:
             applied.span,
             f"das({place}, on: ...) learns a direction there",
         )
-    check_place(place, pairs, applied.span, both=len(word.sides) > 1)
+    check_place(context, place, pairs, applied.span, both=len(word.sides) > 1)
     other = applied.operand("at")
     if isinstance(other, Place):
-        _check_places(place, other, pairs, applied)
+        _check_places(context, place, other, pairs, applied)
     check_amounts(applied, place, pairs, applied.span, applied.span)
 
 
@@ -194,9 +203,11 @@ def _check_toy(applied: Applied) -> None:
         )
 
 
-def _check_places(site: Place, at: Place, pairs: PairSet, applied: Applied) -> None:
+def _check_places(
+    context: Context, site: Place, at: Place, pairs: PairSet, applied: Applied
+) -> None:
     """A probe's two sites: as many positions each, and in the model if it is run anew."""
-    check_place(at, pairs, applied.span, both=False)
+    check_place(context, at, pairs, applied.span, both=False)
     assert site.position is not None
     assert at.position is not None
     for pair in pairs.pairs:

@@ -71,7 +71,7 @@ def build(context: Context, word: Word, operands: Operands, span: Span) -> Appli
     kept = tuple((n, v) for n, (v, _) in operands.items() if n not in word.computed)
     applied = with_classes(Applied(word, kept, result, span))
     if applied.operand("on") is not None:
-        check_learned(applied, context.shapes(span).text)
+        check_learned(context, applied)
     return applied
 
 

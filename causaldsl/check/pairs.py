@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -154,11 +154,15 @@ class PairSet(Value):
 
 @dataclass(frozen=True)
 class Sample:
-    """Texts that the model itself writes: how many, of how many tokens, from which seed."""
+    """Texts that the model itself writes: how many, of how many tokens, from which seed.
+
+    ``bos`` is what the program says of the token that they begin with.
+    """
 
     count: int
     length: int
     seed: int
+    bos: bool | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class PromptSet(PairSet):
     def digest(self) -> str:
         if self.sample is None:
             return PairSet(self.name, self.pairs).digest
-        return hashlib.sha256(repr(self.sample).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.sample} {self.sample.bos}".encode()).hexdigest()[:16]
 
 
 def prompt_set(name: str, prompts: Iterable[Prompt], sample: Sample | None = None) -> PromptSet:

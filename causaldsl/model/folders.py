@@ -17,10 +17,10 @@ from typing import Any
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import remembered_sha256
 from causaldsl.model.shapes import ModelDims, shapes_from_config
+from causaldsl.model.tokenizer_files import FILES
 
 _MIB = 1 << 20
 _NOT_THE_MODEL = ("transformers_version", "_name_or_path")
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 
 def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> ModelDims:
@@ -111,7 +111,7 @@ def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:
     """The hash described above, in hexadecimal."""
     kept = {key: value for key, value in config.items() if key not in _NOT_THE_MODEL}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name in _TOKENIZER_FILES:
+    for name in FILES:
         path = folder / name
         if path.is_file():
             digest.update(f"{name} {path.stat().st_size}\n".encode())

@@ -64,7 +64,7 @@ def _arm(
         )
     interventions: list[Applied] = []
     for pairs in sets:
-        check_place(place, pairs, node.site.span, both)
+        check_place(context, place, pairs, node.site.span, both)
         check_held_out(along, pairs, node.direction.span)
         if node.interventions is not None:
             interventions = [

@@ -47,6 +47,7 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "causaldsl": VERSION,
         "model": spec.name,
         "fingerprint": spec.shapes.fingerprint,
+        **({} if program.tokens is None else {"bos": program.tokens.about_bos}),
         "backend": session.backend_for([]),
         **{name: getattr(session.settings, name) for name in ("device", "dtype", "tf32", "seed")},
         "bootstrap_resamples": session.settings.resamples,

@@ -139,7 +139,7 @@ def build_bridge(loaded: Loaded) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path, spec.bos).tokenizer)
     with quiet():
         try:
             bridge = TransformerBridge.boot_transformers(
