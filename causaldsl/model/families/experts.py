@@ -26,14 +26,14 @@ from causaldsl.model.families.forms import (
 )
 
 
-def _sparse_layers(c: Config) -> Callable[[int], bool]:
-    """Which layers of a Qwen have experts."""
+def _sparse_layers(c: Config, n: int) -> Callable[[int], bool]:
+    """Which layers of a Qwen have experts, of which there are ``n``."""
     dense = c.get("mlp_only_layers") or []
-    step, n = int(c.get("decoder_sparse_step", 1)), _n_experts(c)
+    step = int(c.get("decoder_sparse_step", 1))
     return lambda layer: layer not in dense and n > 0 and (layer + 1) % step == 0
 
 
-def _n_experts(c: Config, default: int = 0) -> int:
+def _n_experts(c: Config, default: int) -> int:
     found = c.first("num_local_experts", "num_experts")
     return default if found is None else found
 
@@ -63,7 +63,8 @@ def mixtral(c: Config) -> Architecture:
 
 
 def qwen2_moe(c: Config) -> Architecture:
-    sparse = _sparse_layers(c)
+    n = _n_experts(c, 60)
+    sparse = _sparse_layers(c, n)
     d_shared = int(c.get("shared_expert_intermediate_size", 5632))
 
     def mlp(layer: int, prefix: str) -> Mlp:
@@ -73,7 +74,7 @@ def qwen2_moe(c: Config) -> Architecture:
             c,
             prefix,
             4,
-            _n_experts(c, 60),
+            n,
             renormalised=bool(c.get("norm_topk_prob", False)),
             shared=gated(c, f"{prefix}.shared_expert", d_shared),
             shared_gate=Stored(f"{prefix}.shared_expert_gate"),
@@ -86,13 +87,14 @@ def qwen2_moe(c: Config) -> Architecture:
 
 
 def qwen3_moe(c: Config) -> Architecture:
-    sparse = _sparse_layers(c)
+    n = _n_experts(c, 128)
+    sparse = _sparse_layers(c, n)
 
     def mlp(layer: int, prefix: str) -> Mlp:
         if not sparse(layer):
             return gated(c, prefix)
         renormalised = bool(c.get("norm_topk_prob", False))
-        return _experts(c, prefix, 8, _n_experts(c, 128), renormalised=renormalised)
+        return _experts(c, prefix, 8, n, renormalised=renormalised)
 
     on = bool(c.get("use_sliding_window", False))
     windows = everywhere(c, 4096) if on else (lambda layer: None)
