@@ -89,7 +89,7 @@ def llama_like(
         d_vocab=c.d_vocab,
         n_ctx=c.n_ctx,
         blocks=tuple(build(index) for index in range(c.n_layers)),
-        embed=Stored(f"{root}.embed_tokens"),
+        embed=Stored(f"{root}.embed_tokens", inputs_first=True),
         unembed=Stored("lm_head"),
         last_norm=norm(c, f"{root}.norm"),
         tied=bool(c.get("tie_word_embeddings", tied)),

@@ -32,7 +32,7 @@ def _whole(
         "d_vocab": c.d_vocab,
         "n_ctx": c.n_ctx,
         "blocks": tuple(blocks),
-        "embed": Stored(f"{root}.wte"),
+        "embed": Stored(f"{root}.wte", inputs_first=True),
         "unembed": Stored("lm_head"),
         "last_norm": last_norm,
         "tied": bool(c.get("tie_word_embeddings", True)),
@@ -198,7 +198,7 @@ def gpt_neox(c: Config) -> Architecture:
         "gpt_neox",
         [block(index) for index in range(c.n_layers)],
         layer(c, "gpt_neox.final_layer_norm"),
-        embed=Stored("gpt_neox.embed_in"),
+        embed=Stored("gpt_neox.embed_in", inputs_first=True),
         unembed=Stored("lm_head"),
         tied=bool(c.get("tie_word_embeddings", False)),
     )
@@ -228,7 +228,7 @@ def bloom(c: Config) -> Architecture:
         "transformer",
         [block(index) for index in range(c.n_layers)],
         layer(c, "transformer.ln_f"),
-        embed=Stored("transformer.word_embeddings"),
+        embed=Stored("transformer.word_embeddings", inputs_first=True),
         embed_norm=layer(c, "transformer.word_embeddings_layernorm"),
     )
 
@@ -273,7 +273,7 @@ def falcon(c: Config) -> Architecture:
         "transformer",
         [block(index) for index in range(c.n_layers)],
         layer(c, "transformer.ln_f"),
-        embed=Stored("transformer.word_embeddings"),
+        embed=Stored("transformer.word_embeddings", inputs_first=True),
     )
 
 
@@ -337,7 +337,7 @@ def opt(c: Config) -> Architecture:
         root,
         [block(index) for index in range(c.n_layers)],
         norm(f"{root}.final_layer_norm") if last else None,
-        embed=Stored(f"{root}.embed_tokens"),
+        embed=Stored(f"{root}.embed_tokens", inputs_first=True),
         positions=Positions(f"{root}.embed_positions", 2),
         d_embed=d_embed,
         project_in=Stored(f"{root}.project_in") if projected else None,
