@@ -18,10 +18,10 @@ class Anatomy:
     """One kind of model.
 
     ``embed`` and ``blocks`` are in the model, all others in a block. ``out`` is a head's W_O,
-    ``down`` an MLP's W_out (none in a mixture of experts); what is added to the stream is the output
-    of ``attention_end`` and ``mlp_end``, times the model's residual multiplier if it has one.
-    ``middle`` reads the stream between the two (none where they read the same stream). ``qkv`` are
-    three maps, or one whose outputs lie as ``fused`` says.
+    ``down`` an MLP's W_out (none in a mixture of experts). What is added to the stream is the
+    output of ``attention_end`` and ``mlp_end``, times the model's residual multiplier if it has
+    one. ``middle`` reads the stream between the two (none where they read the same stream).
+    ``qkv`` are three maps, or one whose outputs lie as ``fused`` says.
     """
 
     embed: str = "model.embed_tokens"
@@ -202,7 +202,7 @@ class Model:
         return weight[rows] if self.transposed else weight[:, rows].T
 
     def of_qkv(self, layer: int, part: str, head: int) -> tuple[Any, slice]:
-        """The map that gives q, k or v of a head (k and v: of a key-value head), and the columns."""
+        """The map that gives q of a head, or k or v of a key-value head, and its columns."""
         d, paths = self.d_head, self.parts.qkv
         if len(paths) == 3:
             first, path = head * d, paths["qkv".index(part)]

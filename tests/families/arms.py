@@ -1,4 +1,4 @@
-"""Arms of measurements as data: each is written as a program's text, and worked out by the oracle."""
+"""Arms of measurements as data: written as a program's text, and worked out by the oracle."""
 
 from __future__ import annotations
 

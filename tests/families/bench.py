@@ -1,4 +1,4 @@
-"""A family's folder run as a user would: programs of arms, on either backend, against the oracle."""
+"""A family's folder run as users would: programs on either backend, against the oracle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.families.arms import Arm, Case, Direction, Reference, kl
 from tests.families.models import FAMILIES, family_folder
 
 PRELUDE = """model lm = "NAME"
-lexicon name = words(["Mary", "John", "Tom", "Anna", "Kate", "Paul", "Mark", "Luke", "Sarah", "Laura", "Emma", "Jack"]) split half
+lexicon name = words(["Mary", "John", "Tom", "Anna", "Kate", "Paul", "Mark", "Luke"]) split half
 lexicon place = words(["store", "school", "park", "beach", "office", "garden"]) split half
 prompts visits {
   train "Then, {X} and {Y} went to the {place}. {Z} gave a ring to"
@@ -205,9 +205,8 @@ def _apart(
             error = (found[metric] - right).abs().max() / right.abs().max().clamp_min(1.0)
             if not error < CLOSE:
                 mean = float(found[metric].mean()), float(right.mean())
-                lines.append(
-                    f"{name}: {metric} off by {error:.2g} (mean {mean[0]:.6g}, oracle {mean[1]:.6g})"
-                )
+                means = f"mean {mean[0]:.6g}, oracle {mean[1]:.6g}"
+                lines.append(f"{name}: {metric} off by {error:.2g} ({means})")
     if name != "clean" and (logits - clean).abs().max() < CHANGED:
         lines.append(f"{name}: changes nothing, so it shows nothing")
     return lines[:1]

@@ -211,7 +211,7 @@ def paths(model: Model, every: bool = True) -> Made:
     made = Made()
     for i, sender in enumerate(senders(model)):
         at_end = tuple(Do(d.verb, At(d.at.kind, d.at.layer, d.at.head, "END")) for d in sender)
-        for j, (name, stages) in enumerate(receivers(model).items()):
+        for j, stages in enumerate(receivers(model).values()):
             chosen = POLICIES if every else [POLICIES[(i + j) % len(POLICIES)]]
             made.arms += [Arm((), Way(sender, stages, *policy)) for policy in chosen]
         if i < 4:  # the embedding at the last token is that of the source
@@ -224,7 +224,7 @@ def paths(model: Model, every: bool = True) -> Made:
 
 
 def _telling(at: At) -> At:
-    """The same site where base and source differ there: the last tokens of all prompts are equal."""
+    """The same site, the embedding where base and source differ: all prompts end alike."""
     return At(at.kind, at.layer, at.head, "ONE") if at.kind == "embed" else at
 
 

@@ -1,9 +1,9 @@
 """Tiny random models of every family that researchers use, in folders with a tokenizer.
 
-``family_folder(folder, name)`` writes one. Weights are random, with norms away from 1 and biases away
-from 0, so that leaving one out shows; positions are random too. Four layers, width 32, four heads;
-windows of 6 tokens, which the prompts outgrow. Names are those of ``model_type``, with what is set
-otherwise behind them.
+``family_folder(folder, name)`` writes one. Weights are random, with norms away from 1 and biases
+away from 0, so that leaving one out shows; positions are random too. Four layers, width 32, four
+heads; windows of 6 tokens, which the prompts outgrow. Names are those of ``model_type``, with what
+is set otherwise behind them.
 """
 
 from __future__ import annotations
@@ -19,57 +19,15 @@ import transformers as T
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 NAMES = [
-    "Mary",
-    "John",
-    "Tom",
-    "Anna",
-    "Kate",
-    "Paul",
-    "Mark",
-    "Luke",
-    "Sarah",
-    "Laura",
-    "Emma",
-    "Jack",
-    "Peter",
-    "Alice",
-    "Bob",
-    "Carol",
-    "David",
-    "Eve",
-    "Frank",
-    "Grace",
-    "Henry",
-    "Irene",
-]
+    "Mary", "John", "Tom", "Anna", "Kate", "Paul", "Mark", "Luke", "Sarah", "Laura", "Emma", "Jack",
+    "Peter", "Alice", "Bob", "Carol", "David", "Eve", "Frank", "Grace", "Henry", "Irene",
+]  # fmt: skip
 PLACES = ["store", "school", "park", "beach", "office", "garden"]
 _OTHER = [
-    "Then",
-    "After",
-    "the",
-    "and",
-    "went",
-    "to",
-    "walked",
-    "meeting",
-    "had",
-    "met",
-    "at",
-    "in",
-    "on",
-    "There",
-    "gave",
-    "a",
-    "ring",
-    "said",
-    "One",
-    "day",
-    "together",
-    "evening",
-    "lots",
-    "of",
+    "Then", "After", "the", "and", "went", "to", "walked", "meeting", "had", "met", "at", "in",
+    "on", "There", "gave", "a", "ring", "said", "One", "day", "together", "evening", "lots", "of",
     "fun",
-]
+]  # fmt: skip
 LAYERS, WIDTH, HEADS, WINDOW = 4, 32, 4, 6
 
 
@@ -77,7 +35,7 @@ LAYERS, WIDTH, HEADS, WINDOW = 4, 32, 4, 6
 class Tiny:
     """One family: its configuration class and what is set in it; ``bos`` if its tokenizer adds one.
 
-    ``set`` holds what goes beyond the usual names of sizes, which ``plain`` families have of their own.
+    ``set`` is what goes beyond the sizes, which some families call by names of their own.
     """
 
     config: str
@@ -290,7 +248,7 @@ def family_module(name: str, dtype: torch.dtype = torch.float64) -> Any:
 
 
 def family_folder(folder: Path, name: str, bos: bool | None = None) -> Path:
-    """Write ``folder/name`` with a random float32 model and its tokenizer, as save_pretrained does."""
+    """Write ``folder/name``: a random float32 model, as save_pretrained does, and its tokenizer."""
     path = Path(folder) / name
     path.mkdir(parents=True, exist_ok=True)
     family = FAMILIES[name]

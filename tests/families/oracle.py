@@ -1,8 +1,8 @@
 """What an intervention must give in any family: raw PyTorch hooks on the transformers module.
 
-Imports nothing from causaldsl. A place is (kind, layer, head) with the language's words; an edit is a
-place and a function from its activation (n, T, d) to the new one. What is held gets its clean value in
-whole forward passes. Slow and plain on purpose.
+Imports nothing from causaldsl. A place is (kind, layer, head) with the language's words; an edit is
+a place and a function from its activation (n, T, d) to the new one. What is held gets its clean
+value in whole forward passes. Slow and plain on purpose.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Change = Callable[[Tensor], Tensor]
 Edits = Sequence[tuple[Place, Change]]
 
 ORDER = [
-    "embed", "resid_pre", "q", "k", "v", "z", "out", "attn_out", "resid_mid", "mlp_in", "mlp_hidden",
-    "mlp_out", "resid_post", "logits",
+    "embed", "resid_pre", "q", "k", "v", "z", "out", "attn_out", "resid_mid", "mlp_in",
+    "mlp_hidden", "mlp_out", "resid_post", "logits",
 ]  # fmt: skip
 """Kinds as a forward pass meets them; hooks at one module fire in this order."""
 
@@ -306,7 +306,7 @@ def _held(model: Model, tokens: Tensor, held: Held | None, edits: Edits) -> Iter
             handle.remove()
 
 
-def _what_edits_free(model: Model, edits: Edits) -> set[Place]:
+def _what_edits_free(model: Model, edits: Edits) -> frozenset[Place]:
     """Heads and MLPs whose own inputs are edited: they must run for the edit to do anything."""
     free: set[Place] = set()
     share = model.heads // model.kv_heads
@@ -318,16 +318,14 @@ def _what_edits_free(model: Model, edits: Edits) -> set[Place]:
         if kind in ("kv_head.k", "kv_head.v"):
             assert head is not None
             free |= {("head.z", layer, head * share + i) for i in range(share)}
-    return free
+    return frozenset(free)
 
 
 def _always(value: Tensor) -> Change:
     return lambda _: value
 
 
-def _heads_back(
-    model: Model, clean: Tensor, layer: int, free: set[Place] | frozenset[Place]
-) -> Change:
+def _heads_back(model: Model, clean: Tensor, layer: int, free: frozenset[Place]) -> Change:
     d = model.d_head
 
     def change(z: Tensor) -> Tensor:
