@@ -76,7 +76,7 @@ def every_site(model: Model) -> Made:
 def elsewhere(model: Model) -> Made:
     """At an earlier token, and in the first and last layers."""
     made = Made()
-    for layer, where in ((0, "S2"), (2, "S2-1"), (len(model.blocks) - 1, "END")):
+    for layer, where in ((0, "ONE"), (2, "S2-1"), (len(model.blocks) - 1, "END")):
         for at in sites(model, layer, where):
             late = at.kind.endswith((".k", ".v")) or at.kind in ("head.q", "attn_out", "mlp_out")
             if at.layer is not None and not (layer == 3 and late and where != "END"):
@@ -174,13 +174,13 @@ def heads(model: Model) -> Made:
 
 def senders(model: Model) -> list[tuple[Do, ...]]:
     """Heads, MLPs, the stream and the embedding, in the first blocks."""
-    neurons = At("mlp_hidden" if model.parts.down is not None else "mlp_out", 0, None, "S2")
+    neurons = At("mlp_hidden" if model.parts.down is not None else "mlp_out", 0, None, "ONE")
     return [
-        (Do("patch", At("head.z", 0, 1, "S2")),),
-        (Do("patch", At("mlp_out", 0, None, "S2")),),
-        (Do("patch", At("resid_post", 0, None, "S2")),),
-        (Do("patch", At("head.out", 0, 2, "S2")), Do("zero", neurons)),
-        (Do("patch", At("embed", None, None, "S2")),),
+        (Do("patch", At("head.z", 0, 1, "ONE")),),
+        (Do("patch", At("mlp_out", 0, None, "ONE")),),
+        (Do("patch", At("resid_post", 0, None, "ONE")),),
+        (Do("patch", At("head.out", 0, 2, "ONE")), Do("zero", neurons)),
+        (Do("patch", At("embed", None, None, "ONE")),),
     ]
 
 
@@ -188,21 +188,21 @@ def receivers(model: Model) -> dict[str, tuple[tuple[At, ...], ...]]:
     """Stages of receivers above the first block."""
     kv = "head" if model.heads == model.kv_heads else "kv_head"
     shared = model.kv_heads - 1
-    q, k = At("head.q", 2, 1, "S2"), At(f"{kv}.k", 2, shared, "S2")
-    v, far = At(f"{kv}.v", 1, shared, "S2"), At("head.q", 3, 2, "END")
-    mlp, stream = At("mlp_in", 2, None, "S2"), At("resid_post", 1, None, "S2")
+    q, k = At("head.q", 2, 1, "ONE"), At(f"{kv}.k", 2, shared, "ONE")
+    v, far = At(f"{kv}.v", 1, shared, "ONE"), At("head.q", 3, 2, "END")
+    mlp, stream = At("mlp_in", 2, None, "ONE"), At("resid_post", 1, None, "ONE")
     found = {
         "q": ((q,),),
         "k": ((k,),),
         "v": ((v,),),
         "mlp": ((mlp,),),
         "residual": ((stream,),),
-        "set": ((At("head.q", 1, 0, "S2"), mlp, k),),
+        "set": ((At("head.q", 1, 0, "ONE"), mlp, k),),
         "chain": ((v,), (far,)),
-        "chain through an MLP": ((At("mlp_in", 1, None, "S2"),), (k,), (far,)),
+        "chain through an MLP": ((At("mlp_in", 1, None, "ONE"),), (k,), (far,)),
     }
     if model.parts.middle is not None:
-        found["middle"] = ((At("resid_mid", 1, None, "S2"),),)
+        found["middle"] = ((At("resid_mid", 1, None, "ONE"),),)
     return found
 
 
