@@ -69,7 +69,7 @@ def every_site(model: Model) -> Made:
     """Patched whole, at the last token (the embedding at an earlier one: all prompts end alike)."""
     made = Made()
     for at in sites(model):
-        made.add(Do("patch", _telling(at)))
+        made.add(Do("patch", telling(at)))
     return made
 
 
@@ -87,7 +87,7 @@ def elsewhere(model: Model) -> Made:
 def directions(model: Model) -> Made:
     """Along random ones and a plane, differences of means, and trained ones."""
     made = Made()
-    for at in map(_telling, sites(model)):
+    for at in map(telling, sites(model)):
         if at.kind != "embed" or model.embed.embedding_dim == model.config.hidden_size:
             made.add(Do("patch", at, made.along("random", at)))
             made.add(Do("patch", at, made.along("plane", at)))
@@ -102,7 +102,7 @@ def directions(model: Model) -> Made:
 def ablations(model: Model) -> Made:
     """To zero, the mean and another base's value; steering."""
     made = Made()
-    for at in map(_telling, sites(model)):
+    for at in map(telling, sites(model)):
         if at.kind == "embed" and model.embed.embedding_dim != model.config.hidden_size:
             made.add(Do("zero", at))
             continue
@@ -223,7 +223,7 @@ def paths(model: Model, every: bool = True) -> Made:
     return made
 
 
-def _telling(at: At) -> At:
+def telling(at: At) -> At:
     """The same site, the embedding where base and source differ: all prompts end alike."""
     return At(at.kind, at.layer, at.head, "ONE") if at.kind == "embed" else at
 
