@@ -34,7 +34,7 @@ def refused(one: Bench, text: str) -> str:
     """What check says of a statement that it refuses, with its way out."""
     with pytest.raises(ProgramError) as caught:
         one.check(text)
-    return " ".join(f"{problem.message} {problem.help}" for problem in caught.value.found)
+    return " ".join(f"{problem.message} {problem.help}" for problem in caught.value.diagnostics)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
