@@ -88,9 +88,8 @@ def directions(model: Model) -> Made:
     """Along random ones and a plane, differences of means, and trained ones."""
     made = Made()
     for at in map(telling, sites(model)):
-        if at.kind != "embed" or model.embed.embedding_dim == model.config.hidden_size:
-            made.add(Do("patch", at, made.along("random", at)))
-            made.add(Do("patch", at, made.along("plane", at)))
+        made.add(Do("patch", at, made.along("random", at)))
+        made.add(Do("patch", at, made.along("plane", at)))
         if at.kind not in ("embed", "logits"):
             made.add(Do("patch", at, made.along("mean", at)))
     for at in sites(model):
@@ -103,9 +102,6 @@ def ablations(model: Model) -> Made:
     """To zero, the mean and another base's value; steering."""
     made = Made()
     for at in map(telling, sites(model)):
-        if at.kind == "embed" and model.embed.embedding_dim != model.config.hidden_size:
-            made.add(Do("zero", at))
-            continue
         along = made.along("random", at)
         made.add(Do("zero", at))
         made.add(Do("mean", at))
