@@ -14,6 +14,7 @@ from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
+from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -99,9 +100,9 @@ def matrix(
             span,
             f"each layer has {what} 0 to {count - 1}",
         )
-    if name == "W_gate" and not shapes.gated_mlp:
-        raise wrong("no-matrix", f"{shapes.name} has no gated MLP, so no W_gate", span)
-    inputs, outputs = getattr(shapes, entry.inputs), getattr(shapes, entry.outputs)
+    with located(span):
+        check_stored(name, layer, shapes)
+    inputs, outputs = matrix_sizes(name, layer, shapes)
     word = Matrix(name=name, layer=layer, head=head, inputs=inputs, outputs=outputs)
     return Applied(word, (), MatrixType(inputs, outputs), span)
 

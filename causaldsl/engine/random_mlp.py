@@ -98,6 +98,7 @@ def _scale(session: Session, clean: str, backend: str, at: SiteAt) -> float:
 def _draw(session: Session, site: Site) -> RandomMlp:
     loaded, layer = session.loaded, site.layer
     assert site.seed is not None
+    assert layer is not None
     generator = session.generator(site.seed, "random mlp", str(layer))
 
     def like(real: Tensor) -> Tensor:
@@ -108,8 +109,7 @@ def _draw(session: Session, site: Site) -> RandomMlp:
         real, shift = matrix(loaded, name, layer), bias(loaded, name, layer)
         return like(real), real.new_zeros(real.shape[1]) if shift is None else like(shift)
 
-    config = loaded.config
-    names = ("hidden_activation", "hidden_act", "activation_function")
-    act = next(value for name in names if (value := getattr(config, name, None)))
-    gate = weights("W_gate") if loaded.spec.shapes.gated_mlp else None
-    return RandomMlp(activation(act), *weights("W_in"), *weights("W_out"), gate)
+    mlp = loaded.spec.shapes.mlp(layer)
+    assert mlp is not None
+    gate = weights("W_gate") if mlp.gate is not None else None
+    return RandomMlp(activation(mlp.act), *weights("W_in"), *weights("W_out"), gate)

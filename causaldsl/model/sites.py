@@ -13,6 +13,10 @@ from causaldsl.vocabulary.sites import SITE_WORDS, SITES, SiteWord
 _NOT_BY_POSITION = ("hook_pattern", "hook_attn_scores", "hook_rot_q", "hook_rot_k")
 _JOINED_Z = re.compile(r"blocks\.\d+\.attn\.hook_z")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
+_STREAM_BY_NORM = {"ln1.hook_in": "resid_pre", "ln2.hook_in": "resid_mid"}
+_STREAM_BY_NORM["hook_resid_mid"] = "resid_mid"
+"""Hooks of a block that show the stream as a norm reads it: what goes past the norm is not seen."""
+_SHARED = ("ln1.hook_out", "ln1.hook_normalized", "ln1.hook_scale")
 
 
 @dataclass(frozen=True, order=True)
@@ -77,6 +81,9 @@ class Site:
         if self.hook is not None:
             joined = _JOINED_Z.fullmatch(self.hook)
             return shapes.n_heads * shapes.d_head if joined else None
+        mlp = None if self.layer is None else shapes.mlp(self.layer)
+        if self.word.width == "d_mlp" and mlp is not None:
+            return mlp.d_hidden
         return int(getattr(shapes, self.word.width))
 
     def depth(self, shapes: ModelDims) -> tuple[int, int]:
@@ -109,6 +116,7 @@ class Site:
     def check(self, shapes: ModelDims) -> None:
         """Raise a :class:`Mistake` if this model has no such site."""
         if self.hook is not None:
+            self._check_raw(shapes, self.hook)
             return
         if not shapes.text and self.kind not in {site.kind for site in all_sites(shapes)}:
             *sites, last = map(str, all_sites(shapes))
@@ -130,8 +138,56 @@ class Site:
                 f"{shapes.name} runs attention and MLP in parallel, so it has no resid_mid",
                 "use resid_pre or resid_post",
             )
+        if self.word.needs == "neurons" and self.layer is not None:
+            self._check_neurons(shapes, self.layer)
         if self.head is not None:
             self._check_head(shapes, self.head)
+
+    def _check_raw(self, shapes: ModelDims, hook: str) -> None:
+        """A hook that shows only one of the places where the model reads an activation."""
+        match = _BLOCK.match(hook)
+        if match is None or not shapes.text:
+            return
+        layer, rest = match[1], hook[match.end() :]
+        use = _STREAM_BY_NORM.get(rest)
+        if use == "resid_mid" and shapes.parallel:
+            use = "resid_pre"
+        block = shapes.form.blocks[0] if shapes.form is not None else None
+        if block is not None and rest == "attn.hook_in" and block.before_attention is None:
+            use = "resid_pre"  # attention reads the stream itself
+        one_norm = block is not None and block.before_attention == block.before_mlp
+        if rest in _SHARED and shapes.parallel and one_norm:
+            raise Mistake(
+                "two-readers",
+                f"attention and MLP of {shapes.name} both read {self}",
+                f"use mlp_in[{layer}], or resid_pre[{layer}] for both",
+            )
+        if use is not None:
+            raise Mistake(
+                "two-readers",
+                f"{self} is the residual stream as one of its readers sees it: what goes past that "
+                "would keep its old value",
+                f"use {use}[{layer}]",
+            )
+
+    def _check_neurons(self, shapes: ModelDims, layer: int) -> None:
+        """Whether the layer's MLP has one hidden layer, and, for one beside it, known matrices."""
+        if not shapes.has_neurons(layer):
+            mlp = shapes.mlp(layer)
+            count = f"{mlp.experts.n} experts" if mlp and mlp.experts else "experts"
+            raise Mistake(
+                "no-such-site",
+                f"the MLP of layer {layer} of {shapes.name} is a mixture of {count}, so it has no "
+                f"{self.kind.replace('random_mlp', 'one shape for a random MLP')}",
+                f"use mlp_out[{layer}]",
+            )
+        if self.is_virtual and shapes.text and shapes.form is None:
+            raise Mistake(
+                "no-matrix",
+                f"{self} is drawn like the MLP of layer {layer}, and where {shapes.architecture} "
+                "keeps its matrices is not known here",
+                "`causaldsl models --families` lists the families that are known",
+            )
 
     def _check_head(self, shapes: ModelDims, head: int) -> None:
         kv = self.word.index == "kv_head"
@@ -159,7 +215,7 @@ def all_sites(shapes: ModelDims) -> list[Site]:
     if not shapes.text:  # a toy model: one hidden layer, and no residual stream
         heads = [Site("head.z", 0, head) for head in range(shapes.n_heads)]
         return [*(heads or [Site("mlp_hidden", 0)]), Site("logits")]
-    present = [word for word in SITE_WORDS.values() if _has(shapes, word)]
+    present = [word for word in SITE_WORDS.values() if has_site(shapes, word)]
     first, last = (
         [Site(w.word) for w in present if w.index == "none" and (w.entry == "tokens") == before]
         for before in (True, False)
@@ -173,12 +229,20 @@ def all_sites(shapes: ModelDims) -> list[Site]:
         Site(word.word, layer, head)
         for layer in range(shapes.n_layers)
         for word in present
+        if has_site(shapes, word, layer)
         for head in indices.get(word.index, ())
     ]
     return [*first, *inner, *last]
 
 
-def _has(shapes: ModelDims, word: SiteWord) -> bool:
+def has_site(shapes: ModelDims, word: SiteWord, layer: int | None = None) -> bool:
+    """Whether a model has sites of this kind, in a layer or at all."""
     shared = shapes.n_kv_heads != shapes.n_heads
-    lacking = {"sequential": shapes.parallel, "own": shared, "shared": not shared}
+    layers = range(shapes.n_layers) if layer is None else [layer]
+    lacking = {
+        "sequential": shapes.parallel,
+        "own": shared,
+        "shared": not shared,
+        "neurons": not any(shapes.has_neurons(layer) for layer in layers),
+    }
     return not lacking.get(word.needs, False)

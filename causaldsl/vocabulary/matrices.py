@@ -29,8 +29,8 @@ _ALL = (
     MatrixWord("W_K", "kv_head", "d_model", "d_head", "A key head's weights."),
     MatrixWord("W_V", "kv_head", "d_model", "d_head", "A value head's weights."),
     MatrixWord("W_O", "head", "d_head", "d_model", "A head's output weights."),
-    MatrixWord("W_E", "none", "d_vocab", "d_model", "Token embedding."),
-    MatrixWord("W_U", "none", "d_model", "d_vocab", "Unembedding."),
+    MatrixWord("W_E", "none", "d_vocab", "d_embed", "Token embedding."),
+    MatrixWord("W_U", "none", "d_embed", "d_vocab", "Unembedding, before any scale or cap."),
 )
 
 MATRIX_WORDS = {matrix.word: matrix for matrix in _ALL}

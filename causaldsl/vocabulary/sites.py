@@ -43,9 +43,9 @@ class SiteWord:
     written: Literal["there", "heads", "stream"] = "there"
     """Where a write joins: at its hook; as a change of the sum of heads; as one of the stream,
     through what attention adds."""
-    needs: Literal["", "sequential", "own", "shared"] = ""
+    needs: Literal["", "sequential", "own", "shared", "neurons"] = ""
     """Which models have it: those whose MLP reads what attention wrote; those whose heads have keys
-    and values of their own, or share them."""
+    and values of their own, or share them; layers whose MLP has one hidden layer."""
     reads: tuple[str, ...] = ()
     """Of a site that is not in the model: the sites that are read in its place."""
     writes: str = ""
@@ -68,7 +68,7 @@ class SiteWord:
 
 _ALL = (
     SiteWord(
-        "embed", "none", "d_model", "Token embeddings, before the first block.", "stream",
+        "embed", "none", "d_embed", "Token embeddings, as looked up: rows of W_E.", "stream",
         hook="hook_embed", attends=True, entry="tokens",
     ),
     SiteWord(
@@ -76,12 +76,14 @@ _ALL = (
         depth=0, hook="blocks.{layer}.hook_resid_pre", receives=True, attends=True,
     ),
     SiteWord(
-        "head.q", "head", "d_head", "A head's query, before any rotary embedding.", "attention",
-        depth=1, hook="blocks.{layer}.attn.hook_q", into="head.z", receives=True,
+        "head.q", "head", "d_head",
+        "A head's query, as W_Q gives it: before any norm or rotation.", "attention", depth=1,
+        hook="blocks.{layer}.attn.hook_q", into="head.z", receives=True,
     ),
     SiteWord(
-        "head.k", "head", "d_head", "A head's key, before any rotary embedding.", "attention",
-        depth=1, hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True, attends=True,
+        "head.k", "head", "d_head",
+        "A head's key, as W_K gives it: before any norm or rotation.", "attention", depth=1,
+        hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True, attends=True,
         needs="own",
     ),
     SiteWord(
@@ -104,8 +106,8 @@ _ALL = (
         depth=2, hook="blocks.{layer}.attn.hook_z", into="head.out",
     ),
     SiteWord(
-        "head.out", "head", "d_model", "What one head adds to the residual: z W_O.", "attention",
-        depth=2, hook="blocks.{layer}.attn.hook_z", written="heads",
+        "head.out", "head", "d_model", "What one head adds to attention's output: z W_O.",
+        "attention", depth=2, hook="blocks.{layer}.attn.hook_z", written="heads",
     ),
     SiteWord(
         "attn_out", "layer", "d_model", "What the attention layer adds to the residual.",
@@ -123,6 +125,7 @@ _ALL = (
     SiteWord(
         "mlp_hidden", "layer", "d_mlp", "MLP neurons after the nonlinearity, before W_out.", "mlp",
         depth=6, hook="blocks.{layer}.mlp.hook_post", into="mlp_out", entry="hidden",
+        needs="neurons",
     ),
     SiteWord(
         "mlp_out", "layer", "d_model", "What the MLP adds to the residual.", "mlp",
@@ -140,6 +143,7 @@ _ALL = (
         "random_mlp", "none", "d_mlp",
         "A control, not in the model: neurons of a random MLP beside that of a layer.", "mlp",
         depth=6, into="mlp_out", reads=("mlp_in", "mlp_out"), writes="mlp_out", entry="mid",
+        needs="neurons",
         call="random_mlp(LAYER, seed: N)",
     ),
     SiteWord(

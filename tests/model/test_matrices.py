@@ -159,15 +159,19 @@ def test_phi3_has_them_in_one_parameter_and_the_gate_too():
 
 def test_an_architecture_that_is_not_known(everyone):
     loaded = random_model(PhiConfig(**SMALL))
-    loaded.hf.config.model_type = "mystery"
+    config = {**loaded.hf.config.to_dict(), "model_type": "mystery"}
+    spec = loaded.spec.model_copy(update={"shapes": shapes_from_config("m", config, "f")})
     with pytest.raises(RunFailure, match="not known here") as caught:
-        matrix(loaded, "W_out", 0)
-    assert "llama" in caught.value.help
+        matrix(replace(loaded, spec=spec), "W_out", 0)
+    assert "models --families" in caught.value.help
 
 
 def test_a_parameter_of_an_unexpected_shape(everyone):
     loaded = everyone["llama"][0]
-    shapes = loaded.spec.shapes.model_copy(update={"d_mlp": 47})
+    form = loaded.spec.shapes.form
+    block = replace(form.blocks[0], mlp=replace(form.blocks[0].mlp, d_hidden=47))
+    form = replace(form, blocks=(block, *form.blocks[1:]))
+    shapes = loaded.spec.shapes.model_copy(update={"form": form})
     other = replace(loaded, spec=loaded.spec.model_copy(update={"shapes": shapes}))
     with pytest.raises(RunFailure, match=r"W_out\[0\] of .* is \(48, 32\), not \(47, 32\)"):
         matrix(other, "W_out", 0)

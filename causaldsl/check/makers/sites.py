@@ -19,6 +19,8 @@ def hook(context: Context, word: Hook, operands: Operands) -> Place:
             f"{site} is not one vector a prompt and token",
             "only hooks of shape (prompts, tokens, ...) can be read and written",
         )
+    if context.program.model is not None:
+        site.check(context.shapes(span))
     return Place(site, None, span)
 
 

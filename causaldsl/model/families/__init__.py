@@ -1,0 +1,1 @@
+"""How the models of each family are built, as data read from their configurations."""
