@@ -38,9 +38,9 @@ prompts visits {
   test "Then, {X} and {Y} met. {Z} said to"
   slots X Y Z: name, place: place
   answer A  foil B
-  position IO = A.1, S2 = B.2, ONE = X, END = last
+  position S2 = Z, END = last
 }
-pairs flip = visits ABB <-> BAB { train 6  test 4  seed 0 }
+pairs flip = visits ABB <-> ABA { train 6  test 4  seed 0 }
 """
 CLOSE, CHANGED = 1e-9, 1e-7
 BACKENDS = ("hooks", "cone")

@@ -26,7 +26,7 @@ class Made:
         """The name of a random, mean-difference or DAS direction at a place."""
         texts = {
             "random": f"random({at}, seed: 1)",
-            "mean": f"mean_difference({at}, ABB, BAB, on: flip.train)",
+            "mean": f"mean_difference({at}, ABB, ABA, on: flip.train)",
             "das": f"das({at}, on: flip.train, epochs: 2, lr: 0.05)",
             "plane": f"random({at}, dim: 2, seed: 2)",
         }
@@ -76,7 +76,7 @@ def every_site(model: Model) -> Made:
 def elsewhere(model: Model) -> Made:
     """At an earlier token, and in the first and last layers."""
     made = Made()
-    for layer, where in ((0, "ONE"), (2, "S2-1"), (len(model.blocks) - 1, "END")):
+    for layer, where in ((0, "S2"), (2, "S2+1"), (len(model.blocks) - 1, "END")):
         for at in sites(model, layer, where):
             late = at.kind.endswith((".k", ".v")) or at.kind in ("head.q", "attn_out", "mlp_out")
             if at.layer is not None and not (layer == 3 and late and where != "END"):
@@ -170,13 +170,13 @@ def heads(model: Model) -> Made:
 
 def senders(model: Model) -> list[tuple[Do, ...]]:
     """Heads, MLPs, the stream and the embedding, in the first blocks."""
-    neurons = At("mlp_hidden" if model.parts.down is not None else "mlp_out", 0, None, "ONE")
+    neurons = At("mlp_hidden" if model.parts.down is not None else "mlp_out", 0, None, "S2")
     return [
-        (Do("patch", At("head.z", 0, 1, "ONE")),),
-        (Do("patch", At("mlp_out", 0, None, "ONE")),),
-        (Do("patch", At("resid_post", 0, None, "ONE")),),
-        (Do("patch", At("head.out", 0, 2, "ONE")), Do("zero", neurons)),
-        (Do("patch", At("embed", None, None, "ONE")),),
+        (Do("patch", At("head.z", 0, 1, "S2")),),
+        (Do("patch", At("mlp_out", 0, None, "S2")),),
+        (Do("patch", At("resid_post", 0, None, "S2")),),
+        (Do("patch", At("head.out", 0, 2, "S2")), Do("zero", neurons)),
+        (Do("patch", At("embed", None, None, "S2")),),
     ]
 
 
@@ -184,21 +184,21 @@ def receivers(model: Model) -> dict[str, tuple[tuple[At, ...], ...]]:
     """Stages of receivers above the first block."""
     kv = "head" if model.heads == model.kv_heads else "kv_head"
     shared = model.kv_heads - 1
-    q, k = At("head.q", 2, 1, "ONE"), At(f"{kv}.k", 2, shared, "ONE")
-    v, far = At(f"{kv}.v", 1, shared, "ONE"), At("head.q", 3, 2, "END")
-    mlp, stream = At("mlp_in", 2, None, "ONE"), At("resid_post", 1, None, "ONE")
+    q, k = At("head.q", 2, 1, "S2"), At(f"{kv}.k", 2, shared, "S2")
+    v, far = At(f"{kv}.v", 1, shared, "S2"), At("head.q", 3, 2, "END")
+    mlp, stream = At("mlp_in", 2, None, "S2"), At("resid_post", 1, None, "S2")
     found = {
         "q": ((q,),),
         "k": ((k,),),
         "v": ((v,),),
         "mlp": ((mlp,),),
         "residual": ((stream,),),
-        "set": ((At("head.q", 1, 0, "ONE"), mlp, k),),
+        "set": ((At("head.q", 1, 0, "S2"), mlp, k),),
         "chain": ((v,), (far,)),
-        "chain through an MLP": ((At("mlp_in", 1, None, "ONE"),), (k,), (far,)),
+        "chain through an MLP": ((At("mlp_in", 1, None, "S2"),), (k,), (far,)),
     }
     if model.parts.middle is not None:
-        found["middle"] = ((At("resid_mid", 1, None, "ONE"),),)
+        found["middle"] = ((At("resid_mid", 1, None, "S2"),),)
     return found
 
 
@@ -206,11 +206,11 @@ def paths(model: Model, every: bool = True) -> Made:
     """Every policy for every sender into every receiver; or each of them somewhere in a square."""
     made = Made()
     for i, sender in enumerate(senders(model)):
-        at_end = tuple(Do(d.verb, At(d.at.kind, d.at.layer, d.at.head, "END")) for d in sender)
+        at_end = tuple(Do(d.verb, At(d.at.kind, 1, d.at.head, "END")) for d in sender)
         for j, stages in enumerate(receivers(model).values()):
             chosen = POLICIES if every else [POLICIES[(i + j) % len(POLICIES)]]
             made.arms += [Arm((), Way(sender, stages, *policy)) for policy in chosen]
-        if i < 4:  # the embedding at the last token is that of the source
+        if i < 4:  # the embedding has no layer
             chosen = POLICIES if every else [POLICIES[(2 * i + 3) % 8], POLICIES[(2 * i + 4) % 8]]
             made.arms += [Arm((), Way(at_end, (), *policy)) for policy in chosen]
     also = Do("patch", At("mlp_out", 3, None, "END"))
@@ -221,7 +221,7 @@ def paths(model: Model, every: bool = True) -> Made:
 
 def telling(at: At) -> At:
     """The same site, the embedding where base and source differ: all prompts end alike."""
-    return At(at.kind, at.layer, at.head, "ONE") if at.kind == "embed" else at
+    return At(at.kind, at.layer, at.head, "S2") if at.kind == "embed" else at
 
 
 GROUPS = {

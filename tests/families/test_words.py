@@ -80,8 +80,8 @@ _LEARNED = (
 )
 
 TRACES = (
-    (At("mlp_out", 0, None, "ONE"), False),
-    (At("head.z", 0, 1, "ONE"), True),
+    (At("mlp_out", 0, None, "S2"), False),
+    (At("head.z", 0, 1, "S2"), True),
 )
 
 
@@ -92,7 +92,7 @@ def test_a_trace(one: Bench, case: int, backend: str) -> None:
     text = f"""
 subspace v = random({at}, seed: 1)
 trace t = patch {at}{" along v" if along else ""} to logit_diff on flip.test {{
-  through heads[1..2], mlps[1..2]  top 4  at ONE, END
+  through heads[1..2], mlps[1..2]  top 4  at S2, END
 }}
 """
     ran = one.run(text, backend)
@@ -118,7 +118,7 @@ def test_an_audit(one: Bench, backend: str) -> None:
     kinds = ("mlp_hidden", "resid_post")
     places = [at for at in matrix.sites(one.model) if at.kind in kinds]
     text = "\n".join(
-        f"subspace v{i} = mean_difference({at}, ABB, BAB, on: flip.train)\n"
+        f"subspace v{i} = mean_difference({at}, ABB, ABA, on: flip.train)\n"
         f"audit a{i} = illusion(v{i}, on: flip, directions: 1, mlps: 1, sizes: [4])"
         for i, at in enumerate(places)
     )
