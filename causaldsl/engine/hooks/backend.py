@@ -6,9 +6,11 @@ For each edited site x of a pass, at the hook where x is seen (n prompts, T toke
 
 Two sites have no hook of their own to write to, so the write goes where it has their effect::
 
-    head.out:   y = z W_O[h];     attn_out := attn_out + (edit(y) - y)
+    head.out:   y = z W_O[h];     sum of heads := sum of heads + (edit(y) - y)
     resid_mid:  m = resid_pre + attn_out;     attn_out := edit(m) - resid_pre
 
+The heads are summed before any norm behind attention and any multiplier, so what follows sees the
+change. ``points.py`` says where a family has its sites. The logits are the model's output.
 (TransformerLens's ``hook_resid_mid`` is only the input of the second norm: a write there leaves the
 skip connection as it was.) A pass that went through says nothing about hooks that never fired, so
 each one is counted.
@@ -16,7 +18,7 @@ each one is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -27,7 +29,8 @@ from causaldsl.diagnostics import RunFailure, suggest
 from causaldsl.engine.backend import CleanPass, Logits, Pass
 from causaldsl.engine.edits import Edit, Freeze, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
-from causaldsl.engine.hooks.frozen import clean_values, frozen_sites, hold, rounding_accepted
+from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
+from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points, capped
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.model.shapes import ModelDims
@@ -36,10 +39,7 @@ from causaldsl.plan.chunks import HOOKS_PROMPTS
 
 T = TypeVar("T")
 
-Change = Callable[[Tensor], Tensor | None]
-"""What to do with the activation at a hook; None leaves it as it is."""
-
-_NORMED = "unembed.hook_in"
+_WAYS = ("there", "heads", "stream")
 
 
 class HooksRun:
@@ -79,13 +79,13 @@ class HooksBackend:
 
     def __init__(self, model: Any, shapes: ModelDims, at_once: int = HOOKS_PROMPTS):
         self.model, self.shapes, self.at_once = model, shapes, at_once
-        self._names = frozenset(model.hook_dict)
+        self.points = Points(model, shapes)
         parameter = next(iter(model.parameters()), None)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
         model.requires_grad_(False)
 
     def serves(self, site: Site) -> bool:
-        return site.hook_name in self._names
+        return self.points.of(site) is not None
 
     def clean(self, wanted: CleanPass) -> HooksRun:
         """One forward pass for both, what is read and the logits."""
@@ -142,18 +142,18 @@ class HooksBackend:
             if not self.serves(site):
                 raise RunFailure(
                     f"{self.shapes.name} has no hook for {site}",
-                    suggest(site.hook_name, self._names),
+                    suggest(site.hook_name, self.points.names),
                 )
-        frozen: dict[Site, Change] = {}
+        forward = _Forward(self.points, tokens.shape[:2], edits, reads)
+        held = Held()
         if freeze is not None:
             freeze = freeze.freeing([edit.site for edit in edits], self.shapes)
-            clean = clean_values(self.model, tokens, frozen_sites(self.model, self.shapes, freeze))
-            frozen = {site: hold(site, value, freeze) for site, value in clean.items()}
-        forward = _Forward(self.model, tokens.shape[:2], edits, reads, frozen)
-        hooks = [(name, forward.at(name)) for name in forward.points]
+            held = clean_values(self.points, tokens, freeze)
+            forward.hold(held, freeze)
+        hooks = [(name, forward.at(name)) for name in forward.changes if name != OUTPUT]
         try:
-            with self.model.hooks(fwd_hooks=hooks), rounding_accepted():
-                logits = self._logits(tokens, any(site.kind == "logits" for site in sites))
+            with self.model.hooks(fwd_hooks=hooks), held.holding():
+                logits = self._logits(tokens, forward, held)
         except ValueError as error:
             # TransformerLens refuses hook points that a setting of the model has switched off.
             if "Cannot add hook" not in str(error):
@@ -163,19 +163,24 @@ class HooksBackend:
         forward.check_fired()
         return logits, forward.values
 
-    def _logits(self, tokens: Tensor, seen: bool) -> Tensor:
-        """Logits (n, V) at the last position; in float32, unless a hook has seen them before."""
-        if seen or upcast_dtype(self._dtype) == self._dtype or _NORMED not in self._names:
-            logits: Tensor = self.model(tokens)[:, -1]
-            return logits
+    def _logits(self, tokens: Tensor, forward: _Forward, held: Held) -> Tensor:
+        """Logits (n, V) at the last position, in single precision at least."""
+        form, half = self.shapes.form, upcast_dtype(self._dtype) != self._dtype
+        if form is None or not (half or held.shrinkage is not None):
+            return upcast(forward.end(self.model(tokens))[:, -1])
         normed: list[Tensor] = []
 
         def keep(x: Tensor, hook: Any) -> None:
-            normed.append(x[:, -1])
+            normed.append(x if OUTPUT in forward.changes else x[:, -1:])
 
-        with self.model.hooks(fwd_hooks=[(_NORMED, keep)]):
+        with self.model.hooks(fwd_hooks=[(NORMED, keep)]):
             self.model(tokens)
-        return upcast(normed[0]) @ upcast(self.model.W_U) + upcast(self.model.b_U)
+        logits = self.points.unembed(normed[0])
+        if held.shrinkage is not None:
+            logits = logits * held.shrinkage
+        else:
+            logits = capped(logits, form.logit_softcap)
+        return forward.end(logits)[:, -1]
 
 
 class _Forward:
@@ -186,44 +191,47 @@ class _Forward:
     """
 
     def __init__(
-        self,
-        model: Any,
-        shape: torch.Size,
-        edits: Sequence[Edit],
-        reads: Sequence[Read],
-        frozen: Mapping[Site, Change],
+        self, points: Points, shape: torch.Size, edits: Sequence[Edit], reads: Sequence[Read]
     ):
-        self._model, self._shape = model, shape
-        self.points: dict[str, list[Change]] = {}
-        self._fired: list[tuple[Site, str, list[int]]] = []
+        self._points, self._shape = points, shape
+        self.changes: dict[str, list[Change]] = {}
+        self._fired: list[tuple[str, str, list[int]]] = []
         self.values: list[Tensor] = [torch.empty(0)] * len(reads)
-        for site, change in frozen.items():
-            self._on(site, change)
-        out_layers = sorted({_layer(e.site) for e in edits if e.site.word.written == "heads"})
-        mid_layers = sorted({_layer(e.site) for e in edits if e.site.word.written == "stream"})
+        written = {way: [e for e in edits if points.written(e.site) == way] for way in _WAYS}
+        out_layers = sorted({_layer(edit.site) for edit in written["heads"]})
+        mid_layers = sorted({_layer(edit.site) for edit in written["stream"]})
         head_out = {
-            layer: _HeadOut(self._W_O(layer), _at(edits, "head.out", layer)) for layer in out_layers
+            layer: _HeadOut(points.W_O(layer), _at(edits, "head.out", layer))
+            for layer in out_layers
         }
         for layer, moved in head_out.items():
-            self._on(Site("attn_out", layer), moved.add)
-        for edit in edits:
-            if edit.site.word.written == "there":
-                self._on(edit.site, self._write(edit))
+            self._on(moved.edits[0].site, points.attention_sum(layer), moved.add)
+        for edit in written["there"]:
+            self._on_site(edit.site, self._write(edit))
         for moved in head_out.values():
-            self._on(moved.edits[0].site, moved.measure)
+            self._on_site(moved.edits[0].site, moved.measure)
         for index, read in enumerate(reads):
-            self._on(read.site, self._read(index, read, head_out.get(_layer(read.site))))
+            self._on_site(read.site, self._read(index, read, head_out.get(_layer(read.site))))
         for layer in mid_layers:
             mid = _ResidMid(_at(edits, "resid_mid", layer))
-            self._on(Site("resid_pre", layer), mid.capture)
-            self._on(Site("attn_out", layer), mid.write)
-            self._on(Site("resid_mid", layer), mid.check)
+            self._on_site(Site("resid_pre", layer), mid.capture)
+            self._on_site(Site("attn_out", layer), mid.write)
+            self._on_site(Site("resid_mid", layer), mid.check)
+
+    def hold(self, held: Held, freeze: Freeze) -> None:
+        """Put the values that are held where they belong, before all else."""
+        for site, change in changes(held, freeze):
+            self._on_site(site, change, first=True)
+
+    def end(self, logits: Tensor) -> Tensor:
+        """The model's output (n, T, V) with what is done to it."""
+        return self.at(OUTPUT)(logits, None) if OUTPUT in self.changes else logits
 
     def at(self, name: str) -> Callable[..., Tensor]:
         """The hook function for one hook point."""
 
         def hook(x: Tensor, hook: Any) -> Tensor:
-            for change in self.points[name]:
+            for change in self.changes[name]:
                 new = change(x)
                 x = x if new is None else new
             return x
@@ -231,32 +239,35 @@ class _Forward:
         return hook
 
     def check_fired(self) -> None:
-        for site, name, count in self._fired:
+        for what, name, count in self._fired:
             if count[0] != 1:
                 times = "never fired" if count[0] == 0 else f"fired {count[0]} times"
                 raise RunFailure(
-                    f"the hook of {site} {times} in a forward pass",
+                    f"the hook of {what} {times} in a forward pass",
                     f"its hook point is {name}",
                 )
 
-    def _on(self, site: Site, change: Change) -> None:
+    def _on_site(self, site: Site, change: Change, first: bool = False) -> None:
+        name = self._points.of(site)
+        assert name is not None
+        self._on(site, name, change, first)
+
+    def _on(self, what: object, name: str, change: Change, first: bool = False) -> None:
         count = [0]
 
         def counted(x: Tensor) -> Tensor | None:
             count[0] += 1
             return change(x)
 
-        self.points.setdefault(site.hook_name, []).append(counted)
-        self._fired.append((site, site.hook_name, count))
-
-    def _W_O(self, layer: int) -> Tensor:
-        weight: Tensor = self._model.blocks[layer].attn.W_O
-        return weight.detach()
+        there = self.changes.setdefault(name, [])
+        there.insert(0 if first else len(there), counted)
+        self._fired.append((str(what), name, count))
 
     def _write(self, edit: Edit) -> Change:
         def change(x: Tensor) -> Tensor:
-            part = self._part(x, edit.site)
-            new = scatter(part, edit.positions, edit.apply(gather(part, edit.positions)))
+            part, factor = self._part(x, edit.site), self._points.factor(edit.site)
+            old = gather(part, edit.positions) / factor
+            new = scatter(part, edit.positions, edit.apply(old) * factor)
             if edit.site.head is None:
                 return new.reshape(x.shape)
             out = x.clone()
@@ -269,9 +280,9 @@ class _Forward:
         site = read.site
 
         def record(x: Tensor) -> None:
-            value = gather(self._part(x, site), read.positions)
+            value = gather(self._part(x, site), read.positions) / self._points.factor(site)
             if site.word.written == "heads":
-                value = value @ self._W_O(_layer(site))[site.head]
+                value = value @ self._points.W_O(_layer(site))[site.head]
                 if head_out is not None:
                     value = value + gather(head_out.change(x, site), read.positions)
             self.values[index] = value
@@ -309,8 +320,8 @@ class _HeadOut:
         none = z.new_zeros(*z.shape[:2], self.W_O.shape[-1])
         return self._changes.get(site, none)
 
-    def add(self, attn_out: Tensor) -> Tensor:
-        return attn_out + torch.stack(list(self._changes.values())).sum(0)
+    def add(self, total: Tensor) -> Tensor:
+        return total + torch.stack(list(self._changes.values())).sum(0)
 
 
 class _ResidMid:

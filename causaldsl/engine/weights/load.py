@@ -137,11 +137,13 @@ def build_bridge(loaded: Loaded) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
+    twin = _twin(loaded.hf)
+    originals = dict(twin.named_modules())
     with quiet():
         try:
             bridge = TransformerBridge.boot_transformers(
                 str(spec.path),
-                hf_model=_twin(loaded.hf),
+                hf_model=twin,
                 tokenizer=tokenizer,
                 dtype=loaded.dtype,
                 device=loaded.device,
@@ -151,7 +153,14 @@ def build_bridge(loaded: Loaded) -> Any:
                 f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
                 "its documentation lists the architectures that TransformerBridge supports",
             ) from error
+    bridge.originals = originals
     return bridge.eval().requires_grad_(False)
+
+
+def originals_of(bridge: Any) -> dict[str, nn.Module]:
+    """The modules that a bridge was built around, by their names before that."""
+    found: dict[str, nn.Module] = getattr(bridge, "originals", {})
+    return found
 
 
 @contextmanager
@@ -211,6 +220,8 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             reason = " ".join(str(error).split())
             raise RunFailure(f"cannot load the weights in {folder}: {reason}") from error
     model, report = read
+    if dtype == torch.float64:  # products by group of experts are not offered in it
+        model.config._experts_implementation = "eager"
     missing = sorted(report["missing_keys"])
     if missing:
         raise RunFailure(

@@ -11,7 +11,8 @@ sizes are those of its configuration, names are those of the parameters in its t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Part = Literal["whole", "q", "k", "v", "gate", "up"]
@@ -81,6 +82,11 @@ class Norm:
     weight: Literal["times", "one_plus", "none"] = "times"
     over: Literal["stream", "head", "own", "projection"] = "stream"
     rounds_first: bool = False
+
+    def each(self, heads: int) -> Iterator[Norm]:
+        """The norms that it stands for: one for each head, where each is a module of its own."""
+        for head in range(heads if "{h}" in self.module else 1):
+            yield replace(self, module=self.module.replace("{h}", str(head)))
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,23 @@ class Block:
     add_scale: float = 1.0
     skip_normed: bool = False
 
+    def norms(self) -> Iterator[Norm]:
+        """Every norm of the block once, those of queries and keys too."""
+        attention = self.attention
+        places = (
+            self.before_attention,
+            self.after_attention,
+            self.before_mlp,
+            self.after_mlp,
+            self.stream_mid,
+            self.stream_post,
+        )
+        yield from dict.fromkeys(place for place in places if place is not None)
+        if attention.q_norm is not None:
+            yield from attention.q_norm.each(attention.n_heads)
+        if attention.k_norm is not None:
+            yield from attention.k_norm.each(attention.n_kv_heads)
+
 
 @dataclass(frozen=True)
 class Positions:
@@ -236,3 +259,15 @@ class Architecture:
     logit_scale: float = 1.0
     logit_softcap: float | None = None
     tied: bool = False
+
+    def norms(self) -> Iterator[Norm]:
+        """Every norm once: before and after blocks, of queries and keys, the embedding's, the last.
+
+        What is done to one of them is done to it wherever it is used.
+        """
+        if self.embed_norm is not None:
+            yield self.embed_norm
+        for block in self.blocks:
+            yield from block.norms()
+        if self.last_norm is not None:
+            yield self.last_norm
