@@ -22,7 +22,7 @@ class Alibi:
     scale: float = 1.0
 
     def __call__(self, positions: Tensor, n_kv_heads: int, dtype: torch.dtype) -> Tensor:
-        """What scores gain, (..., kv_heads, heads that share them, 1, keys), for keys (..., keys)."""
+        """What scores gain, (..., kv_heads, shared, 1, keys), for keys at positions (..., keys)."""
         gained = self.slopes[:, None] * positions[..., None, :].to(self.slopes.device)
         return (gained.to(dtype) * self.scale).unflatten(-2, (n_kv_heads, -1)).unsqueeze(-2)
 

@@ -60,8 +60,8 @@ class ConeBackend:
     """Runs a Hugging Face decoder through our own forward pass, ``at_once`` positions together.
 
     Raises :class:`Unsupported` for an architecture without a forward pass here, or when ours does
-    not give the module's own logits on a probe (``known_answers.py``), also with narrow windows if it
-    has windows; ``wanted`` are logits to compare with in their place.
+    not give the module's own logits on a probe (``known_answers.py``), with its windows narrowed
+    too; ``wanted`` are logits to compare with in their place.
     """
 
     name = "cone"

@@ -75,7 +75,7 @@ def _check(told: forms.Architecture, entries: Mapping[str, Any]) -> None:
 def _parts(
     source: nn.Module | Checkpoint,
 ) -> tuple[Mapping[str, Any], Mapping[str, Tensor], Tables]:
-    """The configuration's entries, the parameters by name, and the tables of positions.
+    """The configuration's entries, the parameters by name, and the tables.
 
     A ``TransformerBridge`` that was booted from the module has wrapped its parts, which puts
     ``_original_component`` into their names.
@@ -123,7 +123,7 @@ def _in_single(part: Any) -> Any:
 
 @dataclass(eq=False)
 class _Reader:
-    """A description, parameters by their names in the transformers module, and tables of positions."""
+    """A description, parameters by their names in the module, and its tables."""
 
     told: forms.Architecture
     tensors: Mapping[str, Tensor]

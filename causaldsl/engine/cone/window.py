@@ -65,7 +65,7 @@ class Window:
         masked, keys = None, torch.arange(self.left)
         if self.even is None:
             masked = (keys >= _by_arm(self.starts)[..., None])[:, :, None, None]
-        if self._longer_than(seen):
+        if seen is not None and self.left + self.size > seen:
             queries = _with_arms(self.positions())[..., None]
             far = (keys <= queries - seen)[:, :, None]
             masked = far if masked is None else masked | far
@@ -86,10 +86,6 @@ class Window:
             sees_junk = junk[:, :, None, None] & ~torch.eye(self.size, dtype=torch.bool)
             masked = masked | sees_junk
         return masked.to(device)
-
-    def _longer_than(self, seen: int | None) -> bool:
-        """Whether some prompt has a position that does not see all those before it."""
-        return seen is not None and self.left + self.size > seen
 
 
 def _by_arm(starts: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ to show attention patterns, so that every backend computes the same thing.
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -212,7 +213,9 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             read: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 dtype=dtype,
-                attn_implementation="eager",
+                attn_implementation=_attention(folder),
+                # The others multiply in single precision at most.
+                experts_implementation="eager" if dtype == torch.float64 else None,
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -229,6 +232,16 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             "they would be random numbers; the file may belong to another model",
         )
     return model
+
+
+def _attention(folder: Path) -> str:
+    """Which of transformers' attentions gives a model's own numbers.
+
+    Its eager one adds the ALiBi of a Falcon twice (transformers 5.23).
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    doubled = config.get("model_type") == "falcon" and config.get("alibi")
+    return "sdpa" if doubled else "eager"
 
 
 def _twin(model: nn.Module) -> nn.Module:
