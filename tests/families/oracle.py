@@ -43,10 +43,14 @@ class Held:
 
 def load(folder: Path, dtype: torch.dtype = torch.float64) -> Model:
     """A saved model, its attention and experts written out so that they run in any dtype."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    config = AutoConfig.from_pretrained(folder)
+    # Falcon's written-out attention adds ALiBi twice, to the scores and by the mask; as the model
+    # is run otherwise, and was trained, it does so once.
+    attention = "sdpa" if getattr(config, "alibi", False) else "eager"
     module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager", local_files_only=True
+        folder, dtype=dtype, attn_implementation=attention, local_files_only=True
     )
     module.config._experts_implementation = "eager"
     return Model(module.eval().requires_grad_(False))
