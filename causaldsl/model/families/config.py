@@ -88,7 +88,7 @@ class Config:
         for value in (self.get("rotary_pct"), self.get("partial_rotary_factor")):
             part = part if value is None else float(value)
         part = float(own.get("partial_rotary_factor") or part)
-        return Rotary(int(d_head * part), pairs, kind, layer_type if layer_type in told else "")
+        return Rotary(int(d_head * part), pairs, kind, layer_type)
 
     def layer_types(self, sliding: Callable[[int], bool]) -> list[str]:
         """``sliding_attention`` or ``full_attention`` for each layer, by a rule if not named."""
