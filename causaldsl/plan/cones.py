@@ -6,19 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from causaldsl.model.families.forms import Architecture
+from causaldsl.model.families.summary import without_cone
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-
-
-def lacking(form: Architecture | None) -> str:
-    """Why the cone has no forward pass for a model; empty if it has one."""
-    if form is None:
-        return "its architecture is not known"
-    if any(block.skip_normed for block in form.blocks):
-        return "its stream goes on from the output of its norms"
-    heads = {(b.attention.n_heads, b.attention.n_kv_heads, b.attention.d_head) for b in form.blocks}
-    return "its layers have different numbers of heads" if len(heads) > 1 else ""
 
 
 class Stage(IntEnum):
@@ -56,7 +46,8 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
 
 def expected_backend(shapes: ModelDims, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
     """The backend that a run takes for sites, as far as that is known without weights."""
-    served = wanted == "cone" and shapes.text and not lacking(shapes.form)
+    form = shapes.form
+    served = wanted == "cone" and form is not None and not without_cone(form)
 
     def backend_of(sites: Iterable[Site]) -> str:
         return "cone" if served and all(site.hook is None for site in sites) else "hooks"

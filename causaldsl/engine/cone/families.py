@@ -35,8 +35,8 @@ from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import Tables, tables_of
 from causaldsl.engine.weights.nonlinearities import activation
 from causaldsl.model.families import forms
+from causaldsl.model.families.summary import without_cone
 from causaldsl.model.families.table import describe
-from causaldsl.plan.cones import lacking
 
 
 class Unsupported(Exception):
@@ -54,7 +54,9 @@ def read_decoder(source: nn.Module | Checkpoint) -> Decoder:
     told = describe(entries)
     if told is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
-    reason = "it attends to an encoder" if entries.get("add_cross_attention") else lacking(told)
+    reason = (
+        "it attends to an encoder" if entries.get("add_cross_attention") else without_cone(told)
+    )
     if reason:
         raise Unsupported(reason)
     try:
