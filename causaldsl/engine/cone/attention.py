@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from causaldsl.engine.cone.weights import Attention, capped
 from causaldsl.engine.cone.window import Geometry
 from causaldsl.engine.upcast import upcast_dtype
 
@@ -14,46 +15,46 @@ Past = Callable[[int], tuple[Tensor, Tensor]]
 """Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
-
-
 def attend(
     q: Tensor,
     keys: Tensor,
     values: Tensor,
     past: tuple[Tensor, Tensor] | None,
-    scale: float,
+    attention: Attention,
     where: Geometry,
 ) -> Tensor:
     """Attention-weighted values (A, n, S, heads, d_head) for queries of the same shape."""
     arms, n, S, heads, d_head = q.shape
     kv_heads = keys.shape[2]
     shared = heads // kv_heads
-    stacked = (q * scale).view(arms, n, S, kv_heads, shared, d_head).permute(0, 1, 3, 4, 2, 5)
-    stacked = stacked.reshape(arms, n, kv_heads, shared * S, d_head)
-    z, _ = attend_stacked(stacked, keys, values, past, where)
+    stacked = (q * attention.scale).view(arms, n, S, kv_heads, shared, d_head)
+    stacked = stacked.permute(0, 1, 3, 4, 2, 5).reshape(arms, n, kv_heads, shared * S, d_head)
+    z, _ = attend_stacked(stacked, keys, values, past, where, attention.softcap, attention.sinks)
     z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
     return z.reshape(arms, n, S, heads, d_head)
 
 
 def attend_stacked(
-    q: Tensor, keys: Tensor, values: Tensor, past: tuple[Tensor, Tensor] | None, where: Geometry
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    past: tuple[Tensor, Tensor] | None,
+    where: Geometry,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """z for scaled queries (A, n, kv_heads, shared * S, d_head), and the weights, own ones last."""
     S = keys.shape[3]
     # A single position, the usual tail, needs no product of matrices with itself.
     own = q @ keys.transpose(3, 4) if S > 1 else (q * keys).sum(-1, keepdim=True)
-    if where.own_masked is not None:
-        own = own.masked_fill(where.own_masked.repeat(1, 1, 1, q.shape[3] // S, 1), -torch.inf)
+    own = _scores(own, S, softcap, where.own_bias, where.own_masked)
     if past is None:
-        weights = _softmax(own)
+        weights = _weights(own, S, sinks)
         return weights @ values, weights
     past_keys, past_values = past
     left = with_past(q, past_keys.transpose(3, 4))
-    if where.past_masked is not None:
-        left = left.masked_fill(where.past_masked, -torch.inf)
-    weights = _softmax(torch.cat((left, own), dim=-1))
+    left = _scores(left, S, softcap, where.past_bias, where.past_masked)
+    weights = _weights(torch.cat((left, own), dim=-1), S, sinks)
     on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
     z = with_past(on_left, past_values)
     return (z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)), weights
@@ -66,6 +67,29 @@ def with_past(x: Tensor, past: Tensor) -> Tensor:
         return x @ past
     stacked = x.permute(1, 2, 0, 3, 4).reshape(n, kv_heads, arms * rows, -1)
     return (stacked @ past[0]).view(n, kv_heads, arms, rows, -1).permute(2, 0, 1, 3, 4)
+
+
+def _scores(
+    scores: Tensor, S: int, softcap: float | None, bias: Tensor | None, masked: Tensor | None
+) -> Tensor:
+    """Scores (A, n, kv_heads, shared * S, keys), capped, with what position adds, and masked."""
+    if softcap is not None:
+        scores = capped(scores, softcap)
+    if bias is not None:
+        scores = (scores.unflatten(3, (-1, S)) + bias).flatten(3, 4)
+    if masked is None:
+        return scores
+    if masked.shape[3] > 1:  # by query, and the heads that share a key come one after the other
+        masked = masked.repeat(1, 1, 1, scores.shape[3] // S, 1)
+    return scores.masked_fill(masked, -torch.inf)
+
+
+def _weights(scores: Tensor, S: int, sinks: Tensor | None) -> Tensor:
+    if sinks is None:
+        return _softmax(scores)
+    arms, n, kv_heads, rows, _ = scores.shape
+    sink = sinks.view(kv_heads, -1, 1).expand(-1, -1, S).reshape(kv_heads, rows, 1)
+    return _softmax(torch.cat((scores, sink.expand(arms, n, -1, -1, -1)), dim=-1))[..., :-1]
 
 
 def _softmax(scores: Tensor) -> Tensor:

@@ -1,31 +1,42 @@
-"""Reading a decoder's weights by the names that each Hugging Face family gives them.
+"""Reading a decoder's weights as the description of its family says (``model/families``).
 
-Knowing a family's names is no proof of having understood its forward pass: the backend compares
-logits with the module's own before it serves anything (``backend.py``).
+A description is no proof of having understood a forward pass: the backend compares logits with the
+module's own before it serves anything (``backend.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from functools import cached_property
+from itertools import count, takewhile
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from causaldsl.engine.cone.alibi import Alibi, slopes
+from causaldsl.engine.cone.linear import Linear
+from causaldsl.engine.cone.mlp import MLP, Experts, Router, Stacked, clipped_swiglu, gated
+from causaldsl.engine.cone.norms import AcrossHeads, LayerNorm, Norm, RMSNorm, UpcastNorm
+from causaldsl.engine.cone.rotary import Rotary, by_frequency, from_table
 from causaldsl.engine.cone.weights import (
-    MLP,
     Attention,
     Block,
     Decoder,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    Rotary,
-    UpcastNorm,
+    Joint,
+    Kind,
+    Separate,
+    Unembedding,
 )
 from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.engine.weights.checkpoint import Checkpoint
+from causaldsl.engine.weights.known_answers import Tables, tables_of
 from causaldsl.engine.weights.nonlinearities import activation
+from causaldsl.model.families import forms
+from causaldsl.model.families.summary import without_cone
+from causaldsl.model.families.table import describe
 
 
 class Unsupported(Exception):
@@ -38,14 +49,44 @@ class Unsupported(Exception):
 
 def read_decoder(source: nn.Module | Checkpoint) -> Decoder:
     """The weights of a Hugging Face causal language model. Raises :class:`Unsupported`."""
-    family = str(getattr(getattr(source, "config", None), "model_type", type(source).__name__))
-    reader = _READERS.get(family)
-    if reader is None:
+    entries, tensors, tables = _parts(source)
+    family = str(entries.get("model_type", type(source).__name__))
+    told = describe(entries)
+    if told is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
+    reason = (
+        "it attends to an encoder" if entries.get("add_cross_attention") else without_cone(told)
+    )
+    if reason:
+        raise Unsupported(reason)
     try:
-        return _upcast_end(reader(_parts(source)))
+        return _upcast_end(_Reader(told, tensors, tables).decoder)
     except (KeyError, AttributeError) as missing:
         raise Unsupported(f"this {family} model has no {missing}") from missing
+
+
+def _parts(
+    source: nn.Module | Checkpoint,
+) -> tuple[Mapping[str, Any], Mapping[str, Tensor], Tables]:
+    """The configuration's entries, the parameters by name, and the tables.
+
+    A ``TransformerBridge`` that was booted from the module has wrapped its parts, which puts
+    ``_original_component`` into their names.
+    """
+    if isinstance(source, Checkpoint):
+        return source.module.config, source.tensors, source.module.tables
+    config: Any = getattr(source, "config", None)
+    entries = {} if config is None else json.loads(config.to_json_string(use_diff=False))
+    # The innermost of two with the same plain name comes last, and is the original.
+    tensors = {
+        _plain(name): tensor.detach()
+        for name, tensor in source.named_parameters(remove_duplicate=False)
+    }
+    return entries, tensors, tables_of(source)
+
+
+def _plain(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != "_original_component")
 
 
 def _upcast_end(decoder: Decoder) -> Decoder:
@@ -53,171 +94,225 @@ def _upcast_end(decoder: Decoder) -> Decoder:
     if upcast_dtype(decoder.embed.dtype) == decoder.embed.dtype:
         return decoder
     norm, head = decoder.norm, decoder.unembed
-    assert not isinstance(norm, UpcastNorm)
+    projection = head.projection
     return replace(
         decoder,
-        norm=UpcastNorm(replace(norm, **_in_single(norm))),
-        unembed=replace(head, **_in_single(head)),
+        norm=None if norm is None else UpcastNorm(_in_single(norm)),
+        unembed=replace(
+            head,
+            linear=_in_single(head.linear),
+            projection=None if projection is None else _in_single(projection),
+        ),
     )
 
 
-def _in_single(part: Any) -> dict[str, Any]:
-    """The tensors of a layer's weights, by their field, in float32."""
+def _in_single(part: Any) -> Any:
+    """A layer with its tensors in float32."""
     found = {field.name: getattr(part, field.name) for field in fields(part)}
-    return {name: upcast(value) for name, value in found.items() if isinstance(value, Tensor)}
+    return replace(
+        part, **{name: upcast(value) for name, value in found.items() if isinstance(value, Tensor)}
+    )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Tensors by their Hugging Face names, and how the module uses them.
+@dataclass(eq=False)
+class _Reader:
+    """A description, parameters by their names in the module, and its tables."""
 
-    ``scaling`` is what an attention module multiplies q k^T by.
-    """
-
-    config: Any
+    told: forms.Architecture
     tensors: Mapping[str, Tensor]
-    scaling: Callable[[str], float]
-    rotation: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    tables: Tables
 
-    def tensor(self, name: str) -> Tensor:
-        return self.tensors[name]
+    @cached_property
+    def decoder(self) -> Decoder:
+        told, first = self.told, self.told.blocks[0].attention
+        embed, positions = self.tensors[told.embed.weight], None
+        if told.positions is not None:
+            positions = self.tensors[f"{told.positions.module}.weight"][told.positions.offset :]
+        return Decoder(
+            embed=embed,
+            positions=positions,
+            kinds=tuple(self._kind(attention) for attention in self._kinds.values()),
+            blocks=tuple(self._block(block) for block in told.blocks),
+            norm=self._norm(told.last_norm),
+            unembed=Unembedding(
+                self._linear(told.unembed),
+                told.logit_scale,
+                told.logit_softcap,
+                self._maybe(told.project_out),
+            ),
+            n_heads=first.n_heads,
+            n_kv_heads=first.n_kv_heads,
+            d_head=first.d_head,
+            embed_scale=self._embed_scale(embed),
+            embed_norm=self._norm(told.embed_norm),
+            project_in=self._maybe(told.project_in),
+        )
 
-    def linear(self, name: str) -> Linear:
-        return Linear(self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"))
+    def _embed_scale(self, embed: Tensor) -> float | Tensor | None:
+        """As the module has rounded it, if it is one of its buffers."""
+        kept = self.tables.tensors.get("embed_scale")
+        if kept is not None:
+            return kept.to(embed.dtype)
+        return None if self.told.embed_scale == 1.0 else self.told.embed_scale
 
-    def conv1d(self, name: str) -> Linear:
-        """GPT-2 stores (inputs, outputs)."""
-        return Linear(self.tensors[f"{name}.weight"].T, self.tensors.get(f"{name}.bias"))
+    def _block(self, told: forms.Block) -> Block:
+        return Block(
+            norm1=self._norm(told.before_attention),
+            attention=self._attention(told.attention),
+            norm2=self._norm(told.before_mlp),
+            mlp=self._mlp(told.mlp),
+            post1=self._norm(told.after_attention),
+            post2=self._norm(told.after_mlp),
+            stream1=self._norm(told.stream_mid),
+            stream2=self._norm(told.stream_post),
+            parallel=told.parallel,
+            multiplier=told.add_scale,
+        )
 
-    def layer_norm(self, name: str, eps: float) -> LayerNorm:
-        return LayerNorm(self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"), eps)
+    @cached_property
+    def _kinds(self) -> dict[Any, forms.Attention]:
+        """An example of each kind of layer, as far as positions matter."""
+        found: dict[Any, forms.Attention] = {}
+        for block in self.told.blocks:
+            found.setdefault(_kind_of(block.attention), block.attention)
+        return found
 
-    def rms_norm(self, name: str, eps: float) -> RMSNorm:
-        return RMSNorm(self.tensors[f"{name}.weight"], eps)
+    def _kind(self, told: forms.Attention) -> Kind:
+        rotary = None if told.rotary is None else self._rotary(told.rotary, told.d_head)
+        alibi = None
+        if told.alibi == "after":
+            alibi = Alibi(slopes(told.n_heads, told.slopes))
+        elif told.alibi == "before":  # Falcon, which rounds its slopes
+            alibi = Alibi(slopes(told.n_heads, told.slopes).bfloat16(), told.scale)
+        return Kind(rotary, told.window, alibi)
+
+    def _rotary(self, told: forms.Rotary, d_head: int) -> Rotary:
+        of = f"{told.of}_" if told.of else ""
+        table, frequencies = (
+            self.tables.tensors.get(name) for name in ("embed_positions", f"{of}inv_freq")
+        )
+        if frequencies is not None:
+            scale = self.tables.numbers.get(f"{of}attention_scaling", 1.0)
+            angles, pairs = by_frequency(frequencies, scale), len(frequencies)
+        elif table is not None:
+            angles, pairs = from_table(table), table.shape[-1] // 2
+        else:
+            raise KeyError("frequencies of a rotary embedding")
+        if 2 * pairs != told.dims:
+            raise Unsupported(f"it turns {2 * pairs} dimensions of a head, not {told.dims}")
+        return Rotary(angles, told.dims, d_head, told.pairs == "interleaved", told.longest)
+
+    def _attention(self, told: forms.Attention) -> Attention:
+        return Attention(
+            qkv=self._qkv(told),
+            out=self._linear(told.out),
+            scale=told.scale,
+            d_head=told.d_head,
+            kind=list(self._kinds).index(_kind_of(told)),
+            q_norm=self._norm(told.q_norm),
+            k_norm=self._norm(told.k_norm),
+            softcap=told.softcap,
+            sinks=self.tensors[told.sinks] if told.sinks else None,
+            clip=told.clip,
+        )
+
+    def _qkv(self, told: forms.Attention) -> Separate | Joint:
+        if told.q.order == "grouped":
+            whole = self._linear(replace(told.q, part="whole"))
+            return Joint(whole, told.n_kv_heads, told.d_head)
+        rows = [(told.q, told.n_heads), (told.k, told.n_kv_heads), (told.v, told.n_kv_heads)]
+        return Separate(*(self._heads(stored, heads, told) for stored, heads in rows))
+
+    def _heads(self, stored: forms.Stored, heads: int, told: forms.Attention) -> Linear:
+        """The rows of q, k or v: a view where they follow each other, else a copy."""
+        whole = self._linear(stored)
+        sizes = told.n_heads, told.n_kv_heads, told.d_head
+        first = [stored.first_row(head, *sizes) for head in range(heads)]
+        if first == list(range(first[0], first[0] + heads * told.d_head, told.d_head)):
+            return _rows(whole, slice(first[0], first[0] + heads * told.d_head))
+        rows = torch.cat([torch.arange(row, row + told.d_head) for row in first])
+        return _rows(whole, rows.to(whole.weight.device))
+
+    def _mlp(self, told: forms.Mlp) -> MLP | Experts:
+        if told.experts is not None:
+            return self._experts(told.experts, told.act)
+        assert told.up is not None
+        assert told.down is not None
+        return MLP(
+            up=self._half(told.up),
+            down=self._linear(told.down),
+            act=activation(told.act),
+            gate=None if told.gate is None else self._half(told.gate),
+        )
+
+    def _half(self, stored: forms.Stored) -> Linear:
+        """A whole matrix, or gate or up of one that has both."""
+        whole = self._linear(stored)
+        if stored.order == "separate":
+            return whole
+        middle = len(whole.weight) // 2
+        return _rows(whole, slice(0, middle) if stored.part == "gate" else slice(middle, None))
+
+    def _experts(self, told: forms.Experts, act: str) -> Experts:
+        shared = None
+        if told.shared is not None and told.shared_gate is not None:
+            mlp = self._mlp(told.shared)
+            assert isinstance(mlp, MLP)
+            shared = mlp, self._linear(told.shared_gate)
+        own = activation(act)
+        return Experts(
+            router=Router(
+                self._linear(told.router),
+                told.per_token,
+                told.softmax == "chosen",
+                told.renormalised,
+            ),
+            gate_up=self._stacked(told.gate_up, told),
+            down=self._stacked(told.down, told),
+            neurons=gated(own) if told.limit is None else clipped_swiglu(told.limit, told.alpha),
+            interleaved=told.interleaved,
+            shared=shared,
+        )
+
+    def _stacked(self, name: str, told: forms.Experts) -> Stacked:
+        weight = self.tensors[name]
+        bias = self.tensors[f"{name}_bias"] if told.biases else None
+        return Stacked(weight.transpose(1, 2) if told.inputs_first else weight, bias)
+
+    def _maybe(self, stored: forms.Stored | None) -> Linear | None:
+        return None if stored is None else self._linear(stored)
+
+    def _linear(self, stored: forms.Stored) -> Linear:
+        weight = self.tensors[stored.weight]
+        return Linear(weight.T if stored.inputs_first else weight, self.tensors.get(stored.bias))
+
+    def _norm(self, told: forms.Norm | None) -> Norm | None:
+        if told is None:
+            return None
+        weight = None if told.weight == "none" else self._of_norm(f"{told.module}.weight")
+        if told.kind == "rms":
+            assert weight is not None
+            weight = 1.0 + upcast(weight) if told.weight == "one_plus" else weight
+            norm: Norm = RMSNorm(weight, told.eps, told.rounds_first)
+        else:
+            assert told.weight == "none" or weight is not None
+            if weight is not None and told.weight == "one_plus":
+                weight = weight + 1
+            norm = LayerNorm(weight, self._of_norm(f"{told.module}.bias"), told.eps)
+        return AcrossHeads(norm) if told.over == "projection" else norm
+
+    def _of_norm(self, name: str) -> Tensor | None:
+        """A norm's parameter, if there is one; put together of those of all heads."""
+        if "{h}" not in name:
+            return self.tensors.get(name)
+        names = takewhile(self.tensors.__contains__, (name.format(h=head) for head in count()))
+        found = [self.tensors[each] for each in names]
+        return torch.stack(found) if found else None
 
 
-def _parts(source: nn.Module | Checkpoint) -> _Parts:
-    """The parts of a module or checkpoint.
-
-    A ``TransformerBridge`` that was booted from the module has wrapped its parts, which puts
-    ``_original_component`` into their names.
-    """
-    if isinstance(source, Checkpoint):
-        scalings = source.module.scaling
-        return _Parts(source.config, source.tensors, scalings.__getitem__, source.rotation())
-    # The innermost of two with the same plain name comes last, and is the original.
-    modules = {_plain(name): part for name, part in source.named_modules()}
-    tensors = {
-        _plain(name): tensor.detach()
-        for name, tensor in source.named_parameters(remove_duplicate=False)
-    }
-
-    def scaling(attention: str) -> float:
-        return float(cast(Any, modules[attention]).scaling)
-
-    return _Parts(source.config, tensors, scaling, modules.get("model.rotary_emb"))
+def _rows(whole: Linear, rows: slice | Tensor) -> Linear:
+    return Linear(whole.weight[rows], None if whole.bias is None else whole.bias[rows])
 
 
-def _plain(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != "_original_component")
-
-
-def _llama_like(parts: _Parts) -> Decoder:
-    config = parts.config
-    n_heads = config.num_attention_heads
-    return Decoder(
-        embed=parts.tensor("model.embed_tokens.weight"),
-        positions=None,
-        rotary=Rotary(_rotation(parts)),
-        blocks=tuple(_llama_block(parts, layer) for layer in range(config.num_hidden_layers)),
-        norm=parts.rms_norm("model.norm", config.rms_norm_eps),
-        unembed=parts.linear("lm_head"),
-        n_heads=n_heads,
-        n_kv_heads=config.num_key_value_heads or n_heads,
-        d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
-        window=getattr(config, "sliding_window", None),
-    )
-
-
-def _rotation(parts: _Parts) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    rope = getattr(parts.config, "rope_parameters", None) or {}
-    kind = rope.get("rope_type") or rope.get("type", "default")
-    if kind in ("dynamic", "longrope"):
-        raise Unsupported(f"its rotary embedding ({kind}) depends on the prompt's length")
-    if parts.rotation is None:
-        raise KeyError("model.rotary_emb")
-    return parts.rotation
-
-
-def _llama_block(parts: _Parts, layer: int) -> Block:
-    config, block = parts.config, f"model.layers.{layer}"
-    attention, mlp, eps = f"{block}.self_attn", f"{block}.mlp", config.rms_norm_eps
-    normed_heads = f"{attention}.q_norm.weight" in parts.tensors
-    return Block(
-        norm1=parts.rms_norm(f"{block}.input_layernorm", eps),
-        attention=Attention(
-            q=parts.linear(f"{attention}.q_proj"),
-            k=parts.linear(f"{attention}.k_proj"),
-            v=parts.linear(f"{attention}.v_proj"),
-            out=parts.linear(f"{attention}.o_proj"),
-            scale=parts.scaling(attention),
-            q_norm=parts.rms_norm(f"{attention}.q_norm", eps) if normed_heads else None,
-            k_norm=parts.rms_norm(f"{attention}.k_norm", eps) if normed_heads else None,
-        ),
-        norm2=parts.rms_norm(f"{block}.post_attention_layernorm", eps),
-        mlp=MLP(
-            up=parts.linear(f"{mlp}.up_proj"),
-            down=parts.linear(f"{mlp}.down_proj"),
-            act=activation(config.hidden_act),
-            gate=parts.linear(f"{mlp}.gate_proj"),
-        ),
-    )
-
-
-def _gpt2(parts: _Parts) -> Decoder:
-    config = parts.config
-    if config.add_cross_attention:
-        raise Unsupported("it attends to an encoder")
-    return Decoder(
-        embed=parts.tensor("transformer.wte.weight"),
-        positions=parts.tensor("transformer.wpe.weight"),
-        rotary=None,
-        blocks=tuple(_gpt2_block(parts, layer) for layer in range(config.n_layer)),
-        norm=parts.layer_norm("transformer.ln_f", config.layer_norm_epsilon),
-        unembed=parts.linear("lm_head"),
-        n_heads=config.n_head,
-        n_kv_heads=config.n_head,
-        d_head=config.n_embd // config.n_head,
-    )
-
-
-def _gpt2_block(parts: _Parts, layer: int) -> Block:
-    config, block = parts.config, f"transformer.h.{layer}"
-    joint = parts.conv1d(f"{block}.attn.c_attn")
-    biases = (None, None, None) if joint.bias is None else joint.bias.chunk(3)
-    q, k, v = (Linear(w, b) for w, b in zip(joint.weight.chunk(3), biases, strict=True))
-    return Block(
-        norm1=parts.layer_norm(f"{block}.ln_1", config.layer_norm_epsilon),
-        attention=Attention(
-            q=q,
-            k=k,
-            v=v,
-            out=parts.conv1d(f"{block}.attn.c_proj"),
-            scale=parts.scaling(f"{block}.attn"),
-        ),
-        norm2=parts.layer_norm(f"{block}.ln_2", config.layer_norm_epsilon),
-        mlp=MLP(
-            up=parts.conv1d(f"{block}.mlp.c_fc"),
-            down=parts.conv1d(f"{block}.mlp.c_proj"),
-            act=activation(config.activation_function),
-        ),
-    )
-
-
-_READERS: dict[str, Callable[[_Parts], Decoder]] = {
-    "llama": _llama_like,
-    "mistral": _llama_like,
-    "qwen2": _llama_like,
-    "qwen3": _llama_like,
-    "gpt2": _gpt2,
-}
+def _kind_of(told: forms.Attention) -> tuple[Any, ...]:
+    return told.rotary, told.window, told.alibi

@@ -2,9 +2,9 @@
 
 With c for clean values, and E the edits (engine/edits.py) made at that place, a frozen run has::
 
-    z_h   := E(c_h)    for every head h that is held,    attn_out := c + sum_h (z_h - c_h) W_O[h]
-    mlp   := c         or  W_down E(c_hidden)             where the MLP is held
-    norm(x) := weight * (x - mean) * c_scale (+ bias)     where layer norms are held
+    z_h   := E(c_h)    for every head h that is held,    attn_out := c  or  N(sum_h z_h W_O[h])
+    mlp   := c         or  N(W_down E(c_hidden))          where the MLP is held
+    N(x)  := weight * (x - mean) * c_scale (+ bias)       where norms are held, every one
 
 so the only way for a change to spread is the residual stream, and what is free. Where nothing is
 edited, read or free, the clean output is added and nothing is computed at all.
@@ -13,6 +13,7 @@ edited, read or free, the clean output is added and nothing is computed at all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from torch import Tensor
 
@@ -24,19 +25,17 @@ class ComponentValues:
     """What frozen runs hold of a clean run, over its window, each by layer.
 
     ``attn_out`` and ``mlp_out`` are (n, S, d). ``z`` is (n, S, heads * d_head) and ``hidden``
-    (n, S, d_mlp), at the layers where a head or a neuron may be edited or free. The scales are
-    (n, S, 1), of a block's two norms and of the last norm.
+    (n, S, d_mlp), at the layers where a head or a neuron may be edited or free. ``scales`` are by
+    norm, ``norm1``, ``k`` or ``last``, and layer: (n, S, 1), or (n, S, heads or 1, 1) of q and k.
     """
 
     attn_out: dict[int, Tensor] = field(default_factory=dict)
     mlp_out: dict[int, Tensor] = field(default_factory=dict)
     z: dict[int, Tensor] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)
-    scale1: dict[int, Tensor] = field(default_factory=dict)
-    scale2: dict[int, Tensor] = field(default_factory=dict)
-    final_scale: dict[int, Tensor] = field(default_factory=dict)
+    scales: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def tables(self) -> list[dict[int, Tensor]]:
+    def tables(self) -> list[dict[Any, Tensor]]:
         return [getattr(self, table.name) for table in fields(self)]
 
 
@@ -62,14 +61,10 @@ class FrozenValues:
     def hidden(self, layer: int, arms: slice) -> Tensor:
         return self._cut(self._kept.hidden, layer, arms, "neurons")
 
-    def scale(self, norm: int, layer: int, arms: slice) -> Tensor | None:
-        """The clean scale of a block's first or second norm, or (norm 3) of the last, if held."""
-        if not self.freeze.norms:
-            return None
-        tables = (self._kept.scale1, self._kept.scale2, self._kept.final_scale)
-        return self._cut(tables[norm - 1], layer, arms, "norm's scale")
+    def scale(self, norm: str, layer: int, arms: slice) -> Tensor:
+        return self._cut(self._kept.scales, (norm, layer), arms, "norm's scale")
 
-    def _cut(self, table: dict[int, Tensor], layer: int, arms: slice, what: str) -> Tensor:
+    def _cut(self, table: dict[Any, Tensor], layer: Any, arms: slice, what: str) -> Tensor:
         if layer not in table:
             raise LookupError(f"the clean run kept no {what} of layer {layer}")
         kept = table[layer]

@@ -2,8 +2,10 @@
 
 For normed streams x (n, d), W_U (V, d) and targets t::
 
-    logits = x W_U^T + b,   loss_i = logsumexp(logits_i) - logits_i[t_i]
-    d loss_i / d x_i = (softmax(logits_i) - onehot(t_i)) W_U
+    logits = f(x W_U^T + b),   loss_i = logsumexp(logits_i) - logits_i[t_i]
+    d loss_i / d x_i = (softmax(logits_i) - onehot(t_i)) f' W_U
+
+where f scales and caps, if the model does.
 
 Both are computed at once, some rows at a time: a row's logits are softmaxed in place, give its loss
 and its gradient, and are gone before the next rows come.
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.weights import Linear
+from causaldsl.engine.cone.weights import Unembedding
 from causaldsl.engine.upcast import upcast
 
 _ROWS = 128
@@ -25,7 +27,7 @@ _UNDERFLOWS = 1e-30
 """Smaller probabilities have lost digits, or are zero, in float32."""
 
 
-def cross_entropy(x: Tensor, targets: Tensor, head: Linear) -> Tensor:
+def cross_entropy(x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
     """Cross-entropy (n,) of each row over the whole vocabulary; differentiable in x (n, d)."""
     losses: Tensor = _CrossEntropy.apply(x, targets, head)
     return losses
@@ -33,7 +35,7 @@ def cross_entropy(x: Tensor, targets: Tensor, head: Linear) -> Tensor:
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, targets: Tensor, head: Linear) -> Tensor:
+    def forward(ctx: Any, x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         losses, gradients = [], []
         for rows, t in zip(x.split(_ROWS), targets.split(_ROWS), strict=True):
@@ -51,10 +53,11 @@ class _CrossEntropy(torch.autograd.Function):
         return gradients * gradient.unsqueeze(1).to(gradients.dtype), None, None
 
 
-def _of_rows(x: Tensor, targets: Tensor, head: Linear, wanted: bool) -> tuple[Tensor, Tensor]:
+def _of_rows(x: Tensor, targets: Tensor, head: Unembedding, wanted: bool) -> tuple[Tensor, Tensor]:
     """Losses (rows,), and their gradients with respect to x (rows, d) if wanted."""
     rows = torch.arange(len(x), device=x.device)
     logits = upcast(head(x))  # in half precision a softmax over a vocabulary says little
+    kept = logits if head.softcap is None else logits.clone()
     probabilities = torch.softmax(logits, -1, out=logits)
     chosen = probabilities[rows, targets]
     if bool((chosen < _UNDERFLOWS).any()):
@@ -64,4 +67,4 @@ def _of_rows(x: Tensor, targets: Tensor, head: Linear, wanted: bool) -> tuple[Te
     if not wanted:
         return losses, x
     probabilities[rows, targets] -= 1
-    return losses, head.back(probabilities.to(x.dtype))
+    return losses, head.back(probabilities.to(x.dtype), kept)

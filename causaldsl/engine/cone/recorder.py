@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.frozen import ComponentValues
+from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.cone.taps import LOGITS, Place, Taps
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window
@@ -57,7 +58,8 @@ class Recorder(Taps):
         frozen: bool,
     ):
         super().__init__([()], reads, torch.zeros(1, dtype=torch.long))
-        self._decoder, self._entries, self._window, self._lefts = decoder, entries, window, lefts
+        self._decoder, self._window, self._lefts = decoder, window, lefts
+        self._entries = entries | _before_parallel(decoder, entries)
         self._frozen_from = min(entries).layer if frozen and entries else None
         self._component_layers = {entry.layer for entry in entries}
         self.residual: dict[Entry, Tensor] = {}
@@ -78,13 +80,16 @@ class Recorder(Taps):
         self.places.add(("head_out", layer))
         return super().heads_out(layer, z, W_O, attn_out, first)
 
+    def stream(self, layer: int, stage: Stage, x: Tensor) -> None:
+        for at in (stage, Stage.HIDDEN) if stage == Stage.MID else (stage,):
+            self._keep(Entry(layer, at), x[0])
+
+    def normed(self, name: str, layer: int, norm: Norm, x: Tensor) -> None:
+        if self._frozen_from is not None and layer >= self._frozen_from:
+            self.components.scales[name, layer] = norm.scale(self._cut(x[0]))
+
     def _see(self, word: str, layer: int, x: Tensor) -> None:
-        if word == "resid_pre":
-            self._keep(Entry(layer), x)
-        elif word == "resid_mid":
-            self._keep(Entry(layer, Stage.MID), x)
-            self._keep(Entry(layer, Stage.HIDDEN), x)
-        elif word == "mlp_hidden" and Entry(layer, Stage.HIDDEN) in self._entries:
+        if word == "mlp_hidden" and Entry(layer, Stage.HIDDEN) in self._entries:
             self.components.hidden[layer] = self._cut(x)
         if self._frozen_from is not None and layer >= self._frozen_from:
             self._keep_to_freeze(word, layer, x)
@@ -96,8 +101,8 @@ class Recorder(Taps):
         n_layers = len(self._decoder.blocks)
         self._keep(Entry(n_layers), x)
         self.last = x[torch.arange(len(x)), lengths - 1]
-        if self._frozen_from is not None:
-            self.components.final_scale[n_layers] = self._decoder.norm.scale(self._cut(x))
+        if self._decoder.norm is not None:
+            self.normed("last", n_layers, self._decoder.norm, x[None])
 
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
         left = self._lefts.get(layer, 0)
@@ -112,10 +117,6 @@ class Recorder(Taps):
             self.components.attn_out[layer] = self._cut(x)
         elif word == "mlp_out":
             self.components.mlp_out[layer] = self._cut(x)
-        elif word == "resid_pre":
-            self.components.scale1[layer] = self._decoder.blocks[layer].norm1.scale(self._cut(x))
-        elif word == "resid_mid":
-            self.components.scale2[layer] = self._decoder.blocks[layer].norm2.scale(self._cut(x))
 
     def _keep(self, entry: Entry, x: Tensor) -> None:
         if entry in self._entries:
@@ -123,6 +124,16 @@ class Recorder(Taps):
 
     def _cut(self, x: Tensor) -> Tensor:
         return self._window.of(x).clone()
+
+
+def _before_parallel(decoder: Decoder, entries: set[Entry]) -> set[Entry]:
+    """Behind attention of a parallel block, where a run may start, its MLP reads the block's input
+    all the same."""
+    return {
+        Entry(entry.layer)
+        for entry in entries
+        if entry.stage == Stage.MID and decoder.blocks[entry.layer].parallel
+    }
 
 
 def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: Tensor) -> None:

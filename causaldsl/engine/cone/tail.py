@@ -14,6 +14,7 @@ K_P and V_P, of positions to the left, and all weights are constants.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causaldsl.engine.cone.attention import Past, attend_stacked, rotate, with_past
+from causaldsl.engine.cone.attention import Past, attend_stacked, with_past
+from causaldsl.engine.cone.linear import Linear
+from causaldsl.engine.cone.mlp import MLP
+from causaldsl.engine.cone.norms import RMSNorm, behind_scale
 from causaldsl.engine.cone.packing import Packing, cost
-from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm, behind_scale
+from causaldsl.engine.cone.rotary import Turn
+from causaldsl.engine.cone.weights import Block, Decoder
 from causaldsl.engine.cone.window import Geometry
 
 
@@ -50,16 +55,11 @@ class Tail:
     def serves(decoder: Decoder) -> bool:
         """Whether all blocks are as above."""
         return decoder.embed.dtype in (torch.float32, torch.float64) and all(
-            isinstance(block.norm1, RMSNorm)
-            and isinstance(block.norm2, RMSNorm)
-            and block.mlp.gate is not None
-            and block.mlp.act is F.silu
-            and block.attention.q_norm is None
-            and block.attention.k_norm is None
+            _plain(block) and decoder.kinds[block.attention.kind].alibi is None
             for block in decoder.blocks
         )
 
-    def run(self, first: int, x: Tensor, past: Past, where: Geometry) -> Tensor:
+    def run(self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]) -> Tensor:
         """Blocks ``first`` to the last of x (A, n, 1, d), which wants a gradient."""
         found: Tensor = _Blocks.apply(x.squeeze(2), self, first, past, where)
         return found.unsqueeze(2)
@@ -68,6 +68,23 @@ class Tail:
         if layer not in self._blocks:
             self._blocks[layer] = _Block(self.decoder, self.decoder.blocks[layer], self._packing)
         return self._blocks[layer]
+
+
+def _plain(block: Block) -> bool:
+    """Whether a block is as above, and has nothing else."""
+    attention, mlp = block.attention, block.mlp
+    others = (block.post1, block.post2, block.stream1, block.stream2)
+    of_scores = (attention.q_norm, attention.k_norm, attention.clip, attention.softcap)
+    return (
+        isinstance(block.norm1, RMSNorm)
+        and isinstance(block.norm2, RMSNorm)
+        and isinstance(mlp, MLP)
+        and mlp.gate is not None
+        and mlp.act is F.silu
+        and all(part is None for part in (*others, *of_scores, attention.sinks))
+        and not block.parallel
+        and block.multiplier == 1.0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +98,7 @@ class _Saved:
     v: Tensor
     weights: Tensor
     past: tuple[Tensor, Tensor]
-    rotary: tuple[Tensor, Tensor] | None
+    turn: Turn | None
     mid: Tensor
     s2: Tensor
     gate: Tensor
@@ -96,12 +113,14 @@ class _Block:
         attention, mlp = block.attention, block.mlp
         assert isinstance(block.norm1, RMSNorm)
         assert isinstance(block.norm2, RMSNorm)
+        assert isinstance(mlp, MLP)
         assert mlp.gate is not None
+        self.kind = attention.kind
         self.kv_heads, self.d_head = decoder.n_kv_heads, decoder.d_head
         self.shared = decoder.n_heads // decoder.n_kv_heads
         self.norm1, self.norm2 = block.norm1, block.norm2
-        queries = _scaled(attention.q, attention.scale)
-        self.qkv = _behind(block.norm1, (queries, attention.k, attention.v))
+        q, k, v = attention.qkv.split()
+        self.qkv = _behind(block.norm1, (_scaled(q, attention.scale), k, v))
         self.gate_up = _behind(block.norm2, (mlp.gate, mlp.up))
         self.out = Linear(attention.out.weight, attention.out.bias)
         self.down = Linear(mlp.down.weight, mlp.down.bias)
@@ -117,10 +136,10 @@ class _Block:
         qkv = self.qkv(x * s1)
         qk, v = qkv.split((heads * self.d_head, self.kv_heads * self.d_head), -1)
         qk = qk.view(arms, n, heads, self.d_head)
-        rotary = where.rotary
-        if rotary is not None:
-            rotary = rotary[0].squeeze(2), rotary[1].squeeze(2)
-            qk = rotate(qk, *rotary)
+        turn = where.turn
+        if turn is not None:
+            turn = turn.map(lambda table: table.squeeze(2))
+            qk = turn(qk)
         q, k = qk.split((self.kv_heads * self.shared, self.kv_heads), 2)
         q = q.reshape(arms, n, self.kv_heads, self.shared, self.d_head)
         k, v = k.unsqueeze(3), v.view(arms, n, self.kv_heads, 1, self.d_head)
@@ -130,7 +149,7 @@ class _Block:
         gate, up = self.gate_up(mid * s2).chunk(2, -1)
         gated = F.silu(gate)
         y = self.down(gated * up).add_(mid)
-        return y, _Saved(x, s1, q, k, v, weights, past, rotary, mid, s2, gate, gated, up)
+        return y, _Saved(x, s1, q, k, v, weights, past, turn, mid, s2, gate, gated, up)
 
     def backward(self, gradient: Tensor, kept: _Saved) -> Tensor:
         """dL/dx for dL/dy."""
@@ -158,26 +177,28 @@ class _Block:
         of_q = torch.addcmul(with_past(of_scores[..., :-1], keys), scores_own, kept.k)
         of_k, of_v = (scores_own * kept.q).sum(3), (on_own * of_z).sum(3)
         of_qk = torch.cat((of_q.flatten(2, 3), of_k), 2)
-        if kept.rotary is not None:
-            of_qk = _rotated_back(of_qk, *kept.rotary)
+        if kept.turn is not None:
+            of_qk = kept.turn.back(of_qk)
         return torch.cat((of_qk, of_v), 2).flatten(2)
 
 
 def _cost(block: Block) -> int:
     """Bytes of a block's joint matrices, and of all of them rearranged."""
-    attention, mlp = block.attention, block.mlp
-    assert mlp.gate is not None
-    joint = (attention.q, attention.k, attention.v, mlp.gate, mlp.up)
-    copied = sum(linear.weight.nbytes for linear in joint)
-    return copied + sum(cost(linear.weight) for linear in (*joint, attention.out, mlp.down))
+    *own, out = block.attention.linears()
+    *both, down = block.mlp.linears()
+    copied = sum(linear.weight.nbytes for linear in (*own, *both))
+    return copied + sum(cost(linear.weight) for linear in (*own, *both, out, down))
 
 
 class _Blocks(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Geometry) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Sequence[Geometry]
+    ) -> Tensor:
         ctx.tail, ctx.first, ctx.kept = tail, first, []
         for layer in range(first, len(tail.decoder.blocks)):
-            x, kept = tail.block(layer).forward(x, past(layer), where)
+            block = tail.block(layer)
+            x, kept = block.forward(x, past(layer), where[block.kind])
             ctx.kept.append(kept)
         return x
 
@@ -202,9 +223,3 @@ def _behind(norm: RMSNorm, linears: tuple[Linear, ...]) -> Linear:
     some = any(linear.bias is not None for linear in linears)
     weight = torch.cat([linear.weight for linear in linears]) * norm.weight
     return Linear(weight, torch.cat(biases) if some else None)
-
-
-def _rotated_back(gradient: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The transpose of ``rotate``: it swaps a head's halves, which undoes itself."""
-    half = gradient.shape[-1] // 2
-    return torch.addcmul(gradient * cos, gradient.roll(half, dims=-1), sin.roll(half, dims=-1))

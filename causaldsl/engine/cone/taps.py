@@ -3,7 +3,7 @@
 The pass offers every activation x (A, n, S, d), or (A, n, S, heads, d_head), of some arms at the S
 token positions of its window; the taps return it with each arm's edits of that place applied and
 keep what is to be read. head.out is y = z W_O[h] and is never computed for its own sake: its edits
-change the sum of the heads by edit(y) - y.
+change the sum of the heads by edit(y) - y, before any norm or multiplier acts on the sum.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.edits import Edit, Read, gather, scatter
 from causaldsl.model.sites import Site
+from causaldsl.plan.cones import Stage
 
 Place = tuple[str, int]
 """A word for the activation and its layer; ("embed", -1) before the first block."""
@@ -117,8 +119,16 @@ class Taps:
             self._record(index, _put(output(head, slice(None)), outputs[head], first), read, first)
         return _put(attn_out, changed, first)
 
+    # What only a clean run keeps is offered to it as well:
+
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Offered by the pass, keys after rotation; only the clean run keeps them."""
+        """Keys after rotation."""
+
+    def stream(self, layer: int, stage: Stage, x: Tensor) -> None:
+        """The residual stream where an edited run may start."""
+
+    def normed(self, name: str, layer: int, norm: Norm, x: Tensor) -> None:
+        """A norm and its input."""
 
     def _record(self, index: int, x: Tensor, read: Read, first: int) -> None:
         """Keep a read of the arms from ``first`` on; arms come in their order."""

@@ -1,224 +1,229 @@
-"""A pre-norm decoder's weights, read from a Hugging Face module without copying them.
+"""A decoder's weights, read from a Hugging Face module without copying them.
 
-For one block, with x the residual stream (rows are positions)::
+For one block, with x the residual stream (rows are positions), N a norm or nothing and s a
+multiplier::
 
-    m = x + A(norm1(x)),   y = m + W_down h,   h = act(W_gate norm2(m)) * (W_up norm2(m))
+    m = x + s N(A(N(x))),   y = m + s N(F(N(m)))            with F(x) in a parallel block
 
-or h = act(W_up norm2(m)) for a plain MLP. Matrices are stored (outputs, inputs), as
-``torch.nn.functional.linear`` wants them. The tensors are the module's own, detached.
+and m, y through a norm of their own where the stream itself is normalised. The tensors are the
+module's own, detached, but for what its forward pass puts together anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from causaldsl.engine.cone.packing import Packed, Packing
-from causaldsl.engine.exact import exact
-from causaldsl.engine.upcast import upcast
-
-
-@dataclass(eq=False)
-class Linear:
-    """x W^T + b. ``packing`` is set while training multiplies by the same matrix many times."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    packing: Packing | None = None
-    _packed: Packed | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        packed = self._packed_for(x)
-        return F.linear(x, self.weight, self.bias) if packed is None else packed(x)
-
-    def back(self, gradient: Tensor) -> Tensor:
-        """The gradient W of x, for that of the output."""
-        packed = self._packed_for(gradient)
-        return gradient @ self.weight if packed is None else packed.back(gradient)
-
-    def pack(self, packing: Packing | None) -> None:
-        """From now on rearrange the matrix where it helps; with None, no longer."""
-        self.packing, self._packed = packing, None
-
-    def _packed_for(self, x: Tensor) -> Packed | None:
-        if self.packing is None:
-            return None
-        rows = x.numel() // x.shape[-1]
-        if self._packed is None and self.packing.room_for(self.weight):
-            self._packed = Packed(self.weight, self.bias, rows)
-        return self._packed if self._packed is not None and self._packed.rows == rows else None
+from causaldsl.engine.cone.alibi import Alibi
+from causaldsl.engine.cone.linear import Linear
+from causaldsl.engine.cone.mlp import MLP, Experts
+from causaldsl.engine.cone.norms import Norm
+from causaldsl.engine.cone.rotary import Rotary
 
 
-@dataclass(frozen=True)
-class LayerNorm:
-    weight: Tensor
-    bias: Tensor | None
-    eps: float
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """q, k and v from one matrix that holds, for each key head, its query heads, its k and its v.
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-
-    def scale(self, x: Tensor) -> Tensor:
-        """What the centred input is multiplied by, (..., 1)."""
-        return torch.rsqrt(x.var(-1, correction=0, keepdim=True) + self.eps)
-
-    def scaled(self, x: Tensor, scale: Tensor) -> Tensor:
-        """The norm with another input's scale: linear in x up to the bias."""
-        out = (x - x.mean(-1, keepdim=True)) * scale * self.weight
-        return out if self.bias is None else out + self.bias
-
-
-@dataclass(frozen=True)
-class RMSNorm:
-    weight: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.requires_grad and x.dtype in (torch.float32, torch.float64):
-            normed: Tensor = _RMS.apply(x, self)
-            return normed
-        return self.scaled(x, self.scale(x))
-
-    def scale(self, x: Tensor) -> Tensor:
-        """What the input is multiplied by, (..., 1)."""
-        # Half precision overflows in the square.
-        return torch.rsqrt(upcast(x).square().mean(-1, keepdim=True) + self.eps)
-
-    def scaled(self, x: Tensor, scale: Tensor) -> Tensor:
-        """The norm with another input's scale: linear in x."""
-        return self.weight * (x.to(scale.dtype) * scale).to(x.dtype)
-
-
-class _RMS(torch.autograd.Function):
-    """y = w x s with s = 1 / sqrt(mean(x^2) + eps).
-
-    A training step takes dozens of norms: written out they are a third of the operations.
+    Splitting the matrix would copy it; its outputs are split.
     """
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, norm: RMSNorm) -> Tensor:
-        scale = norm.scale(x)
-        ctx.save_for_backward(x, scale)
-        ctx.weight = norm.weight
-        return (x * scale).mul_(norm.weight)
+    linear: Linear
+    n_kv_heads: int
+    d_head: int
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        x, scale = ctx.saved_tensors
-        return behind_scale(gradient * ctx.weight, x, scale), None
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        """By word, (..., heads, d_head)."""
+        groups = self.linear(x).unflatten(-1, (self.n_kv_heads, -1, self.d_head))
+        q, k, v = groups[..., :-2, :], groups[..., -2, :], groups[..., -1, :]
+        return {"q": q.flatten(-3, -2), "k": k, "v": v}
 
-
-def behind_scale(gradient: Tensor, x: Tensor, scale: Tensor) -> Tensor:
-    """dL/dx = s (g - x s^2 mean(g x)) for the gradient g of x s, with s as in an RMS norm."""
-    mean = (gradient * x).mean(-1, keepdim=True) * scale.square()
-    return torch.addcmul(gradient, x, mean, value=-1).mul_(scale)
-
-
-@dataclass(frozen=True)
-class UpcastNorm:
-    """A norm in float32, of a stream in half precision."""
-
-    norm: LayerNorm | RMSNorm
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.norm(x.float())
-
-    def scale(self, x: Tensor) -> Tensor:
-        return self.norm.scale(x.float())
-
-    def scaled(self, x: Tensor, scale: Tensor) -> Tensor:
-        return self.norm.scaled(x.float(), scale.float())
-
-
-Norm = LayerNorm | RMSNorm | UpcastNorm
+    def split(self) -> tuple[Linear, Linear, Linear]:
+        """Copies of q's, k's and v's own matrices."""
+        weight = self.linear.weight.unflatten(0, (self.n_kv_heads, -1, self.d_head))
+        bias = self.linear.bias
+        by_head = None if bias is None else bias.unflatten(0, (self.n_kv_heads, -1, self.d_head))
+        parts = (slice(None, -2), slice(-2, -1), slice(-1, None))
+        q, k, v = (
+            Linear(
+                weight[:, part].flatten(0, 2),
+                None if by_head is None else by_head[:, part].flatten(),
+            )
+            for part in parts
+        )
+        return q, k, v
 
 
 @dataclass(frozen=True)
-class Attention:
-    """``scale`` multiplies q k^T; ``q_norm`` and ``k_norm`` act on each head, before rotation."""
+class Separate:
+    """q, k and v from a matrix each."""
 
     q: Linear
     k: Linear
     v: Linear
-    out: Linear
-    scale: float
-    q_norm: Norm | None = None
-    k_norm: Norm | None = None
+
+    def split(self) -> tuple[Linear, Linear, Linear]:
+        return self.q, self.k, self.v
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What a layer's attention makes of positions.
+
+    ``window`` is how far back a position sees, itself included.
+    """
+
+    rotary: Rotary | None = None
+    window: int | None = None
+    alibi: Alibi | None = None
 
 
 @dataclass(frozen=True)
-class MLP:
-    """``gate`` is None for a plain MLP."""
+class Attention:
+    """``scale`` multiplies q k^T; ``q_norm`` and ``k_norm`` act before rotation, behind ``clip``.
 
-    up: Linear
-    down: Linear
-    act: Callable[[Tensor], Tensor]
-    gate: Linear | None = None
+    ``kind`` is an index into the decoder's kinds. Scores s become ``softcap`` tanh(s / softcap).
+    ``sinks`` (n_heads,) are the scores of one more key, whose value is 0.
+    """
 
-    def hidden(self, x: Tensor) -> Tensor:
-        """The neurons after the nonlinearity."""
-        if self.gate is None:
-            return self.act(self.up(x))
-        return self.act(self.gate(x)) * self.up(x)
+    qkv: Separate | Joint
+    out: Linear
+    scale: float
+    d_head: int
+    kind: int = 0
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    clip: float | None = None
+
+    def project(self, x: Tensor, words: Sequence[str]) -> list[Tensor]:
+        """Some of q, k and v (..., heads, d_head)."""
+        if isinstance(self.qkv, Joint):
+            found = self.qkv(x)
+            return [found[word] for word in words]
+        by_head = (*x.shape[:-1], -1, self.d_head)
+        return [getattr(self.qkv, word)(x).view(by_head) for word in words]
+
+    def linears(self) -> tuple[Linear, ...]:
+        qkv = self.qkv
+        own = (qkv.linear,) if isinstance(qkv, Joint) else (qkv.q, qkv.k, qkv.v)
+        return (*own, self.out)
 
 
 @dataclass(frozen=True)
 class Block:
-    norm1: Norm
+    """``norm1`` and ``norm2`` are before attention and MLP, ``post1`` and ``post2`` behind them;
+    ``stream1`` and ``stream2`` of the stream once each has been added. ``multiplier`` is of what is
+    added."""
+
+    norm1: Norm | None
     attention: Attention
-    norm2: Norm
-    mlp: MLP
+    norm2: Norm | None
+    mlp: MLP | Experts
+    post1: Norm | None = None
+    post2: Norm | None = None
+    stream1: Norm | None = None
+    stream2: Norm | None = None
+    parallel: bool = False
+    multiplier: float = 1.0
 
 
-class Rotary:
-    """Cosines and sines (T, d_head) of a rotary embedding, kept for the longest prompt so far.
+@dataclass(frozen=True)
+class Unembedding:
+    """Logits: ``scale`` * (x W^T + b), then c tanh(logits / c) for a ``softcap`` c; x comes through
+    ``projection`` if there is one."""
 
-    The sign of the first half's sine is kept with it.
-    """
+    linear: Linear
+    scale: float = 1.0
+    softcap: float | None = None
+    projection: Linear | None = None
 
-    def __init__(self, module: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
-        self._module = module
-        self._tables: tuple[Tensor, Tensor] | None = None
+    @property
+    def weight(self) -> Tensor:
+        return self.linear.weight
 
-    def __call__(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        if self._tables is None or len(self._tables[0]) < length:
-            with torch.no_grad(), exact(like.dtype):
-                ids = torch.arange(length, device=like.device)
-                cos, sin = (table[0] for table in self._module(like[None], ids[None]))
-            first, second = sin.chunk(2, dim=-1)
-            self._tables = cos, torch.cat((-first, second), dim=-1)
-        return self._tables
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._finished(self.linear(self._projected(x)))
+
+    def at(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Logits (..., n, c) of x (..., n, d) at ``columns`` (n, c) or (A, n, c)."""
+        logits = (self.weight[columns] @ self._projected(x).unsqueeze(-1)).squeeze(-1)
+        bias = self.linear.bias
+        return self._finished(logits if bias is None else logits + bias[columns])
+
+    def back(self, gradient: Tensor, logits: Tensor) -> Tensor:
+        """The gradient of x, for that of the logits."""
+        if self.softcap is not None:
+            gradient = gradient * (1 - (logits / self.softcap).square())
+        if self.scale != 1.0:
+            gradient = gradient * self.scale
+        gradient = self.linear.back(gradient)
+        return gradient if self.projection is None else self.projection.back(gradient)
+
+    def _projected(self, x: Tensor) -> Tensor:
+        return x if self.projection is None else self.projection(x)
+
+    def _finished(self, logits: Tensor) -> Tensor:
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        return logits if self.softcap is None else capped(logits, self.softcap)
+
+
+def capped(x: Tensor, cap: float) -> Tensor:
+    return torch.tanh(x / cap) * cap
 
 
 @dataclass(frozen=True)
 class Decoder:
     """Everything the forward pass needs.
 
-    ``positions`` (n_ctx, d) are learned position embeddings; a model has these or ``rotary``. No
-    position attends further back than ``window`` tokens, if that is set.
+    ``positions`` (n_ctx, d) are learned position embeddings. The stream begins as a token's row of
+    ``embed`` times ``embed_scale``, through ``project_in`` and ``embed_norm``, plus its position.
     """
 
     embed: Tensor
     positions: Tensor | None
-    rotary: Rotary | None
+    kinds: tuple[Kind, ...]
     blocks: tuple[Block, ...]
-    norm: Norm
-    unembed: Linear
+    norm: Norm | None
+    unembed: Unembedding
     n_heads: int
     n_kv_heads: int
     d_head: int
-    window: int | None = None
+    embed_scale: float | Tensor | None = None
+    embed_norm: Norm | None = None
+    project_in: Linear | None = None
+
+    @property
+    def window(self) -> int | None:
+        """How far back the layers see that see least; None if all see everything."""
+        return min((k.window for k in self.kinds if k.window is not None), default=None)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some layer has experts."""
+        return any(isinstance(block.mlp, Experts) for block in self.blocks)
+
+    @property
+    def longest(self) -> int | None:
+        """The longest prompt that the rotary embeddings are right for."""
+        limits = [k.rotary.limit for k in self.kinds if k.rotary and k.rotary.limit]
+        return min(limits, default=None)
+
+    def seeing(self, window: int) -> Decoder:
+        """The same with another window where there is one."""
+        kinds = tuple(
+            kind if kind.window is None else replace(kind, window=window) for kind in self.kinds
+        )
+        return replace(self, kinds=kinds)
 
     def linears(self, first: int = 0) -> Iterator[Linear]:
-        """Every linear map from a block on, the unembedding last."""
+        """Every linear map from a block on, the unembedding last; but for experts."""
         for block in self.blocks[max(first, 0) :]:
-            attention, mlp = block.attention, block.mlp
-            yield from (attention.q, attention.k, attention.v, attention.out)
-            yield from (mlp.up, mlp.down) if mlp.gate is None else (mlp.gate, mlp.up, mlp.down)
-        yield self.unembed
+            yield from block.attention.linears()
+            yield from block.mlp.linears()
+        yield self.unembed.linear

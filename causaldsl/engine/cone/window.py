@@ -13,7 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.weights import Decoder
+from causaldsl.engine.cone.rotary import Turn
+from causaldsl.engine.cone.weights import Decoder, Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,41 +57,58 @@ class Window:
         positions = self.positions().to(tokens.device)
         return tokens.gather(-1, positions.expand(*tokens.shape[:-1], -1))
 
-    def past_masked(self, device: torch.device) -> Tensor | None:
-        """(1 or A, n, 1, 1, left): True where a row has no such position to its left."""
-        if self.even is not None:
-            return None
-        beyond = torch.arange(self.left) >= _by_arm(self.starts)[..., None]
-        return beyond[:, :, None, None].to(device)
+    def past_masked(self, device: torch.device, seen: int | None) -> Tensor | None:
+        """(1 or A, n, 1, 1 or S, left): True where a query may not see such a position to its left.
 
-    def own_masked(self, device: torch.device) -> Tensor | None:
+        It may not where its row has none, or where it lies further back than ``seen``.
+        """
+        masked, keys = None, torch.arange(self.left)
+        if self.even is None:
+            masked = (keys >= _by_arm(self.starts)[..., None])[:, :, None, None]
+        if seen is not None and self.left + self.size > seen:
+            queries = _with_arms(self.positions())[..., None]
+            far = (keys <= queries - seen)[:, :, None]
+            masked = far if masked is None else masked | far
+        return None if masked is None else masked.to(device)
+
+    def own_masked(self, device: torch.device, seen: int | None) -> Tensor | None:
         """(1 or A, n or 1, 1, S, S): True where the query's column may not see the key's."""
         if self.size == 1:
             return None
-        later = torch.ones(self.size, self.size, dtype=torch.bool).triu(1)[None, None, None]
+        ones = torch.ones(self.size, self.size, dtype=torch.bool)
+        masked = ones.triu(1)
+        if seen is not None and self.size > seen:
+            masked |= ones.tril(-seen)
+        masked = masked[None, None, None]
         if bool((self.starts < 0).any()):
             junk = _by_arm(self.starts)[..., None] + torch.arange(self.size) < 0
             # A junk query still sees itself: a softmax over nothing is not a number.
             sees_junk = junk[:, :, None, None] & ~torch.eye(self.size, dtype=torch.bool)
-            later = later | sees_junk
-        return later.to(device)
+            masked = masked | sees_junk
+        return masked.to(device)
 
 
 def _by_arm(starts: Tensor) -> Tensor:
     return starts if starts.dim() == 2 else starts[None]
 
 
+def _with_arms(positions: Tensor) -> Tensor:
+    return positions if positions.dim() == 3 else positions[None]
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What every layer of a pass over a window needs to know of it, worked out once.
+    """What the layers of a kind need to know of positions in a pass, worked out once.
 
-    ``rotary`` are cosines and sines (1 or A, n or 1, S, 1, d_head).
+    ``turn`` is at (1 or A, n or 1, S, 1, d_head), the biases of scores are (1 or A, n or 1,
+    kv_heads, shared, 1, keys).
     """
 
-    left: int
-    rotary: tuple[Tensor, Tensor] | None
+    turn: Turn | None
     past_masked: Tensor | None
     own_masked: Tensor | None
+    past_bias: Tensor | None = None
+    own_bias: Tensor | None = None
 
     def take(self, arms: int) -> Geometry:
         """The same for the first arms only."""
@@ -98,27 +116,42 @@ class Geometry:
         def first(x: Tensor | None) -> Tensor | None:
             return x if x is None or len(x) == 1 else x[:arms]
 
-        rotary = self.rotary
-        if rotary is not None and len(rotary[0]) > 1:
-            rotary = rotary[0][:arms], rotary[1][:arms]
-        return Geometry(self.left, rotary, first(self.past_masked), first(self.own_masked))
+        turn = self.turn
+        if turn is not None and len(turn.cos) > 1:
+            turn = turn.map(lambda table: table[:arms])
+        return Geometry(
+            turn,
+            first(self.past_masked),
+            first(self.own_masked),
+            self.past_bias,
+            first(self.own_bias),
+        )
 
 
-def geometry(decoder: Decoder, window: Window) -> Geometry:
-    device = decoder.embed.device
+def geometries(decoder: Decoder, window: Window) -> tuple[Geometry, ...]:
+    """One for each of the decoder's kinds of layers."""
+    return tuple(_geometry(decoder, kind, window) for kind in decoder.kinds)
+
+
+def _geometry(decoder: Decoder, kind: Kind, window: Window) -> Geometry:
+    device, positions = decoder.embed.device, window.positions()
+    past_bias = own_bias = None
+    if kind.alibi is not None:
+        form = decoder.n_kv_heads, decoder.embed.dtype
+        own_bias = kind.alibi(_with_arms(positions), *form)
+        past_bias = kind.alibi(torch.arange(window.left)[None, None], *form)
     return Geometry(
-        window.left,
-        _rotation(decoder, window.positions()),
-        window.past_masked(device) if window.left else None,
-        window.own_masked(device),
+        _turn(decoder, kind, positions),
+        window.past_masked(device, kind.window) if window.left else None,
+        window.own_masked(device, kind.window),
+        past_bias,
+        own_bias,
     )
 
 
-def _rotation(decoder: Decoder, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Rotation turns (a, b), the halves of a head, into (a cos - b sin, b cos + a sin)."""
-    if decoder.rotary is None:
+def _turn(decoder: Decoder, kind: Kind, positions: Tensor) -> Turn | None:
+    if kind.rotary is None:
         return None
-    cos, sin = decoder.rotary(int(positions.max()) + 1, decoder.embed[:1])
-    chosen = positions.to(cos.device)
-    chosen = chosen if chosen.dim() == 3 else chosen[None]
-    return cos[chosen].unsqueeze(3), sin[chosen].unsqueeze(3)
+    whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
+    chosen = _with_arms(positions).to(decoder.embed.device)
+    return whole.map(lambda table: table[chosen].unsqueeze(3))

@@ -6,7 +6,7 @@ What is not in the files is known from an earlier run (``known_answers.py``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,24 +28,6 @@ class Checkpoint:
     @property
     def config(self) -> SimpleNamespace:
         return SimpleNamespace(**self.module.config)
-
-    def rotation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-        """The module's rotary tables as a function; None if it has none.
-
-        It takes a tensor of the wanted dtype and position ids (1, T), and gives cosines and sines
-        (1, T, d_head). Angles are position times frequency, in the frequencies' precision.
-        """
-        frequencies, scale = self.module.inv_freq, self.module.rotary_scaling
-        if frequencies is None:
-            return None
-
-        def tables(like: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-            own = frequencies.to(ids.device)
-            angles = ids.to(own.dtype)[..., None] * own
-            angles = torch.cat((angles, angles), dim=-1)
-            return (angles.cos() * scale).to(like.dtype), (angles.sin() * scale).to(like.dtype)
-
-        return tables
 
 
 def read_checkpoint(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,26 +24,41 @@ from causaldsl.engine.exact import exact
 from causaldsl.model.cache import cache_folder, write_atomically
 from causaldsl.model.shapes import ModelDims
 
-_FORMAT = "1"
+_FORMAT = "2"
+_TENSORS = ("inv_freq", "embed_positions", "embed_scale")
+_NUMBERS = ("attention_scaling",)
+"""Ends of the names of what a module keeps beside its parameters."""
+PROBED_WINDOW = 4
+"""What the windows of attention are narrowed to for a probe, so that a short prompt shows them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What a module works out from its configuration and keeps: frequencies of its rotary
+    embeddings and what multiplies them, GPT-J's table of sines, the scale of Gemma's embedding.
+
+    By the last part of their names: no family has two that differ.
+    """
+
+    tensors: Mapping[str, Tensor]
+    numbers: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class KnownAnswers:
-    """A module's description, and logits (2, d_vocab) after the last token of each probe prompt.
+    """A module's description, and its logits (2 or 4, d_vocab) after the last token of each probe
+    prompt: as it is, and if it has windows, with these narrowed.
 
     ``answers`` are the module's, ``ours`` those of our forward pass. ``parameters`` gives for each
-    parameter the first name of the same tensor. ``scaling`` is what an attention module multiplies
-    q k^T by; ``inv_freq`` and ``rotary_scaling`` make its rotary tables, if it has them. ``alone``
-    says whether the weights can be read without the module.
+    parameter the first name of the same tensor. ``alone`` says whether the weights can be read
+    without the module.
     """
 
     answers: Tensor
     ours: Tensor
     config: Mapping[str, Any]
     parameters: Mapping[str, str]
-    scaling: Mapping[str, float]
-    rotary_scaling: float = 1.0
-    inv_freq: Tensor | None = None
+    tables: Tables
     alone: bool = True
 
 
@@ -53,23 +69,29 @@ def describe(module: Any, answers: Tensor, ours: Tensor, alone: bool) -> KnownAn
         name: first.setdefault(id(tensor), name)
         for name, tensor in module.named_parameters(remove_duplicate=False)
     }
-    parts = dict(module.named_modules())
-    scaling = {
-        name: float(part.scaling)
-        for name, part in parts.items()
-        if isinstance(getattr(part, "scaling", None), float)
-    }
-    rotary: Any = parts.get("model.rotary_emb")
     return KnownAnswers(
         answers,
         ours,
         json.loads(module.config.to_json_string(use_diff=False)),
         parameters,
-        scaling,
-        float(getattr(rotary, "attention_scaling", 1.0)),
-        getattr(rotary, "inv_freq", None),
+        tables_of(module),
         alone,
     )
+
+
+def tables_of(module: nn.Module) -> Tables:
+    tensors = {
+        name.rpartition(".")[2]: buffer.detach()
+        for name, buffer in module.named_buffers()
+        if name.endswith(_TENSORS)
+    }
+    numbers = {
+        name: float(value)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if name.endswith(_NUMBERS) and isinstance(value, float | int)
+    }
+    return Tables(tensors, numbers)
 
 
 def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
@@ -80,14 +102,18 @@ def probe_tokens(d_vocab: int, device: str | torch.device = "cpu") -> Tensor:
 
 @torch.no_grad()
 def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
-    """A module's logits (2, d_vocab) on the probe; ``weight`` (d_vocab, d_model) is its embedding.
+    """A module's logits on the probe, (2, d_vocab), or (4, d_vocab) if it has windows.
 
-    Raises :class:`RunFailure` if the module can't be run at all.
+    ``weight`` (d_vocab, d_model) is its embedding. Raises :class:`RunFailure` if the module can't
+    be run at all.
     """
     tokens = probe_tokens(len(weight), weight.device)
     try:
         with exact(weight.dtype):
-            logits = cast(Tensor, module(tokens).logits)[:, -1]
+            logits: Tensor = cast(Any, module)(tokens).logits[:, -1]
+            with _narrowed(module) as found:
+                if found:
+                    logits = torch.cat((logits, cast(Any, module)(tokens).logits[:, -1]))
     except Exception as error:  # transformers raises what it likes
         reason = " ".join(str(error).split())
         raise RunFailure(
@@ -107,6 +133,33 @@ def check_numbers(logits: Tensor) -> None:
         )
 
 
+@contextmanager
+def _narrowed(module: nn.Module) -> Iterator[bool]:
+    """With each window of its attention narrowed; says whether it has any.
+
+    Masks are made of the configuration in each pass, but for GPT-Neo's, which its attention keeps.
+    """
+    configs = {id(c): c for part in module.modules() if (c := getattr(part, "config", None))}
+    sliding = [c for c in configs.values() if getattr(c, "sliding_window", None)]
+    local: list[Any] = [
+        part
+        for part in module.modules()
+        if getattr(part, "attention_type", "") == "local" and "bias" in part._buffers
+    ]
+    before = [config.sliding_window for config in sliding], [part.bias for part in local]
+    for config in sliding:
+        config.sliding_window = PROBED_WINDOW
+    for part in local:
+        part.bias = part.bias & part.bias.new_ones(part.bias.shape).triu(1 - PROBED_WINDOW)
+    try:
+        yield bool(sliding or local)
+    finally:
+        for config, window in zip(sliding, before[0], strict=True):
+            config.sliding_window = window
+        for part, mask in zip(local, before[1], strict=True):
+            part.bias = mask
+
+
 def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers | None:
     """The answers that an earlier run has kept for this model; None if there are none."""
     from safetensors import SafetensorError, safe_open
@@ -115,23 +168,22 @@ def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers |
         with safe_open(_place(shapes, dtype, device), framework="pt") as file:
             said = json.loads(file.metadata()["module"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found = KnownAnswers(**said, **tensors)
+        answers, ours = tensors.pop("answers"), tensors.pop("ours")
+        found = KnownAnswers(answers, ours, tables=Tables(tensors, said.pop("numbers")), **said)
     except (OSError, KeyError, TypeError, ValueError, SafetensorError):
         return None
-    right = (2, shapes.d_vocab)
-    return found if found.answers.shape == right == found.ours.shape else None
+    right = ((2, shapes.d_vocab), (4, shapes.d_vocab))
+    return found if found.answers.shape in right and ours.shape == answers.shape else None
 
 
 def remember(shapes: ModelDims, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
     """Keep answers for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
-    kept = {
-        name: value.detach().cpu().contiguous()
-        for name, value in vars(what).items()
-        if isinstance(value, Tensor)
-    }
-    said = {name: value for name, value in vars(what).items() if name not in kept}
+    tensors = {**what.tables.tensors, "answers": what.answers, "ours": what.ours}
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    said = {"config": what.config, "parameters": what.parameters, "alone": what.alone}
+    said["numbers"] = what.tables.numbers
     place = _place(shapes, dtype, device)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ to show attention patterns, so that every backend computes the same thing.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             read: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 dtype=dtype,
-                attn_implementation="eager",
+                attn_implementation=_attention(folder),
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -171,6 +172,16 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             "they would be random numbers; the file may belong to another model",
         )
     return model
+
+
+def _attention(folder: Path) -> str:
+    """Which of transformers' attentions gives a model's own numbers.
+
+    Its eager one adds the ALiBi of a Falcon twice (transformers 5.23).
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    doubled = config.get("model_type") == "falcon" and config.get("alibi")
+    return "sdpa" if doubled else "eager"
 
 
 def _check_device(device: str) -> None:

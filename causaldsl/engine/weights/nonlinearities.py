@@ -24,7 +24,13 @@ def _gelu_by_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def _bloom_gelu(x: Tensor) -> Tensor:
+    """BLOOM's own, with eight digits of sqrt(2 / pi)."""
+    return x * 0.5 * (1.0 + (0.79788456 * x * (1 + 0.044715 * x * x)).tanh())
+
+
 _USUAL: dict[str, Activation] = {
+    "bloom_gelu": _bloom_gelu,
     "gelu": F.gelu,
     "gelu_new": _gelu_by_tanh,
     "gelu_pytorch_tanh": _gelu_by_tanh,

@@ -88,7 +88,13 @@ class Config:
         for value in (self.get("rotary_pct"), self.get("partial_rotary_factor")):
             part = part if value is None else float(value)
         part = float(own.get("partial_rotary_factor") or part)
-        return Rotary(int(d_head * part), pairs, kind, layer_type if layer_type in told else "")
+        longest = None
+        if kind == "dynamic":
+            longest = self.n_ctx
+        elif kind == "longrope":
+            key = "original_max_position_embeddings"
+            longest = int(own.get(key) or self.get(key) or self.n_ctx)
+        return Rotary(int(d_head * part), pairs, kind, layer_type, longest)
 
     def layer_types(self, sliding: Callable[[int], bool]) -> list[str]:
         """``sliding_attention`` or ``full_attention`` for each layer, by a rule if not named."""

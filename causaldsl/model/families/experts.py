@@ -15,13 +15,13 @@ from causaldsl.model.families.decoder import (
     llama_like,
     rms,
     rms_late,
+    rms_of,
 )
 from causaldsl.model.families.forms import (
     Architecture,
     Attention,
     Experts,
     Mlp,
-    Norm,
     Stored,
 )
 
@@ -53,13 +53,10 @@ def _experts(c: Config, prefix: str, per_token: int, n: int, **changes: Any) -> 
 
 
 def mixtral(c: Config) -> Architecture:
-    def norm(c: Config, module: str) -> Norm:
-        return replace(rms(c, module), eps=float(c.get("rms_norm_eps", 1e-5)))
-
     def mlp(layer: int, prefix: str) -> Mlp:
         return _experts(c, prefix, 2, _n_experts(c, 8))
 
-    return llama_like(c, norm=norm, mlp=mlp, window=everywhere(c))
+    return llama_like(c, norm=rms_of(1e-5), mlp=mlp, window=everywhere(c))
 
 
 def qwen2_moe(c: Config) -> Architecture:
@@ -105,7 +102,11 @@ def gpt_oss(c: Config) -> Architecture:
     types = c.layer_types(lambda layer: (layer + 1) % 2 != 0)
 
     def attention(layer: int, plain: Attention) -> Attention:
-        return replace(plain, sinks=plain.out.module.removesuffix("o_proj") + "sinks")
+        sinks = plain.out.module.removesuffix("o_proj") + "sinks"
+        told = c.get("rope_parameters") or c.get("rope_scaling")
+        assert plain.rotary is not None
+        rotary = plain.rotary if told else replace(plain.rotary, kind="yarn")
+        return replace(plain, sinks=sinks, rotary=rotary)
 
     def mlp(layer: int, prefix: str) -> Mlp:
         return _experts(

@@ -96,13 +96,14 @@ class Rotary:
     ``pairs``: dimension i turns with i + dims / 2 (``halves``), or 2i with 2i + 1
     (``interleaved``). ``kind`` is the rule for the frequencies (``default``, ``llama3``, ``yarn``,
     ``dynamic``, ``longrope``, ...), ``of`` the layer type whose frequencies these are, if a model
-    has several.
+    has several. In prompts of more than ``longest`` tokens they are others.
     """
 
     dims: int
     pairs: Literal["halves", "interleaved"] = "halves"
     kind: str = "default"
     of: str = ""
+    longest: int | None = None
 
 
 @dataclass(frozen=True)

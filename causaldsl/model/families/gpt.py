@@ -217,7 +217,7 @@ def bloom(c: Config) -> Architecture:
         up, down = (Stored(f"{at}.mlp.{name}") for name in ("dense_h_to_4h", "dense_4h_to_h"))
         return Block(
             attention,
-            Mlp("plain", "gelu_pytorch_tanh", 4 * c.d_model, up, down),
+            Mlp("plain", "bloom_gelu", 4 * c.d_model, up, down),
             before_attention=layer(c, f"{at}.input_layernorm"),
             before_mlp=layer(c, f"{at}.post_attention_layernorm"),
             skip_normed=bool(c.get("apply_residual_connection_post_layernorm", False)),

@@ -92,10 +92,8 @@ def without_cone(form: Architecture) -> str:
     """Why the cone has no forward pass for a model that is described; "" if it has one."""
     if any(block.skip_normed for block in form.blocks):
         return "its stream goes on from its norms' outputs"
-    kinds = {block.attention.rotary.kind for block in form.blocks if block.attention.rotary}
-    if kinds & {"dynamic", "longrope"}:
-        return "its rotary embedding depends on the prompt's length"
-    return ""
+    heads = {(b.attention.n_heads, b.attention.n_kv_heads, b.attention.d_head) for b in form.blocks}
+    return "its layers have different numbers of heads" if len(heads) > 1 else ""
 
 
 def _norms(form: Architecture) -> str:
