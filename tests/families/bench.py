@@ -42,6 +42,8 @@ prompts visits {
 }
 pairs flip = visits ABB <-> ABA { train 6  test 4  seed 0 }
 """
+ONE_LENGTH = "\n".join(line for line in PRELUDE.splitlines() if " met. " not in line) + "\n"
+"""The same with test prompts of one length, for runs of one length at a time."""
 CLOSE, CHANGED = 1e-9, 1e-7
 BACKENDS = ("hooks", "cone")
 
@@ -136,13 +138,14 @@ class Bench:
         return self.cases(graph.pairs[graph.key_of(name)].pairs)
 
     @cached_property
-    def references(self) -> dict[str, Reference]:
+    def references(self) -> dict[tuple[str, str], Reference]:
         return {}
 
     def reference(self, ran: Ran, name: str = "flip.test") -> Reference:
-        if name not in self.references:
-            self.references[name] = Reference(self.model, self.pairs(ran, name))
-        return self.references[name]
+        key = self.prelude, name
+        if key not in self.references:
+            self.references[key] = Reference(self.model, self.pairs(ran, name))
+        return self.references[key]
 
 
 def bench(folder: Path, name: str, bos: bool | None = None) -> Bench:

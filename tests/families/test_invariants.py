@@ -60,7 +60,12 @@ class Subject:
         return logits_of(runs, clean, edits, hold=hold)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+ALWAYS = ("gemma2", "gpt_oss", "olmo2", "stablelm_par", "opt_post")
+"""Families of all kinds of norms, caps and experts; the rest take too long for every change."""
+EACH = [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.soak) for n in FAMILIES]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return Subject(family_folder(tmp_path_factory.mktemp(request.param), request.param), "float64")
 
@@ -99,13 +104,6 @@ def test_direct_effects_add_up(subject: Subject) -> None:
         # Near its cap a logit says little about what was capped.
         assert far(torch.stack(apart).sum(0), together) < (CLOSE if cap is None else 1e-7), name
         assert together.abs().max() > 1e-3
-        heads = [e for e in edits if e.site.kind == "head.z"]
-        assert (
-            uncapped(subject.logits(name, heads, hold) - clean if cap is None else together)
-            .abs()
-            .max()
-            > 1e-6
-        )
 
 
 def test_nothing_changes_nothing_and_everything_changes_all(subject: Subject) -> None:
@@ -131,7 +129,7 @@ def _square(width: int) -> Tensor:
     return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EACH)
 def test_logits_in_bfloat16(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """They are the module's own, as far as its rounding goes: caps, scales and all."""
     folder = family_folder(tmp_path_factory.mktemp(name), name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.families import matrix
-from tests.families.bench import BACKENDS, Bench, bench, problems
+from tests.families.bench import BACKENDS, ONE_LENGTH, PRELUDE, Bench, bench, problems
 from tests.families.models import FAMILIES
 
 ON_HOOKS = ("codegen", "glm", "gpt_bigcode", "mpt", "nemotron", "seed_oss")
@@ -31,12 +31,11 @@ def _bench(benches: dict[str, Bench], factory: pytest.TempPathFactory, name: str
 def test_every_site_once(
     name: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    one = _bench(benches, tmp_path_factory, name)
-    made = matrix.once(one.model, list(FAMILIES).index(name))
-    found = {
-        backend: problems(one, made.arms, list(made.directions.values()), backend)
-        for backend in BACKENDS
-    }
+    one, found = _bench(benches, tmp_path_factory, name), {}
+    turn = 2 * list(FAMILIES).index(name)
+    for i, (backend, one.prelude) in enumerate((("hooks", ONE_LENGTH), ("cone", PRELUDE))):
+        made = matrix.once(one.model, turn + i)
+        found[backend] = problems(one, made.arms, list(made.directions.values()), backend)
     assert found == {backend: [] for backend in BACKENDS}
     assert name in ON_HOOKS or one.serves_cone() == []
 
