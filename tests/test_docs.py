@@ -52,6 +52,11 @@ def test_the_reference_is_up_to_date() -> None:
     assert made == (ROOT / "docs/reference.md").read_text()
 
 
+def test_the_table_of_families_is_up_to_date() -> None:
+    page = (ROOT / "docs/models.md").read_text()
+    assert runpy.run_path(str(ROOT / "docs/make_models.py"))["page"](page) == page
+
+
 def test_the_reference_has_every_statement_of_the_grammar() -> None:
     grammar = (ROOT / "grammar/causaldsl.lark").read_text()
     (rules,) = re.findall(r"^\?statement:((?:.*\n\s+\|)*.*)$", grammar, re.M)

@@ -88,6 +88,7 @@ def _chain(context: Context, node: ast.Chain) -> CheckedPath:
             "patch its one site: patch mlp_hidden[0]",
         )
     policy = _policy(node)
+    _check_norms(policy[1], shapes, node)
     sender = _sender(context, node.sender)
     *middle, last = node.stages
     if not (isinstance(last, ast.Name) and last.text == "logits"):
@@ -134,6 +135,17 @@ def _policy(node: ast.Chain) -> tuple[str, str]:
             _choices(missing),
         )
     return chosen["freeze"], chosen["layernorm"]
+
+
+def _check_norms(layernorm: str, shapes: ModelDims, node: ast.Chain) -> None:
+    """A norm that is not known can't be held, and must not be left free in silence."""
+    if layernorm == "frozen" and shapes.form is None:
+        raise wrong(
+            "unknown-norms",
+            f"where {shapes.architecture} has its norms is not known here, so they can't be held",
+            node.policy.span if node.policy else node.span,
+            "write layernorm recompute; `causaldsl models --families` lists the known families",
+        )
 
 
 def _choices(words: Sequence[str]) -> str:

@@ -13,10 +13,15 @@ def add(commands: Commands) -> None:
     models = commands.add_parser("models", help="list models; `models pull NAME` fetches one")
     models.add_argument("action", nargs="?", choices=("list", "pull"), default="list")
     models.add_argument("name", nargs="?", help="of the model to fetch")
+    models.add_argument(
+        "--families", action="store_true", help="list the families of models that are known"
+    )
     models.set_defaults(command=_models)
 
 
 def _models(options: argparse.Namespace) -> int:
+    if options.families:
+        return _families()
     if options.action == "pull":
         return _pull(options.name)
     from rich.table import Table
@@ -32,6 +37,27 @@ def _models(options: argparse.Namespace) -> int:
     out = console()
     out.print(table)
     out.print("Also a local Hugging Face folder, a GGUF file, or a hub name such as gpt2.")
+    return 0
+
+
+def _families() -> int:
+    from dataclasses import astuple, fields
+
+    from rich.table import Table
+
+    from causaldsl.model.families.summary import Row, rows
+
+    table = Table(title="Families of models that are known", title_justify="left")
+    for column in fields(Row):
+        table.add_column(column.name, overflow="fold")
+    for row in rows():
+        table.add_row(*astuple(row))
+    out = console()
+    out.print(table)
+    out.print("Any other that TransformerLens knows runs on hooks, without matrices, without a")
+    out.print(
+        "random MLP, and with `layernorm recompute`. docs/models.md says what a number means."
+    )
     return 0
 
 

@@ -20,14 +20,17 @@ from causaldsl.plan.settings import Progress, Settings
 
 
 class Backends(dict[str, Backend]):
-    """Backends by name, built when first used: most runs need no bridge."""
+    """Backends by name, built when first used: most runs need no bridge.
 
-    def __init__(self, loaded: Loaded, notes: list[str], preferred: str = "cone"):
+    ``longest`` is the length of the longest prompt.
+    """
+
+    def __init__(self, loaded: Loaded, notes: list[str], preferred: str = "cone", longest: int = 0):
         super().__init__()
         self.loaded = loaded
         if loaded.spec.shapes.text and preferred == "cone":
             try:
-                self["cone"] = _cone(loaded)
+                self["cone"] = _cone(loaded, longest)
             except Unsupported as error:
                 notes.append(f"everything is run with the hooks backend: {error}")
 
@@ -38,11 +41,23 @@ class Backends(dict[str, Backend]):
         return self[name]
 
 
-def _cone(loaded: Loaded) -> ConeBackend:
+def _cone(loaded: Loaded, longest: int) -> ConeBackend:
     """On the weights alone where they were read so and answer as the module did.
 
-    Raises :class:`Unsupported` if the module does not answer as we do either.
+    Raises :class:`Unsupported` if the module does not answer as we do either, or answers longer
+    prompts in another way.
     """
+    cone = _checked(loaded)
+    limit = cone.decoder.longest
+    if limit is not None and longest > limit:
+        raise Unsupported(
+            f"its rotary embedding changes in prompts of more than {limit} tokens, "
+            f"and one here has {longest}"
+        )
+    return cone
+
+
+def _checked(loaded: Loaded) -> ConeBackend:
     shapes = loaded.spec.shapes
     if isinstance(loaded.source, Checkpoint):
         try:
@@ -73,6 +88,11 @@ def open_session(
     alone = settings.backend == "cone"
     loaded = load(program.model, settings.device, settings.dtype, alone)
     notes: list[str] = []
-    return Session(
-        graph, loaded, Backends(loaded, notes, settings.backend), settings, progress, notes
+    lengths = (
+        prompt.length
+        for pairs in graph.pairs.values()
+        for side in ("base", "source")
+        for prompt in pairs.side(side)
     )
+    backends = Backends(loaded, notes, settings.backend, max(lengths, default=0))
+    return Session(graph, loaded, backends, settings, progress, notes)

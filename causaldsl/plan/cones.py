@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from causaldsl.model.families.summary import without_cone
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-
-ARCHITECTURES = frozenset(
-    f"{family}ForCausalLM" for family in ("Llama", "Mistral", "Qwen2", "Qwen3")
-) | {"GPT2LMHeadModel"}
-"""Those that the cone has a forward pass for."""
 
 
 class Stage(IntEnum):
@@ -50,7 +46,8 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
 
 def expected_backend(shapes: ModelDims, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
     """The backend that a run takes for sites, as far as that is known without weights."""
-    served = wanted == "cone" and shapes.text and shapes.architecture in ARCHITECTURES
+    form = shapes.form
+    served = wanted == "cone" and form is not None and not without_cone(form)
 
     def backend_of(sites: Iterable[Site]) -> str:
         return "cone" if served and all(site.hook is None for site in sites) else "hooks"

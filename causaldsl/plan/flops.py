@@ -5,6 +5,7 @@ of width h, stream width d, m neurons, and V of the vocabulary's entries, a bloc
 
     attention   2 (S d (H + 2 K) h + 2 H h S (S + P) + S H h d)
     mlp         2 S d m (2 + gated)          from its neurons on: 2 S m d
+    experts     2 S d (3 k m + E)            k of E for each token; 3 m + 1 more if one is shared
     logits      2 V d                        at the last position only
 
 What edits, norms and softmaxes take is not counted, nor what a single position (S = 1) has of
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from causaldsl.model.families.forms import Experts
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Entry, Stage
@@ -123,7 +125,10 @@ def _attention(
     heads = range(shapes.n_heads)
     if freeze is None or not all(freeze.holds_head(layer, head) for head in heads):
         return 2 * (attends + out)
-    read = sum(cost for name, cost in projections.items() if name in here)
+    touched = here & set(projections)
+    if shapes.form is not None and shapes.form.blocks[layer].attention.q.order == "grouped":
+        touched = set(projections) if touched else touched  # one matrix, interleaved, for all three
+    read = sum(projections[name] for name in touched)
     return 2 * (read + (out if here & {"z", "head_out"} else 0))
 
 
@@ -135,7 +140,18 @@ def _mlp(
     here: set[str],
     from_neurons: bool,
 ) -> int:
-    one = 2 * window * shapes.d_model * shapes.d_mlp
+    form = shapes.mlp(layer)
+    one = 2 * window * shapes.d_model * (shapes.d_mlp if form is None else form.d_hidden)
     if freeze is not None and freeze.holds_mlp(layer):
         return one if "mlp_hidden" in here else 0
+    if form is not None and form.experts is not None:
+        return _experts(shapes, window, form.experts)
     return one * (1 if from_neurons else 3 if shapes.gated_mlp else 2)
+
+
+def _experts(shapes: ModelDims, window: int, form: Experts) -> int:
+    """A router's scores, the experts of each token, and an MLP that all tokens share."""
+    neurons = 3 * form.per_token * form.d_hidden + form.n
+    if form.shared is not None:
+        neurons += 3 * form.shared.d_hidden + 1
+    return 2 * window * shapes.d_model * neurons

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from causaldsl.check.pairs import Prompt
 from causaldsl.diagnostics import Mistake
 from causaldsl.graph.operations import SiteAt
+from causaldsl.model.families.forms import Block
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.needs import Needs
@@ -100,7 +101,7 @@ def _of_group(needs: Needs, shapes: ModelDims, prompts: list[Prompt], number: in
     n, longest = len(prompts), max(prompt.length for prompt in prompts)
     window = window_of(needs.edits, prompts)
     entries = {entry_of(at.site, shapes.n_layers) for at in needs.edits}
-    streams = sum(entry.layer >= 0 for entry in entries)
+    streams = sum(entry.layer >= 0 for entry in entries | _before_parallel(entries, shapes))
     neurons = sum(entry.stage == Stage.HIDDEN for entry in entries)
     lefts = _lefts(needs, shapes, prompts)
     whole = needs.whole or any(at.site.word.part == "output" for at in needs.reads)
@@ -137,10 +138,37 @@ def _lefts(needs: Needs, shapes: ModelDims, prompts: list[Prompt]) -> dict[int, 
     return lefts
 
 
+def _before_parallel(entries: set[Entry], shapes: ModelDims) -> set[Entry]:
+    """What the MLP of a parallel block reads, where a pass starts behind its attention."""
+    inside = [entry.layer for entry in entries if entry.stage == Stage.MID and shapes.parallel]
+    return {Entry(layer) for layer in inside}
+
+
 def _held(entries: set[Entry], shapes: ModelDims) -> int:
     """Numbers for each position: both outputs and norms' scales of all layers from the first
-    entry on, z at the layers of entries, and the last norm's scale."""
-    layers = shapes.n_layers - max(min(entries).layer, 0)
+    entry on, z at the layers of entries, and the scales of the norms before and behind them."""
+    first = min(entries).layer
     heads = len({entry.layer for entry in entries if 0 <= entry.layer < shapes.n_layers})
-    width = shapes.n_heads * shapes.d_head
-    return max(layers, 0) * (2 * shapes.d_model + 2) + heads * width + 1
+    held = heads * shapes.n_heads * shapes.d_head + 1
+    if shapes.form is None:
+        return held + max(shapes.n_layers - max(first, 0), 0) * (2 * shapes.d_model + 2)
+    held -= shapes.form.last_norm is None
+    held += shapes.form.embed_norm is not None and first < 0
+    blocks = shapes.form.blocks[max(first, 0) :]
+    return held + sum(2 * shapes.d_model + _scales(block) for block in blocks)
+
+
+def _scales(block: Block) -> int:
+    """How many numbers scale a position in the norms of a block."""
+    attention = block.attention
+    places = (
+        block.before_attention,
+        block.after_attention,
+        block.before_mlp,
+        block.after_mlp,
+        block.stream_mid,
+        block.stream_post,
+    )
+    of_heads = ((attention.q_norm, attention.n_heads), (attention.k_norm, attention.n_kv_heads))
+    by_head = (1 if n.over == "projection" else heads for n, heads in of_heads if n is not None)
+    return sum(place is not None for place in places) + sum(by_head)

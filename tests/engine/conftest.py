@@ -56,8 +56,7 @@ def parties(folder: Path, family: str) -> Parties:
 
     shapes = shapes_from_config(family, json.loads((folder / "config.json").read_text()), "none")
     backends: dict[str, Any] = {"hooks": HooksBackend(boot(folder, load(), torch.float64), shapes)}
-    if family != "neox":
-        backends["cone"] = ConeBackend(load(), shapes)
+    backends["cone"] = ConeBackend(load(), shapes)
     generator = torch.Generator().manual_seed(1)
     base, source = torch.randint(shapes.d_vocab, (2, 3, LENGTH), generator=generator)
     double = oracle.in_double(load())

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen3Config,
+    XGLMConfig,
+)
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import CleanPass, logits_of
 from causaldsl.engine.cone.backend import ConeBackend
-from causaldsl.engine.cone.families import Unsupported
+from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.edits import Edit, Read, gather
+from causaldsl.engine.exact import exact
+from causaldsl.engine.open import Backends
+from causaldsl.engine.weights.load import load
+from causaldsl.model.catalog import resolve
 from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.sites import Site
 from tests import oracle
+from tests.families.models import FAMILIES, LAYERS, WIDTH, family_folder
 
 COMMON = {
     "vocab_size": 40,
@@ -83,16 +98,101 @@ def test_family(name: str) -> None:
         assert (logits_of(backend, clean, [edit]) - wanted).abs().max() < 1e-9
 
 
-def test_a_sliding_window_is_refused_only_where_it_matters() -> None:
-    module, shapes = build(MistralConfig(**COMMON, sliding_window=8))
-    backend = ConeBackend(module, shapes)
-    backend.clean(CleanPass(torch.zeros(1, 8, dtype=torch.long)))
-    with pytest.raises(RunFailure, match="last 8 tokens"):
-        backend.clean(CleanPass(torch.zeros(1, 9, dtype=torch.long)))
+class Opened:
+    """A family's random model as a program opens it, in one dtype."""
+
+    def __init__(self, folder: Path, name: str, dtype: str):
+        self.loaded = load(resolve(str(family_folder(folder, name)), folder), dtype=dtype)
+        self.cone = ConeBackend(self.loaded.hf, self.loaded.spec.shapes)
+
+    def logits(self, tokens: Tensor, hook: Any = None) -> Tensor:
+        """The module's own, (V,), after one prompt, with a hook on the input of block 1."""
+        blocks = next(
+            part
+            for part in self.loaded.hf.modules()
+            if isinstance(part, nn.ModuleList) and len(part) == LAYERS
+        )
+        handle = blocks[1].register_forward_pre_hook(hook or (lambda *_: None), with_kwargs=True)
+        with torch.no_grad(), exact(self.loaded.dtype):
+            found: Tensor = self.loaded.hf(tokens[None]).logits[0, -1]
+        handle.remove()
+        return found
 
 
-def test_a_rotation_that_depends_on_the_length_is_refused() -> None:
+LENGTHS = torch.tensor([5, 14, 9])
+"""Of prompts, two of which outgrow the windows."""
+
+
+def prompts() -> Tensor:
+    return torch.randint(2, 60, (3, 14), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_on_prompts_of_different_lengths(tmp_path: Path, name: str) -> None:
+    """Clean, and with the stream changed where most later positions do not see it any more."""
+    one, tokens, position = Opened(tmp_path, name, "float64"), prompts(), 2
+    at = torch.full((3, 1), position)
+    value = torch.randn(3, 1, WIDTH, generator=torch.Generator().manual_seed(4)).double()
+    site = Site("resid_pre", 1)
+    clean = one.cone.clean(CleanPass(tokens, edits_at=[Read(site, at)], lengths=LENGTHS))
+    plain = logits_of(one.cone, clean)
+    edited = logits_of(one.cone, clean, [Edit(site, at, value)])
+    for row, length in enumerate(LENGTHS.tolist()):
+
+        def change(_: Any, args: Any, kwargs: Any, row: int = row) -> Any:
+            x = (args[0] if args else kwargs["hidden_states"]).clone()
+            x[0, position] = value[row, 0]
+            return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+
+        prompt = tokens[row, :length]
+        wanted, changed = one.logits(prompt), one.logits(prompt, change)
+        assert (plain[row] - wanted).abs().max() < 1e-9
+        assert (edited[row] - changed).abs().max() < 1e-9
+        assert (changed - wanted).abs().max() > 1e-7
+
+
+@pytest.mark.parametrize(
+    "name", ["gemma2", "cohere", "granite", "gpt_oss", "falcon_alibi", "bloom"]
+)
+def test_half_precision_is_as_near_as_the_modules_own(tmp_path: Path, name: str) -> None:
+    """Both lie about as far from single precision as from each other."""
+    half, single = (Opened(tmp_path, name, dtype).cone for dtype in ("bfloat16", "float32"))
+    ours, theirs, right = half.probed, half.answers.float(), single.answers
+    rounding = (theirs - right).norm()
+    assert 0 < (ours - theirs).norm() < 2 * rounding
+    assert (ours - right).norm() < 1.5 * rounding
+
+
+def test_a_rotation_that_depends_on_the_length_is_served_where_it_does_not(tmp_path: Path) -> None:
     rope = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}
     module, shapes = build(LlamaConfig(**COMMON, rope_parameters=rope))
-    with pytest.raises(Unsupported, match="dynamic"):
-        ConeBackend(module, shapes)
+    backend = ConeBackend(module, shapes)
+    longest = COMMON["max_position_embeddings"]
+    assert backend.decoder.longest == longest
+    tokens = torch.randint(40, (1, longest + 1), generator=torch.Generator().manual_seed(5))
+    kept = logits_of(backend, backend.clean(CleanPass(tokens[:, 1:])))
+    with exact(torch.float64), torch.no_grad():
+        assert (kept - module(tokens[:, 1:]).logits[:, -1]).abs().max() < 1e-9
+    with pytest.raises(RunFailure, match=f"more than {longest} tokens"):
+        backend.clean(CleanPass(tokens))
+
+
+def test_longer_prompts_go_to_the_hooks_with_a_note(tmp_path: Path) -> None:
+    folder = family_folder(tmp_path, "llama")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = load(resolve(str(folder), tmp_path))
+    longest, notes = config["max_position_embeddings"], list[str]()
+    assert "cone" in Backends(loaded, notes, longest=longest)
+    assert notes == []
+    assert "cone" not in Backends(loaded, notes, longest=longest + 1)
+    (note,) = notes
+    assert note.endswith(f"more than {longest} tokens, and one here has {longest + 1}")
+
+
+def test_a_family_without_a_description_is_refused() -> None:
+    config = XGLMConfig(vocab_size=40, d_model=24, ffn_dim=24, num_layers=1, attention_heads=4)
+    module = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(Unsupported, match="xglm"):
+        read_decoder(module)

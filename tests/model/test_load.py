@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.weights.load import build_bridge, load
+from causaldsl.engine.weights.bridge import build_bridge
+from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.toy import TOY_NAMES, toy
 from tests.tiny import FAMILIES, tiny_folder
@@ -52,7 +53,7 @@ def test_building_a_bridge_leaves_the_module_alone(specs, family):
 
     with torch.no_grad():
         before, logits = look(), loaded.hf(TOKENS).logits
-        bridge = build_bridge(loaded)
+        bridge = build_bridge(loaded.spec, loaded.hf, loaded.dtype, loaded.device)
         assert look() == before
         assert torch.equal(loaded.hf(TOKENS).logits, logits)
     ours = {p.data_ptr() for p in loaded.weights.values()}

@@ -288,9 +288,15 @@ class ConeBackend:
     def _verify(self, wanted: Tensor, tolerance: tuple[dict[torch.dtype, float], float]) -> None:
         if wanted.shape != self.probed.shape:
             raise Unsupported("its attention has windows that ours has not, or the other way round")
-        worst = float((self.probed - wanted.to(self.probed.device)).abs().max())
+        dtype = self.decoder.embed.dtype
         absolute, share = tolerance
-        allowed = absolute.get(self.decoder.embed.dtype, share * float(wanted.abs().max()))
+        allowed = absolute.get(dtype, share * float(wanted.abs().max()))
+        apart = (self.probed - wanted.to(self.probed.device)).abs().amax(1).unflatten(0, (-1, 2))
+        if dtype not in absolute and self.decoder.mixed:
+            # Rounding sends a token to another expert where two have nearly the same score. One of
+            # a probe's two prompts shows that the pass is right.
+            apart = apart.amin(1)
+        worst = float(apart.max())
         if not worst <= allowed:
             raise Unsupported(
                 f"its own forward pass and ours differ by {worst:.2g} in the logits of a probe"

@@ -35,6 +35,7 @@ from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import Tables, tables_of
 from causaldsl.engine.weights.nonlinearities import activation
 from causaldsl.model.families import forms
+from causaldsl.model.families.summary import without_cone
 from causaldsl.model.families.table import describe
 
 
@@ -53,23 +54,15 @@ def read_decoder(source: nn.Module | Checkpoint) -> Decoder:
     told = describe(entries)
     if told is None:
         raise Unsupported(f"its forward pass is not written for the {family} architecture")
-    _check(told, entries)
+    reason = (
+        "it attends to an encoder" if entries.get("add_cross_attention") else without_cone(told)
+    )
+    if reason:
+        raise Unsupported(reason)
     try:
         return _upcast_end(_Reader(told, tensors, tables).decoder)
     except (KeyError, AttributeError) as missing:
         raise Unsupported(f"this {family} model has no {missing}") from missing
-
-
-def _check(told: forms.Architecture, entries: Mapping[str, Any]) -> None:
-    if entries.get("add_cross_attention"):
-        raise Unsupported("it attends to an encoder")
-    if any(block.skip_normed for block in told.blocks):
-        raise Unsupported("its stream goes on from its norms' outputs")
-    shapes = {
-        (b.attention.n_heads, b.attention.n_kv_heads, b.attention.d_head) for b in told.blocks
-    }
-    if len(shapes) > 1:
-        raise Unsupported("its layers have different numbers of heads")
 
 
 def _parts(

@@ -204,6 +204,11 @@ class Decoder:
         return min((k.window for k in self.kinds if k.window is not None), default=None)
 
     @property
+    def mixed(self) -> bool:
+        """Whether some layer has experts."""
+        return any(isinstance(block.mlp, Experts) for block in self.blocks)
+
+    @property
     def longest(self) -> int | None:
         """The longest prompt that the rotary embeddings are right for."""
         limits = [k.rotary.limit for k in self.kinds if k.rotary and k.rotary.limit]

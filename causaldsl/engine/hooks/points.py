@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.engine.upcast import upcast
-from causaldsl.engine.weights.load import originals_of
+from causaldsl.engine.weights.bridge import originals_of
 from causaldsl.model.families.forms import Norm
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site

@@ -8,12 +8,8 @@ to show attention patterns, so that every backend computes the same thing.
 
 from __future__ import annotations
 
-import copy
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.weights.bridge import build_bridge, quiet
 from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
 from causaldsl.engine.weights.known_answers import KnownAnswers, recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weight_files
-from causaldsl.model.tokens import Tokens
-from causaldsl.model.toy import toy
 
 _DTYPES = {
     "float64": torch.float64,
@@ -85,7 +80,7 @@ class Loaded:
     @cached_property
     def bridge(self) -> Any:
         """What hooks run on: a ``TransformerBridge``, or a ``ToyModel`` (``engine/toy.py``)."""
-        return build_bridge(self)
+        return build_bridge(self.spec, self.hf, self.dtype, self.device)
 
 
 def load(
@@ -118,73 +113,6 @@ def load(
     return Loaded(spec, source, device, wanted, known)
 
 
-def build_bridge(loaded: Loaded) -> Any:
-    """A new TransformerBridge (or toy module) on the weights of ``loaded``.
-
-    The bridge replaces submodules of the module it wraps by components of its own, and may switch
-    how that module computes attention. It gets a twin of ``loaded.hf``, which stays as it was. The
-    twin holds the same tensors; where q, k and v share one parameter, the
-    bridge adds its own copies of the three. Give the bridge token ids: its own tokenization (with a
-    prepended BOS) is not the model's convention.
-
-    Raises :class:`RunFailure` if TransformerLens does not know the architecture.
-    """
-    spec = loaded.spec
-    if spec.path is None:
-        from causaldsl.engine.toy import ToyModel
-
-        return ToyModel(toy(spec.name), loaded.device)
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
-    twin = _twin(loaded.hf)
-    originals = dict(twin.named_modules())
-    with quiet():
-        try:
-            bridge = TransformerBridge.boot_transformers(
-                str(spec.path),
-                hf_model=twin,
-                tokenizer=tokenizer,
-                dtype=loaded.dtype,
-                device=loaded.device,
-            )
-        except Exception as error:  # its adapters raise what they like
-            raise RunFailure(
-                f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
-                "its documentation lists the architectures that TransformerBridge supports",
-            ) from error
-    bridge.originals = originals
-    return bridge.eval().requires_grad_(False)
-
-
-def originals_of(bridge: Any) -> dict[str, nn.Module]:
-    """The modules that a bridge was built around, by their names before that."""
-    found: dict[str, nn.Module] = getattr(bridge, "originals", {})
-    return found
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the progress bars, log lines and warnings of transformers and TransformerLens."""
-    from transformers.utils import logging as reports
-
-    level, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
-    disabled = logging.root.manager.disable
-    reports.set_verbosity_error()
-    reports.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        reports.set_verbosity(level)
-        if bars:
-            reports.enable_progress_bar()
-
-
 def _module(
     folder: Path, dtype: torch.dtype, device: str, tensors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
@@ -214,8 +142,6 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
                 str(folder),
                 dtype=dtype,
                 attn_implementation=_attention(folder),
-                # The others multiply in single precision at most.
-                experts_implementation="eager" if dtype == torch.float64 else None,
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -242,12 +168,6 @@ def _attention(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     doubled = config.get("model_type") == "falcon" and config.get("alibi")
     return "sdpa" if doubled else "eager"
-
-
-def _twin(model: nn.Module) -> nn.Module:
-    """A copy of the module tree that holds the very same parameters and buffers."""
-    shared = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
 
 
 def _check_device(device: str) -> None:

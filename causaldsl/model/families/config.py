@@ -94,8 +94,7 @@ class Config:
         elif kind == "longrope":
             key = "original_max_position_embeddings"
             longest = int(own.get(key) or self.get(key) or self.n_ctx)
-        of = layer_type if layer_type in told else ""
-        return Rotary(int(d_head * part), pairs, kind, of, longest)
+        return Rotary(int(d_head * part), pairs, kind, layer_type, longest)
 
     def layer_types(self, sliding: Callable[[int], bool]) -> list[str]:
         """``sliding_attention`` or ``full_attention`` for each layer, by a rule if not named."""

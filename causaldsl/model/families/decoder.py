@@ -17,6 +17,11 @@ def rms(c: Config, module: str) -> Norm:
     return Norm(module, "rms", float(c.get("rms_norm_eps", 1e-6)), rounds_first=True)
 
 
+def rms_of(usual: float) -> MakeNorm:
+    """With another epsilon where the file is silent."""
+    return lambda c, module: replace(rms(c, module), eps=float(c.get("rms_norm_eps", usual)))
+
+
 def rms_late(c: Config, module: str) -> Norm:
     """As OLMo 2 and GPT-OSS round it; their epsilon is larger too."""
     return Norm(module, "rms", float(c.get("rms_norm_eps", 1e-5)))

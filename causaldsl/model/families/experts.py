@@ -15,25 +15,25 @@ from causaldsl.model.families.decoder import (
     llama_like,
     rms,
     rms_late,
+    rms_of,
 )
 from causaldsl.model.families.forms import (
     Architecture,
     Attention,
     Experts,
     Mlp,
-    Norm,
     Stored,
 )
 
 
-def _sparse_layers(c: Config) -> Callable[[int], bool]:
-    """Which layers of a Qwen have experts."""
+def _sparse_layers(c: Config, n: int) -> Callable[[int], bool]:
+    """Which layers of a Qwen have experts, of which there are ``n``."""
     dense = c.get("mlp_only_layers") or []
-    step, n = int(c.get("decoder_sparse_step", 1)), _n_experts(c)
+    step = int(c.get("decoder_sparse_step", 1))
     return lambda layer: layer not in dense and n > 0 and (layer + 1) % step == 0
 
 
-def _n_experts(c: Config, default: int = 0) -> int:
+def _n_experts(c: Config, default: int) -> int:
     found = c.first("num_local_experts", "num_experts")
     return default if found is None else found
 
@@ -53,17 +53,15 @@ def _experts(c: Config, prefix: str, per_token: int, n: int, **changes: Any) -> 
 
 
 def mixtral(c: Config) -> Architecture:
-    def norm(c: Config, module: str) -> Norm:
-        return replace(rms(c, module), eps=float(c.get("rms_norm_eps", 1e-5)))
-
     def mlp(layer: int, prefix: str) -> Mlp:
         return _experts(c, prefix, 2, _n_experts(c, 8))
 
-    return llama_like(c, norm=norm, mlp=mlp, window=everywhere(c))
+    return llama_like(c, norm=rms_of(1e-5), mlp=mlp, window=everywhere(c))
 
 
 def qwen2_moe(c: Config) -> Architecture:
-    sparse = _sparse_layers(c)
+    n = _n_experts(c, 60)
+    sparse = _sparse_layers(c, n)
     d_shared = int(c.get("shared_expert_intermediate_size", 5632))
 
     def mlp(layer: int, prefix: str) -> Mlp:
@@ -73,7 +71,7 @@ def qwen2_moe(c: Config) -> Architecture:
             c,
             prefix,
             4,
-            _n_experts(c, 60),
+            n,
             renormalised=bool(c.get("norm_topk_prob", False)),
             shared=gated(c, f"{prefix}.shared_expert", d_shared),
             shared_gate=Stored(f"{prefix}.shared_expert_gate"),
@@ -86,13 +84,14 @@ def qwen2_moe(c: Config) -> Architecture:
 
 
 def qwen3_moe(c: Config) -> Architecture:
-    sparse = _sparse_layers(c)
+    n = _n_experts(c, 128)
+    sparse = _sparse_layers(c, n)
 
     def mlp(layer: int, prefix: str) -> Mlp:
         if not sparse(layer):
             return gated(c, prefix)
         renormalised = bool(c.get("norm_topk_prob", False))
-        return _experts(c, prefix, 8, _n_experts(c, 128), renormalised=renormalised)
+        return _experts(c, prefix, 8, n, renormalised=renormalised)
 
     on = bool(c.get("use_sliding_window", False))
     windows = everywhere(c, 4096) if on else (lambda layer: None)
@@ -103,7 +102,11 @@ def gpt_oss(c: Config) -> Architecture:
     types = c.layer_types(lambda layer: (layer + 1) % 2 != 0)
 
     def attention(layer: int, plain: Attention) -> Attention:
-        return replace(plain, sinks=plain.out.module.removesuffix("o_proj") + "sinks")
+        sinks = plain.out.module.removesuffix("o_proj") + "sinks"
+        told = c.get("rope_parameters") or c.get("rope_scaling")
+        assert plain.rotary is not None
+        rotary = plain.rotary if told else replace(plain.rotary, kind="yarn")
+        return replace(plain, sinks=sinks, rotary=rotary)
 
     def mlp(layer: int, prefix: str) -> Mlp:
         return _experts(

@@ -16,6 +16,7 @@ from causaldsl.model.families.decoder import (
     plain_mlp,
     rms,
     rms_late,
+    rms_of,
     rotated,
 )
 from causaldsl.model.families.forms import (
@@ -85,7 +86,9 @@ def phi3(c: Config) -> Architecture:
         q, k, v = (Stored(joined, part, "joined") for part in QKV)
         return replace(plain, q=q, k=k, v=v)
 
-    return llama_like(c, attention=attention, mlp=joined_gate(c), window=everywhere(c))
+    return llama_like(
+        c, norm=rms_of(1e-5), attention=attention, mlp=joined_gate(c), window=everywhere(c)
+    )
 
 
 def phi(c: Config) -> Architecture:
@@ -185,12 +188,9 @@ def glm4(c: Config) -> Architecture:
 
 
 def _glm(c: Config, **different: Any) -> Architecture:
-    def norm(c: Config, module: str) -> Norm:
-        return replace(rms(c, module), eps=float(c.get("rms_norm_eps", 1.5625e-07)))
-
     def attention(layer: int, plain: Attention) -> Attention:
         return replace(plain, rotary=c.rotary(plain.d_head, 0.5, "interleaved"))
 
     return llama_like(
-        c, norm=norm, d_head=128, attention=attention, mlp=joined_gate(c), **different
+        c, norm=rms_of(1.5625e-07), d_head=128, attention=attention, mlp=joined_gate(c), **different
     )

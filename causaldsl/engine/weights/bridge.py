@@ -1,0 +1,163 @@
+"""A TransformerBridge around a module of transformers, checked against it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.exact import exact
+from causaldsl.engine.weights.known_answers import probe_tokens
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.families.forms import Architecture, Attention, Stored
+from causaldsl.model.shapes import ModelDims
+from causaldsl.model.tokens import Tokens
+from causaldsl.model.toy import toy
+
+
+def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> Any:
+    """A new TransformerBridge on the weights of a module; for a toy model a module of our own.
+
+    The bridge replaces submodules of the module it wraps by components of its own, and may switch
+    how that module computes attention. It gets a twin of ``hf``, which stays as it was. The
+    twin holds the same tensors; where q, k and v share one parameter, the
+    bridge adds its own copies of the three. Give the bridge token ids: its own tokenization (with a
+    prepended BOS) is not the model's convention.
+
+    Raises :class:`RunFailure` if TransformerLens does not know the architecture, or does not give
+    the module's own logits.
+    """
+    if spec.path is None:
+        from causaldsl.engine.toy import ToyModel
+
+        return ToyModel(toy(spec.name), device)
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
+    twin = _twin(hf)
+    originals = dict(twin.named_modules())
+    with quiet(), _groups_of_falcon(spec.shapes.form, twin):
+        try:
+            bridge = TransformerBridge.boot_transformers(
+                str(spec.path),
+                hf_model=twin,
+                tokenizer=tokenizer,
+                dtype=dtype,
+                device=device,
+            )
+        except Exception as error:  # its adapters raise what they like
+            raise RunFailure(
+                f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
+                "its documentation lists the architectures that TransformerBridge supports",
+            ) from error
+    bridge.originals = originals
+    bridge = bridge.eval().requires_grad_(False)
+    _check_bridge(spec.shapes, hf, bridge, dtype)
+    return bridge
+
+
+@torch.no_grad()
+def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -> None:
+    """Raise :class:`RunFailure` unless the bridge gives the module's own logits on a probe.
+
+    It computes attention anew, and does not do so rightly for every model that it builds.
+    """
+    tokens = probe_tokens(shapes.d_vocab, hf.device)
+    with exact(dtype):
+        wanted = hf(tokens).logits[:, -1].float()
+        found = bridge(tokens)[:, -1].float()
+    if not bool(wanted.isfinite().all()):
+        return  # the model itself is broken, which is said elsewhere
+    error = float((found - wanted).abs().max())
+    half = dtype in (torch.bfloat16, torch.float16)
+    if not error <= (0.05 if half else 1e-3) * max(1.0, float(wanted.abs().max())):
+        raise RunFailure(
+            f"TransformerLens's {shapes.architecture} does not give this model's own logits: they "
+            f"are {error:.2g} apart on a probe",
+            "so its hooks would show another model",
+        )
+
+
+@contextmanager
+def _groups_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
+    """TransformerLens splits a Falcon's q, k and v as if they were not kept group by group.
+
+    Its splitting is replaced while the bridge is built, for such a model alone.
+    """
+    if form is None or form.family != "falcon" or not twin.config.new_decoder_architecture:
+        yield
+        return
+    from transformer_lens.model_bridge.supported_architectures import falcon
+
+    # Of no meaning in this layout, where transformers does not look at it; the bridge does.
+    twin.config.multi_query = False
+    adapter, own = falcon.FalconArchitectureAdapter, "_split_falcon_qkv"
+    before = getattr(adapter, own)
+    setattr(adapter, own, lambda self, attention: _apart(form.blocks[0].attention, attention))
+    try:
+        yield
+    finally:
+        setattr(adapter, own, before)
+
+
+def _apart(form: Attention, module: Any) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+    """q, k and v of a module that joins them, as three linear maps."""
+    joined = module.query_key_value
+
+    def part(place: Stored, heads: int) -> nn.Linear:
+        rows = [
+            place.first_row(head, form.n_heads, form.n_kv_heads, form.d_head) + i
+            for head in range(heads)
+            for i in range(form.d_head)
+        ]
+        weight = joined.weight.detach()[rows]
+        biased = joined.bias is not None
+        linear = nn.Linear(weight.shape[1], len(rows), bias=biased, device="meta")
+        linear.weight = nn.Parameter(weight)
+        if biased:
+            linear.bias = nn.Parameter(joined.bias.detach()[rows])
+        return linear
+
+    k, v = (part(place, form.n_kv_heads) for place in (form.k, form.v))
+    return part(form.q, form.n_heads), k, v
+
+
+def originals_of(bridge: Any) -> dict[str, nn.Module]:
+    """The modules that a bridge was built around, by their names before that."""
+    found: dict[str, nn.Module] = getattr(bridge, "originals", {})
+    return found
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy of the module tree that holds the very same parameters and buffers."""
+    shared = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the progress bars, log lines and warnings of transformers and TransformerLens."""
+    from transformers.utils import logging as reports
+
+    level, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    disabled = logging.root.manager.disable
+    reports.set_verbosity_error()
+    reports.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        reports.set_verbosity(level)
+        if bars:
+            reports.enable_progress_bar()
