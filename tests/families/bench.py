@@ -42,8 +42,16 @@ prompts visits {
 }
 pairs flip = visits ABB <-> ABA { train 6  test 4  seed 0 }
 """
+ONE_LENGTH = "\n".join(line for line in PRELUDE.splitlines() if " met. " not in line) + "\n"
+"""The same with test prompts of one length, for runs of one length at a time."""
 CLOSE, CHANGED = 1e-9, 1e-7
 BACKENDS = ("hooks", "cone")
+NOT_ON_HOOKS = ("falcon_alibi",)
+"""TransformerLens computes another model (ALiBi twice), so the hooks backend refuses them."""
+
+
+def served(name: str) -> tuple[str, ...]:
+    return tuple(b for b in BACKENDS if b != "hooks" or name not in NOT_ON_HOOKS)
 
 
 class Keeping(Session):
@@ -136,13 +144,14 @@ class Bench:
         return self.cases(graph.pairs[graph.key_of(name)].pairs)
 
     @cached_property
-    def references(self) -> dict[str, Reference]:
+    def references(self) -> dict[tuple[str, str], Reference]:
         return {}
 
     def reference(self, ran: Ran, name: str = "flip.test") -> Reference:
-        if name not in self.references:
-            self.references[name] = Reference(self.model, self.pairs(ran, name))
-        return self.references[name]
+        key = self.prelude, name
+        if key not in self.references:
+            self.references[key] = Reference(self.model, self.pairs(ran, name))
+        return self.references[key]
 
 
 def bench(folder: Path, name: str, bos: bool | None = None) -> Bench:

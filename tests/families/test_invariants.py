@@ -17,7 +17,7 @@ from causaldsl.model.catalog import resolve
 from causaldsl.model.sites import Site
 from tests.families import matrix, oracle
 from tests.families.arms import At
-from tests.families.bench import CLOSE
+from tests.families.bench import CLOSE, served
 from tests.families.models import FAMILIES, LAYERS, WINDOW, family_folder
 
 LENGTH = 2 * WINDOW + 1
@@ -32,9 +32,8 @@ class Subject:
         loaded = load(spec, dtype=dtype)
         self.shapes, self.dtype, notes = spec.shapes, getattr(torch, dtype), []
         made = Backends(loaded, notes, "cone")
-        self.backends = {
-            name: made[name] for name in ("hooks", "cone") if name != "cone" or name in made
-        }
+        wanted = [name for name in served(folder.name) if name == "hooks" or name in made]
+        self.backends = {name: made[name] for name in wanted}
         self.model = oracle.load(folder, self.dtype)
         generator = torch.Generator().manual_seed(1)
         self.base, self.source = torch.randint(
@@ -60,7 +59,12 @@ class Subject:
         return logits_of(runs, clean, edits, hold=hold)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+ALWAYS = ("gemma2", "gpt_oss", "olmo2", "stablelm_par", "opt_post")
+"""Families of all kinds of norms, caps and experts; the rest take too long for every change."""
+EACH = [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.soak) for n in FAMILIES]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return Subject(family_folder(tmp_path_factory.mktemp(request.param), request.param), "float64")
 
@@ -99,13 +103,6 @@ def test_direct_effects_add_up(subject: Subject) -> None:
         # Near its cap a logit says little about what was capped.
         assert far(torch.stack(apart).sum(0), together) < (CLOSE if cap is None else 1e-7), name
         assert together.abs().max() > 1e-3
-        heads = [e for e in edits if e.site.kind == "head.z"]
-        assert (
-            uncapped(subject.logits(name, heads, hold) - clean if cap is None else together)
-            .abs()
-            .max()
-            > 1e-6
-        )
 
 
 def test_nothing_changes_nothing_and_everything_changes_all(subject: Subject) -> None:
@@ -131,7 +128,7 @@ def _square(width: int) -> Tensor:
     return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EACH)
 def test_logits_in_bfloat16(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """They are the module's own, as far as its rounding goes: caps, scales and all."""
     folder = family_folder(tmp_path_factory.mktemp(name), name)

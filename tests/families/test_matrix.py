@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.families import matrix
-from tests.families.bench import BACKENDS, Bench, bench, problems
+from tests.families.bench import NOT_ON_HOOKS, ONE_LENGTH, PRELUDE, Bench, bench, problems, served
 from tests.families.models import FAMILIES
 
 ON_HOOKS = ("codegen", "glm", "gpt_bigcode", "mpt", "nemotron", "seed_oss")
@@ -31,13 +31,14 @@ def _bench(benches: dict[str, Bench], factory: pytest.TempPathFactory, name: str
 def test_every_site_once(
     name: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    one = _bench(benches, tmp_path_factory, name)
-    made = matrix.once(one.model, list(FAMILIES).index(name))
-    found = {
-        backend: problems(one, made.arms, list(made.directions.values()), backend)
-        for backend in BACKENDS
-    }
-    assert found == {backend: [] for backend in BACKENDS}
+    one, found = _bench(benches, tmp_path_factory, name), {}
+    turn = 2 * list(FAMILIES).index(name)
+    for i, (backend, one.prelude) in enumerate((("hooks", ONE_LENGTH), ("cone", PRELUDE))):
+        if backend not in served(name):
+            continue
+        made = matrix.once(one.model, turn + i)
+        found[backend] = problems(one, made.arms, list(made.directions.values()), backend)
+    assert found == {backend: [] for backend in served(name)}
     assert name in ON_HOOKS or one.serves_cone() == []
 
 
@@ -51,9 +52,9 @@ def test_every_arm(
     made = matrix.GROUPS[group](one.model)
     found = {
         backend: problems(one, made.arms, list(made.directions.values()), backend)
-        for backend in BACKENDS
+        for backend in served(name)
     }
-    assert found == {backend: [] for backend in BACKENDS}
+    assert found == {backend: [] for backend in served(name)}
 
 
 @pytest.mark.parametrize("name", ["llama", "mixtral", "phi"])
@@ -62,6 +63,17 @@ def test_there_are_enough_arms(
 ) -> None:
     assert len(FAMILIES) >= 36
     assert matrix.count(_bench(benches, tmp_path_factory, name).model) >= 90
+
+
+@pytest.mark.parametrize("name", NOT_ON_HOOKS)
+def test_hooks_that_would_show_another_model_are_refused(
+    name: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    one = _bench(benches, tmp_path_factory, name)
+    arms = matrix.every_site(one.model).arms[:1]
+    (said,) = problems(one, arms, [], "hooks")
+    assert "RunFailure" in said
+    assert "own logits" in said
 
 
 def test_the_oracle_knows_nothing_of_ours() -> None:
