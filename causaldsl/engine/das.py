@@ -30,7 +30,10 @@ from causaldsl.engine.upcast import upcast_dtype
 
 Batch = TypeVar("Batch")
 
-Gradients = dict[int, tuple[float, Tensor]]
+Loss = list[tuple[Tensor, float]]
+"""The loss of a batch, by pieces: the losses () of examples, and their shares of the batch. They
+are read at the end of an epoch: a GPU is not waited for before."""
+Gradients = dict[int, tuple[Loss, Tensor]]
 """By learner: its loss, and the loss's gradient with respect to its free matrix."""
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
 """Calls a function of the number of pieces into which it splits its work."""
@@ -123,16 +126,18 @@ def fit_together(
     with torch.enable_grad():
         for epoch in range(learners[0].options.epochs):
             rates = [_rate(learner.options, epoch) for learner in learners]
-            seen: list[list[float]] = [[] for _ in learners]
+            seen: list[list[Loss]] = [[] for _ in learners]
             epochs = [learner.batches(epoch) for learner in learners]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
                 found = in_pieces(partial(_gradients, frees, own, losses))
-                for i, value in _step(optimizers, rates, found).items():
-                    seen[i].append(value)
-            for curve, values in zip(curves, seen, strict=True):
-                if not values:
+                for i, (loss, gradient) in found.items():
+                    optimizers[i].step(gradient, rates[i])
+                    seen[i].append(loss)
+            for curve, of_steps in zip(curves, seen, strict=True):
+                if not of_steps:
                     raise RunFailure("a subspace cannot be learned from no pairs")
+                values = _values(of_steps)
                 curve.append(sum(values) / len(values))
     return [
         DasFit(orthonormal(free.detach()), tuple(curve))
@@ -175,11 +180,11 @@ def _gradients(
             raise RunFailure("the loss does not depend on the subspace that is to be learned")
         chosen = [i for i, _, _ in step]
         gradients = torch.autograd.grad(values.sum(), [frees[i] for i in chosen])
-        for i, value, gradient in zip(chosen, values.detach().tolist(), gradients, strict=True):
+        for i, value, gradient in zip(chosen, values.detach(), gradients, strict=True):
             share = parts[i][1]
-            before = found.get(i)
-            whole = value * share, gradient * share
-            found[i] = whole if before is None else (before[0] + whole[0], before[1] + whole[1])
+            loss, before = found.get(i, ([], None))
+            own = gradient if share == 1 else gradient * share
+            found[i] = [*loss, (value, share)], own if before is None else before + own
     return found
 
 
@@ -191,16 +196,15 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
     return part, len(part) / len(batch)  # type: ignore[arg-type]
 
 
-def _step(optimizers: Sequence[Adam], rates: Sequence[float], found: Gradients) -> dict[int, float]:
-    """Take one optimisation step of each free matrix that has a gradient; gives their losses."""
-    for i, (_, gradient) in found.items():
-        optimizers[i].step(gradient, rates[i])
-    results = {i: value for i, (value, _) in found.items()}
-    if not all(map(math.isfinite, results.values())):
+def _values(of_steps: Sequence[Loss]) -> list[float]:
+    """The loss of each step of an epoch."""
+    read = iter(torch.stack([value for loss in of_steps for value, _ in loss]).tolist())
+    values = [sum(next(read) * share for _, share in loss) for loss in of_steps]
+    if not all(map(math.isfinite, values)):
         raise RunFailure(
             "the loss of a learned subspace is not a finite number", "try a lower learning rate"
         )
-    return results
+    return values
 
 
 def _rate(options: DasOptions, epoch: int) -> float:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -41,6 +42,7 @@ from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Read, needs_grad
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import answers_of, probe_tokens
 from causaldsl.model.shapes import ModelDims
@@ -113,7 +115,8 @@ class ConeBackend:
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
-            x = embed(self.decoder, tokens[part, :width][None], all_of_it, recorder)
+            own = tokens[placed(part, tokens.device), :width]
+            x = embed(self.decoder, own[None], all_of_it, recorder)
             forward = Forward(self.decoder, geometry(self.decoder, all_of_it), None, recorder)
             last = self._last_block(reads)
             starts = [Start(Entry(-1), x)]
@@ -203,16 +206,22 @@ class ConeBackend:
         """The clean run's last block (A, n, 1, d), for arms without edits, and a pass to end it."""
         if not len(clean.last):
             raise LookupError("this clean run stopped before the logits")
-        last = of_rows(clean.last, part.rows, slice(None))
+        rows = part.rows
+        if isinstance(rows, Tensor):
+            rows = placed(rows, clean.last.device)
+        last = of_rows(clean.last, rows, slice(None))
         nowhere = Window(torch.zeros(1, dtype=torch.long), 1)
-        taps = Taps((), (), nowhere.starts)
+        taps = Taps((), (), nowhere.starts, self.decoder.embed.device)
         forward = Forward(self.decoder, geometry(self.decoder, nowhere), None, taps)
         return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
 
     def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
         """The forward pass of a part, and where each of its arms starts."""
         window = Window(clean.lengths[part.rows] - part.size, part.size)
-        taps = Taps(part.edits, part.reads, window.starts)
+        device = self.decoder.embed.device
+        taps = Taps(part.edits, part.reads, window.starts, device)
+        if isinstance(part.rows, Tensor):  # the lengths stay on the CPU; all else is not there
+            part = replace(part, rows=placed(part.rows, device))
         frozen = None
         if part.freeze is not None:
             frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)

@@ -27,6 +27,7 @@ from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import Taps
 from causaldsl.engine.cone.weights import Decoder, Linear, Norm
 from causaldsl.engine.cone.window import Geometry, Window
+from causaldsl.engine.transfer import placed
 from causaldsl.plan.cones import Entry, Stage
 
 
@@ -47,7 +48,7 @@ def embed(decoder: Decoder, tokens: Tensor, window: Window, taps: Taps) -> Tenso
     """Tokens (A, n, S) of a window: the first block's input (A, n, S, d)."""
     x = taps.at("embed", -1, decoder.embed[tokens])
     if decoder.positions is not None:
-        x = x + decoder.positions[window.positions().to(tokens.device)]
+        x = x + decoder.positions[placed(window.positions(), tokens.device)]
     return x
 
 

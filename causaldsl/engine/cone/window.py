@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.weights import Decoder
+from causaldsl.engine.transfer import placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,14 @@ class Window:
         """The window (n, S, ...) of something left-aligned, (n, T, ...); for (n,) starts."""
         if self.even is not None:
             return x[:, self.even : self.even + self.size]
-        return x[torch.arange(len(x), device=x.device)[:, None], self.positions().to(x.device)]
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        return x[rows, placed(self.positions(), x.device)]
 
     def tokens(self, tokens: Tensor) -> Tensor:
         """The window (..., n, S) of token ids (..., n, T)."""
-        positions = self.positions().to(tokens.device)
+        if self.even is not None:
+            return tokens[..., self.even : self.even + self.size]
+        positions = placed(self.positions(), tokens.device)
         return tokens.gather(-1, positions.expand(*tokens.shape[:-1], -1))
 
     def past_masked(self, device: torch.device) -> Tensor | None:
@@ -61,19 +65,20 @@ class Window:
         if self.even is not None:
             return None
         beyond = torch.arange(self.left) >= _by_arm(self.starts)[..., None]
-        return beyond[:, :, None, None].to(device)
+        return placed(beyond[:, :, None, None], device)
 
     def own_masked(self, device: torch.device) -> Tensor | None:
         """(1 or A, n or 1, 1, S, S): True where the query's column may not see the key's."""
         if self.size == 1:
             return None
-        later = torch.ones(self.size, self.size, dtype=torch.bool).triu(1)[None, None, None]
+        square = torch.ones(self.size, self.size, dtype=torch.bool, device=device)
+        later = square.triu(1)[None, None, None]
         if bool((self.starts < 0).any()):
             junk = _by_arm(self.starts)[..., None] + torch.arange(self.size) < 0
             # A junk query still sees itself: a softmax over nothing is not a number.
             sees_junk = junk[:, :, None, None] & ~torch.eye(self.size, dtype=torch.bool)
-            later = later | sees_junk
-        return later.to(device)
+            later = later | placed(sees_junk, device)
+        return later
 
 
 def _by_arm(starts: Tensor) -> Tensor:
@@ -108,17 +113,22 @@ def geometry(decoder: Decoder, window: Window) -> Geometry:
     device = decoder.embed.device
     return Geometry(
         window.left,
-        _rotation(decoder, window.positions()),
+        _rotation(decoder, window),
         window.past_masked(device) if window.left else None,
         window.own_masked(device),
     )
 
 
-def _rotation(decoder: Decoder, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+def _rotation(decoder: Decoder, window: Window) -> tuple[Tensor, Tensor] | None:
     """Rotation turns (a, b), the halves of a head, into (a cos - b sin, b cos + a sin)."""
     if decoder.rotary is None:
         return None
-    cos, sin = decoder.rotary(int(positions.max()) + 1, decoder.embed[:1])
-    chosen = positions.to(cos.device)
+    positions = window.positions()
+    tables = decoder.rotary(int(positions.max()) + 1, decoder.embed[:1])
+    if window.even is not None:
+        cos, sin = (table[window.even : window.even + window.size] for table in tables)
+        return cos[None, None, :, None], sin[None, None, :, None]
+    chosen = placed(positions, tables[0].device)
     chosen = chosen if chosen.dim() == 3 else chosen[None]
-    return cos[chosen].unsqueeze(3), sin[chosen].unsqueeze(3)
+    cos, sin = (table[chosen].unsqueeze(3) for table in tables)
+    return cos, sin
