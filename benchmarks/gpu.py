@@ -41,6 +41,8 @@ from causaldsl.model.catalog import resolve
 SCHEMA = 1
 RESULTS = Path(__file__).parent / "gpu.json"
 WORKS = ("das_step_64", "das_fit", "end_sweep", "head_sweep", "path_scan", "audit")
+_FEWER = {"head_sweep": 1}
+"""Repetitions of what takes the others long."""
 _LLAMA: dict[str, Any] = {"head_dim": 64, "tie_word_embeddings": True}
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": _LLAMA
@@ -97,7 +99,6 @@ def main() -> None:
     results: dict[str, Any] = {
         "schema_version": SCHEMA,
         "machine": machine() | {"device": _device_name(options.device)},
-        "repetitions": options.repetitions,
         "models": {},
         "left_out": [],
     } | stamp("gpu.py")
@@ -165,7 +166,9 @@ def _measured(
 ) -> dict[str, Any]:
     """The record of a comparison, and what our side did with the GPU."""
     comparison = COMPARISONS[work](bench)
-    found = take_turns(comparison, options.repetitions, lambda text: _say(f"{model} {text}"))
+    repetitions = min(options.repetitions, _FEWER.get(work, options.repetitions))
+    found = take_turns(comparison, repetitions, lambda text: _say(f"{model} {text}"))
+    found["repetitions"] = repetitions
     ours = comparison.sides[0]
     assert isinstance(ours, Ours)
     found["whole_run"] = _whole_run(ours)

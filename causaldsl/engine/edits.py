@@ -11,7 +11,7 @@ resample ablation are ``set`` with other values; steering is ``add``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -36,12 +36,12 @@ class Changes:
     """How far each of m edits that were made at once moved an activation at most, (m,)."""
 
     def __init__(self, tensor: Tensor):
-        self._tensor = tensor
+        self.tensor = tensor
 
     @cached_property
     def values(self) -> list[float]:
         """Read when first asked for: a GPU is not waited for before."""
-        found: list[float] = self._tensor.tolist()
+        found: list[float] = self.tensor.tolist()
         return found
 
 
@@ -57,9 +57,20 @@ class Watch:
         self.times += 1
         self._seen.append((changes, index))
 
+    def unread(self) -> Iterator[Changes]:
+        return (changes for changes, _ in self._seen if "values" not in vars(changes))
+
     @property
     def largest(self) -> float:
         return max((changes.values[index] for changes, index in self._seen), default=0.0)
+
+
+def read_changes(watches: Iterable[Watch]) -> None:
+    """Read what all watches have seen at once, where a GPU has to be waited for."""
+    unread = {id(c): c for watch in watches for c in watch.unread()}
+    read = iter(torch.cat([c.tensor for c in unread.values()]).tolist() if unread else ())
+    for changes in unread.values():
+        changes.values = [next(read) for _ in range(len(changes.tensor))]
 
 
 def moved(old: Tensor, new: Tensor) -> Changes:

@@ -132,8 +132,9 @@ class PromptRuns:
 
     def by_pair(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """Values (...) for each pair in order, from the values (n, ...) of each group."""
+        rows = [part.unbind(0) for part in parts]
         places = zip(self.group_of.tolist(), self.place_in.tolist(), strict=True)
-        return [parts[group][place] for group, place in places]
+        return [rows[group][place] for group, place in places]
 
     def logits(
         self,

@@ -15,7 +15,9 @@ DOUBLE_ROWS = 64
 GRADIENT_ROWS = 64
 """Prompts whose forward passes are remembered together for the backward pass."""
 CONE_TOKENS = 1024
-"""Positions that go through the cone together."""
+"""Positions that go through the cone together on a CPU, where more would leave its caches."""
+MOST_POSITIONS = 2**16
+"""The most that go through it together anywhere."""
 HOOKS_PROMPTS = 64
 """Prompts that go through a model with hooks together."""
 

@@ -17,12 +17,13 @@ import torch
 
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
+from causaldsl.engine.arithmetic import arithmetic
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.precision import measure_precision
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
-from tests.engine.same import differences
+from tests.engine.same import APART, differences, records_apart, values_apart
 from tests.engine.test_elsewhere import PROGRAMS
 from tests.frontend.world import PRELUDE, make_world
 from tests.tiny import tiny_tokenizer
@@ -50,7 +51,7 @@ measure m on flip.test {
 sweep ends on flip.test { for l in layers: patch resid_pre[l] @ END  report logit_diff }
 sweep heads_z on flip.test { for h in heads: patch head[h].z @ END  report logit_diff }
 sweep heads_out on flip.test { for h in heads: patch head[h].out @ S2  report logit_diff }
-trace t = patch mlp along v to logit_diff on flip.test { top 2  at END }
+trace t = patch mlp to logit_diff on flip.test { top 2  at END }
 audit a = illusion(v, on: flip, directions: 2, mlps: 1, sizes: [8])
 histogram h on flip.test { clean = v at mlp  ablated = v at mlp with ablate mlp to zero }
 """
@@ -58,7 +59,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 32, "layers": 4, "heads": 4, "hidden": 48},
     "mid": {"width": 256, "layers": 8, "heads": 4, "hidden": 768},
 }
-TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
+BY_PAIR = {"float32": 1e-5, "float64": 1e-10}
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+"""Of numbers by pair, and of all, among them shares of effects that are themselves small."""
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +124,9 @@ def made(family: str, size: str, world: Path) -> str:
 def run(text: str, world: Path, device: str, **settings: Any) -> tuple[Any, Session]:
     program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
     chosen = Settings(device=device, resamples=50, **settings)
-    session = open_session(program, compile_program(program), chosen, lambda *_: None)
-    interpret(session)
+    with arithmetic(chosen):
+        session = open_session(program, compile_program(program), chosen, lambda *_: None)
+        interpret(session)
     return program, session
 
 
@@ -149,6 +153,7 @@ def test_every_family_finds_the_same(
     _, here = run(text, world, "cpu", backend=backend, dtype=dtype)
     program, there = run(text, world, "cuda", backend=backend, dtype=dtype)
     assert here.notes == there.notes
+    assert list(values_apart(there, here, BY_PAIR[dtype])) == []
     assert differences(program, there, here, TOLERANCE[dtype]) == []
 
 
@@ -177,15 +182,15 @@ def test_float32_is_not_rounded_unless_asked_for(world: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["cone", "hooks"])
 def test_a_gpu_that_is_too_small_finds_the_same(backend: str, world: Path) -> None:
-    text = made("llama", "mid", world)
+    text = made("llama", "mid", world).partition("trace t")[0]
+    text = text.replace("train 8  test 6", "train 64  test 64")
     _, here = run(text, world, "cpu", backend=backend)
     program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
     settings = Settings(backend=backend, device="cuda", resamples=50)
     there = open_session(program, compile_program(program), settings, lambda *_: None)
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(
-        (torch.cuda.memory_reserved() + 2 * 2**20) / torch.cuda.mem_get_info()[1]
-    )
+    room = torch.cuda.memory_reserved() + 16 * 2**20
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.mem_get_info()[1])
     try:
         interpret(there)
     finally:
@@ -204,5 +209,5 @@ def test_the_command_says_the_same(world: Path, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 1, 4), done.stderr
         found[device] = json.loads((out / "results.json").read_text())
-    assert found["cuda"]["provenance"] != found["cpu"]["provenance"]
-    assert found["cuda"].keys() == found["cpu"].keys()
+    mine, other = ({k: v for k, v in found[on].items() if k not in APART} for on in found)
+    assert list(records_apart(mine, other, "", TOLERANCE["float32"])) == []

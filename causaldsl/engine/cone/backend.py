@@ -34,7 +34,7 @@ from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.frozen import FrozenValues, of_rows
 from causaldsl.engine.cone.heap import kept_heap
 from causaldsl.engine.cone.loss import cross_entropy
-from causaldsl.engine.cone.packing import STEPS, Packing
+from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.tail import Tail
@@ -42,6 +42,7 @@ from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometry
 from causaldsl.engine.edits import Read, needs_grad
+from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.transfer import placed
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import answers_of, probe_tokens
@@ -184,13 +185,15 @@ class ConeBackend:
     @contextmanager
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
         """Matrices are laid out for ``steps`` passes with the same rows (``packing.py``)."""
-        packing = Packing(memory) if steps >= STEPS else None
+        device = self.decoder.embed.device
+        most = free_bytes(str(device)) // 4 if device.type == "cuda" else LIMIT
+        packing = Packing(memory, most) if steps >= STEPS else None
         for linear in self.decoder.linears():
             linear.pack(packing)
         if packing is not None and Tail.serves(self.decoder):
             self._tail = Tail(self.decoder, packing)
         try:
-            with kept_heap() if self.decoder.embed.device.type == "cpu" else nullcontext():
+            with kept_heap() if device.type == "cpu" else nullcontext():
                 yield
         finally:
             self._tail = None
@@ -225,7 +228,9 @@ class ConeBackend:
         frozen = None
         if part.freeze is not None:
             frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)
-        past = _past(clean, part.rows, window.left) if window.left else None
+        past = Past(clean.keys, clean.values, part.rows, window.left) if window.left else None
+        if self._tail is not None:
+            self._tail.keep_within(self.at_once)
         forward = Forward(
             self.decoder, geometry(self.decoder, window), past, taps, frozen, self._tail
         )
@@ -262,9 +267,10 @@ class ConeBackend:
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
         """By layer, how many positions to the left of a tail may be attended to there."""
         lefts: dict[int, int] = {}
+        named = {id(read.positions): read.positions for read in edits_at}
+        most = {name: int(positions.min(1).values.max()) for name, positions in named.items()}
         for read in edits_at:
-            entry = self._entry(read.site)
-            left = int(read.positions.min(1).values.max())
+            entry, left = self._entry(read.site), most[id(read.positions)]
             attends = entry.layer + (entry.stage > Stage.INPUT)
             for layer in range(max(attends, 0), self._n_layers):
                 lefts[layer] = max(lefts.get(layer, 0), left)
@@ -291,18 +297,6 @@ class ConeBackend:
 def _window(items: Sequence[Read], lengths: Tensor) -> Window:
     size = size_of(items, lengths)
     return Window(lengths - size, size)
-
-
-def _past(clean: ConeRun, rows: slice | Tensor, left: int) -> Past:
-    def past(layer: int) -> tuple[Tensor, Tensor]:
-        kept = clean.keys.get(layer)
-        if kept is None or kept.shape[2] < left:
-            raise LookupError(f"the clean run kept too few keys of layer {layer}")
-        tables = (kept[:, :, :left], clean.values[layer][:, :, :left])
-        keys, values = (of_rows(table, rows, slice(None)) for table in tables)
-        return keys, values
-
-    return past
 
 
 def _logits(columns: Tensor | None, forward: Forward, x: Tensor, part: Part) -> Tensor:

@@ -69,11 +69,19 @@ def parts(
     """
     reads, hold = wanted.reads, wanted.hold
     together: dict[_Alike, list[tuple[Entry, int]]] = {}
+    known: dict[tuple[int, int], int] = {}  # most arms are at the same positions
+
+    def size(items: Sequence[Edit | Read], arm: int) -> int:
+        own, key = (lengths[arm], arm) if lengths.dim() == 2 else (lengths, 0)
+        for item in items:
+            if (id(item.positions), key) not in known:
+                known[id(item.positions), key] = size_of([item], own)
+        return max((known[id(item.positions), key] for item in items), default=1)
+
     for arm, edits in enumerate(wanted.arms):
         items: list[Edit | Read] = [*edits, *reads]
-        own = lengths[arm] if lengths.dim() == 2 else lengths
         freed = None if hold is None else hold.freeing([e.site for e in edits], shapes)
-        alike = _Alike(size_of(items, own), freed, not items)
+        alike = _Alike(size(items, arm), freed, not items)
         entries = [entry_of(item.site, shapes.n_layers) for item in items]
         entry = min(entries, default=Entry(shapes.n_layers))
         together.setdefault(alike, []).append((entry, arm))

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from causaldsl.engine.cone.attention import Past, attend_stacked, rotate, with_past
 from causaldsl.engine.cone.packing import Packing, cost
+from causaldsl.engine.cone.replay import Replays
 from causaldsl.engine.cone.weights import Block, Decoder, Linear, RMSNorm, behind_scale
 from causaldsl.engine.cone.window import Geometry
 
@@ -45,6 +46,7 @@ class Tail:
         packing.limit -= reserved
         self._packing = Packing(reserved)
         self._blocks: dict[int, _Block] = {}
+        self.replays = Replays(self) if decoder.embed.device.type == "cuda" else None
 
     @staticmethod
     def serves(decoder: Decoder) -> bool:
@@ -63,6 +65,27 @@ class Tail:
         """Blocks ``first`` to the last of x (A, n, 1, d), which wants a gradient."""
         found: Tensor = _Blocks.apply(x.squeeze(2), self, first, past, where)
         return found.unsqueeze(2)
+
+    def keep_within(self, at_once: int) -> None:
+        """``at_once`` positions go through the model together; fewer, once memory has run out."""
+        if self.replays is not None:
+            self.replays.keep_within(at_once)
+
+    def forward(
+        self, first: int, x: Tensor, past: Past, where: Geometry
+    ) -> tuple[Tensor, list[_Saved]]:
+        """The output of blocks ``first`` to the last for x (A, n, d), and what to go back with."""
+        saved = []
+        for layer in range(first, len(self.decoder.blocks)):
+            x, kept = self.block(layer).forward(x, past(layer), where)
+            saved.append(kept)
+        return x, saved
+
+    def backward(self, first: int, gradient: Tensor, saved: list[_Saved]) -> Tensor:
+        """dL/dx for the gradient of the output; what was saved is used up."""
+        for layer in reversed(range(first, first + len(saved))):
+            gradient = self.block(layer).backward(gradient, saved.pop())
+        return gradient
 
     def block(self, layer: int) -> _Block:
         if layer not in self._blocks:
@@ -175,18 +198,20 @@ def _cost(block: Block) -> int:
 class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Geometry) -> Tensor:
-        ctx.tail, ctx.first, ctx.kept = tail, first, []
-        for layer in range(first, len(tail.decoder.blocks)):
-            x, kept = tail.block(layer).forward(x, past(layer), where)
-            ctx.kept.append(kept)
-        return x
+        ctx.replay = None if tail.replays is None else tail.replays.find(first, x, past, where)
+        if ctx.replay is not None:
+            found: Tensor = ctx.replay.forward(x, past, where)
+            return found
+        ctx.tail, ctx.first = tail, first
+        y, ctx.kept = tail.forward(first, x, past, where)
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        for layer in reversed(range(ctx.first, ctx.first + len(ctx.kept))):
-            gradient = ctx.tail.block(layer).backward(gradient, ctx.kept.pop())
-        return gradient, None, None, None, None
+        if ctx.replay is not None:
+            return ctx.replay.backward(gradient), None, None, None, None
+        return ctx.tail.backward(ctx.first, gradient, ctx.kept), None, None, None, None
 
 
 def _scaled(linear: Linear, scale: float) -> Linear:
