@@ -101,7 +101,8 @@ class _Record:
                 if number == 0:
                     ours = timing.output
                 elif timing.output is not None and ours is not None:
-                    worst = float((timing.output.double() - ours.double()).abs().max())
+                    apart = timing.output.cpu().double() - ours.cpu().double()
+                    worst = float(apart.abs().max())
                     self._equal(side.name, worst, self.comparison.tolerance)
             except PeerFailure as failure:
                 self.errors[side.name] = str(failure)

@@ -271,7 +271,7 @@ class Lens:
             positions=self.end,
             batch_size=AT_ONCE,
         )
-        return float(F.cross_entropy(logits, self.pairs.targets))
+        return float(F.cross_entropy(logits.cpu(), self.pairs.targets.cpu()))
 
 
 class Plain:

@@ -78,7 +78,7 @@ class ConeBackend:
         wanted: Tensor | None = None,
     ):
         self.decoder: Decoder = read_decoder(source)
-        self.shapes, self.at_once = shapes, at_once
+        self.shapes, self.at_once, self.most = shapes, at_once, 0
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
         weight = self.decoder.embed
@@ -115,6 +115,7 @@ class ConeBackend:
             )
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
+            self.most = max(self.most, len(part) * width)
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
             own = tokens[placed(part, tokens.device), :width]
             x = embed(self.decoder, own[None], all_of_it, recorder)
@@ -221,6 +222,7 @@ class ConeBackend:
     def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
         """The forward pass of a part, and where each of its arms starts."""
         window = Window(clean.lengths[part.rows] - part.size, part.size)
+        self.most = max(self.most, len(part.arms) * window.starts.shape[-1] * window.size)
         device = self.decoder.embed.device
         taps = Taps(part.edits, part.reads, window.starts, device)
         if isinstance(part.rows, Tensor):  # the lengths stay on the CPU; all else is not there
