@@ -161,7 +161,7 @@ def test_the_script_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert all(0 < record["limit"]["share"] < 1 for record in records if "limit" in record)
     text = "\n".join(on_gpu(found))
     assert "tiny end_sweep" in text
-    assert "| | TransformerLens |" in text
+    assert "|  | TransformerLens |" in text
 
 
 def test_sides_on_a_gpu_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
