@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causaldsl.diagnostics import Mistake, Source
-from causaldsl.plan.settings import Progress, Settings
+from causaldsl.plan.settings import USUAL, Progress, Settings
 from causaldsl.process import uncollected
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def plan(
     program: Program | CheckedProgram | Compiled,
     *,
     backend: str = "cone",
-    dtype: str = "float32",
+    dtype: str | None = None,
     memory: int | None = None,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
@@ -135,8 +135,9 @@ def plan(
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
-    chosen = Settings(backend, dtype=dtype, memory=memory)
+    chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
     compiled = compile(program, settings=settings, progress=progress)
+    chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.cones import expected_backend
     from causaldsl.plan.planner import make_plan
@@ -149,7 +150,7 @@ def plan(
     made = make_plan(compiled.graph, expected_backend(model.shapes, backend), model.shapes)
     weights = weight_count(model.path) if model.path else None
     budget = chosen.memory or _ASSUMED
-    return plan_text(compiled.graph, made, model.shapes, budget, weights, dtype)
+    return plan_text(compiled.graph, made, model.shapes, budget, weights, chosen.dtype)
 
 
 def run(
@@ -158,7 +159,7 @@ def run(
     out: str | Path | None = None,
     backend: str = "cone",
     device: str = "cpu",
-    dtype: str = "float32",
+    dtype: str | None = None,
     seed: int = 0,
     memory: int | None = None,
     tf32: bool = False,
@@ -168,15 +169,17 @@ def run(
     """Run a program on its model.
 
     ``out`` is the run's folder, written at once when all is done; without it, no folder is. The
-    choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, and ``memory``
-    is how many bytes clean runs may keep beside the model.
+    choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, ``memory`` is
+    how many bytes clean runs may keep beside the model, and without ``dtype`` it is the program's,
+    or float32.
 
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
-    chosen = Settings(backend, device, dtype, seed, tf32=tf32, memory=memory)
+    chosen = Settings(backend, device, dtype or USUAL, seed, tf32=tf32, memory=memory)
     compiled = compile(program, settings=settings, progress=progress)
+    chosen = chosen.of_program(compiled.program.model, dtype)
     folder = None if out is None else Path(out)
     compiled = with_weights(compiled, folder, progress)
     return run_compiled(compiled, chosen, folder, progress)
@@ -237,6 +240,7 @@ def with_weights(
     from causaldsl.model.catalog import pull
 
     fetched = pull(model.name, _told(progress))
+    fetched = fetched.model_copy(update={"bos": model.bos, "dtype": model.dtype})
     return replace(compiled, program=replace(compiled.program, model=fetched))
 
 

@@ -70,13 +70,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong, where, and a way out."""
+    """What is wrong, where, and a way out. A warning is no error: the program can be run."""
 
     code: str
     message: str
     span: Span
     help: str | None = None
     labels: tuple[Label, ...] = field(default=())
+    warning: bool = False
 
 
 class Mistake(Exception):
@@ -171,7 +172,8 @@ def suggest(name: str, available: Iterable[str], what: str = "names") -> str:
 
 def render(diagnostic: Diagnostic) -> str:
     """A diagnostic as plain text: message, place, the source line with a caret, the way out."""
-    lines = [f"error[{diagnostic.code}]: {diagnostic.message}"]
+    level = "warning" if diagnostic.warning else "error"
+    lines = [f"{level}[{diagnostic.code}]: {diagnostic.message}"]
     lines += _excerpt(diagnostic.span, "-->", "")
     for label in diagnostic.labels:
         lines += _excerpt(label.span, ":::", label.text)

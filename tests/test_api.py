@@ -372,7 +372,7 @@ def test_a_checked_program_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(catalog, "pull", lambda name, told: toy)
     run = api.run(program)
     assert program.model is before
-    assert run.program.model is toy
+    assert run.program.model == toy
 
 
 @pytest.mark.parametrize(

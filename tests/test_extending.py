@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from causaldsl import api
+from causaldsl.cli import main
 from causaldsl.plan.settings import BACKENDS
 from causaldsl.report import heatmaps
 from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
@@ -97,6 +98,139 @@ def test_the_reference_of_a_package(lab: Path) -> None:
     assert "`patch" not in made
 
 
+FAULTS = {
+    "no evaluator": (
+        "engine",
+        "@evaluates(Overlap)\n",
+        "",
+        "no function evaluates the word `overlap`",
+    ),
+    "a number for a subspace": (
+        "engine",
+        "return SubspaceValue(directions[:1].T)",
+        "return 1.0",
+        "should give a SubspaceValue, and gave 1.0",
+    ),
+    "another width": (
+        "engine",
+        "directions[:1].T",
+        "directions[:1, :7].T",
+        "its vectors should be (32, k) in float64, and are (7, 1) in float64",
+    ),
+    "vectors that are not finite": (
+        "engine",
+        "directions[:1].T",
+        "directions[:1].T / 0",
+        "some of its vectors are not finite",
+    ),
+    "no number": ("engine", "return float(", "return 0 * float('inf') * float(", "it gave nan"),
+    "a tensor": ("engine", "return float((", "return ((", "gave () in float64"),
+    "its own error": (
+        "engine",
+        "smaller = ",
+        "raise ValueError('mine')\n    smaller = ",
+        "`overlap` of the package my_lab_words 1.2: ValueError: mine (engine.py, line 13)",
+    ),
+    "a side that it does not read": (
+        "engine",
+        "torch.cat(here.gradients())",
+        "here.rows('source')",
+        "does not declare that it reads the sources",
+    ),
+    "gradients that it does not take": (
+        "words",
+        'runs = "gradients"',
+        'runs = "reads"',
+        "does not declare that it takes gradients",
+    ),
+    "one number for all pairs": (
+        "words",
+        "return seen.logits.double().gather(1, answers)[:, 0] - others.amax(1)",
+        "return others.amax()",
+        "`margin` of the package my_lab_words 1.2: ValueError: one number a pair",
+    ),
+    "a rank that it did not declare": (
+        "engine",
+        "directions[:1].T",
+        "directions[:2].T",
+        "it declares rank 1, and gave rank 2",
+    ),
+    "three numbers for a pair": (
+        "words",
+        "[:, 0] - others.amax(1)",
+        "[:, :1] - others[:, :3]",
+        "one number a pair is expected, not",
+    ),
+    "logits changed in place": (
+        "words",
+        "seen.logits.double().scatter(",
+        "seen.logits.mul_(2).double().scatter(",
+        "it changes logits that other metrics read too",
+    ),
+    "activations changed in place": (
+        "engine",
+        "_, _, directions",
+        "here.activations()[0].zero_()\n    _, _, directions",
+        "it changes activations that others read too",
+    ),
+    "no gradients taken": (
+        "engine",
+        "torch.cat(here.gradients())",
+        "here.rows()",
+        "it declares gradients and takes none",
+    ),
+    "an exit": (
+        "engine",
+        "smaller = ",
+        "raise SystemExit(0)\n    smaller = ",
+        "`overlap` of the package my_lab_words 1.2: SystemExit: 0",
+    ),
+    "needs misspelled": (
+        "words",
+        'needs = "vocabulary"',
+        'needs = "vocab"',
+        "does not say its `needs`: one of answers, vocabulary, output",
+    ),
+    "runs misspelled": ("words", 'runs = "gradients"', 'runs = "grads"', "has `runs` 'grads'"),
+    "sides misspelled": (
+        "words",
+        'sides = ("base",)',
+        'sides = ("bases",)',
+        "known are base, source",
+    ),
+    "operands misspelled": (
+        "words",
+        '"site", "site"',
+        '"site", "sites"',
+        "operands of kind 'sites'",
+    ),
+    "no docstring": (
+        "words",
+        '"""The direction along which the gradients of the bases\' '
+        'logit difference are largest."""',
+        "",
+        "the word steepest has no docstring",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_package_is_said_to_be_its_own(
+    name: str, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, old, new, message = FAULTS[name]
+    path = lab / "my_lab_words" / f"{module}.py"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    assert main(["run", str(lab / "lab.cpatch"), "--out", str(lab / "run")]) in (2, 3)
+    told = capsys.readouterr().err
+    assert message in " ".join(told.split())
+    assert "mistakes" not in told, told  # no second message of what follows from the first
+    assert "Traceback" not in told
+    assert not (lab / "run").exists()
+
+
 def test_what_the_page_adds_to_the_house_runs(tmp_path: Path) -> None:
     for folder in ("causaldsl", "grammar"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc"))
@@ -121,3 +255,16 @@ def test_what_the_page_adds_to_the_house_runs(tmp_path: Path) -> None:
     assert "singular value" in page
     assert "Multiply the activation" in page
     assert "mlp_normed" in (world / "run" / "results.json").read_text()
+
+
+def test_the_version_of_a_metrics_package_enters_its_key(lab: Path) -> None:
+    keys = []
+    for version in ("1.2", "1.3"):
+        info = lab / f"my_lab_words-{version}.dist-info"
+        for old in lab.glob("my_lab_words-*.dist-info"):
+            old.rename(info)
+        (info / "METADATA").write_text(f"Name: my_lab_words\nVersion: {version}\n")
+        text = (lab / "lab.cpatch").read_text().replace("report margin, fldd", "report margin")
+        (lab / "one.cpatch").write_text(text)
+        keys.append(api.compile(lab / "one.cpatch").graph.key_of("by_layer"))
+    assert keys[0] != keys[1]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from causaldsl.check.cautions import warn_of_positions
+from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, ClassName
@@ -11,8 +14,13 @@ from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.vocabulary.base import SIDES, Side
 
 
-def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> None:
-    """Every position must be in every prompt, and as many in the source as in the base."""
+def check_place(
+    context: Context, place: Place, pairs: PairSet, use: Span, both: bool = True
+) -> None:
+    """Every position must be in every prompt, and as many in the source as in the base.
+
+    With ``both``, the program compares what is there in the base and in the source.
+    """
     for pair in pairs.pairs:
         base = _resolved(place, pair.base, pair.source, "base", use)
         if not both:
@@ -27,6 +35,8 @@ def check_place(place: Place, pairs: PairSet, use: Span, both: bool = True) -> N
                 f"base: {pair.base.text} / source: {pair.source.text}; name one position instead",
                 _used(place, use),
             )
+    if both:
+        warn_of_positions(context, place, pairs, _used(place, use))
 
 
 def _resolved(place: Place, prompt: Prompt, other: Prompt, side: Side, use: Span) -> list[int]:
@@ -68,7 +78,7 @@ def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, us
     for name in classes or [""]:
         first: dict[int, Prompt] = {}
         for (side, prompt), length in zip(prompts, lengths, strict=True):
-            if not name or name in (side, prompt.pattern):
+            if not name or name in (side, prompt.cls):
                 first.setdefault(length, prompt)
         if len(first) > 1:
             one, other = list(first)[:2]
@@ -98,13 +108,13 @@ def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
                     )
 
 
-def check_learned(applied: Applied, text: bool) -> None:
+def check_learned(context: Context, applied: Applied) -> None:
     """A word with a site and pairs: its positions and classes must be in these pairs."""
     pairs, place = applied.operand("on"), applied.operand("site")
     if not isinstance(pairs, PairSet) or not isinstance(place, Place):
         return
     word = applied.word
-    if not text:
+    if not context.shapes(applied.span).text:
         _check_toy(applied)
     if place.site.is_virtual and word.runs == "gradients" and not word.learned:
         raise wrong(
@@ -113,21 +123,65 @@ def check_learned(applied: Applied, text: bool) -> None:
             applied.span,
             f"das({place}, on: ...) learns a direction there",
         )
-    check_place(place, pairs, applied.span, both=len(word.sides) > 1)
+    check_place(context, place, pairs, applied.span, both=len(word.sides) > 1)
     other = applied.operand("at")
     if isinstance(other, Place):
-        _check_places(place, other, pairs, applied)
-    known = {p.pattern for pair in pairs.pairs for p in (pair.base, pair.source) if p.pattern}
-    known |= set(SIDES)
-    for name, operand in applied.operands:
-        if isinstance(operand, ClassName) and operand.text not in known:
-            raise wrong(
-                "unknown-class",
-                f"no prompt of `{pairs.name}` is of class `{operand.text}` (the {name})",
-                applied.span,
-                suggest(operand.text, known, "classes"),
-            )
+        _check_places(context, place, other, pairs, applied)
     check_amounts(applied, place, pairs, applied.span, applied.span)
+
+
+def with_classes(applied: Applied) -> Applied:
+    """The word with the classes that it names as its pairs call them.
+
+    Raises an error for one that is not there, and where base against source would be nothing.
+    """
+    pairs = applied.operand("on")
+    named = [value.text for _, value in applied.operands if isinstance(value, ClassName)]
+    if not named or not isinstance(pairs, PairSet):
+        return applied
+    if set(named) <= set(SIDES):
+        _check_one_way(applied, pairs)
+    called = {
+        name: _class_of(value, name, pairs, applied.span)
+        for name, value in applied.operands
+        if isinstance(value, ClassName)
+    }
+    operands = tuple((name, called.get(name, value)) for name, value in applied.operands)
+    return replace(applied, operands=operands)
+
+
+def _class_of(written: ClassName, name: str, pairs: PairSet, span: Span) -> ClassName:
+    if written.text in SIDES:
+        return written
+    found = pairs.class_named(written.text)
+    if found is None:
+        raise wrong(
+            "unknown-class",
+            f"no prompt of `{pairs.name}` is of class `{written.text}` (the {name})",
+            span,
+            suggest(written.text, {*pairs.classes, *SIDES}, "classes"),
+        )
+    return ClassName(found)
+
+
+def _check_one_way(applied: Applied, pairs: PairSet) -> None:
+    """Base against source is a difference only if all pairs run in one direction."""
+    if pairs.both_ways is None:
+        return
+    one, _ = pairs.both_ways
+    if pairs.classes:
+        ways = f"from {one.source.cls} to {one.base.cls} and back"
+        help = f"name the classes: {', '.join(pairs.classes)}"
+    else:
+        ways = "between the same prompts and back"
+        help = "give every prompt a `class` in the file and name two of them"
+    raise wrong(
+        "both-ways",
+        f"`{pairs.name}` has pairs {ways}, so the mean of the bases minus that of the sources "
+        "is no difference between classes",
+        applied.span,
+        f"{help}, or take pairs that all run in one direction",
+    )
 
 
 def _check_toy(applied: Applied) -> None:
@@ -149,9 +203,11 @@ def _check_toy(applied: Applied) -> None:
         )
 
 
-def _check_places(site: Place, at: Place, pairs: PairSet, applied: Applied) -> None:
+def _check_places(
+    context: Context, site: Place, at: Place, pairs: PairSet, applied: Applied
+) -> None:
     """A probe's two sites: as many positions each, and in the model if it is run anew."""
-    check_place(at, pairs, applied.span, both=False)
+    check_place(context, at, pairs, applied.span, both=False)
     assert site.position is not None
     assert at.position is not None
     for pair in pairs.pairs:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from causaldsl.check.agreement import check_learned
+from causaldsl.check.agreement import check_learned, with_classes
 from causaldsl.check.context import MAKERS, Context, Located, Operands
 from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
@@ -69,9 +69,9 @@ def build(context: Context, word: Word, operands: Operands, span: Span) -> Appli
             raise Mistake(mistake.code, mistake.message, mistake.help) from None
     # A list of numbers is one of the word's options, and so no operand of the operation.
     kept = tuple((n, v) for n, (v, _) in operands.items() if n not in word.computed)
-    applied = Applied(word, kept, result, span)
+    applied = with_classes(Applied(word, kept, result, span))
     if applied.operand("on") is not None:
-        check_learned(applied, context.shapes(span).text)
+        check_learned(context, applied)
     return applied
 
 

@@ -17,7 +17,7 @@ from causaldsl.check.values import (
     Histogram,
     Measurement,
 )
-from causaldsl.diagnostics import Source, Span
+from causaldsl.diagnostics import Diagnostic, Source, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.tokens import Tokens
 from causaldsl.vocabulary.base import Vocabulary
@@ -99,6 +99,8 @@ class CheckedProgram:
     """The language's words and those of these packages."""
     tokens: Tokens | None = field(default=None, compare=False, repr=False)
     """The model's tokenizer, if any prompts needed it."""
+    warnings: list[Diagnostic] = field(default_factory=list)
+    """What may not be meant, though the program is right; each said once."""
 
     def definitions(self) -> Iterator[tuple[str, object]]:
         """All that is compiled, by name: what claims and plots speak of comes before them."""

@@ -6,7 +6,7 @@ expressions with :func:`handles`, statements with :func:`checks`, makers with :f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +18,16 @@ from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwn
 from causaldsl.check.scope import Scope
 from causaldsl.check.texts import locate
 from causaldsl.check.values import Applied, constant
-from causaldsl.diagnostics import Diagnostics, ProgramError, Source, Span, located, wrong
+from causaldsl.diagnostics import (
+    Diagnostic,
+    Diagnostics,
+    Label,
+    ProgramError,
+    Source,
+    Span,
+    located,
+    wrong,
+)
 from causaldsl.discovery import enter
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.tokens import Tokens
@@ -44,6 +53,8 @@ class Context:
     imported: set[Path] = field(default_factory=set)
     progress: Callable[[str], None] | None = None
     loop: Mapping[str, Any] = field(default_factory=dict)
+    compared: set[tuple[str, str]] = field(default_factory=set)
+    """Pairs and positions at which bases and sources are compared, looked at already."""
 
     @property
     def words(self) -> Vocabulary:
@@ -88,11 +99,28 @@ class Context:
                 "write pairs NAME = numbers(base: [1, 2], source: [3, 4])",
             )
         if self.program.tokens is None:
-            assert self.program.model is not None
-            assert self.program.model.path is not None
+            model = self.program.model
+            assert model is not None
+            assert model.path is not None
             with located(span):
-                self.program.tokens = Tokens.load(self.program.model.path)
+                self.program.tokens = Tokens.load(model.path, model.bos, self.progress)
+            if self.program.tokens.doubt is not None:
+                self.warn(
+                    "bos-in-doubt",
+                    self.program.tokens.doubt,
+                    self.scope.model or span,
+                    "the tokens are as tokenizer.json says; `{ bos yes }` or `{ bos no }` behind "
+                    "the model decides",
+                )
         return self.program.tokens
+
+    def warn(
+        self, code: str, message: str, span: Span, help: str, labels: Iterable[Label] = ()
+    ) -> None:
+        """Keep a warning. The program is right all the same."""
+        warning = Diagnostic(code, message, span, help, tuple(labels), warning=True)
+        if warning not in self.program.warnings:
+            self.program.warnings.append(warning)
 
     def value(self, node: ast.Expression) -> Any:
         """What an expression stands for.

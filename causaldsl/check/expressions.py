@@ -144,6 +144,7 @@ def called(context: Context, node: ast.Call) -> Any:
     if maker is not None:
         return replace(make(context, maker, node), span=node.span)
     if text not in words.functions:
+        context.scope.check_words()
         sites = [word for word, cls in words.makers.items() if not isinstance(cls.gives, DataType)]
         raise wrong(
             "unknown-function",

@@ -17,6 +17,7 @@ def intervention(context: Context, node: ast.Intervention) -> Applied:
     """One intervention, whatever pairs it will be made on."""
     verb, known = node.verb.text, context.words.interventions
     if verb not in known:
+        context.scope.check_words()
         raise wrong(
             "unknown-intervention",
             f"there is no intervention `{verb}`",
@@ -56,7 +57,7 @@ def plain(
                 "write an intervention, such as patch SITE along SUBSPACE",
             )
         applied = intervention(context, part)
-        check_on(applied, pairs, part.span, part.site.span)
+        check_on(context, applied, pairs, part.span, part.site.span)
         found.append(applied)
     return tuple(found)
 
@@ -68,12 +69,12 @@ def site_of(applied: Applied) -> Place:
     return place
 
 
-def check_on(applied: Applied, pairs: PairSet, span: Span, use: Span) -> None:
+def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use: Span) -> None:
     """Whether an intervention can be made on these pairs.
 
     ``span`` is the intervention, ``use`` where its site is named in it.
     """
     place = site_of(applied)
-    check_place(place, pairs, use, both="source" in applied.word.sides)
+    check_place(context, place, pairs, use, both="source" in applied.word.sides)
     check_amounts(applied, place, pairs, span, use)
     check_held_out(applied, pairs, span)

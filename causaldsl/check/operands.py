@@ -34,12 +34,12 @@ def _subspaces(context: Context, nodes: Any, cls: type[Word]) -> Any:
 
 
 def _class(context: Context, node: Any, cls: type[Word]) -> Any:
-    if not isinstance(node, ast.Name):
+    if not isinstance(node, ast.Name | ast.String):
         raise wrong(
             "wrong-kind",
             f"`{show(node)}` is not a class of prompts",
             node.span,
-            "write a pattern such as ABB, or `base` or `source`",
+            'write a class such as ABB or "two words", or `base` or `source`',
         )
     return ClassName(node.text)
 

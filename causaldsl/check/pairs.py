@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +19,13 @@ class Prompt:
     """One prompt.
 
     ``ids`` are its tokens (for a toy model its single input value); ``positions`` names token
-    indices; ``pattern`` is the order of names that it was made from, such as ABB; ``shape`` is the
-    same with letters renamed in order of appearance, so that ABB and CDD are one class.
+    indices; ``cls`` is the label of its class, compared as it is; "" if nothing says one.
     """
 
     text: str
     ids: tuple[float, ...]
     positions: tuple[tuple[str, int], ...] = ()
-    pattern: str = ""
+    cls: str = ""
 
     @property
     def length(self) -> int:
@@ -35,10 +34,6 @@ class Prompt:
     @cached_property
     def named(self) -> dict[str, int]:
         return {"END": self.length - 1} | dict(self.positions)
-
-    @property
-    def shape(self) -> str:
-        return shape_of(self.pattern)
 
 
 def check_length(prompt: Prompt, n_ctx: int) -> Prompt:
@@ -85,11 +80,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet(Value):
-    """Pairs under one name, such as `flip.test`."""
+    """Pairs under one name, such as `flip.test`.
+
+    ``patterns``: its classes are patterns of templates, which count by their shape.
+    """
 
     kind = "pairs"
     name: str
     pairs: tuple[Pair, ...]
+    patterns: bool = False
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -97,6 +96,29 @@ class PairSet(Value):
     def side(self, side: str) -> list[Prompt]:
         """The bases or the sources, in order."""
         return [getattr(pair, side) for pair in self.pairs]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of its prompts, in alphabetical order; none if not every prompt has one."""
+        found = {prompt.cls for pair in self.pairs for prompt in (pair.base, pair.source)}
+        return () if "" in found else tuple(sorted(found))
+
+    def class_named(self, text: str) -> str | None:
+        """The class that a program means by ``text``: CDD is ABB where classes are patterns."""
+        if text in self.classes or not self.patterns:
+            return text if text in self.classes else None
+        return next((cls for cls in self.classes if shape_of(cls) == shape_of(text)), None)
+
+    @cached_property
+    def both_ways(self) -> tuple[Pair, Pair] | None:
+        """Two pairs that run in opposite directions: between the same classes or prompts."""
+        first: dict[tuple[str, str], Pair] = {}
+        for pair in self.pairs:
+            base, source = (p.cls or p.text for p in (pair.base, pair.source))
+            if base != source and (other := first.get((source, base))):
+                return other, pair
+            first.setdefault((base, source), pair)
+        return None
 
     @cached_property
     def digest(self) -> str:
@@ -117,8 +139,8 @@ class PairSet(Value):
                     "counterfactual_answer": pair.counterfactual,
                     "base_positions": pair.base.named,
                     "source_positions": pair.source.named,
-                    "base_pattern": pair.base.pattern,
-                    "source_pattern": pair.source.pattern,
+                    "base_pattern": pair.base.cls,
+                    "source_pattern": pair.source.cls,
                 },
                 ensure_ascii=False,
             )
@@ -132,11 +154,15 @@ class PairSet(Value):
 
 @dataclass(frozen=True)
 class Sample:
-    """Texts that the model itself writes: how many, of how many tokens, from which seed."""
+    """Texts that the model itself writes: how many, of how many tokens, from which seed.
+
+    ``bos`` is what the program says of the token that they begin with.
+    """
 
     count: int
     length: int
     seed: int
+    bos: bool | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -153,12 +179,12 @@ class PromptSet(PairSet):
     def digest(self) -> str:
         if self.sample is None:
             return PairSet(self.name, self.pairs).digest
-        return hashlib.sha256(repr(self.sample).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.sample} {self.sample.bos}".encode()).hexdigest()[:16]
 
 
 def prompt_set(name: str, prompts: Iterable[Prompt], sample: Sample | None = None) -> PromptSet:
     """Prompts without answers under one name."""
-    return PromptSet(name, tuple(Pair(p, p, 0, 0, 0) for p in prompts), sample)
+    return PromptSet(name, tuple(Pair(p, p, 0, 0, 0) for p in prompts), sample=sample)
 
 
 @dataclass(frozen=True)

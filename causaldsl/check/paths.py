@@ -32,7 +32,7 @@ def in_force(
     for part in node.parts:
         value = part_of(context, part)
         if isinstance(value, CheckedPath):
-            _check_path_on(value, pairs, part.span)
+            _check_path_on(context, value, pairs, part.span)
             if value.direct and len(node.parts) > 1:
                 raise wrong(
                     "direct-joined",
@@ -42,7 +42,7 @@ def in_force(
                 )
         else:
             assert isinstance(part, ast.Intervention)
-            check_on(value, pairs, part.span, part.site.span)
+            check_on(context, value, pairs, part.span, part.site.span)
         found.append(value)
     return tuple(found)
 
@@ -218,15 +218,15 @@ def _check_order(
             )
 
 
-def _check_path_on(path: CheckedPath, pairs: PairSet, use: Span) -> None:
+def _check_path_on(context: Context, path: CheckedPath, pairs: PairSet, use: Span) -> None:
     """Whether a path can be run on these pairs: its positions exist, and run left to right."""
     for applied in path.sender:
-        check_on(applied, pairs, use, use)
+        check_on(context, applied, pairs, use, use)
     before = [site_of(applied) for applied in path.sender]
     for hop in path.hops:
         # Many receivers stand at few positions, and only these matter here.
         for receiver in {place.position: place for place in reversed(hop)}.values():
-            check_place(receiver, pairs, use, both=False)
+            check_place(context, receiver, pairs, use, both=False)
             if not _right_of(before, receiver, pairs):
                 raise wrong(
                     "comes-before",

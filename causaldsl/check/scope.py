@@ -40,14 +40,21 @@ class Scope:
     model: Span | None = None
     """The model's statement, be it right or wrong."""
     incomplete: bool = False
+    words_missing: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
 
     @contextmanager
     def until_read(self) -> Iterator[None]:
         """While something that brings names is read, and ever after if it can't be."""
-        before, self.incomplete = self.incomplete, True
+        before = self.incomplete, self.words_missing
+        self.incomplete = self.words_missing = True
         yield
-        self.incomplete = before
+        self.incomplete, self.words_missing = before
+
+    def check_words(self) -> None:
+        """Before a word is said to be unknown: a package that can't be used may have brought it."""
+        if self.words_missing:
+            raise ProgramError([])
 
     def reserved(self) -> set[str]:
         """Words with a meaning of their own, which can't be given to something else."""

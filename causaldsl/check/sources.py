@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,12 +14,14 @@ from typing import Any
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
+from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.makers import Reader, RowMistake
 
 _END: Any = object()
-_FIELDS = {"base", "source", "answer", "foil", "counterfactual_answer", "split", "positions"}
+_TEXTS = ("base", "source", "answer", "foil")
+_FIELDS = {*_TEXTS, "counterfactual_answer", "split", "positions", "class"}
 _SAVED = {"tokens", "pattern"}
-"""What the pairs that a run has saved say beyond that, by side."""
+"""What the pairs that a run has saved say beyond that, by side; older ones call the class so."""
 
 
 def read_text(path: Path, written: str) -> str:
@@ -73,6 +74,12 @@ def read_pairs(reader: Reader, path: Path, written: str, tokens: Tokens) -> Pair
     pairs = [_pair(row, where, tokens) for where, row in _rows(reader, path, written)]
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", reader.form)
+    if len({pair.base.cls == "" for _, pair in pairs}) > 1:
+        raise Mistake(
+            "bad-class",
+            f"{written} gives some {reader.row}s a class and others none",
+            f"either every {reader.row} has a `class`, or none has one",
+        )
     splits = {split for split, _ in pairs}
     if reader.train is not None and splits != {None}:
         message = f"{written} says itself which {reader.row}s are `train`"
@@ -115,16 +122,17 @@ def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
     train = reader.train
     if train is None:
         return PairFamily("", whole=PairSet("", tuple(pairs)))
-    order = list(range(len(pairs)))
-    random.Random(0).shuffle(order)
-    chosen = set(order[: round(train * len(pairs))])
-    if not 0 < len(chosen) < len(pairs):
+    # A pair, its mirror and its repeats share their prompts, so they go to the same part.
+    identities = list(dict.fromkeys(pair.identity for pair in pairs))
+    random.Random(0).shuffle(identities)
+    chosen = set(identities[: round(train * len(identities))])
+    if not 0 < len(chosen) < len(identities):
         raise Mistake(
             "bad-split",
-            f"a share of {train:g} of {len(pairs)} {reader.row}s leaves one part empty",
+            f"a share of {train:g} of {len(identities)} pairs of prompts leaves one part empty",
             "choose another share",
         )
-    return _parts([("train" if i in chosen else "test", p) for i, p in enumerate(pairs)])
+    return _parts([("train" if p.identity in chosen else "test", p) for p in pairs])
 
 
 def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
@@ -144,18 +152,21 @@ def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
 
 def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | None, Pair]:
     unknown = set(record) - _FIELDS - _SAVED
-    needed = ("base", "source", "answer", "foil")
-    missing = [f for f in needed if not isinstance(record.get(f), str)]
+    missing = [field for field in _TEXTS if not isinstance(record.get(field), str)]
     if unknown or missing:
         what = f"has no text `{missing[0]}`" if missing else f"has a field `{sorted(unknown)[0]}`"
         raise Mistake("bad-pair", f"{where} {what}", f"fields: {', '.join(sorted(_FIELDS))}")
     positions = record.get("positions", {})
     if not isinstance(positions, dict):
         raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
+    classes = _classes(record, where)
     base, source = (
-        _as_saved(_prompt(record[side], side, positions, where, tokens), side, record, where)
-        for side in ("base", "source")
+        replace(_prompt(record[side], side, positions, where, tokens), cls=classes[side])
+        for side in SIDES
     )
+    if (saved := _by_side(record, "tokens", where)) is not None:
+        _check_tokens(base, saved["base"], "base", where)
+        _check_tokens(source, saved["source"], "source", where)
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
     counterfactual, split = record.get("counterfactual_answer"), record.get("split")
     for field, value in (("split", split), ("counterfactual_answer", counterfactual)):
@@ -174,22 +185,40 @@ def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | Non
     )
 
 
-def _as_saved(prompt: Prompt, side: str, record: dict[str, Any], where: str) -> Prompt:
-    """The prompt with its pattern; its tokens have to be those of the run that saved it."""
-    said = {field: record.get(field) for field in _SAVED}
-    for field, value in said.items():
-        if value is not None and not (isinstance(value, dict) and set(value) == {"base", "source"}):
-            raise Mistake("bad-pair", f'{where}: `{field}` must be {{"base": .., "source": ..}}')
-    if said["tokens"] and said["tokens"][side] != list(prompt.ids):
+def _by_side(record: dict[str, Any], field: str, where: str) -> dict[str, Any] | None:
+    """What a record says of each of its prompts in a field, if it has that field."""
+    said = record.get(field)
+    if said is not None and not (isinstance(said, dict) and set(said) == set(SIDES)):
+        raise Mistake("bad-pair", f'{where}: `{field}` must be {{"base": .., "source": ..}}')
+    return said
+
+
+def _classes(record: dict[str, Any], where: str) -> dict[str, str]:
+    """The class of each prompt: any text, compared as it is."""
+    classes, pattern = (_by_side(record, field, where) for field in ("class", "pattern"))
+    if classes is not None and pattern is not None:
+        raise Mistake("bad-class", f"{where} has `class` and `pattern`", "leave out `pattern`")
+    said = classes or pattern or dict.fromkeys(SIDES, "")
+    for cls in said.values() if classes or pattern else ():
+        if not isinstance(cls, str) or not cls.strip() or not cls.isprintable():
+            raise Mistake("bad-class", f"{where}: a class is a text, not {json.dumps(cls)}")
+        if cls in SIDES:
+            raise Mistake(
+                "reserved-name",
+                f"{where}: a class can't be called `{cls}`, which names one side of all pairs",
+                "give it another name",
+            )
+    return said
+
+
+def _check_tokens(prompt: Prompt, said: Any, side: str, where: str) -> None:
+    """A prompt that a run has saved must be the same tokens for this model."""
+    if said != list(prompt.ids):
         raise Mistake(
             "other-tokens",
             f"{where}: the {side} is not these tokens for this model",
             "the pairs were saved by a run of another model; leave out `tokens` to use their texts",
         )
-    pattern = said["pattern"][side] if said["pattern"] else ""
-    if not isinstance(pattern, str) or not re.fullmatch("[A-Z]*", pattern):
-        raise Mistake("bad-pair", f"{where}: a pattern is capital letters, such as ABB")
-    return replace(prompt, pattern=pattern)
 
 
 def _answer(text: str, where: str, tokens: Tokens) -> int:

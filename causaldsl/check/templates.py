@@ -45,7 +45,7 @@ class PairMaker:
         for role in parts:
             if options.get(role):
                 pairs = self._sample(role, options[role], seed, taken)
-                parts[role] = PairSet(f"{name}.{role}", pairs)
+                parts[role] = PairSet(f"{name}.{role}", pairs, patterns=True)
         if not any(parts.values()):
             raise wrong(
                 "no-pairs",
@@ -164,8 +164,7 @@ class PairMaker:
             base, source = (left, right) if forward else (right, left)
         answer = self._token(named[self.family.answer])
         foil = self._token(named[self.family.foil])
-        same = shape_of(base.pattern) == shape_of(source.pattern)
-        return Pair(base, source, answer, foil, answer if same else foil)
+        return Pair(base, source, answer, foil, answer if base.cls == source.cls else foil)
 
     def _draw(self, rng: random.Random, lexicon: Lexicon, role: str, count: int) -> list[str]:
         words = lexicon.of_role(role)
@@ -201,7 +200,12 @@ class PairMaker:
             for name, place, span in self.family.places
             if not self._only_in_the_other(place, pattern)
         )
-        return Prompt(filled.text, encoded.ids, positions, pattern)
+        return Prompt(filled.text, encoded.ids, positions, self._class_of(pattern))
+
+    def _class_of(self, pattern: str) -> str:
+        """The class of a pattern: CDD beside ABB is an ABB, for they have one shape."""
+        alike = (p for p in (self.left, self.right) if shape_of(p) == shape_of(pattern))
+        return min(alike)
 
     def _only_in_the_other(self, place: str, pattern: str) -> bool:
         """Whether a place is at a letter of the other prompt's pattern alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -69,7 +70,7 @@ def constant(value: float, span: Span) -> Applied:
 
 @dataclass(frozen=True)
 class ClassName:
-    """A class of prompts: a pattern such as ABB, or `base` or `source`."""
+    """A class of prompts by its label, such as ABB, or `base` or `source`."""
 
     text: str
 
@@ -104,7 +105,7 @@ class Histogram(Value):
     name: str
     sets: tuple[PairSet, ...]
     arms: tuple[HistogramArm, ...]
-    by: Literal["pattern", "side", "set"]
+    by: Literal["class", "side", "set"]
     classes: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
 
@@ -132,6 +133,18 @@ class HistogramPart(Value):
     arm: str
     cls: str | None = None
 
+    @property
+    def has_cells(self) -> bool:
+        return self.cls is None
+
+    def cell(self, node: ast.Index, wanted: str) -> HistogramPart:
+        """A class whose label is no name: `spread.clean["two words"].mean`."""
+        name, classes = getattr(node.at, "text", wanted), self.histogram.classes
+        if name not in classes:
+            message = f"this arm of `{self.histogram.name}` has no class `{name}`"
+            raise wrong("no-part", message, node.at.span, suggest(name, classes, "classes"))
+        return replace(self, cls=name)
+
     def part(self, node: ast.Attribute) -> HistogramPart | Applied:
         name, classes = node.name.text, self.histogram.classes
         if self.cls is None and name in classes:
@@ -143,11 +156,12 @@ class HistogramPart(Value):
         if name in offered:
             word = HistogramNumber(arm=self.arm, statistic=name, cls=cls or "")
             return Applied(word, (("histogram", self.histogram),), NumberType(), node.name.span)
+        first = f".{classes[0]}" if classes[0].isidentifier() else f"[{json.dumps(classes[0])}]"
         message = f"this arm of `{self.histogram.name}` has no `{name}`"
         if self.cls is None and name in SEPARATIONS:
             message = f"`{name}` compares two classes; `{self.histogram.name}` has {len(classes)}"
         elif self.cls is None and name in CLASS_STATISTICS:
-            message = f"`{name}` is that of one class, such as `{self.arm}.{classes[0]}.{name}`"
+            message = f"`{name}` is that of one class, such as `{self.arm}{first}.{name}`"
         raise wrong("no-part", message, node.name.span, suggest(name, offered, "parts"))
 
 

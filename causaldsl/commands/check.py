@@ -6,7 +6,7 @@ import argparse
 
 from causaldsl import api
 from causaldsl.commands.options import Commands, add_program, add_settings, read_settings
-from causaldsl.commands.output import announce, tell
+from causaldsl.commands.output import announce, tell, warn
 
 
 def add(commands: Commands) -> None:
@@ -25,6 +25,7 @@ def _check(options: argparse.Namespace) -> int:
 
         tell(tree_text(parse(program.source)))
         return 0
+    warn(program)
     runs = sum(len(m.runs) for m in program.measurements.values())
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.plan.settings import BACKENDS, DTYPES, SEEDS
+from causaldsl.model.dtypes import DTYPES
+from causaldsl.plan.settings import BACKENDS, SEEDS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command's parser is added to."""
@@ -61,8 +62,8 @@ def add_work_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dtype",
         choices=DTYPES,
-        default="float32",
-        help="float32 (default); with bfloat16 the results say how far they lie from float32's",
+        help="what the program says, or float32; with bfloat16 the results say how far they lie "
+        "from float32's",
     )
     command.add_argument(
         "--memory",

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from causaldsl.diagnostics import render_all
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from causaldsl.check.checked import CheckedProgram
     from causaldsl.plan.settings import Progress as Told
 
 
@@ -30,6 +33,12 @@ def complain(text: str) -> None:
     """A mistake, or what is going on, on standard error."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def warn(program: CheckedProgram) -> None:
+    """The warnings of a program that is right, on standard error."""
+    if program.warnings:
+        complain(render_all(program.warnings) + "\n")
 
 
 def announce(what: str, done: int, total: int) -> None:

@@ -14,8 +14,8 @@ from causaldsl.commands.options import (
     add_settings,
     read_settings,
 )
-from causaldsl.commands.output import announce, bars, console, tell
-from causaldsl.plan.settings import Settings
+from causaldsl.commands.output import announce, bars, console, tell, warn
+from causaldsl.plan.settings import USUAL, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,12 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
     chosen = Settings(
         backend=options.backend,
         device=options.device,
-        dtype=options.dtype,
+        dtype=options.dtype or USUAL,
         seed=options.seed,
         tf32=options.tf32,
         memory=options.memory,
-    )
+    ).of_program(compiled.program.model, options.dtype)
+    warn(compiled.program)
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model
     )

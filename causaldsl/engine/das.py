@@ -38,6 +38,9 @@ Gradients = dict[int, tuple[Loss, Tensor]]
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
 """Calls a function of the number of pieces into which it splits its work."""
 
+FALLING = 0.1
+"""A loss that fell by more than this share in the last third of a training was still falling."""
+
 _NONE_LEFT: Any = object()
 """For a learner whose batches of an epoch have run out."""
 
@@ -57,19 +60,61 @@ class DasOptions:
 
 @dataclass(frozen=True)
 class DasFit:
-    """An orthonormal basis (d, k), and the mean loss over the batches of each epoch."""
+    """An orthonormal basis (d, k), and the mean loss over the batches of each epoch.
+
+    ``held_out`` are the losses of what was held out after each epoch; the basis is the best's.
+    """
 
     basis: Tensor
     losses: tuple[float, ...]
+    held_out: tuple[float, ...] = ()
+
+    @property
+    def still_falling(self) -> tuple[float, float] | None:
+        """The loss before the last third of the epochs and at the end, where it fell by a tenth."""
+        losses = self.held_out or self.losses
+        if len(losses) < 2:
+            return None
+        before, after = losses[-1 - max(1, len(losses) // 3)], losses[-1]
+        scale = max(abs(before), losses[0] - after)  # a logit difference may be near 0
+        return (before, after) if before - after > FALLING * scale else None
 
 
 @dataclass(frozen=True)
 class Learner(Generic[Batch]):
-    """One subspace to learn: the width of the space, how to train, the batches of an epoch."""
+    """One subspace to learn: the width of the space, how to train, the batches of an epoch.
+
+    ``held_out`` are batches that are not trained on. With them the basis of the epoch after which
+    their loss was lowest is kept, and training stops after ``patience`` epochs without a lower one.
+    """
 
     width: int
     options: DasOptions
     batches: Callable[[int], Iterable[Batch]]
+    held_out: Sequence[Batch] = ()
+
+    @property
+    def patience(self) -> int:
+        return max(3, self.options.epochs // 5)
+
+
+class _Best:
+    """The lowest held-out loss of a learner so far, with its basis."""
+
+    def __init__(self, patience: int):
+        self.patience = patience
+        self.losses: list[float] = []
+        self.basis: Tensor | None = None
+        self.epoch = 0
+
+    def see(self, loss: float, basis: Tensor) -> None:
+        if self.basis is None or loss < self.losses[self.epoch]:
+            self.basis, self.epoch = basis, len(self.losses)
+        self.losses.append(loss)
+
+    @property
+    def done(self) -> bool:
+        return len(self.losses) - 1 - self.epoch >= self.patience
 
 
 def fit(
@@ -105,9 +150,9 @@ def fit_together(
     """Train several bases side by side: each as ``fit`` would alone, a step of all at a time.
 
     ``losses`` gives the mean losses (m,) of m (learner, basis, batch). A learner without a batch
-    left in an epoch waits for the next one; all have equally many epochs. ``in_pieces`` calls a
-    function with the number of pieces to split the batches of a step into, so that they fit into
-    memory: the step is the same.
+    left in an epoch waits for the next one; all have equally many epochs at most. ``in_pieces``
+    calls a function with the number of pieces to split the batches of a step into, so that they
+    fit into memory: the step is the same.
 
     Raises:
         RunFailure: for more dimensions than the space has, no batches, or a loss that is not finite
@@ -123,26 +168,56 @@ def fit_together(
     frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
+    bests = [_Best(learner.patience) for learner in learners]
     with torch.enable_grad():
         for epoch in range(learners[0].options.epochs):
+            going = [not best.done for best in bests]
+            if not any(going):
+                break
             rates = [_rate(learner.options, epoch) for learner in learners]
             seen: list[list[Loss]] = [[] for _ in learners]
-            epochs = [learner.batches(epoch) for learner in learners]
+            epochs = [
+                one.batches(epoch) if on else () for one, on in zip(learners, going, strict=True)
+            ]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
                 found = in_pieces(partial(_gradients, frees, own, losses))
                 for i, (loss, gradient) in found.items():
                     optimizers[i].step(gradient, rates[i])
                     seen[i].append(loss)
-            for curve, of_steps in zip(curves, seen, strict=True):
-                if not of_steps:
+            for curve, of_steps, on in zip(curves, seen, going, strict=True):
+                if not of_steps and on:
                     raise RunFailure("a subspace cannot be learned from no pairs")
-                values = _values(of_steps)
-                curve.append(sum(values) / len(values))
+                if on:
+                    values = _values(of_steps)
+                    curve.append(sum(values) / len(values))
+            _hold_out(learners, frees, bests, losses, going)
     return [
-        DasFit(orthonormal(free.detach()), tuple(curve))
-        for free, curve in zip(frees, curves, strict=True)
+        DasFit(
+            orthonormal(free.detach()) if best.basis is None else best.basis,
+            tuple(curve),
+            tuple(best.losses),
+        )
+        for free, curve, best in zip(frees, curves, bests, strict=True)
     ]
+
+
+@torch.no_grad()
+def _hold_out(
+    learners: Sequence[Learner[Batch]],
+    frees: Sequence[Tensor],
+    bests: Sequence[_Best],
+    losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
+    going: Sequence[bool],
+) -> None:
+    """Take the held-out loss of every learner that is still trained, the mean over examples."""
+    for i, learner in enumerate(learners):
+        if not learner.held_out or not going[i]:
+            continue
+        basis = orthonormal(frees[i].detach())
+        sizes = [len(batch) for batch in learner.held_out]  # type: ignore[arg-type]
+        means = [float(losses([(i, basis, batch)])[0]) for batch in learner.held_out]
+        bests[i].see(sum(m * n for m, n in zip(means, sizes, strict=True)) / sum(sizes), basis)
 
 
 def _free(learner: Learner[Batch]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
+from causaldsl.engine.answerable import version_of
 from causaldsl.engine.backend import activations_of, logits_of
 from causaldsl.engine.edits import Edit, Read, Watch
 from causaldsl.engine.reads import activations
@@ -22,6 +24,14 @@ from causaldsl.vocabulary.base import Side, Word
 W = TypeVar("W", bound=Word)
 
 
+@dataclass
+class OwnPasses:
+    """What an evaluator had run for it: so many passes with something added, and gradients."""
+
+    edits: int = 0
+    gradients: bool = False
+
+
 class Here(Generic[W]):
     """One operation that is being evaluated.
 
@@ -32,6 +42,9 @@ class Here(Generic[W]):
     def __init__(self, session: Session, operation: Operation):
         self.session, self.operation = session, operation
         self.word: W = operation.word  # type: ignore[assignment]
+        self.given: list[tuple[Tensor, int]] = []
+        """Activations that the word was given, with their versions: it may not change them."""
+        self.made = OwnPasses()
 
     @property
     def key(self) -> str:
@@ -57,6 +70,8 @@ class Here(Generic[W]):
 
     def runs(self, side: Side = "base") -> PromptRuns:
         """The clean run of one side of its pairs."""
+        self._check(self.word.runs != "nothing", "it runs the model")
+        self._check(side in self.word.sides, f"it reads the {side}s")
         return self.session.runs(self.operation.input(side), self.backend)
 
     @property
@@ -72,13 +87,16 @@ class Here(Generic[W]):
 
     def activations(self, side: Side = "base", at: SiteAt | None = None) -> list[Tensor]:
         """Activations (k, d) of one side's clean run, for each pair in order."""
+        self._check(side in self.word.sides, f"it reads the {side}s")
         return self.of_run(self.operation.input(side), at)
 
     def of_run(
         self, clean_run: str, at: SiteAt | None = None, backend: str | None = None
     ) -> list[Tensor]:
         """The same of the clean run with this key, on its own backend or another one."""
-        return activations(self.session, clean_run, backend or self.backend, at or self.at)
+        found = activations(self.session, clean_run, backend or self.backend, at or self.at)
+        self.given += [(one, version_of(one)) for one in found]
+        return found
 
     def recorded_by(self, side: Side) -> str:
         """For an intervention, which has no backend of its own: one that recorded its site."""
@@ -94,6 +112,8 @@ class Here(Generic[W]):
 
     def edited(self, step: Tensor, changed: str, read: str) -> list[Tensor]:
         """The bases' activations (k, d) at one of its sites, with a step (d,) added at another."""
+        self._check(self.word.runs == "edits", "it edits")
+        self.made.edits += 1
         place, seen = self.operation.place(changed), self.operation.place(read)
         runs, loaded = self.runs(), self.session.loaded
         parts: list[Tensor] = []
@@ -117,6 +137,8 @@ class Here(Generic[W]):
 
         Made once for a site and pairs, whatever words ask for it.
         """
+        self._check(any(one.backward for one in self.word.passes()), "it takes gradients")
+        self.made.gradients = True
         made: list[Tensor] = self.session.cached(
             f"gradient {self.operation.input('base')} {self.at}", self._make_gradients
         )
@@ -129,6 +151,11 @@ class Here(Generic[W]):
     def note(self, text: str) -> None:
         """Something that a reader of the results should know, once."""
         self.session.note(text)
+
+    def _check(self, declared: bool, what: str) -> None:
+        """What a word does not declare has not been planned, and so can't be had."""
+        if not declared:
+            raise LookupError(f"the word does not declare that {what} (`runs`, `sides`)")
 
     def _make_gradients(self) -> list[Tensor]:
         runs, retrying = self.runs(), self.session.retrying(self.backend)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.answerable import answerable
+from causaldsl.engine.declared import check_declared
 from causaldsl.engine.here import Here
 from causaldsl.engine.memory.retry import is_out_of_memory, make_room
 from causaldsl.engine.registry import evaluator_of, together
@@ -52,7 +54,13 @@ def evaluate(session: Session, keys: Sequence[str]) -> list[Any]:
     evaluator = evaluator_of(word)
     if evaluator is None:
         return together(word)(session, operations)
-    return [evaluator(Here(session, operation)) for operation in operations]
+    values = []
+    for operation in operations:
+        with answerable(word, word.word):
+            here: Here[Any] = Here(session, operation)
+            values.append(evaluator(here))
+            check_declared(here, values[-1])
+    return values
 
 
 def _doing(graph: Graph, keys: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.answerable import answerable, version_of
 from causaldsl.engine.bootstrap import Bootstrap, Estimate, interval
 from causaldsl.plan.chunks import DOUBLE_ROWS
 from causaldsl.vocabulary.metrics import Metric, Seen
@@ -45,8 +46,23 @@ def from_vocabulary(seen: Seen, wanted: Sequence[Metric]) -> dict[str, Tensor]:
     for rows in torch.arange(len(seen.logits)).split(DOUBLE_ROWS):
         clean = None if seen.clean is None else seen.clean[rows]
         some = Seen(seen.logits[rows], clean, seen.answers[rows], seen.counterfactual[rows])
-        parts.append({m.word: m.of_vocabulary(some).cpu().double() for m in wanted})
+        parts.append({m.word: _by_pair(m, some) for m in wanted})
     return {m.word: torch.cat([part[m.word] for part in parts]) for m in wanted}
+
+
+def _by_pair(metric: Metric, seen: Seen) -> Tensor:
+    """A metric's numbers (n,) in double precision on the CPU."""
+    with answerable(type(metric), metric.word):
+        given = [one for one in (seen.logits, seen.clean, seen.answers) if one is not None]
+        versions = [version_of(one) for one in given]
+        found = metric.of_vocabulary(seen).cpu()
+        if [version_of(one) for one in given] != versions:
+            raise ValueError("it changes logits that other metrics read too; change a copy")
+        if found.is_complex() or found.shape != (len(seen.logits),):
+            raise ValueError(
+                f"one number a pair is expected, not {tuple(found.shape)} {found.dtype}"
+            )
+    return found.double()
 
 
 def estimate(metric: Metric, run: Outcome, clean: Outcome, bootstrap: Bootstrap) -> Estimate:
@@ -57,14 +73,27 @@ def estimate(metric: Metric, run: Outcome, clean: Outcome, bootstrap: Bootstrap)
     Raises:
         RunFailure: if it is not a number, as fldd where the clean logit differences average to 0.
     """
-    columns = metric.means(run.columns, clean.columns)
-    found = float(metric.value(*(column.mean() for column in columns)))
+    with answerable(type(metric), metric.word):
+        columns = metric.means(run.columns, clean.columns)
+        found = float(metric.value(*(column.mean() for column in columns)))
+        drawn = metric.value(*bootstrap.means(*columns))
     if not math.isfinite(found):
         raise RunFailure(
             f"{metric.word} is not defined: {metric.undefined}", "report another metric instead"
         )
-    drawn = metric.value(*bootstrap.means(*columns))
     return interval(found, len(columns[0]), drawn[drawn.isfinite()])
+
+
+def at_chance(right: int, n: int) -> bool:
+    """Whether answers of two, ``right`` of ``n``, may as well be guesses.
+
+    The lower end of Wilson's 95% interval is not above 1/2; few prompts, most of them right, are
+    no reason to doubt.
+    """
+    share, z2 = right / n, 1.96**2
+    middle = share + z2 / (2 * n)
+    half = 1.96 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return share < 0.75 and (middle - half) / (1 + z2 / n) <= 0.5
 
 
 def auc(first: Tensor, second: Tensor) -> float:

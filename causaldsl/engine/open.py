@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from causaldsl.check.checked import CheckedProgram
@@ -83,7 +85,13 @@ def open_session(
     progress(f"loading {program.model.name}", 0, 0)
     alone = settings.backend == "cone"
     loaded = load(program.model, settings.device, settings.dtype, alone)
-    notes: list[str] = []
+    # Without its folder: equal programs leave equal results, wherever they lie.
+    notes = [f"{Path(w.span.place).name} {w.message}; {w.help}" for w in program.warnings]
+    said = program.model.dtype
+    if said not in (None, settings.dtype):
+        notes.append(
+            f"computed in {settings.dtype}, as this run was told to; the program says {said}"
+        )
     return Session(
         graph, loaded, Backends(loaded, notes, settings.backend), settings, progress, notes
     )

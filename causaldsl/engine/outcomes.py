@@ -12,6 +12,7 @@ from causaldsl.engine.backend import Logits, Pass, logits_of
 from causaldsl.engine.edits import Edit, Freeze
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
+from causaldsl.engine.weights.known_answers import check_numbers
 from causaldsl.plan.chunks import VOCABULARY_ROWS
 from causaldsl.vocabulary.metrics import Metric, Seen
 
@@ -39,6 +40,7 @@ def group_outcomes(
     chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
     answers = runs.answers(group.rows.tolist())
     clean = runs.logits(group, [], answers)
+    check_numbers(clean)
     found: dict[int, Found] = {}
     for arm, edits in enumerate(arms):
         if not edits and not wanted[arm]:

@@ -24,12 +24,9 @@ from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import MadeWord, MeasureWord, Operation, inputs_of
+from causaldsl.plan.chunks import COMPARED_PAIRS, COMPARED_RUNS
 
-PAIRS = 16
-"""How many pairs of a set are run again."""
 COMPARED = "compared"
-RUNS = 64
-"""How many runs with something changed."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def _add(few: Graph, session: Session, key: str) -> None:
     few.add(operation, key=key)
     if key in session.graph.pairs:
         pairs = session.graph.pairs[key]
-        few.pairs[key] = replace(pairs, pairs=pairs.pairs[:PAIRS])
+        few.pairs[key] = replace(pairs, pairs=pairs.pairs[:COMPARED_PAIRS])
 
 
 def _logit_diffs(
@@ -138,7 +135,7 @@ def _has_answers(graph: Graph, clean_run: str) -> bool:
 
 
 def _some(keys: list[str]) -> list[str]:
-    """At most ``RUNS`` of them, from the first to the last."""
-    if len(keys) <= RUNS:
+    """At most ``COMPARED_RUNS`` of them, from the first to the last."""
+    if len(keys) <= COMPARED_RUNS:
         return keys
-    return [keys[i * (len(keys) - 1) // (RUNS - 1)] for i in range(RUNS)]
+    return [keys[i * (len(keys) - 1) // (COMPARED_RUNS - 1)] for i in range(COMPARED_RUNS)]

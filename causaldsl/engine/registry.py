@@ -82,9 +82,16 @@ def evaluates_together(word: type[Word]) -> Callable[[Together], Together]:
 
 
 def evaluator_of(word: type[Word]) -> Evaluator | None:
-    """What evaluates single operations of a word; None if they are evaluated together."""
+    """What evaluates single operations of a word; None if they are evaluated together.
+
+    Raises:
+        RunFailure: if nothing does, as for a word of a package that forgot it.
+    """
     _discover()
-    return None if word in _TOGETHER else _EVALUATORS[word]
+    if word not in _EVALUATORS and word not in _TOGETHER:
+        help = f"register one with @evaluates({word.__name__}) in the module that ENGINE names"
+        raise RunFailure(f"no function evaluates the word `{word.word}`", help)
+    return _EVALUATORS.get(word)
 
 
 def together(word: type[Word]) -> Together:

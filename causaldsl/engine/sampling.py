@@ -21,10 +21,10 @@ _AT_ONCE = 64
 
 def sample_texts(session: Session, wanted: PromptSet) -> PromptSet:
     """The texts of a sample as prompts, the same for the same model and seed."""
-    sample, path = wanted.sample, session.loaded.spec.path
+    sample, spec = wanted.sample, session.loaded.spec
     assert sample is not None
-    assert path is not None
-    tokens = Tokens.load(path)
+    assert spec.path is not None
+    tokens = Tokens.load(spec.path, spec.bos)
     generator = session.generator(sample.seed, "sample")
     parts = []
     for begin in range(0, sample.count, _AT_ONCE):
@@ -38,9 +38,10 @@ def sample_texts(session: Session, wanted: PromptSet) -> PromptSet:
 
 
 def _first(session: Session, tokens: Tokens, rows: int, generator: torch.Generator) -> Tensor:
-    """The first token (rows, 1) of every text."""
-    begins = tokens.encode("").ids
-    start = begins[0] if begins else getattr(session.loaded.hf.config, "bos_token_id", None)
+    """The first token (rows, 1) of every text. A program can rule out that it is BOS."""
+    start = next(iter(tokens.begins), None)
+    if start is None and session.loaded.spec.bos is None:
+        start = getattr(session.loaded.hf.config, "bos_token_id", None)
     if start is None:
         return torch.randint(session.loaded.spec.shapes.d_vocab, (rows, 1), generator=generator)
     return torch.full((rows, 1), start)

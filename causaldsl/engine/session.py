@@ -47,9 +47,11 @@ class Session:
     notes: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """For every learned subspace's key, its mean loss in each epoch."""
+    """For every learned subspace's key, how its training went (``das.DasFit``)."""
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """For every probe's key, what it was trained and tested on."""
+    preferred: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For pairs that are measured: in how many the clean model prefers the answer, of how many."""
     precision: Any = None
     """Of a run in bfloat16: how far it lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)

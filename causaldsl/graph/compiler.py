@@ -99,6 +99,7 @@ class Compiler:
         places = {"at": at, "to": tuple(to), "classes": tuple(classes)}
         known = len(self.graph.network)
         key = self.add(applied.word, inputs, applied.span, **places)
+        self.graph.types[key] = applied.type
         if applied.word.learned and len(self.graph.network) > known:
             self.make(f"fit of {key}", Fit(key, applied))
         return key
@@ -165,7 +166,9 @@ class Compiler:
             for role, value in applied.operands
             if isinstance(value, Applied)
         ]
-        return self.add(applied.word, inputs, applied.span, at=site_at(place))
+        key = self.add(applied.word, inputs, applied.span, at=site_at(place))
+        self.graph.types[key] = applied.type
+        return key
 
     def runs(self, runs: Iterable[Run], pairs: PairSet) -> dict[str, str]:
         """The operations of some arms on pairs, by the arms' names."""

@@ -10,7 +10,7 @@ import networkx as nx
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import Operation
-from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
+from causaldsl.vocabulary.base import BUILT_IN, Type, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Graph:
     ``network`` has an operation under each content key (attribute ``operation``) and an edge, with
     its ``role``, from every operation to those that use it. ``made`` has what was made, by name, in
     the order in which it was compiled; ``called`` what the program calls an operation, by its key;
-    ``spans`` where an operation was written; ``pairs`` the pairs behind their operations.
+    ``spans`` where an operation was written; ``pairs`` the pairs behind their operations; ``types``
+    what applied words were found to give.
     """
 
     network: nx.MultiDiGraph = field(default_factory=nx.MultiDiGraph)
@@ -48,6 +49,7 @@ class Graph:
     called: dict[str, str] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
     pairs: dict[str, PairSet] = field(default_factory=dict)
+    types: dict[str, Type] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=lambda: BUILT_IN)
     """The words that the program knows: its metrics are found here."""
 

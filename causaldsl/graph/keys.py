@@ -7,7 +7,7 @@ value enters its key, so that a value that is found under a key can be taken for
 - the ``seed`` that is added to every seed, and the number of bootstrap draws;
 - backend, dtype, kind of device, TF32: they round differently;
 - the weights, byte by byte (the fingerprint of a folder looks at parts of large files only);
-- ``NUMERICS`` and the version of torch, which computes them.
+- ``NUMERICS`` and the versions of the libraries that compute them.
 
 Memory, batches and threads do not enter: no value depends on them beyond rounding.
 """
@@ -34,7 +34,7 @@ class Numerics:
     seed: int
     resamples: int
     weights: str
-    torch: str
+    libraries: tuple[str, ...]
     numerics: int = NUMERICS
 
     def value_key(self, operation: str) -> str:

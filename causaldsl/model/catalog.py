@@ -1,8 +1,9 @@
 """From a model's name in a program to its shapes, using only configuration and tokenizer files.
 
 A name is, in this order: an entry of the catalog; a toy model (``toy/...``); a path to a folder
-with a config.json or to a GGUF file, relative to the program; a name on the Hugging Face hub. A
-folder beside the program goes before a hub name that is spelled the same.
+with a config.json or to a GGUF file, relative to the program; a name on the Hugging Face hub, which
+may end in ``@`` and a revision. A folder beside the program goes before a hub name that is spelled
+the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from causaldsl.diagnostics import Mistake, suggest
 from causaldsl.model import hub
 from causaldsl.model.cache import Progress, build_once, remembered_sha256
-from causaldsl.model.folders import folder_shapes
+from causaldsl.model.folders import check_whole, folder_shapes
 from causaldsl.model.gguf_files import (
     convert,
     converted_folder,
@@ -30,7 +31,10 @@ Kind = Literal["catalog", "toy", "hub", "folder", "gguf"]
 
 
 class ModelSpec(BaseModel):
-    """A model that was found: ``path`` is a local Hugging Face folder (None for a toy model)."""
+    """A model that was found: ``path`` is a local Hugging Face folder (None for a toy model).
+
+    ``bos`` and ``dtype`` are what a program says of it, if it does.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +42,8 @@ class ModelSpec(BaseModel):
     kind: Kind
     path: Path | None
     shapes: ModelDims
+    bos: bool | None = None
+    dtype: str | None = None
 
 
 class CatalogEntry(BaseModel):
@@ -121,20 +127,34 @@ def resolve(
     be had, and with others for a damaged file or an unreadable configuration.
     """
     say = progress or _silently
-    if name in _CATALOG:
+    path = base / Path(name).expanduser()
+    kind = kind_of(name, base)
+    if kind == "catalog":
         return _from_catalog(name, say, fetch)
-    if name.startswith("toy/"):
+    if kind == "toy":
         from causaldsl.model.toy import toy  # needs numpy, which takes a sixth of a second
 
         return ModelSpec(name=name, kind="toy", path=None, shapes=toy(name).shapes)
-    path = base / Path(name).expanduser()
-    if path.suffix == ".gguf":
+    if kind == "gguf":
         return _from_gguf(name, path, say)
-    if (path / "config.json").is_file():
-        return _spec(name, "folder", path.resolve())
-    if _looks_like_path(name):
+    check_whole(name, path)
+    if kind == "hub":
+        return _from_hub(name, say, fetch)
+    if not (path / "config.json").is_file():
         raise _not_a_folder(name, path)
-    return _from_hub(name, say, fetch)
+    return _spec(name, "folder", path.resolve())
+
+
+def kind_of(name: str, base: Path) -> Kind:
+    """What kind of model a program in the folder ``base`` means by ``name``."""
+    path = base / Path(name).expanduser()
+    if name in _CATALOG:
+        return "catalog"
+    if name.startswith("toy/"):
+        return "toy"
+    if path.suffix == ".gguf":
+        return "gguf"
+    return "folder" if (path / "config.json").is_file() or _looks_like_path(name) else "hub"
 
 
 def pull(name: str, progress: Progress | None = None, base: Path | None = None) -> ModelSpec:
@@ -145,8 +165,9 @@ def pull(name: str, progress: Progress | None = None, base: Path | None = None) 
     spec = resolve(name, base or Path.cwd(), progress)
     if spec.kind != "hub":
         return spec
-    folder = hub.fetch_weights(name, progress or _silently, _hint(name))
-    return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
+    wanted = hub.HubName.parse(name)
+    folder = hub.fetch_weights(wanted, progress or _silently, _hint(wanted.repo))
+    return _spec(name, "hub", folder, hub.snapshot_fingerprint(wanted, folder))
 
 
 def _silently(message: str) -> None:
@@ -188,12 +209,13 @@ def _from_gguf(name: str, path: Path, say: Progress) -> ModelSpec:
 
 
 def _from_hub(name: str, say: Progress, fetch: bool) -> ModelSpec:
-    folder = hub.cached_snapshot(name)
+    wanted = hub.HubName.parse(name)
+    folder, hint = hub.cached_snapshot(wanted), _hint(wanted.repo)
     if folder is None and not fetch:
-        raise hub.absent(name, "is not on this machine", _hint(name))
+        raise hub.absent(wanted, "is not on this machine", hint)
     if folder is None:
-        folder = hub.fetch_description(name, say, _hint(name))
-    return _spec(name, "hub", folder, hub.snapshot_fingerprint(name, folder))
+        folder = hub.fetch_description(wanted, say, hint)
+    return _spec(name, "hub", folder, hub.snapshot_fingerprint(wanted, folder))
 
 
 def _not_a_folder(name: str, path: Path) -> Mistake:

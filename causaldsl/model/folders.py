@@ -17,10 +17,10 @@ from typing import Any
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import remembered_sha256
 from causaldsl.model.shapes import ModelDims, shapes_from_config
+from causaldsl.model.tokenizer_files import FILES
 
 _MIB = 1 << 20
 _NOT_THE_MODEL = ("transformers_version", "_name_or_path")
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 
 def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> ModelDims:
@@ -34,6 +34,7 @@ def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> Mo
 
 def read_config(name: str, folder: Path) -> dict[str, Any]:
     """``config.json`` of a folder. Raises :class:`Mistake` if it is missing or not JSON."""
+    check_whole(name, folder)
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -48,6 +49,23 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Mistake("unreadable-config", f"{path} does not hold a JSON object")
     return config
+
+
+def check_whole(name: str, folder: Path) -> None:
+    """Raise :class:`Mistake` for a folder with a LoRA adapter: its weights are only changes."""
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    raise Mistake(
+        "lora-adapter",
+        f"{name} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model",
+        "merge it first: PeftModel.from_pretrained(base, folder).merge_and_unload()"
+        ".save_pretrained(other), and name that folder",
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -93,7 +111,7 @@ def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:
     """The hash described above, in hexadecimal."""
     kept = {key: value for key, value in config.items() if key not in _NOT_THE_MODEL}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name in _TOKENIZER_FILES:
+    for name in FILES:
         path = folder / name
         if path.is_file():
             digest.update(f"{name} {path.stat().st_size}\n".encode())

@@ -5,13 +5,11 @@ The conversion needs torch, so it runs as a process of its own.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress, build_once, cache_folder
+from causaldsl.model.conversion import run_converter
 
 CONVERSION = 1
 """Raised whenever the conversion gives other files for the same GGUF."""
@@ -43,21 +41,11 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
         if file.read(4) != b"GGUF":
             raise Mistake("not-gguf", f"{gguf.name} is not a GGUF file")
     progress(f"converting {gguf.name} (once)")
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "causaldsl.engine.weights.convert", str(gguf), str(folder)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    failed = run_converter("causaldsl.engine.weights.convert", gguf, folder)
+    if failed is not None:
         raise Mistake(
             "conversion-failed",
-            f"cannot convert {gguf.name}: {said[-1]}",
+            f"cannot convert {gguf.name}: {failed}",
             "the file may be damaged, of an architecture that transformers does not read from GGUF,"
             " or too large for this machine's memory",
         )

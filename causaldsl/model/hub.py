@@ -11,20 +11,23 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress
 from causaldsl.model.folders import weight_files
+from causaldsl.model.tokenizer_files import FAST, SETTINGS, SLOW
 
 _SECONDS = 3.0
 _DESCRIPTION = [
     "config.json",
     "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
+    FAST,
+    SETTINGS,
     "special_tokens_map.json",
+    "added_tokens.json",
     "vocab.json",
     "merges.txt",
 ]
@@ -32,30 +35,49 @@ _SAFETENSORS = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 
 
-def cached_snapshot(name: str) -> Path | None:
+@dataclass(frozen=True)
+class HubName:
+    """``owner/name``, or ``owner/name@revision``: a branch, a tag or a commit."""
+
+    repo: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> HubName:
+        """The parts of a name. Raises :class:`Mistake` for one that ends in its ``@``."""
+        repo, at, revision = name.partition("@")
+        if at and not revision:
+            message = f"{name} names no revision behind its `@`"
+            raise Mistake("bad-revision", message, f"write {repo}@main, or {repo} alone")
+        return cls(repo, revision or None)
+
+    def __str__(self) -> str:
+        return self.repo + (f"@{self.revision}" if self.revision else "")
+
+
+def cached_snapshot(name: HubName) -> Path | None:
     """The folder of a model that the cache holds with configuration and tokenizer, or None."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(name, "config.json")
+        config = try_to_load_from_cache(name.repo, "config.json", revision=name.revision)
     except HFValidationError:
         return None
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    has_tokenizer = (folder / "tokenizer.json").exists() or (folder / "merges.txt").exists()
-    return folder if has_tokenizer else None
+    return folder if any((folder / file).exists() for file in (FAST, *SLOW)) else None
 
 
-def fetch_description(name: str, progress: Progress, hint: str) -> Path:
+def fetch_description(name: HubName, progress: Progress, hint: str) -> Path:
     """Fetch configuration and tokenizer. Raises :class:`Mistake`, with ``hint``, if that fails."""
     _require_network(name, hint)
     progress(f"fetching the configuration and tokenizer of {name} from the hub")
-    return _fetch(name, _DESCRIPTION, hint)
+    return _with_tokenizer(name, _fetch(name, _DESCRIPTION, hint), hint)
 
 
-def fetch_weights(name: str, progress: Progress, hint: str) -> Path:
+def fetch_weights(name: HubName, progress: Progress, hint: str) -> Path:
     """Fetch all that running needs, if the cache lacks it.
 
     Raises :class:`Mistake`, with ``hint``, if that fails.
@@ -66,12 +88,19 @@ def fetch_weights(name: str, progress: Progress, hint: str) -> Path:
     _require_network(name, hint)
     progress(f"fetching the weights of {name} from the hub")
     folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], hint)
-    return folder if weight_files(folder) else _fetch(name, [*_DESCRIPTION, *_PICKLED], hint)
+    if not weight_files(folder):
+        folder = _fetch(name, [*_DESCRIPTION, *_PICKLED], hint)
+    return _with_tokenizer(name, folder, hint)
 
 
-def snapshot_fingerprint(name: str, folder: Path) -> str:
+def _with_tokenizer(name: HubName, folder: Path, hint: str) -> Path:
+    """What a tokenizer is made from is fetched only where it is no single file."""
+    return folder if (folder / FAST).exists() else _fetch(name, list(SLOW), hint)
+
+
+def snapshot_fingerprint(name: HubName, folder: Path) -> str:
     """A snapshot's folder is named by its commit, which fixes every file, fetched yet or not."""
-    return f"hub-{name}-{folder.name}"
+    return f"hub-{name.repo}-{folder.name}"
 
 
 def reachable() -> bool:
@@ -89,14 +118,14 @@ def reachable() -> bool:
         return False
 
 
-def absent(name: str, what: str, hint: str) -> Mistake:
+def absent(name: HubName, what: str, hint: str) -> Mistake:
     """The mistake for a model that can't be had here and now."""
     way_out = "run once with a network, or name a local folder that holds its config.json"
     joined = f"{hint} Or {way_out}" if hint.endswith("?") else f"{hint}; or {way_out}"
     return Mistake("model-absent", f"{name} {what}", joined)
 
 
-def _require_network(name: str, hint: str) -> None:
+def _require_network(name: HubName, hint: str) -> None:
     from huggingface_hub import constants
 
     if not reachable():
@@ -116,7 +145,7 @@ def _knock(endpoint: str, answers: queue.Queue[bool]) -> None:
         answers.put(True)
 
 
-def _fetch(name: str, patterns: list[str], hint: str) -> Path:
+def _fetch(name: HubName, patterns: list[str], hint: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -124,19 +153,29 @@ def _fetch(name: str, patterns: list[str], hint: str) -> Path:
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     try:
         with _no_bars():
-            where = snapshot_download(name, allow_patterns=patterns, etag_timeout=_SECONDS)
+            where = snapshot_download(
+                name.repo,
+                revision=name.revision,
+                allow_patterns=patterns,
+                etag_timeout=_SECONDS,
+            )
     except GatedRepoError:
         raise Mistake(
             "model-absent",
             f"the hub gives {name} only to those who accepted its terms",
             "accept them on the model's page and log in with `hf auth login`",
         ) from None
+    except RevisionNotFoundError:
+        message = f"{name.repo} has no revision {name.revision} on the hub"
+        help = "name a branch, a tag or a commit of the model's page"
+        raise Mistake("model-absent", message, help) from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise Mistake("model-absent", f"there is no model {name} on the hub", hint) from None
+        raise Mistake("model-absent", f"there is no model {name.repo} on the hub", hint) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise absent(name, f"could not be fetched: {reason}", hint) from error

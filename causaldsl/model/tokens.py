@@ -5,6 +5,9 @@ word; here that space never belongs to the token's offsets: in "Mary and", the t
 offsets (5, 8), whatever the tokenizer file itself says. A token of nothing but white space keeps
 its offsets. Tokens that the model's convention adds (such as a beginning-of-sequence token) have
 the empty offsets (0, 0). When one character is cut into several tokens, each has all of it.
+
+BOS is what stands before every text: what the tokenizer puts there by itself, or, where the program
+says ``bos yes``, the token that its files name. With ``bos no`` nothing stands there.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causaldsl.diagnostics import Mistake
+from causaldsl.model.cache import Progress
+from causaldsl.model.tokenizer_files import open_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,43 +41,87 @@ class Encoded:
 class Tokens:
     """The tokenizer of one model, with that model's own convention for special tokens."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        bos: int | None = None,
+        eos: frozenset[int] = frozenset(),
+        wanted: bool | None = None,
+        configured: bool | None = None,
+    ):
+        """``bos`` and ``eos`` begin and end a text, as the model's files have it.
+
+        ``wanted`` is what the program says of BOS, ``configured`` what ``add_bos_token`` says.
+
+        Raises:
+            Mistake: if BOS is wanted and there is none.
+        """
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.tokenizer = tokenizer
+        self.bos, self.eos = bos, eos
         self._adds_space = _adds_space(tokenizer)
         self._byte_level = type(tokenizer.decoder).__name__ == "ByteLevel"
+        self._own = _before_a_text(tokenizer)
+        self._wanted, self._configured = wanted, configured
+        self.begins = self._begins()
 
     @classmethod
-    def load(cls, folder: Path) -> Tokens:
-        """The tokenizer in a folder: ``tokenizer.json``, or GPT-2's ``vocab.json``, ``merges.txt``.
+    def load(
+        cls, folder: Path, bos: bool | None = None, progress: Progress | None = None
+    ) -> Tokens:
+        """The tokenizer of a model folder, in whatever layout; ``bos`` is what the program says.
 
-        Raises :class:`Mistake` if neither is there or the file can't be read.
+        Raises :class:`Mistake` if there is none or it can't be read.
         """
-        path = folder / "tokenizer.json"
-        old = folder / "vocab.json", folder / "merges.txt"
-        try:
-            if path.is_file():
-                from tokenizers import Tokenizer
+        files = open_files(folder, progress or (lambda message: None))
+        configured = files.settings.get("add_bos_token")
+        return cls(files.tokenizer, files.bos, files.eos, bos, configured)
 
-                return cls(Tokenizer.from_file(str(path)))
-            if all(file.is_file() for file in old):
-                return cls(_from_vocab_and_merges(*old))
-        except Exception as error:  # tokenizers raises plain Exception
+    def _begins(self) -> tuple[int, ...]:
+        """The tokens before every text."""
+        if self._wanted is None or (self._wanted and self._own):
+            return self._own
+        if self._wanted and self.bos is None:
             raise Mistake(
-                "unreadable-tokenizer", f"cannot read the tokenizer in {folder}: {error}"
-            ) from error
-        raise Mistake(
-            "no-tokenizer",
-            f"{folder} holds no tokenizer",
-            "put the model's tokenizer.json there (or its vocab.json and merges.txt)",
+                "no-bos",
+                "the model's tokenizer names no token that begins a text",
+                "leave out `bos yes`, or name its `bos_token` in tokenizer_config.json",
+            )
+        return (self.bos,) if self._wanted and self.bos is not None else ()
+
+    @property
+    def about_bos(self) -> str:
+        """What stands before every text, and who put it there."""
+        if self.begins:
+            who = "by the tokenizer" if self._own else "by `bos yes`: the tokenizer puts none there"
+            return f"{self._spelled(self.begins)} is put before every text {who}"
+        if self._own:
+            return f"{self._spelled(self._own)}, the tokenizer's, is left out by `bos no`"
+        return "the tokenizer puts no BOS before the texts"
+
+    @property
+    def doubt(self) -> str | None:
+        """What the files say of BOS that the tokenizer does not do, unless the program decides."""
+        if self._wanted is not None or self._configured in (None, bool(self._own)):
+            return None
+        does = f"puts {self._spelled(self._own)} before every text" if self._own else "puts none"
+        return (
+            f"tokenizer_config.json says `add_bos_token: {str(self._configured).lower()}`, but "
+            f"tokenizer.json {does}"
         )
+
+    def _spelled(self, ids: Sequence[int]) -> str:
+        return " ".join(f"`{self.piece(token)}`" for token in ids)
 
     def encode(self, text: str) -> Encoded:
         """The ids that the model is given for a text, special tokens of its convention included."""
         encoding = self.tokenizer.encode(text)
-        offsets = tuple(_without_space(text, start, end) for start, end in encoding.offsets)
-        return Encoded(tuple(encoding.ids), offsets)
+        count = len(self._own)
+        spans = encoding.offsets[count:]
+        offsets = [_without_space(text, start, end) for start, end in spans]
+        before = [(0, 0)] * len(self.begins)
+        return Encoded((*self.begins, *encoding.ids[count:]), (*before, *offsets))
 
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, without special tokens; else None.
@@ -135,14 +184,8 @@ def _adds_space(tokenizer: Tokenizer) -> bool:
     return text.startswith((_SENTENCEPIECE_SPACE, "Ġ", " "))
 
 
-def _from_vocab_and_merges(vocab: Path, merges: Path) -> Tokenizer:
-    """GPT-2's byte-level BPE from the two files of its first release."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
-    tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    if tokenizer.token_to_id("<|endoftext|>") is not None:
-        tokenizer.add_special_tokens(["<|endoftext|>"])
-    return tokenizer
+def _before_a_text(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens that a tokenizer puts before a text by itself."""
+    encoding = tokenizer.encode("a")
+    count = next((i for i, special in enumerate(encoding.special_tokens_mask) if not special), 0)
+    return tuple(encoding.ids[:count])

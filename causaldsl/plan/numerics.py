@@ -12,6 +12,9 @@ from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weights_digest
 from causaldsl.plan.settings import Settings
 
+_LIBRARIES = ("torch", "transformers", "transformer-lens", "scikit-learn")
+"""Those that compute values: probes are scikit-learn's, whole passes the other three's."""
+
 
 def numerics_of(settings: Settings, model: ModelSpec | None) -> Numerics:
     """What the values of a run of this model depend on. Its weights must be there."""
@@ -24,5 +27,5 @@ def numerics_of(settings: Settings, model: ModelSpec | None) -> Numerics:
         seed=settings.seed,
         resamples=settings.resamples,
         weights=weights_digest(folder) if folder is not None else "",
-        torch=version("torch"),
+        libraries=tuple(f"{name} {version(name)}" for name in _LIBRARIES),
     )

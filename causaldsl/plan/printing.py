@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
+from causaldsl.plan.chunks import COMPARED_PAIRS, COMPARED_RUNS
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.keeping import KeptRun, kept_runs, most_kept
 from causaldsl.plan.memory import BYTES, room, window_of
@@ -20,6 +21,11 @@ _LEGEND = """\
 A pass goes through the blocks from the one named, over the last positions of every prompt (window),
 for rows = arms x prompts. whole: the same with hooks around whole forward passes.
 """
+_AGAIN = (
+    "To tell what bfloat16 does to the numbers, up to "
+    f"{COMPARED_RUNS} changed runs and the clean ones are made again, on the first "
+    f"{COMPARED_PAIRS} pairs, in bfloat16 and in float32.\n"
+)
 _TOY = "A toy model is run whole, one operation at a time.\n"
 
 
@@ -46,6 +52,8 @@ def plan_text(
     parts = [_model(shapes, weights, dtype), _LEGEND, _passes(works, shapes, names_of(graph))]
     if runs:
         parts += [_kept(graph, plan, shapes, runs, number), _budget(runs, number, budget)]
+    if dtype == "bfloat16":
+        parts.append(_AGAIN)
     return "\n".join(parts)
 
 

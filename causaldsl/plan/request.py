@@ -8,7 +8,7 @@ is enough for most; the operations that the graph itself is made of have rules i
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from causaldsl.check.pairs import Sample
 from causaldsl.discovery import enter
@@ -16,7 +16,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-from causaldsl.plan.examples import examples_of
+from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.freeze import Freeze
 from causaldsl.plan.virtual import edited, read_for, touched
 from causaldsl.vocabulary.base import OwnPass, Word
@@ -43,6 +43,8 @@ class Request:
     backward: bool = False
     times: float = 1
     most: bool = False
+    shared: Hashable = None
+    """Of a pass that several words take, and that is made once: what it is."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,6 @@ class Asked:
     """Whether it is made for its logits alone, and so not at all where nobody uses them."""
     mark: Hashable = None
     epochs: int = 0
-    shared_with: Hashable = None
-    """Of passes that several words take, and that are made once: what they are."""
     values: tuple[str, ...] = ()
     """Operations that are no inputs of it, but whose values it takes."""
     writes: Sample | None = None
@@ -107,21 +107,25 @@ def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> As
     base = operation.input("base")
     training = word.training(at.site.width(shapes))
     requests = [_own(base, operation, one) for one in word.passes()]
-    shared_with: Hashable = None
-    if word.runs == "gradients" and training is None:
-        shared_with = (base, at)
+    epochs = 0
     if training is not None:
         pairs = graph.pairs_of(base)
-        times = training.epochs * examples_of(pairs, training.no_change) / len(pairs)
+        epochs = epochs_of(pairs, training)
+        times = epochs * examples_of(pairs, training.no_change) / len(pairs)
         columns = None if training.whole_vocabulary else ANSWERS
-        requests = [_times(one, times, columns) for one in requests]
+        most = training.epochs is None  # it stops by the loss of what it holds out
+        requests = [
+            replace(r, times=times, columns=columns, shared=None, most=most) for r in requests
+        ]
+        if held_out_of(pairs, training):
+            requests += [replace(request, backward=False) for request in requests]
     return Asked(
         records=recorded(sides, places),
         requests=tuple(requests),
         sites=sites_of(places),
         mark=training and (*sides, training.batch, training.epochs, training.no_change),
-        epochs=training.epochs if training else 0,
-        shared_with=shared_with,
+        epochs=epochs,
+        note=" (at most)" if training and training.epochs is None else "",
     )
 
 
@@ -129,11 +133,8 @@ def _own(base: str, operation: Operation, one: OwnPass) -> Request:
     """A pass that a word declares, at the places of the operation."""
     edits = tuple(edited(operation.place(name)) for name in one.changed)
     reads = tuple(operation.place(name) for name in one.read)
-    return Request(base, edits, reads, backward=one.backward)
-
-
-def _times(one: Request, times: float, columns: int | None) -> Request:
-    return Request(one.clean, one.edits, one.reads, one.hold, columns, one.backward, times)
+    shared = edits if one.backward else None
+    return Request(base, edits, reads, backward=one.backward, shared=shared)
 
 
 def recorded(runs: Iterable[str], places: Iterable[SiteAt]) -> tuple[tuple[str, SiteAt], ...]:

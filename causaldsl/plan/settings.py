@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from causaldsl.diagnostics import Mistake, suggest
+from causaldsl.model.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from causaldsl.model.catalog import ModelSpec
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0 if unknown)."""
 BACKENDS = ("cone", "hooks")
-DTYPES = ("float32", "float64", "bfloat16")
+USUAL = "float32"
+"""The dtype where nobody says another."""
 SEEDS = 2**31
 """Seeds lie below this, which every generator takes."""
 
@@ -27,7 +33,7 @@ class Settings:
 
     backend: str = "cone"
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str = USUAL
     seed: int = 0
     resamples: int = 2000
     tf32: bool = False
@@ -47,3 +53,9 @@ class Settings:
             raise Mistake("bad-seed", f"a seed is a whole number from 0 to {SEEDS - 1}")
         if self.memory is not None and self.memory <= 0:
             raise Mistake("bad-memory", f"{self.memory} bytes are no memory to keep runs in")
+
+    def of_program(self, model: ModelSpec | None, dtype: str | None) -> Settings:
+        """The same in the program's dtype, where the one who runs it asks for none."""
+        if dtype is not None or model is None or model.dtype is None:
+            return self
+        return replace(self, dtype=model.dtype)

@@ -91,24 +91,32 @@ class _Counter:
             yield self._written(group, sample)
         for backend in sorted(name for key, name in self.plan.needs if key == group[0]):
             yield self._clean(group[0], backend)
-        asked = {key: self.plan.asked[key] for key in group if self._is_new(self.plan.asked[key])}
+        asked = {key: self.plan.asked[key] for key in group}
         passes = [
             self._pass(key, request)
             for key, one in asked.items()
             for request in one.requests
-            if not request.most
+            if self._is_known(one, request) and self._is_new(request)
         ]
         if passes:
             first = next(iter(asked.values()))
             rows = self._rows(first.requests[0], first.epochs)
             kind = self.graph.operation(group[0]).word.word.replace("_", " ")
             backend = self.plan.backends[group[0]]
-            yield Work(group, kind, backend, rows, tuple(passes), first.epochs, first.note)
+            note = first.note
+            if backend == "hooks" and any(r.hold for one in asked.values() for r in one.requests):
+                note += "; before each, a clean pass for what is held"
+            yield Work(group, kind, backend, rows, tuple(passes), first.epochs, note)
 
-    def _is_new(self, one: Asked) -> bool:
-        """Whether no word before it has made the same passes."""
-        is_new = one.shared_with is None or one.shared_with not in self._shared
-        self._shared.add(one.shared_with)
+    def _is_known(self, one: Asked, request: Request) -> bool:
+        """Whether it is told how often a pass is made: of a training, how often at most."""
+        return not request.most or (one.epochs > 0 and request.backward)
+
+    def _is_new(self, one: Request) -> bool:
+        """Whether no word before it has made the same pass."""
+        same = one.shared and (one.clean, one.shared)
+        is_new = same is None or same not in self._shared
+        self._shared.add(same)
         return is_new
 
     def _rows(self, request: Request, epochs: int) -> int:

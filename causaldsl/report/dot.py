@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 import networkx as nx
 
@@ -22,7 +21,7 @@ from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.report.numbers import tint, with_interval
 from causaldsl.results.records import Results
-from causaldsl.vocabulary.base import SubspaceType, Word
+from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.metrics import headline, metric_named
 
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
@@ -151,16 +150,11 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         through = [_count(len(options[kind]), kind[:-1]) for kind in ("heads", "mlps")]
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
-    if not _gives_subspace(type(operation.word)):
+    if operation.word.changes or not isinstance(graph.types.get(key), SubspaceType):
         return None
     details = [str(operation.at)] if operation.at else []
     title = word if name is None else f"{name} = {word}"
     return _Drawn(f"node {key}", "subspace", (title, *details))
-
-
-@cache
-def _gives_subspace(word: type[Word]) -> bool:
-    return get_type_hints(word.result)["return"] is SubspaceType
 
 
 def _receivers(operation: Operation) -> list[str]:

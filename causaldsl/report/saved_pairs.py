@@ -36,8 +36,8 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
         },
         "tokens": {"base": base.ids, "source": source.ids},
     }
-    if base.pattern:
-        line["pattern"] = {"base": base.pattern, "source": source.pattern}
+    if base.cls:
+        line["class"] = {"base": base.cls, "source": source.cls}
     return line
 
 

@@ -56,6 +56,8 @@ class SubspaceRecord(Record):
     rank: int
     norm: float
     losses: list[float] | None = None
+    held_out_losses: list[float] | None = None
+    """After each epoch, the loss of the pairs that were held out, where training stops by it."""
     neurons: list[int] | None = None
     """The coordinates that it has, if it was made to have only some."""
     effects: dict[str, dict[str, Number]] | None = None

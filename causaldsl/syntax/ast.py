@@ -341,8 +341,22 @@ class Param(Assignment):
     """A constant that the command line can set."""
 
 
+class ModelOption(Node):
+    """``bos yes``, ``revision "v2"``."""
+
+    name: Identifier
+    value: String | Identifier
+
+
+class ModelOptions(Node):
+    """``{ bos yes  dtype bfloat16 }``"""
+
+    items: tuple[ModelOption, ...]
+
+
 class Model(Definition):
     source: String | Name
+    options: ModelOptions | None
 
 
 class Lexicon(Assignment):

@@ -222,6 +222,11 @@ def _trace(node: ast.Trace) -> _Block:
     return _plain_block(head, _rows(node.items), LONG)
 
 
+def _model(node: ast.Model) -> str | _Block:
+    head = f"model {node.name.text} = {show(node.source)}"
+    return _plain_block(head, _rows(node.options.items), WIDTH) if node.options else head
+
+
 def _path(node: ast.Path) -> _Stages:
     head = f"path {node.name.text} ="
     return _Stages(head, node.interventions.parts, f"{head} {show(node.interventions)}")
@@ -285,7 +290,8 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Binding: lambda n: f"{n.name.text} in {show(n.values)}",
     ast.ImportFile: lambda n: f"import {show(n.path)}",
     ast.Use: lambda n: f"use {show(n.package)}",
-    ast.Model: lambda n: f"model {n.name.text} = {show(n.source)}",
+    ast.ModelOption: lambda n: f"{n.name.text} {show(n.value)}",
+    ast.Model: _model,
     ast.Lexicon: lambda n: (
         f"lexicon {n.name.text} = {show(n.value)}" + (f" split {n.split}" if n.split else "")
     ),

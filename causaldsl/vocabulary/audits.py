@@ -56,9 +56,9 @@ class Illusion(Word):
 class NaturalChange(Word):
     """How the classes of the pairs' prompts differ on the average: one direction.
 
-    The mean of source - base over pairs, each taken in the same sense: from the class whose pattern
-    comes first to the other one. Of pairs without patterns: the direction in which sources and
-    bases differ most, the leading right singular vector of their differences.
+    The mean of source - base over pairs, each taken in the same sense: from the class that comes
+    first in the alphabet to the other one. Of pairs that have not two classes: the direction in
+    which sources and bases differ most, the leading right singular vector of their differences.
     """
 
     word = "natural_change"

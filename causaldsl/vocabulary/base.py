@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -73,11 +73,22 @@ class OwnPass:
     backward: bool = False
 
 
+STEPS, EPOCHS = 100, 10
+"""A training without ``epochs`` takes at least so many of each, unless it stops before."""
+HELD_OUT = 0.2
+"""The share of pairs whose loss it stops by."""
+FEWEST = 10
+"""Of fewer pairs of prompts none are held out: their loss would say little, and each is needed."""
+
+
 @dataclass(frozen=True)
 class Training:
-    """How a word is trained: over and over the pairs, and a share of them as no-change examples."""
+    """How a word is trained: over and over the pairs, and a share of them as no-change examples.
 
-    epochs: int
+    ``epochs`` None: as many as the pairs need, stopping by the loss of pairs that are held out.
+    """
+
+    epochs: int | None
     batch: int
     no_change: float
     whole_vocabulary: bool
@@ -214,9 +225,21 @@ class Word(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if not hasattr(cls, "word"):
+            return
         for needed in ("runs", "sides"):
-            if hasattr(cls, "word") and not hasattr(cls, needed):
+            if not hasattr(cls, needed):
                 raise TypeError(f"the word {cls.word} does not say its `{needed}`")
+        kinds = [operand.kind for operand in cls.operands]
+        for what, said, known in (
+            ("`runs`", [cls.runs], get_args(Runs)),
+            ("`sides`", cls.sides, SIDES),
+            ("operands of kind", kinds, get_args(OperandKind)),
+        ):
+            for one in said:
+                if one not in known:
+                    allowed = ", ".join(known)
+                    raise TypeError(f"the word {cls.word} has {what} {one!r}; known are {allowed}")
 
     def result(self, types: Mapping[str, Any]) -> Type:
         """What the word gives for operands of these types (a tuple of types for ``subspaces``).
@@ -373,7 +396,14 @@ def maker(cls: type[Made]) -> type[Made]:
 
 
 def register(table: dict[str, Registered], word: str, entry: Registered) -> Registered:
-    """Put an entry under a word into a table. Raises ValueError for a word that is there."""
+    """Put an entry under a word into a table.
+
+    Raises:
+        ValueError: for a word that is there.
+        TypeError: for one without a docstring, which is its entry in the reference.
+    """
+    if not (getattr(entry, "__doc__", None) or "").strip():
+        raise TypeError(f"the word {word} has no docstring")
     if word in table:
         raise ValueError(f"the word {word} is defined twice")
     table[word] = entry
@@ -388,9 +418,14 @@ def vocabulary_of(module: str) -> Vocabulary:
     return PACKAGES.setdefault(package, Vocabulary())
 
 
-def package_of(cls: type[Word]) -> str:
-    """The package of a word from outside, with its version: its values depend on both."""
-    package = cls.__module__.partition(".")[0]
+def package_name(cls: type) -> str:
+    """The package that a word or metric comes from."""
+    return cls.__module__.partition(".")[0]
+
+
+def package_of(cls: type) -> str:
+    """The same with its version, if it is another one: the word's values depend on both."""
+    package = package_name(cls)
     return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""
 
 

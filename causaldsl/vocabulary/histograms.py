@@ -24,11 +24,11 @@ class Projection(Word):
 class HistogramWord(Pure):
     """Projections of every arm, counted by class in the same bins.
 
-    ``by`` says what the classes are: the base's pattern, base against source, or the pair sets.
+    ``by`` says what the classes are: the bases', base against source, or the pair sets.
     """
 
     word = "histogram"
-    by: Literal["pattern", "side", "set"]
+    by: Literal["class", "side", "set"]
     classes: tuple[str, ...]
     bins: int = 30
 

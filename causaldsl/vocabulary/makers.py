@@ -100,8 +100,8 @@ class RowMistake(Mistake):
 class Reader(Maker):
     """Reads pairs from a file. A subclass with ``rows`` and the decorator ``maker`` is a format.
 
-    `train` is the share of rows that goes to `.train`, by a seeded shuffle, where the file itself
-    does not say which do.
+    `train` is the share of pairs of prompts that goes to `.train`, by a seeded shuffle, where the
+    file itself does not say which rows do; a pair, its mirror and its repeats go together.
     """
 
     gives = PairsType()
@@ -118,7 +118,7 @@ class Reader(Maker):
         """The file's rows in order, None for one that is blank.
 
         Texts `base`, `source`, `answer`, `foil`; and optionally `counterfactual_answer`, `split`
-        (`train` or `test`) and `positions`, as in a line of JSONL.
+        (`train` or `test`), `positions` and `class`, as in a line of JSONL.
 
         Raises:
             RowMistake: for a row that can't be read. Any other error is reported with its row too.
@@ -131,8 +131,9 @@ class Jsonl(Reader):
     """Pairs from a file of JSON objects, one a line.
 
     An object has the texts base, source, answer and foil, and optionally counterfactual_answer
-    (else the foil), split and positions. `train` is the share of lines that goes to `.train`, by a
-    seeded shuffle, where the file itself does not say which do.
+    (else the foil), split, positions and class. `train` is the share of pairs of prompts that goes
+    to `.train`, by a seeded shuffle, where the file itself does not say which do; a pair, its
+    mirror and its repeats go together.
     """
 
     word = "jsonl"

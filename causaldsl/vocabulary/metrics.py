@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, register, vocabulary_of
 
 Tensor = Any
+Needs = Literal["answers", "vocabulary", "output"]
 Columns = Mapping[str, Tensor]
 """What was kept of a run: numbers by pair (n,), under `logit_diff` and metrics' names."""
 
@@ -50,7 +51,7 @@ class Metric:
     """
 
     word: ClassVar[str]
-    needs: ClassVar[Literal["answers", "vocabulary", "output"]]
+    needs: ClassVar[Needs]
     unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     """Whether it needs the clean run's logits of the whole vocabulary too."""
@@ -91,7 +92,16 @@ def headline(words: Iterable[str]) -> str:
 
 
 def metric(cls: type[Metric]) -> type[Metric]:
-    """Register a metric."""
+    """Register a metric.
+
+    Raises:
+        TypeError: if it does not say which logits it needs, or how it is worked out from them.
+    """
+    if getattr(cls, "needs", None) not in get_args(Needs):
+        known = ", ".join(get_args(Needs))
+        raise TypeError(f"the metric {cls.word} does not say its `needs`: one of {known}")
+    if cls.needs == "vocabulary" and cls.of_vocabulary is Metric.of_vocabulary:
+        raise TypeError(f"the metric {cls.word} needs the vocabulary, and has no `of_vocabulary`")
     register(vocabulary_of(cls.__module__).metrics, cls.word, cls())
     return cls
 

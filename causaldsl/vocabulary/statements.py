@@ -18,7 +18,11 @@ _ALL = (
     Statement("import_file", 'import "FILE.cpatch"', "Brings the definitions of another file."),
     Statement("use", 'use "PACKAGE"', "Brings the words of an installed Python package."),
     Statement("param", "param NAME = VALUE", "A constant that `--set NAME=VALUE` can change."),
-    Statement("model", 'model NAME = "MODEL"', "The program's model."),
+    Statement(
+        "model",
+        'model NAME = "MODEL" [{ bos yes|no  revision ".."  dtype .. }]',
+        "The program's model; whether BOS stands before every text, which revision, in what dtype.",
+    ),
     Statement(
         "lexicon",
         'lexicon NAME = words("FILE" or [..]) | phrases(..) [split half]',

@@ -13,7 +13,11 @@ from pydantic import Field
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import (
+    EPOCHS,
+    FEWEST,
+    HELD_OUT,
     SIDES,
+    STEPS,
     MatrixType,
     Operand,
     OperandMistake,
@@ -28,6 +32,8 @@ _SITE = Operand("site", "site")
 _ON = Operand("on", "pairs", keyword=True)
 _Index = Annotated[int, Field(strict=True)]
 _Count = Annotated[int, Field(ge=1, strict=True)]
+_BY_PAIRS = f"for {STEPS} steps, at least {EPOCHS}, {HELD_OUT:g} held out of {FEWEST} pairs or more"
+"""How DAS is trained where a program gives no epochs (``plan/examples.py``): part of its key."""
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -115,6 +121,9 @@ class Das(Word):
     for each pair; ``decay`` is that of the learning rate. ``neurons`` restricts it to some
     coordinates of the site: a list of indices, or how many to draw (by ``neurons_seed``, or else by
     ``seed``; a smaller draw of a seed is part of a larger one). The basis is 0 elsewhere.
+
+    Without ``epochs`` it trains for as many as make 100 steps, and at least 10; a fifth of the
+    pairs is held out, and the basis is that of the epoch in which their loss was lowest.
     """
 
     word = "das"
@@ -127,7 +136,7 @@ class Das(Word):
     neurons_seed: _Seed | None = None
     objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
     lr: float = Field(0.01, gt=0)
-    epochs: int = Field(10, ge=1)
+    epochs: int | None = Field(None, ge=1)
     batch: int = Field(64, ge=1)
     seed: int = Field(0, ge=0, lt=2**31)
     no_change: float = Field(1.0, ge=0, le=1)
@@ -154,7 +163,8 @@ class Das(Word):
     def identity(self) -> dict[str, Any]:
         """Options that are not in use don't count."""
         unused = {name for name in ("neurons", "neurons_seed") if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude=unused)
+        said = self.model_dump(mode="json", exclude=unused)
+        return said if self.epochs is not None else {**said, "epochs": _BY_PAIRS}
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         width = _site_width(types)

@@ -109,7 +109,7 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
         by_class: dict[str, list[float]] = {"ABB": [], "BAB": []}
         for pair in pairs:
             x = seen(pair, place, position, edits(pair))
-            by_class[pair.base.pattern].append(float(x @ directions[direction]))
+            by_class[pair.base.cls].append(float(x @ directions[direction]))
         for cls, values in by_class.items():
             found = arm.classes[cls]
             assert found.n == len(values) == 3

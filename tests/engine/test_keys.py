@@ -87,7 +87,7 @@ def close(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(close, one, other))
     if isinstance(one, float):
-        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-5)
+        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5)
     return bool(one == other)
 
 

@@ -167,13 +167,14 @@ def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
             run = backend.run
             backend.run = lambda wanted, run=run: Remembered.apply(run(wanted))
         interpret(session)
-        assert bool(session.notes) == short
+        assert any("memory" in note for note in session.notes) == short
         found.append(session)
     plain, pieces = found
     for name in "vwg":
         key = plain.graph.key_of(name)
         assert (plain.values[key].vectors - pieces.values[key].vectors).abs().max() < 1e-9
-        losses = [session.training.get(key, []) for session in found]
+        fits = [session.training.get(key) for session in found]
+        losses = [list(fit.losses) if fit else [] for fit in fits]
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 

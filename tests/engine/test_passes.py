@@ -74,11 +74,11 @@ def compare(program: CheckedProgram, backend: str) -> None:
     wrong: list[str] = []
 
     def keep(keys: Any, values: Any) -> None:
-        asked = [session.plan.asked[key] for key in keys]
-        new = [one for one in asked if one.shared_with is None or one.shared_with not in shared]
-        shared.update(one.shared_with for one in asked if one.shared_with is not None)
-        exact = planned(session, [r for one in new for r in one.requests if not r.most])
-        more = planned(session, [r for one in new for r in one.requests if r.most])
+        requests = [r for key in keys for r in session.plan.asked[key].requests]
+        new = [r for r in requests if r.shared is None or (r.clean, r.shared) not in shared]
+        shared.update((r.clean, r.shared) for r in requests if r.shared is not None)
+        exact = planned(session, [r for r in new if not r.most])
+        more = planned(session, [r for r in new if r.most])
         label = session.graph.operation(keys[0]).label
         for kind in passes.keys() | exact.keys():
             low, high = exact[kind], exact[kind] + more[kind]
@@ -105,6 +105,14 @@ def test_every_program_makes_the_passes_of_its_plan(name: str, deep: Path) -> No
 def test_every_kind_of_word_makes_the_passes_of_its_plan(backend: str, tmp_path: Path) -> None:
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(EVERY_KIND)
+    compare(check_file(path), backend)
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_a_training_that_stops_by_itself_makes_no_more_passes(backend: str, tmp_path: Path) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    pairs = "pairs more = ioi ABB <-> BAB { train 24  seed 4 }\n"
+    path.write_text(f"{PRELUDE}{pairs}subspace v = das(resid_post[1] @ END, on: more.train)\n")
     compare(check_file(path), backend)
 
 

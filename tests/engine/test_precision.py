@@ -18,11 +18,12 @@ from causaldsl.diagnostics import RunFailure, Source
 from causaldsl.engine.arithmetic import arithmetic
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
-from causaldsl.engine.precision import PAIRS, compare, few_pairs, measure_precision
+from causaldsl.engine.precision import compare, few_pairs, measure_precision
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.weights.load import load
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import resolve
+from causaldsl.plan.chunks import COMPARED_PAIRS
 from tests.frontend.world import PRELUDE, make_world
 
 PROGRAM = (
@@ -73,11 +74,11 @@ def test_what_is_reported_is_how_far_the_runs_are_apart(backend: str, world: Pat
     low, high = (run(text, world, backend=backend, dtype=d) for d in ("bfloat16", "float32"))
     measure_precision(low)
     apart = [
-        (logit_diffs(low, arm) - logit_diffs(high, arm))[:PAIRS].abs()
+        (logit_diffs(low, arm) - logit_diffs(high, arm))[:COMPARED_PAIRS].abs()
         for arm in ("clean", "whole", "route")
     ]
     assert low.precision.runs == 3
-    assert low.precision.compared == 3 * PAIRS
+    assert low.precision.compared == 3 * COMPARED_PAIRS
     assert low.precision.largest == pytest.approx(float(torch.cat(apart).max()), rel=1e-5)
     assert low.precision.mean == pytest.approx(float(torch.cat(apart).mean()), rel=1e-5)
     assert 1e-3 < low.precision.largest < 1

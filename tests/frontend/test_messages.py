@@ -1,4 +1,4 @@
-"""Wrong programs and what is said of them: every message with its exact line and column.
+"""Wrong or doubtful programs and what is said of them: messages with their exact line and column.
 
 Each file of `messages/` holds cases: a heading, a program, and the messages that it must give. The
 prelude of `world.py` stands before a program that begins with `...`, so its line 1 is line 1 of the
@@ -35,11 +35,11 @@ def messages(program: str, world: Path) -> str:
         program = PRELUDE + program.removeprefix("...\n")
         shift = PRELUDE.count("\n")
     try:
-        Checker(Source("case.cpatch", program), world / "case.cpatch").check()
+        found = Checker(Source("case.cpatch", program), world / "case.cpatch").check().warnings
     except ProgramError as error:
-        text = render_all(error.diagnostics)
-        return _shifted(text, shift).replace(str(world), "FOLDER") + "\n"
-    return "no message\n"
+        found = list(error.diagnostics)
+    text = render_all(found) or "no message"
+    return _shifted(text, shift).replace(str(world), "FOLDER") + "\n"
 
 
 def _shifted(text: str, shift: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from tests.tiny import NAMES, OBJECTS, PLACES, tiny_folder
@@ -44,15 +45,53 @@ def make_world(folder: Path) -> Path:
             json.dumps({"base": b, "source": s, "answer": a, "foil": f}) for b, s, a, f in chosen
         ]
         (folder / name).write_text("\n".join(lines) + "\n")
+    for name, texts, answers in (
+        ("begun", ("<s>The man gave", "<s>The boy gave"), (" book", " ring")),
+        ("some_begun", ("The man gave", "<s>The boy gave"), (" book", " ring")),
+        ("ended", ("The man gave<s>", "The boy gave"), (" book", " ring")),
+        ("open", ("The man gave ", "The boy gave "), (" book", " ring")),
+        ("line", ("The man gave\n", "The boy gave\n"), (" book", " ring")),
+        ("new_line", ("The man gave\n", "The boy gave\n"), ("Mary", "John")),
+        ("bare", ("The man gave", "The boy gave"), ("Mary", "John")),
+        ("quoted", ('The man said "', 'The boy said "'), ("Mary", "John")),
+        ("mixed", ("The man gave", "The boy gave"), (" Mary", "John")),
+    ):
+        pair = {"base": texts[0], "source": texts[1], "answer": answers[0], "foil": answers[1]}
+        (folder / f"{name}.jsonl").write_text(json.dumps(pair) + "\n")
+    for name, settings in (
+        ("doubtful", {"bos_token": "<s>", "add_bos_token": True}),
+        ("nameless", {}),
+    ):
+        (folder / name).mkdir()
+        config = json.loads((folder / "tiny-gpt2" / "config.json").read_text())
+        config |= {"bos_token_id": None}
+        (folder / name / "config.json").write_text(json.dumps(config))
+        (folder / name / "tokenizer_config.json").write_text(json.dumps(settings))
+        shutil.copy(folder / "tiny-gpt2" / "tokenizer.json", folder / name)
     bad = {"base": "The man", "source": "The boy", "answer": " Bartholomew", "foil": " snack"}
     (folder / "bad_answer.jsonl").write_text(json.dumps(bad) + "\n")
     saved = {"base": "The man", "source": "The boy", "answer": " ring", "foil": " snack"}
     for name, more in (
         ("other_tokens", {"tokens": {"base": [1, 2], "source": [1, 3]}}),
-        ("bad_pattern", {"pattern": {"base": "abb", "source": "BAB"}}),
+        ("class_number", {"class": {"base": 1, "source": 2}}),
+        ("class_one", {"class": "plural"}),
+        ("class_base", {"class": {"base": "base", "source": "other"}}),
+        (
+            "class_twice",
+            {"class": {"base": "a", "source": "b"}, "pattern": {"base": "A", "source": "B"}},
+        ),
         ("bad_tokens", {"tokens": [1, 2]}),
     ):
         (folder / f"{name}.jsonl").write_text(json.dumps(saved | more) + "\n")
+    back = {**saved, "base": saved["source"], "source": saved["base"]}
+    labelled = {"class": {"base": "one man", "source": "one boy"}}
+    for name, lines in (
+        ("class_some", [saved | labelled, back]),
+        ("mirror", [saved, back, saved | {"source": "The girl"}]),
+        ("labelled", [saved | labelled, saved | {"source": "The girl"} | labelled]),
+    ):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "looks.cpatch").write_text('import "looks.cpatch"\n')
     (folder / "measures.cpatch").write_text(

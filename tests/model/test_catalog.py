@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from causaldsl import api
 from causaldsl.diagnostics import Mistake
 from causaldsl.model import catalog as catalog_module
 from causaldsl.model import hub, wheels
@@ -252,6 +253,43 @@ def test_a_hub_model_in_the_cache(hub_cache, llama, tmp_path):
         pull("someone/tiny")
     (snapshot / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes())
     assert pull("someone/tiny") == spec
+
+
+def test_a_revision_of_a_hub_model(hub_cache, llama, tmp_path):
+    commits = {"main": "0" * 40, "v2": "2" * 40}
+    for name, commit in commits.items():
+        snapshot = hub_cache / "models--someone--tiny" / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        for file in ("config.json", "tokenizer.json", "model.safetensors"):
+            (snapshot / file).write_bytes((llama / file).read_bytes())
+        reference = hub_cache / "models--someone--tiny" / "refs" / name
+        reference.parent.mkdir(exist_ok=True)
+        reference.write_text(commit)
+    prints = {}
+    for name, commit in (("", commits["main"]), ("@v2", commits["v2"]), ("@main", commits["main"])):
+        spec = resolve(f"someone/tiny{name}", tmp_path, fetch=False)
+        assert (spec.kind, spec.name, spec.path.name) == ("hub", f"someone/tiny{name}", commit)
+        assert pull(f"someone/tiny{name}") == spec
+        prints[name] = spec.shapes.fingerprint
+    assert prints[""] == prints["@main"] != prints["@v2"]
+    assert resolve("someone/tiny@" + commits["v2"], tmp_path).path.name == commits["v2"]
+    with pytest.raises(Mistake, match="someone/tiny@v3 is not on this machine"):
+        resolve("someone/tiny@v3", tmp_path, fetch=False)
+
+    text = 'model lm = "someone/tiny" { revision "v2"  bos no  dtype float64 }\n'
+    (tmp_path / "program.cpatch").write_text(text)
+    compiled = api.with_weights(api.compile(tmp_path / "program.cpatch"))
+    model = compiled.program.model
+    assert (model.name, model.path.name) == ("someone/tiny@v2", commits["v2"])
+    assert (model.bos, model.dtype) == (False, "float64")
+    other = api.compile(tmp_path / "program.cpatch", settings={"model": "someone/tiny@main"})
+    assert other.program.model.path.name == commits["main"]
+    assert (other.program.model.bos, other.program.model.dtype) == (False, "float64")
+
+
+def test_a_folder_whose_name_has_an_at_sign(llama, tmp_path):
+    (tmp_path / "tiny@1").symlink_to(llama)
+    assert resolve("tiny@1", tmp_path).kind == "folder"
 
 
 def test_no_network_is_noticed_quickly(monkeypatch):

@@ -105,6 +105,7 @@ def test_old_folders_have_vocabulary_and_merges(tmp_path):
     vocab = {token: i for i, token in enumerate(["<|endoftext|>", *alphabet, "th", "Ġth"])}
     (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\nt h\nĠ th\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     tokens = Tokens.load(tmp_path)
     assert tokens.pieces("th th") == ["th", " th"]
     assert tokens.encode("th th").offsets == ((0, 2), (3, 5))

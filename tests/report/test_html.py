@@ -10,6 +10,7 @@ import pytest
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
+from causaldsl.model.tokens import Tokens
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.heatmaps import plot_sweep
 from causaldsl.report.kinds.histograms import plot_histogram
@@ -388,7 +389,24 @@ def test_texts_without_answers_are_among_the_prompts(read: Path) -> None:
     (tables,) = [e.words for e in page.all("table") if e.words.startswith("lines, n = 24")]
     assert all(line in tables for line in lines[:3])
     assert lines[3] not in tables
-    written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])["text"]
+    written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])
     (tables,) = [e.words for e in page.all("table") if e.words.startswith("written, n = 24")]
-    assert repr(written)[1:-1] in tables
+    tokens = Tokens.load(read / "tiny-llama")
+    assert "".join(repr(tokens.piece(token))[1:-1] for token in written["tokens"]) in tables
+
+
+def test_the_first_prompts_stand_there_token_by_token_with_bos(read: Path) -> None:
+    page, tokens = read_page(read), Tokens.load(read / "tiny-llama")
+    first = json.loads((read / "run/pairs/flip.test.jsonl").read_text().split("\n")[0])
+    shown = [e.attributes["title"] for e in page.elements if e.attributes.get("class") == "token"]
+    ids = first["tokens"]["base"]
+    assert ids[0] == tokens.bos
+    titles = [f"token {i}, id {token}" for i, token in enumerate(ids)]
+    assert any(shown[start : start + len(ids)] == titles for start in range(len(shown)))
+    (section,) = [e for e in page.all("section") if e.words.startswith("Prompts")]
+    assert "BOS: <s> is put before every text by the tokenizer." in section.words
+
+
+def test_texts_are_counted_apart(read: Path) -> None:
+    page = read_page(read)
     assert "6 pairs of prompts · 48 texts" in page.all("header")[0].words

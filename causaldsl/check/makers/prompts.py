@@ -50,7 +50,8 @@ def sample(context: Context, word: Sample, operands: Operands) -> PromptSet:
             f"`length` of `sample` can't be {word.length}",
             f"it is a whole number from 2 to {n_ctx}",
         )
-    sampled = Sampled(word.n, word.length, word.seed)
+    model = context.program.model
+    sampled = Sampled(word.n, word.length, word.seed, model.bos if model else None)
     blank = tuple([0] * sampled.length)
     prompts = [Prompt(f"text {i} of {sampled}", blank) for i in range(sampled.count)]
     return prompt_set("", prompts, sampled)

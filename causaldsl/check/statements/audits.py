@@ -69,7 +69,7 @@ def audit(context: Context, node: ast.Audit) -> CheckedAudit:
     assert isinstance(of, Applied)
     span = positional[0].span if positional else call.span
     place = _site(context, of, found.operand("at"), span)
-    check_place(place, test, call.span)
+    check_place(context, place, test, call.span)
     _check_single(place, test, call.span)
     check_held_out(of, test, span)
     against = found.operand("against")

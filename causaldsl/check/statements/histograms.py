@@ -15,7 +15,7 @@ from causaldsl.check.values import Applied, Histogram, HistogramArm
 from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import SubspaceType
+from causaldsl.vocabulary.base import SIDES, SubspaceType
 from causaldsl.vocabulary.histograms import CLASS_STATISTICS, SEPARATIONS
 
 
@@ -64,7 +64,7 @@ def _arm(
         )
     interventions: list[Applied] = []
     for pairs in sets:
-        check_place(place, pairs, node.site.span, both)
+        check_place(context, place, pairs, node.site.span, both)
         check_held_out(along, pairs, node.direction.span)
         if node.interventions is not None:
             interventions = [
@@ -106,8 +106,8 @@ def _check_reach(
 
 def _classes(
     sets: tuple[PairSet, ...], node: ast.Histogram
-) -> tuple[Literal["pattern", "side", "set"], tuple[str, ...]]:
-    """Several sets are a class each; else bases by pattern; without patterns, base and source."""
+) -> tuple[Literal["class", "side", "set"], tuple[str, ...]]:
+    """Several sets are a class each; else the bases' classes; without any, base and source."""
     if len(sets) > 1:
         names = tuple(pairs.name.partition(".")[0] for pairs in sets)
         for i, name in enumerate(names):
@@ -118,13 +118,17 @@ def _classes(
                     node.pairs[i].span,
                     "each set of pairs is a class under its name",
                 )
-            if name in (*CLASS_STATISTICS, *SEPARATIONS):
-                raise wrong(
-                    "reserved-name",
-                    f"the class `{name}` would be called like a statistic",
-                    node.pairs[i].span,
-                    "give these pairs another name",
-                )
+            _check_name(name, node.pairs[i].span, "give these pairs another name")
         return "set", names
-    patterns = tuple(dict.fromkeys(pair.base.pattern for pair in sets[0].pairs))
-    return ("pattern", patterns) if all(patterns) else ("side", ("base", "source"))
+    if not sets[0].classes:
+        return "side", SIDES
+    of_bases = {prompt.cls for prompt in sets[0].side("base")}
+    for name in of_bases:
+        _check_name(name, node.pairs[0].span, "give the class another name in the file")
+    return "class", tuple(cls for cls in sets[0].classes if cls in of_bases)
+
+
+def _check_name(name: str, span: Span, way: str) -> None:
+    if name in (*CLASS_STATISTICS, *SEPARATIONS):
+        message = f"the class `{name}` would be called like a statistic"
+        raise wrong("reserved-name", message, span, way)

@@ -119,6 +119,7 @@ def _metrics(context: Context, node: ast.Report) -> tuple[str, ...]:
     offered = [metric.word for metric in metrics if (metric.needs == "output") != text]
     for identifier in node.metrics:
         if identifier.text not in offered:
+            context.scope.check_words()
             raise wrong(
                 "unknown-metric",
                 f"there is no metric `{identifier.text}` here",

@@ -8,9 +8,18 @@ from causaldsl.check.context import Context, checks
 from causaldsl.check.kinds import describe
 from causaldsl.check.params import MODEL
 from causaldsl.check.texts import ParamText, locate
-from causaldsl.diagnostics import Label, located, wrong
-from causaldsl.model.catalog import ModelSpec, resolve
+from causaldsl.diagnostics import Label, located, suggest, wrong
+from causaldsl.model.catalog import Kind, ModelSpec, kind_of, resolve
+from causaldsl.model.dtypes import DTYPES
 from causaldsl.syntax import ast
+
+_KINDS: dict[Kind, str] = {
+    "catalog": "a model of the catalog",
+    "toy": "a toy model",
+    "folder": "a local folder",
+    "gguf": "a GGUF file",
+}
+_YES_NO = {"yes": True, "no": False}
 
 
 @checks(ast.Model)
@@ -24,11 +33,77 @@ def model(context: Context, node: ast.Model) -> ModelSpec:
             [Label(context.scope.model, "the model")],
         )
     context.scope.model = node.span
+    options = _options(node)
     source = _source(context, node)
+    folder = locate(source, context.folder)
+    if "revision" in options and MODEL not in context.program.settings:
+        source = _at_revision(source, options["revision"], folder)
     with located(node.source.span):
-        found = resolve(source, locate(source, context.folder), context.progress)
+        found = resolve(source, folder, context.progress)
+    bos, dtype = options.get("bos"), options.get("dtype")
+    for option in (bos, dtype):
+        if option is not None and not found.shapes.text:
+            what = "reads numbers, so it has no BOS" if option is bos else "is always in float64"
+            message = f"{found.name} is a toy model: it {what}"
+            raise wrong("toy-option", message, option.span, f"leave out `{option.name.text}`")
+    found = found.model_copy(
+        update={
+            "bos": None if bos is None else _YES_NO[_chosen(bos, tuple(_YES_NO))],
+            "dtype": None if dtype is None else _chosen(dtype, DTYPES),
+        }
+    )
     context.program.model = found
+    if bos is not None:
+        context.tokens(bos.span)  # it may have no BOS
     return found
+
+
+def _options(node: ast.Model) -> dict[str, ast.ModelOption]:
+    """The options by name, each given once."""
+    known = ("bos", "revision", "dtype")
+    options: dict[str, ast.ModelOption] = {}
+    for option in node.options.items if node.options else ():
+        name = option.name.text
+        if name not in known:
+            message = f"a model has no option `{name}`"
+            raise wrong(
+                "unknown-option", message, option.name.span, suggest(name, known, "options")
+            )
+        if name in options:
+            raise wrong("option-twice", f"`{name}` is given twice", option.span)
+        options[name] = option
+    return options
+
+
+def _chosen(option: ast.ModelOption, choices: tuple[str, ...]) -> str:
+    """The option's value, one of these words."""
+    text = option.value.text
+    if isinstance(option.value, ast.String) or text not in choices:
+        raise wrong(
+            "bad-option",
+            f"`{option.name.text}` can't be {option.value.span.text}",
+            option.value.span,
+            f"write one of {', '.join(choices)}",
+        )
+    return text
+
+
+def _at_revision(source: str, option: ast.ModelOption, folder: Path) -> str:
+    """The name of a hub model with its revision."""
+    value = option.value
+    if not isinstance(value, ast.String) or not value.text:
+        message = f"a revision is a text, not `{value.text}`"
+        raise wrong("bad-option", message, value.span, f'write revision "{value.text or "main"}"')
+    kind = kind_of(source, folder)
+    if kind != "hub":
+        message = f"{source} is {_KINDS[kind]}, which has no revisions"
+        raise wrong(
+            "no-revision", message, option.span, "leave it out; models of the hub have some"
+        )
+    if "@" in source:
+        message = f"{source} names a revision already"
+        raise wrong("two-revisions", message, option.span, "leave out one of the two")
+    return f"{source}@{value.text}"
 
 
 def _source(context: Context, node: ast.Model) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from causaldsl.check.apply import made
+from causaldsl.check.cautions import warn_of_answers, warn_of_texts
 from causaldsl.check.context import Context, checks
 from causaldsl.check.pairs import PairFamily, check_length
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import PairMaker
-from causaldsl.diagnostics import located, wrong
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.base import PairsType
 
@@ -20,13 +21,27 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
         family = _from_templates(context, node, node.value)
     else:
         family = _from_maker(context, node, node.value)
-    n_ctx = context.shapes(node.span).n_ctx
-    with located(node.value.span):
-        for part in (family.train, family.test, family.whole):
-            for pair in part.pairs if part else ():
-                check_length(pair.base, n_ctx)
-                check_length(pair.source, n_ctx)
+    shapes, span = context.shapes(node.span), node.value.span
+    sets = [part for part in (family.train, family.test, family.whole) if part]
+    with located(span):
+        for part in sets:
+            for pair in part.pairs:
+                check_length(pair.base, shapes.n_ctx)
+                check_length(pair.source, shapes.n_ctx)
+    if shapes.text:
+        warn_of_texts(context, node.name.text, sets, span)
+        warn_of_answers(context, node.name.text, sets, span, _end(context, node))
     return family
+
+
+def _end(context: Context, node: ast.Pairs) -> Span:
+    """Where it is written how the prompts end: a template that ends in white space, if one does."""
+    if isinstance(node.value, ast.PatternPairs):
+        family = context.scope.look_up(node.value.prompts.text, node.value.prompts.span)
+        for template in family.templates:
+            if template.pieces[-1] != template.pieces[-1].rstrip():
+                return template.span
+    return node.value.span
 
 
 def _from_templates(context: Context, node: ast.Pairs, pattern: ast.PatternPairs) -> PairFamily:
@@ -53,6 +68,7 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
 def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> PairFamily:
     found: PairFamily | None = made(context, call, PairsType)
     if found is None:
+        context.scope.check_words()
         raise wrong(
             "bad-pairs",
             "this does not make pairs",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from causaldsl.check.apply import made
+from causaldsl.check.cautions import warn_of_texts
 from causaldsl.check.context import Context, checks
 from causaldsl.check.pairs import PromptSet
 from causaldsl.check.prompts import Lexicon, PromptFamily, Template
@@ -22,7 +23,10 @@ def text_prompts(context: Context, node: ast.TextPrompts) -> PromptSet:
     """Prompts of a corpus, or of the model's own making."""
     found: PromptSet | None = made(context, node.value, PromptsType)
     if found is None:
+        context.scope.check_words()
         raise wrong("bad-prompts", "this does not make prompts", node.value.span, _MAKERS)
+    if found.sample is None:
+        warn_of_texts(context, node.name.text, [found], node.value.span)
     return replace(found, name=node.name.text)
 
 

@@ -179,7 +179,7 @@ def _output(audited: Audited) -> Row:
     if "against" not in audited.parts:
         return Row(name, None, "Needs a direction to project on: `against: u`.")
     if audited.labels is None:
-        return Row(name, None, "Needs pairs that are made from patterns such as ABB <-> BAB.")
+        return Row(name, None, "Needs pairs of two classes, such as ABB <-> BAB.")
     against: SubspaceValue = audited.parts["against"]
     matrix = audited.matrix
     assert matrix is not None
@@ -225,29 +225,22 @@ def _combinations(
     patched: dict[tuple[str, str], list[float]] = {}
     generator = audited.draw("unrelated")
     for pair, value in zip(pairs, audited.base, strict=True):
-        clean.setdefault(pair.base.pattern, []).append(float(value @ reads))
+        clean.setdefault(pair.base.cls, []).append(float(value @ reads))
         names = {pair.answer, pair.foil}
-        for shape in sorted({p.shape for _, p, _ in prompts}):
+        for cls in audited.pairs.classes:
             others = [
-                (p, v)
-                for row, p, v in prompts
-                if p.shape == shape and not names & {pairs[row].answer, pairs[row].foil}
+                other
+                for row, p, other in prompts
+                if p.cls == cls and not names & {pairs[row].answer, pairs[row].foil}
             ]
             if others:
                 chosen = int(torch.randint(len(others), (1,), generator=generator))
-                prompt, other = others[chosen]
-                moved = float(value @ reads + (other - value) @ along)
-                key = (pair.base.pattern, _renamed(prompt.pattern))
-                patched.setdefault(key, []).append(moved)
+                moved = float(value @ reads + (others[chosen] - value) @ along)
+                patched.setdefault((pair.base.cls, cls), []).append(moved)
     return (
         {name: _mean(audited, values) for name, values in sorted(clean.items())},
         {key: _mean(audited, values) for key, values in sorted(patched.items())},
     )
-
-
-def _renamed(pattern: str) -> str:
-    """The pattern with unrelated letters: CDD for ABB."""
-    return pattern.translate(str.maketrans("AB", "CD"))
 
 
 def _mean(audited: Audited, values: list[float]) -> Estimate:

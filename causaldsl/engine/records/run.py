@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.engine.metrics import at_chance
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 from causaldsl.version import VERSION
@@ -27,7 +28,16 @@ def precision(program: CheckedProgram, session: Session) -> dict[str, Any] | Non
 
 @gathers("notes")
 def notes(program: CheckedProgram, session: Session) -> list[str]:
-    return session.notes
+    """What was noted on the way, and on which pairs the model does not do the task at all."""
+    return [
+        *session.notes,
+        *(
+            f"the model does not do the task of {pairs}: it prefers the answer to the foil in "
+            f"{right} of {n} prompts, no better than chance, so effects on it say little"
+            for pairs, (right, n) in session.preferred.items()
+            if at_chance(right, n)
+        ),
+    ]
 
 
 @gathers("provenance")
@@ -37,6 +47,7 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "causaldsl": VERSION,
         "model": spec.name,
         "fingerprint": spec.shapes.fingerprint,
+        **({} if program.tokens is None else {"bos": program.tokens.about_bos}),
         "backend": session.backend_for([]),
         **{name: getattr(session.settings, name) for name in ("device", "dtype", "tf32", "seed")},
         "bootstrap_resamples": session.settings.resamples,

@@ -56,7 +56,7 @@ def expectations(program: CheckedProgram, session: Session) -> list[dict[str, An
 
 
 def _subspace(session: Session, key: str, value: SubspaceValue) -> dict[str, Any]:
-    fit = session.graph.made.get(f"fit of {key}")
+    fit, trained = session.graph.made.get(f"fit of {key}"), session.training.get(key)
     effects = {
         part: measured(session.values[measure]["patched"])
         for part, measure in (fit.parts if fit else {}).items()
@@ -66,7 +66,8 @@ def _subspace(session: Session, key: str, value: SubspaceValue) -> dict[str, Any
         "width": value.vectors.shape[0],
         "rank": value.rank,
         "norm": float(value.vectors.norm()),
-        "losses": session.training.get(key),
+        "losses": list(trained.losses) if trained else None,
+        "held_out_losses": list(trained.held_out) if trained and trained.held_out else None,
         "neurons": _support(value),
         "effects": effects or None,
     }

@@ -87,13 +87,24 @@ def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
     tokens = probe_tokens(len(weight), weight.device)
     try:
         with exact(weight.dtype):
-            return cast(Tensor, module(tokens).logits)[:, -1]
+            logits = cast(Tensor, module(tokens).logits)[:, -1]
     except Exception as error:  # transformers raises what it likes
         reason = " ".join(str(error).split())
         raise RunFailure(
             f"transformers can't run this model: {type(error).__name__}: {reason}",
             "its config.json may contradict itself; save_pretrained writes one that does not",
         ) from error
+    check_numbers(logits)
+    return logits
+
+
+def check_numbers(logits: Tensor) -> None:
+    """Raise :class:`RunFailure` for logits that are not numbers; -inf stands for "never"."""
+    if bool((logits.isnan() | (logits == float("inf"))).any()):
+        raise RunFailure(
+            "the model's logits are not numbers (NaN or infinite), with nothing patched",
+            "its weights may be damaged, or too large for this dtype: try another `--dtype`",
+        )
 
 
 def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers | None:

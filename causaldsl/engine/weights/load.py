@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from causaldsl.model.folders import weight_files
 from causaldsl.model.tokens import Tokens
 from causaldsl.model.toy import toy
 
+_OF_A_BLOCK = re.compile(r"\.\d+\.(?!.*(attn|attention)\.(masked_)?bias$)(?!.*inv_freq$)")
+"""Names of a block's weights; a file may also hold heads for other tasks, and buffers."""
 _DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -136,7 +139,7 @@ def build_bridge(loaded: Loaded) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path).tokenizer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path, spec.bos).tokenizer)
     with quiet():
         try:
             bridge = TransformerBridge.boot_transformers(
@@ -209,8 +212,19 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
             )
         except Exception as error:  # transformers raises what it likes
             reason = " ".join(str(error).split())
-            raise RunFailure(f"cannot load the weights in {folder}: {reason}") from error
+            raise RunFailure(
+                f"cannot load the weights in {folder}: {reason[:300]}",
+                "the file may belong to another model than the config.json beside it",
+            ) from error
     model, report = read
+    unfit = sorted(key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"])
+    strange = sorted(filter(_OF_A_BLOCK.search, report["unexpected_keys"]))
+    for names, what in ((unfit, "have another shape for"), (strange, "hold, beside the model's,")):
+        if names:
+            raise RunFailure(
+                f"the weights in {folder} {what} {names[0]} and {len(names) - 1} more",
+                "the file may belong to another model than the config.json beside it",
+            )
     missing = sorted(report["missing_keys"])
     if missing:
         raise RunFailure(

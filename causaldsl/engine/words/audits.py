@@ -49,16 +49,13 @@ def natural_change(here: Here[NaturalChange]) -> SubspaceValue:
 
 
 def labelled(pairs: PairSet) -> Tensor | None:
-    """For each pair +1 if its source is of the second class, -1 if its base is; None if patterns
-    don't give two classes.
-
-    ABB and CDD are one class, BAB and DCD the other. Pairs within a class count 0.
+    """For each pair +1 if its source is of the second class, -1 if its base is; None unless there
+    are two classes. Pairs within a class count 0.
     """
-    shapes = sorted({p.shape for pair in pairs.pairs for p in (pair.base, pair.source)})
-    if len(shapes) != 2 or "" in shapes:
+    if len(pairs.classes) != 2:
         return None
-    rank = {shape: i for i, shape in enumerate(shapes)}
-    signs = [rank[pair.source.shape] - rank[pair.base.shape] for pair in pairs.pairs]
+    rank = {cls: i for i, cls in enumerate(pairs.classes)}
+    signs = [rank[pair.source.cls] - rank[pair.base.cls] for pair in pairs.pairs]
     found = torch.tensor(signs, dtype=torch.float64)
     return found if found.any() else None
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from causaldsl.check.pairs import PairSet
 from causaldsl.engine.backend import Logits, Losses, Pass
-from causaldsl.engine.das import DasOptions, Learner, fit_together
+from causaldsl.engine.das import DasFit, DasOptions, Learner, fit_together
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.reads import activations
@@ -25,7 +26,9 @@ from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.transfer import placed
 from causaldsl.graph.operations import Operation, SiteAt
+from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
+from causaldsl.vocabulary.base import Training as DeclaredTraining
 from causaldsl.vocabulary.subspaces import Das
 
 MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]
@@ -35,7 +38,7 @@ MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]
 class Examples:
     """Training examples: base row, its value and the one to patch in, token wanted, unwanted.
 
-    Values are (n, k, d).
+    Values are (n, k, d); ``held`` (n,) says which are not trained on, but tell when to stop.
     """
 
     rows: Tensor
@@ -43,6 +46,7 @@ class Examples:
     values: Tensor
     wanted: Tensor
     unwanted: Tensor
+    held: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,21 +64,24 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
 
     def learner(training: Training) -> Learner[Tensor]:
-        count = len(training.examples)
+        held = training.examples.held
+        taught = (~held).nonzero()[:, 0]
 
         def batches(epoch: int) -> Iterable[Tensor]:
             if training is trainings[0]:
                 session.progress(f"training {names}", epoch, epochs)
             generator = session.generator(training.word.seed, "das order", str(epoch))
-            return torch.randperm(count, generator=generator).split(batch)
+            return taught[torch.randperm(len(taught), generator=generator)].split(batch)
 
-        return Learner(training.width, training.options, batches)
+        held_out = held.nonzero()[:, 0].split(batch) if held.any() else ()
+        return Learner(training.width, training.options, batches, held_out)
 
     def losses(step: Sequence[tuple[int, Tensor, Tensor]]) -> Tensor:
         return _losses(bases, [_Step(trainings[i], basis, chosen) for i, basis, chosen in step])
 
     values = trainings[0].examples.values
-    with bases.backend.training(epochs * -(-len(trainings[0].examples) // batch)):
+    steps = epochs * -(-int((~trainings[0].examples.held).sum()) // batch)
+    with bases.backend.training(steps):
         found = fit_together(
             [learner(training) for training in trainings],
             losses,
@@ -83,7 +90,8 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
             in_pieces=session.retrying(backend).in_pieces,
         )
     for operation, fitted in zip(operations, found, strict=True):
-        session.training[operation.key] = list(fitted.losses)
+        session.training[operation.key] = fitted
+        _note(session, operation, bases.pairs, fitted)
     return [
         SubspaceValue(training.spread(fitted.basis.detach()).cpu().double())
         for training, fitted in zip(trainings, found, strict=True)
@@ -123,7 +131,7 @@ def _training(
     options = DasOptions(
         dim=word.dim,
         lr=word.lr,
-        epochs=word.epochs,
+        epochs=epochs_of(bases.pairs, _declared(session, operation)),
         batch=word.batch,
         seed=word.seed + session.settings.seed,
         objective=word.objective,
@@ -134,7 +142,8 @@ def _training(
     training = Training(word, edited(operation.at_site), examples, edit, options, neurons)
     if training.width == word.dim:
         # One subspace fits, so there is nothing to learn; its loss is taken all the same.
-        return replace(training, options=replace(options, epochs=1))
+        everything = replace(examples, held=torch.zeros_like(examples.held))
+        return replace(training, options=replace(options, epochs=1), examples=everything)
     return training
 
 
@@ -163,7 +172,8 @@ def _examples(
     values = [source_values]
     wanted = [pair.counterfactual for pair in pairs]
     unwanted = [pair.answer if pair.counterfactual != pair.answer else pair.foil for pair in pairs]
-    unchanged = _no_change(session, bases, sources, word)
+    held = _held_out(session, bases.pairs, _declared(session, operation))
+    unchanged = _no_change(session, bases, sources, word, held)
     if unchanged:
         rows += [row for row, _, _ in unchanged]
         values.append(
@@ -179,7 +189,54 @@ def _examples(
         torch.cat(values),
         torch.tensor(wanted),
         torch.tensor(unwanted),
+        held[rows],
     )
+
+
+def _declared(session: Session, operation: Operation) -> DeclaredTraining:
+    """How the word says that it is trained."""
+    width = operation.at_site.site.width(session.loaded.spec.shapes)
+    found = operation.word.training(width)
+    assert found is not None
+    return found
+
+
+def _held_out(session: Session, pairs: PairSet, training: DeclaredTraining) -> Tensor:
+    """Which pairs (n,) are not trained on: a pair goes with its mirror and its repeats."""
+    identities = sorted(pairs.identities)
+    generator = session.generator(0, "das held out")
+    order = torch.randperm(len(identities), generator=generator).tolist()
+    chosen = {identities[i] for i in order[: held_out_of(pairs, training)]}
+    return torch.tensor([pair.identity in chosen for pair in pairs.pairs])
+
+
+def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit) -> None:
+    """What a reader should know of a training that could not be as it is meant to be."""
+    word = operation.word
+    assert isinstance(word, Das)
+    name = session.graph.name_of(operation.key) or "das"
+    if word.no_change and not pairs.classes:
+        session.note(
+            f"{name} was trained without no-change examples: {pairs.name} says no classes of its "
+            "prompts"
+        )
+    elif word.no_change and examples_of(pairs, word.no_change) == len(pairs):
+        session.note(
+            f"{name} was trained without no-change examples: no two prompts of a class in "
+            f"{pairs.name} have unrelated answers"
+        )
+    if len(fitted.losses) > 1 and word.epochs is None and not fitted.held_out:
+        session.note(
+            f"{name} has too few pairs to hold some out: it was trained for all "
+            f"{len(fitted.losses)} epochs"
+        )
+    if fitted.still_falling is not None:
+        before, after = fitted.still_falling
+        session.note(
+            f"{name}: the loss was still falling when training ended, from {before:.3g} to "
+            f"{after:.3g} in the last third of {len(fitted.losses)} epochs; "
+            f"`epochs: {2 * len(fitted.losses)}` trains for longer"
+        )
 
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
@@ -201,29 +258,32 @@ def _picked(values: Tensor, picked: Tensor) -> Tensor:
 
 
 def _no_change(
-    session: Session, bases: PromptRuns, sources: PromptRuns, word: Das
+    session: Session, bases: PromptRuns, sources: PromptRuns, word: Das, held: Tensor
 ) -> list[tuple[int, int, bool]]:
     """For a share of the bases: another pair's prompt of the same class with unrelated names.
 
-    Each is (base row, other pair's row, whether that is the other pair's base). Pairs that were not
-    made from patterns say nothing of classes, so there are none.
+    No prompt of a ``held`` (n,) pair is patched into one that is trained on.
+
+    Each is (base row, other pair's row, whether that is the other pair's base). Of pairs without
+    classes there are none.
     """
     pairs = bases.pairs.pairs
-    by_shape: dict[str, list[tuple[int, bool]]] = {}
+    by_class: dict[str, list[tuple[int, bool]]] = {}
     for row, pair in enumerate(pairs):
         for own, prompt in ((True, pair.base), (False, pair.source)):
-            if prompt.pattern:
-                by_shape.setdefault(prompt.shape, []).append((row, own))
+            if prompt.cls:
+                by_class.setdefault(prompt.cls, []).append((row, own))
     names = torch.tensor([(pair.answer, pair.foil) for pair in pairs])
-    names_of = {shape: names[[row for row, _ in own]] for shape, own in by_shape.items()}
+    rows_of = {cls: torch.tensor([row for row, _ in own]) for cls, own in by_class.items()}
     generator = session.generator(word.seed, "das no change")
 
     def unrelated(row: int) -> Tensor:
         """Places, among the prompts of its base's class, of those with other names."""
-        shape = pairs[row].base.shape
-        if shape not in by_shape:
+        cls = pairs[row].base.cls
+        if cls not in by_class:
             return torch.empty(0)
-        return (~torch.isin(names_of[shape], names[row]).any(1)).nonzero()[:, 0]
+        others = ~torch.isin(names[rows_of[cls]], names[row]).any(1)
+        return (others & (held[row] | ~held[rows_of[cls]])).nonzero()[:, 0]
 
     order = torch.randperm(len(pairs), generator=generator).tolist()
     able = [row for row in order if len(unrelated(row))]
@@ -231,7 +291,7 @@ def _no_change(
     for row in sorted(able[: round(word.no_change * len(able))]):
         others = unrelated(row)
         pick = int(torch.randint(len(others), (1,), generator=generator))
-        found.append((row, *by_shape[pairs[row].base.shape][int(others[pick])]))
+        found.append((row, *by_class[pairs[row].base.cls][int(others[pick])]))
     return found
 
 

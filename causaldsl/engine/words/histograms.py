@@ -6,8 +6,9 @@ projections a_i, b_j, means m, standard deviations s (n - 1) and sizes n::
     auc = share of (i, j) with a_i > b_j, ties counting half
     d   = (m_A - m_B) / sqrt(((n_A - 1) s_A^2 + (n_B - 1) s_B^2) / (n_A + n_B - 2))      (Cohen's d)
 
-Both have a sign: the first class is the one that comes first in the program's pairs. That classes
-are apart along a direction does not say that the model uses it.
+Both have a sign: of one set's classes the first is the first in the alphabet, of several sets the
+one that is written first. That classes are apart along a direction does not say that the model
+uses it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ from causaldsl.vocabulary.histograms import HistogramNumber, HistogramWord, Proj
 
 @dataclass(frozen=True)
 class Projected:
-    """Projections (n, k) of n prompts at k positions, with the pattern of each prompt."""
+    """Projections (n, k) of n prompts at k positions, with the class of each prompt."""
 
     values: list[Tensor]
-    patterns: list[str]
+    classes: list[str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def projection(here: Here[Projection], along: SubspaceValue) -> Projected:
     values = _edited(here, run, runs) if changed else here.of_run(key)
     direction = along.direction
     projected = [value.cpu().double() @ direction for value in values]
-    return Projected(projected, [prompt.pattern for prompt in runs.prompts])
+    return Projected(projected, [prompt.cls for prompt in runs.prompts])
 
 
 def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Tensor]:
@@ -122,13 +123,13 @@ def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> 
 
 def _by_class(word: HistogramWord, projected: list[Projected]) -> dict[str, Tensor]:
     """All projections of each class in one arm, in one row."""
-    if word.by != "pattern":
+    if word.by != "class":
         return {
             name: torch.cat(part.values) for name, part in zip(word.classes, projected, strict=True)
         }
     (only,) = projected
     return {
-        name: torch.cat([v for v, p in zip(only.values, only.patterns, strict=True) if p == name])
+        name: torch.cat([v for v, c in zip(only.values, only.classes, strict=True) if c == name])
         for name in word.classes
     }
 

@@ -165,6 +165,9 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     if not metrics:
         return {}
     clean: Outcome = here.value("clean")
+    if here.session.loaded.spec.shapes.text:
+        pairs = here.session.graph.pairs_of(here.operation.input("clean"))
+        here.session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
     # The same draws of pairs for every arm, so that arms can be compared.
     bootstrap = here.session.bootstrap("bootstrap", here.operation.input("clean"))
     return {

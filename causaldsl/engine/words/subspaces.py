@@ -171,6 +171,6 @@ def _class_mean(here: Here[MeanDifference], name: str) -> Tensor:
         value
         for side in SIDES
         for prompt, value in zip(here.pairs.side(side), here.activations(side), strict=True)
-        if name in (side, prompt.pattern)
+        if name in (side, prompt.cls)
     ]
     return stack(chosen).cpu().double().mean((0, 1))

@@ -6,10 +6,13 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import MeasureWord, inputs_of
+from causaldsl.vocabulary.base import package_of
 
 
 @compiles(Measurement)
 def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     runs = compiler.runs(measurement.runs, measurement.pairs)
-    word = MeasureWord(metrics=measurement.metrics)
+    known = compiler.graph.vocabulary.metrics
+    packages = {package_of(type(known[metric])) for metric in measurement.metrics} - {""}
+    word = MeasureWord(metrics=measurement.metrics, packages=tuple(sorted(packages)))
     return Made("measure", compiler.add(word, inputs_of(runs), measurement.span), runs)

@@ -6,7 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from causaldsl.check.checked import Output
@@ -36,7 +38,12 @@ class Histograms(Kind[HistogramRecord]):
         for arm, found in record.arms.items():
             for i, (cls, counted) in enumerate(found.classes.items()):
                 mean, low, high = map(two_decimals, (counted.mean, counted.low, counted.high))
-                row = [arm if i == 0 else "", cls, str(counted.n), f"{mean} \\[{low}, {high}]"]
+                row = [
+                    arm if i == 0 else "",
+                    escape(cls),
+                    str(counted.n),
+                    f"{mean} \\[{low}, {high}]",
+                ]
                 apart = [found.auc, found.d] if two and i == 0 else [None, None] if two else []
                 shown = ["" if value is None else two_decimals(value) for value in apart]
                 out.add_row(*row, two_decimals(counted.sd), *shown)
@@ -67,19 +74,23 @@ def plot_histogram(results: Results, name: str, path: Path) -> None:
     record = results.histograms[name]
     size = (6.4, 0.7 + 1.5 * len(record.arms))
     figure, axes = subplots(size, len(record.arms), sharex=True)
+    outlines: dict[str, Any] = {}
     for (arm, found), axis in zip(record.arms.items(), axes, strict=True):
         for i, (cls, counted) in enumerate(found.classes.items()):
             colour, line = LOOKS[i % len(LOOKS)]
             share = [count / counted.n for count in counted.counts]
             axis.stairs(share, record.edges, fill=True, color=colour, alpha=0.18)
-            axis.stairs(share, record.edges, color=colour, linestyle=line, label=cls, linewidth=1.4)
+            outline = axis.stairs(share, record.edges, color=colour, linestyle=line, linewidth=1.4)
+            outlines[cls] = outline
             axis.axvline(counted.mean, color=colour, linestyle=line, linewidth=0.8)
         title = textwrap.fill(f"{arm}: {found.label}{_apart(found)}", 96)
-        axis.set_title(title, fontsize=8, loc="left")
+        axis.set_title(title, fontsize=8, loc="left", parse_math=False)
         axis.set_ylabel("share", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=7, frameon=False)
+    legend = axes[0].legend(outlines.values(), outlines, fontsize=7, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a class may have dollar signs
     axes[-1].set_xlabel("projection on the direction, at length 1", fontsize=8)
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)

@@ -1,4 +1,4 @@
-"""Pairs and texts: a few of every set, so that a reader sees what the model read."""
+"""Pairs and texts: a few of every set, token by token, as the model read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sized
 
 from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
 from causaldsl.model.tokens import Tokens
-from causaldsl.report.html.markup import Content, Html, join, section, tag
+from causaldsl.report.html.markup import Content, Html, join, prose, section, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.view import View, made_by
@@ -41,12 +41,14 @@ class Prompts(Kind[None]):
             tables = [_examples(p, view.program.tokens) for p in _used(view, _parts(view, name))]
             if tables:
                 found.append(_article(name, tables))
-        found += [_article(texts.name, [_first_texts(texts)]) for texts in _texts(view)]
+        tokens = view.program.tokens
+        found += [_article(texts.name, [_first_texts(texts, tokens)]) for texts in _texts(view)]
         if not found:
             return None
-        words = "Marked words are the named positions, read at their last token."
+        words = "Marked tokens are the named positions."
         marked = any(pair.base.positions for p in view.pairs for pair in p.pairs)
-        return section("prompts", "Prompts", tag("p", words) if marked else None, found)
+        bos = None if tokens is None else tag("p", "BOS: ", prose(tokens.about_bos), ".")
+        return section("prompts", "Prompts", bos, tag("p", words) if marked else None, found)
 
     def facts(self, view: View) -> list[str]:
         """How many pairs of prompts the run used, and how many texts without answers."""
@@ -77,10 +79,10 @@ def _article(name: str, tables: list[Html]) -> Html:
     return tag("article", tag("h3", tag("code", name)), tables, id=f"pairs-{name}")
 
 
-def _first_texts(texts: PromptSet) -> Html:
-    """The first few prompts without answers; line breaks and the like as they are in a program."""
+def _first_texts(texts: PromptSet, tokens: Tokens | None) -> Html:
+    """The first few prompts without answers."""
     rows: list[list[Content]] = [
-        [str(i), repr(pair.base.text)[1:-1], str(pair.base.length)]
+        [str(i), _prompt(pair.base, tokens), str(pair.base.length)]
         for i, pair in enumerate(texts.pairs[:_EXAMPLES], 1)
     ]
     caption = join(tag("b", texts.name), f", n = {len(texts)}: {_part(rows, texts)}")
@@ -111,20 +113,19 @@ def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:
 
 
 def _prompt(prompt: Prompt, tokens: Tokens | None) -> Content:
-    """The text with its named positions marked."""
+    """What the model read, token by token, with its named positions marked.
+
+    Line breaks and the like are written as in a program.
+    """
     if tokens is None:
         return prompt.text
-    offsets = tokens.encode(prompt.text).offsets
     names: dict[int, list[str]] = {}
-    for name, index in prompt.named.items():
+    for name, index in prompt.named.items() if prompt.positions else ():
         names.setdefault(index, []).append(name)
-    pieces: list[Html] = []
-    done = 0
-    for index in sorted(names):
-        start, end = offsets[index] if index < len(offsets) else (0, 0)
-        if start < done or end <= start:
-            continue
-        label = tag("small", " ".join(sorted(names[index])))
-        pieces.append(join(prompt.text[done:start], tag("mark", prompt.text[start:end], label)))
-        done = end
-    return join(pieces, prompt.text[done:])
+    shown = []
+    for index, token in enumerate(prompt.ids):
+        piece = repr(tokens.piece(int(token)))[1:-1]
+        marks = tag("small", " ".join(sorted(names[index]))) if index in names else None
+        title = f"token {index}, id {int(token)}"
+        shown.append(tag("mark" if marks else "span", piece, marks, class_="token", title=title))
+    return join(*shown)

@@ -53,8 +53,10 @@ def _command(view: View) -> str:
     """The command line that gives this run, with only the settings that are not the usual ones."""
     provenance = view.results.provenance
     words = ["causaldsl", "run", view.program.path.as_posix()]
-    text = view.program.model is not None and view.program.model.shapes.text
-    for setting, usual in _PLAIN.items():
+    model = view.program.model
+    text = model is not None and model.shapes.text
+    said = {"dtype": model.dtype} if model is not None and model.dtype else {}
+    for setting, usual in (_PLAIN | said).items():
         value = provenance.get(setting, usual)
         # A toy model has one backend only; another one that was chosen is not used.
         if value != usual and (setting != "backend" or text):
