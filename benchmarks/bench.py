@@ -14,7 +14,7 @@ from common import TEMPLATE, Pairs, make_pairs
 from peers import Peer
 from product import Compiled, Product, compiled, ids
 
-from causaldsl.engine.weights.load import load
+from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.tokens import Tokens
 
@@ -78,12 +78,15 @@ class Bench:
     sizes: Sizes
     folder: Path
     peers: list[Peer] = field(default_factory=list)
+    loaded: Loaded | None = None
+    """The model's weights, where they are not in its folder."""
 
     def __post_init__(self) -> None:
         self.spec = resolve(self.model, Path.cwd())
         assert self.spec.path is not None, "a toy model has no tokens"
         self.tokens = Tokens.load(self.spec.path)
-        self.product = Product(load(self.spec))
+        self.product = Product(self.loaded or load(self.spec))
+        self.device = self.product.loaded.device
         self.shapes = self.spec.shapes
         self.layer = 2 * self.shapes.n_layers // 3
         """In the middle: upward of half, where the signal of SmolLM2's pairs sits."""
@@ -101,7 +104,7 @@ class Bench:
         return module
 
     def pairs(self, count: int, template: str = TEMPLATE) -> Pairs:
-        return make_pairs(self.tokens, count, template)
+        return make_pairs(self.tokens, count, template).to(self.device)
 
     def program(self, name: str, pairs: Pairs, body: str, towards: bool = False) -> Compiled:
         """A program on these pairs, ``p``; its ids are the ones that the others get."""
@@ -112,6 +115,6 @@ class Bench:
         head = f"model lm = {json.dumps(model)}\npairs p = jsonl({json.dumps(file)})\n"
         found = compiled(head + body, self.folder, name)
         base, source = ids(found, "p")
-        assert torch.equal(base, pairs.base), "the program's bases have other ids"
-        assert torch.equal(source, pairs.source), "the program's sources have other ids"
+        assert torch.equal(base, pairs.base.cpu()), "the program's bases have other ids"
+        assert torch.equal(source, pairs.source.cpu()), "the program's sources have other ids"
         return found

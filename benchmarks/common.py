@@ -45,6 +45,11 @@ class Pairs:
         """The counterfactual answers (n,)."""
         return self.answers[:, 1]
 
+    def to(self, device: str) -> Pairs:
+        """The same with all ids on a device."""
+        moved = (ids.to(device) for ids in (self.base, self.source, self.answers))
+        return Pairs(self.texts, self.words, *moved)
+
     def lines(self, towards: bool = False) -> str:
         """As a file for ``jsonl``. With ``towards`` the counterfactual answer counts as the answer,
         so that `prob` is its probability."""

@@ -79,6 +79,12 @@ class Work:
                 self.products.append(Product(weight, rest, 1, backward, training))
         return self
 
+    @property
+    def weight_bytes(self) -> int:
+        """Of all weights, each read once, and once more on the way back."""
+        found = {(p.weight.data_ptr(), p.backward): p.weight.nbytes for p in self.products}
+        return sum(found.values())
+
 
 def limits(bench: Bench, comparisons: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The share of the machine's rate that our side reached, of the work that was measured."""
@@ -120,7 +126,7 @@ def _time(products: list[Product]) -> float:
     inputs: dict[tuple[int, int], Tensor] = {}
     for p in products:
         if (p.rows, p.width) not in inputs:
-            inputs[p.rows, p.width] = torch.randn(p.rows, p.width, dtype=p.weight.dtype)
+            inputs[p.rows, p.width] = p.weight.new_empty(p.rows, p.width).normal_()
     ways = [p.ways() for p in products]
     totals = []
     for _ in range(_REPETITIONS + 1):
@@ -200,3 +206,12 @@ def _weights(block: Block) -> list[Tensor]:
     gate = [] if mlp.gate is None else [mlp.gate]
     linears = (attention.q, attention.k, attention.v, attention.out, *gate, mlp.up, mlp.down)
     return [linear.weight for linear in linears]
+
+
+WORK: dict[str, Callable[[Bench, Decoder, dict[str, Any]], Work]] = {
+    "das_step_64": _das,
+    "das_step_512": _das,
+    "end_sweep": _end_sweep,
+    "head_sweep": _head_sweep,
+}
+"""The work of a comparison's timed part, where it is counted."""

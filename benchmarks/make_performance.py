@@ -15,7 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tables import COMPARED, GROWN, LIMITED, comparison_rows, growth_rows, limit_rows, seconds
+from tables import (
+    COMPARED,
+    GPU,
+    GROWN,
+    LIMITED,
+    comparison_rows,
+    gpu_rows,
+    growth_rows,
+    limit_rows,
+    seconds,
+)
 from tables import overhead_lines as overhead
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +46,8 @@ TARGETS: dict[str, dict[str, float]] = {
 
 
 def main() -> None:
-    results, growth = (_read(name) for name in ("results", "growth"))
-    PAGE.write_text(page(results, growth), encoding="utf-8")
+    results, growth, gpu = (_read(name) for name in ("results", "growth", "gpu"))
+    PAGE.write_text(page(results, growth, gpu), encoding="utf-8")
     for path in QUOTING:
         path.write_text(quoted(path.read_text("utf-8"), results), encoding="utf-8")
     for axis in growth["axes"] if growth else ():
@@ -49,11 +59,16 @@ def _read(name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def page(results: dict[str, Any] | None, growth: dict[str, Any] | None) -> str:
+def page(
+    results: dict[str, Any] | None,
+    growth: dict[str, Any] | None,
+    gpu: dict[str, Any] | None = None,
+) -> str:
     """The whole of docs/performance.md."""
     parts = ["# Performance", _INTRODUCTION]
     parts += _compared(results) if results else [f"## Compared\n\n{_NOT_YET.format('bench')}"]
     parts += _grown(growth) if growth else [f"## Growth\n\n{_NOT_YET.format('growth')}"]
+    parts += on_gpu(gpu) if gpu else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,6 +208,46 @@ def _grown(growth: dict[str, Any]) -> list[str]:
     return parts
 
 
+def on_gpu(found: dict[str, Any]) -> list[str]:
+    """What `benchmarks/gpu.py` measured."""
+    card, ceilings = found["machine"]["device"], found["ceilings"]
+    records = [(model, r) for model, rs in found["models"].items() for r in rs]
+    parts = ["## On a GPU"]
+    parts.append(f"{card}, torch {found['machine']['torch']}, {found['date']}. {_ON_GPU}")
+    parts.append(
+        f"A large float32 product ran at {ceilings['flops_per_second'] / 1e12:.3g} TFLOP/s, a "
+        f"large copy at {ceilings['bytes_per_second'] / 1e12:.3g} TB/s."
+    )
+    parts.append(_list(f"`{model} {r['name']}`: {r['about']}" for model, r in records))
+    parts.append(_markdown(GPU, gpu_rows(found)))
+    weak = [
+        f"{model} {r['name']}: kernels {100 * r['whole_run']['share']:.0f}% of the time, wished "
+        f"for {100 * _KERNELS:g}%"
+        for model, r in records
+        if model == _LAUNCHES_COUNT and r["whole_run"].get("share", 1) < _KERNELS
+    ]
+    for model, r in records:
+        wished = _ON_GPU_WISHED.get(r["name"], 0)
+        weak += [
+            f"{model} {r['name']}: {side['ratio']:.3g} times ours, wished for {wished}"
+            for side in r["sides"]
+            if side["name"] == "TransformerLens" and side["ratio"] < wished
+        ]
+    parts += ["Not reached:", _list(weak)] if weak else []
+    parts += ["Left out:", _list(found["left_out"])] if found["left_out"] else []
+    return parts
+
+
+_ON_GPU = """Random Llamas of the shapes of
+SmolLM2-135M, Llama-3.2-1B and Llama-2-7B, in float32 without TF32. Kernels: the time in which the
+GPU computed, in a whole run of ours. The limit is the arithmetic at the rate of a large product, or
+reading each weight once at the rate of a large copy, whichever takes longer."""
+_LAUNCHES_COUNT = "135m"
+_KERNELS = 0.7
+_ON_GPU_WISHED = {"das_step_64": 30, "head_sweep": 40}
+"""How many times as long as ours TransformerLens is wished to take."""
+
+
 def _list(items: Any) -> str:
     return "\n".join(f"- {item}" for item in items)
 
@@ -261,7 +316,9 @@ _PARAGRAPHS: dict[str, tuple[str, Callable[[dict[str, Any], Any], str]]] = {
 
 def draw(name: str, axis: dict[str, Any], path: Path) -> None:
     """Time and memory of an axis's points, as curves."""
-    from causaldsl.report.plots import save, start
+    from matplotlib.figure import Figure
+
+    from causaldsl.report.plots import save
 
     places = [point["at"] for point in axis["points"]]
     curves = {
@@ -271,7 +328,8 @@ def draw(name: str, axis: dict[str, Any], path: Path) -> None:
         },
         "MB over the model's": {"peak": [point["more_bytes"] / 1e6 for point in axis["points"]]},
     }
-    figure, panels = start().subplots(1, 2, figsize=(7.0, 2.6), layout="constrained")
+    figure = Figure(figsize=(7.0, 2.6), layout="constrained")
+    panels = figure.subplots(1, 2)
     for (label, lines), panel in zip(curves.items(), panels, strict=True):
         for line, values in lines.items():
             panel.plot(places, values, marker="o", markersize=3, label=line)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from turns import Timing
+from turns import Timing, now
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
@@ -56,7 +56,7 @@ class Progress:
     heard: list[tuple[str, int, int, float]] = field(default_factory=list)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        self.heard.append((what, done, total, time.perf_counter()))
+        self.heard.append((what, done, total, now()))
 
     def steps(self) -> tuple[float, float]:
         """When training began, and seconds for an epoch of all trained subspaces together.
@@ -86,14 +86,16 @@ class Product:
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
         self.backends = Backends(loaded, [])
+        dtype = str(loaded.dtype).removeprefix("torch.")
+        self.settings = Settings(device=loaded.device, dtype=dtype)
 
     def run(self, compiled: Compiled) -> tuple[Session, Progress, float, float]:
         """The evaluated session, its progress, and when it began and ended."""
         progress = Progress()
-        began = time.perf_counter()
-        session = Session(compiled.graph, self.loaded, self.backends, Settings(), progress)
+        began = now()
+        session = Session(compiled.graph, self.loaded, self.backends, self.settings, progress)
         interpret(session)
-        return session, progress, began, time.perf_counter()
+        return session, progress, began, now()
 
 
 def ids(compiled: Compiled, name: str) -> tuple[Tensor, Tensor]:

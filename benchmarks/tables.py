@@ -9,6 +9,8 @@ from rich.table import Table
 COMPARED = ("work", "side", "before", "time", "by the first", "single ratios", "differs by")
 LIMITED = ("work", "floating-point operations", "machine's rate", "least time", "took", "share")
 
+GPU = ("work", "side", "time", "by ours", "single ratios", "kernels", "limit; differs by")
+
 
 def comparison_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row for each side of each comparison, in the columns ``COMPARED``."""
@@ -56,6 +58,23 @@ def limit_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def gpu_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each side of each comparison on a GPU, in the columns ``GPU``."""
+    rows = []
+    for model, records in results["models"].items():
+        for record in records:
+            first, *others = record["sides"]
+            run, limit = record["whole_run"], record.get("limit")
+            kernels = f"{100 * run['share']:.0f}%" if "share" in run else ""
+            share = f"{100 * limit['share']:.0f}% ({limit['by']})" if limit else ""
+            name = f"{model} {record['name']}"
+            rows.append((name, first["name"], seconds(first["seconds"]), "", "", kernels, share))
+            for side in others:
+                *_, time, ratio, single, differs = _side(side)
+                rows.append(("", side["name"], time, ratio, single, "", differs))
+    return rows
+
+
 def overhead_lines(results: dict[str, Any]) -> list[str]:
     """What a run costs beside arithmetic."""
     found = results["overhead"]
@@ -74,16 +93,16 @@ def overhead_lines(results: dict[str, Any]) -> list[str]:
 
 
 def comparison_table(results: dict[str, Any]) -> Table:
-    return _table(
+    return table(
         "Times (medians), and each by that of the first side", COMPARED, comparison_rows(results)
     )
 
 
 def limit_table(results: dict[str, Any]) -> Table:
-    return _table("Against the machine's matrix multiplication", LIMITED, limit_rows(results))
+    return table("Against the machine's matrix multiplication", LIMITED, limit_rows(results))
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 LOGITS, LOSS = 1e-3, 1e-4
@@ -100,7 +101,8 @@ class _Record:
                 if number == 0:
                     ours = timing.output
                 elif timing.output is not None and ours is not None:
-                    worst = float((timing.output.double() - ours.double()).abs().max())
+                    apart = timing.output.cpu().double() - ours.cpu().double()
+                    worst = float(apart.abs().max())
                     self._equal(side.name, worst, self.comparison.tolerance)
             except PeerFailure as failure:
                 self.errors[side.name] = str(failure)
@@ -145,6 +147,13 @@ class _Record:
         }
 
 
+def now() -> float:
+    """The clock, once all work that a GPU has been given is done."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def significant(value: float) -> float:
     """Four digits say more than a clock knows."""
     return float(f"{value:.4g}")
@@ -153,5 +162,5 @@ def significant(value: float) -> float:
 @contextmanager
 def watch() -> Iterator[Callable[[], float]]:
     """Seconds since the block began."""
-    started = time.perf_counter()
-    yield lambda: time.perf_counter() - started
+    started = now()
+    yield lambda: now() - started

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from tests.elsewhere import DEVICE, elsewhere
 from tests.tiny import WORDS, tiny_folder
 
 ROOT = Path(__file__).parents[1]
@@ -117,14 +119,26 @@ def test_tables_and_page_of_what_was_measured(made: dict[str, Any]) -> None:
     assert paragraph.endswith("\n\nAfter.\n")
 
 
+def test_curves_are_drawn_of_what_was_measured(tmp_path: Path) -> None:
+    from make_performance import draw
+
+    axes = json.loads((ROOT / "benchmarks/growth.json").read_text())["axes"]
+    for name, axis in axes.items():
+        draw(name, axis, tmp_path / f"{name}.svg")
+        drawn = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
+        # Each measured point is a marker on each of three lines, beside those of the ticks.
+        markers = list(drawn.iter("{http://www.w3.org/2000/svg}use"))
+        assert len(markers) > 3 * len(axis["points"])
+
+
 def test_the_page_is_what_the_results_make() -> None:
     from make_performance import PAGE, QUOTING, page, quoted
 
     found = {}
-    for name in ("results", "growth"):
+    for name in ("results", "growth", "gpu"):
         path = ROOT / f"benchmarks/{name}.json"
         found[name] = json.loads(path.read_text()) if path.exists() else None
-    assert PAGE.read_text() == page(found["results"], found["growth"])
+    assert PAGE.read_text() == page(found["results"], found["growth"], found["gpu"])
     for path in QUOTING:
         assert path.read_text() == quoted(path.read_text(), found["results"]), path.name
 
@@ -141,3 +155,38 @@ def test_a_point_of_growth(
     found = json.loads(capsys.readouterr().out)
     assert (found["pairs"], found["tokens"]) == (8, 30)
     assert found["seconds"] >= found["clean_s"] > 0
+
+
+def test_the_script_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu
+    from make_performance import on_gpu
+
+    out = tmp_path / "gpu.json"
+    monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path))
+    asked = ["--device", "cpu", "--models", "tiny", "--repetitions", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["gpu.py", *asked])
+    gpu.main()
+    found = json.loads(out.read_text())
+    assert found["left_out"] == []
+    records = found["models"]["tiny"]
+    assert [record["name"] for record in records] == list(gpu.WORKS)
+    assert all(0 < side["difference"] < 1e-3 for r in records for side in r["sides"][1:])
+    assert all(0 < record["limit"]["share"] < 1 for record in records if "limit" in record)
+    text = "\n".join(on_gpu(found))
+    assert "tiny end_sweep" in text
+    assert "|  | TransformerLens |" in text
+
+
+def test_sides_on_a_gpu_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a simulated one: what one side has on the CPU and another elsewhere is no difference."""
+    import gpu
+    from comparisons import COMPARISONS
+    from turns import take_turns
+
+    readable = "transformer_lens.utilities.quantization.unreadable_weight_reason"
+    monkeypatch.setattr(readable, lambda weight: None)
+    with elsewhere():
+        bench = gpu.random_bench("tiny", DEVICE, tmp_path)
+        for name in ("das_step_64", "end_sweep", "path_scan", "audit"):
+            found = take_turns(COMPARISONS[name](bench), 1, lambda text: None)
+            assert all(side["difference"] < 1e-3 for side in found["sides"][1:]), name

@@ -7,7 +7,6 @@ the clean ones: what is compared is less than an audit, and the ratio is a lower
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +16,7 @@ from common import Pairs
 from product import Compiled, Ours
 from safetensors.torch import save_file
 from torch import Tensor
-from turns import Comparison, Timing
+from turns import Comparison, Timing, now
 
 from causaldsl.engine.das import start
 from causaldsl.engine.interpret import evaluate
@@ -78,19 +77,20 @@ class _Hooks:
         for key in self.keys:
             (made,) = self.program.graph.operation(key).inputs_as("do")
             (change,) = evaluate(session, [made])  # again: a session lets go of what is done
-            values = torch.stack(change.by_pair(len(self.pairs)))[:, 0].float()
-            basis = None if change.basis is None else change.basis.float()
+            device = self.bench.device
+            values = torch.stack(change.by_pair(len(self.pairs)))[:, 0].float().to(device)
+            basis = None if change.basis is None else change.basis.float().to(device)
             found.append((values, basis, change.add))
         return found
 
     @torch.no_grad()
     def run(self) -> Timing:
         changes, model = self.changes, self.bench.plain
-        began = time.perf_counter()
+        began = now()
         for tokens in (self.pairs.base, self.pairs.source):
             model(tokens, logits_to_keep=1)
         output = torch.stack([self._patched(*change) for change in changes])
-        return Timing(time.perf_counter() - began, output)
+        return Timing(now() - began, output)
 
     def _patched(self, values: Tensor, basis: Tensor | None, add: bool) -> Tensor:
         def patch(module: torch.nn.Module, given: tuple[Any, ...]) -> tuple[Tensor]:

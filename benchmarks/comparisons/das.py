@@ -7,7 +7,6 @@ anything is timed, the loss of one random direction must be the same on every si
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from product import NAME, Compiled, Ours, Progress
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
-from turns import Comparison, Side, Timing
+from turns import Comparison, Side, Timing, now
 
 from causaldsl.engine.das import DasOptions, start
 from causaldsl.engine.session import Session
@@ -54,7 +53,7 @@ def _step(bench: Bench, name: str, count: int, our_steps: int, all_sides: bool) 
         sides.append(_Fitted("Hugging Face with hooks", partial(plain.steps, their_steps)))
     fit = {"site": str(site), "layer": bench.layer, "steps": their_steps, "lr": LR}
     peers = [peer.side("das_step", pairs, **fit) for peer in bench.peers if all_sides]
-    basis = _random_basis(bench, site)
+    basis = _random_basis(bench, site).to(bench.device)
     return Comparison(
         name=name,
         about=f"one training step of DAS at {site} @ END, {count} pairs; what comes before the "
@@ -76,7 +75,7 @@ def das_fit(bench: Bench) -> Comparison:
     pairs, site = bench.pairs(sizes.fit), Site("mlp_hidden", bench.layer)
     program = bench.program("das_fit", pairs, _trained(site, sizes.fit_epochs, sizes.few))
     lens = Lens(bench, pairs, site)
-    basis = _random_basis(bench, site)
+    basis = _random_basis(bench, site).to(bench.device)
     return Comparison(
         name="das_fit",
         about=f"a whole fit of DAS at {site} @ END, {sizes.fit} pairs in batches of {sizes.few}, "
@@ -174,7 +173,7 @@ def _random_basis(bench: Bench, site: Site) -> Tensor:
 
 def _our_loss(bench: Bench, pairs: Pairs, site: Site, basis: Tensor) -> float:
     """Through a program that patches along a saved direction and reports the probability."""
-    save_file({"basis": basis}, bench.folder / "basis.safetensors")
+    save_file({"basis": basis.cpu()}, bench.folder / "basis.safetensors")
     body = (
         f'subspace v = file("basis.safetensors")\n'
         f"measure m on p {{ v = patch {site} @ END along v  report prob }}"
@@ -198,23 +197,25 @@ class Lens:
 
     def __init__(self, bench: Bench, pairs: Pairs, site: Site):
         self.bench, self.hook, self.pairs = bench, site.hook_name, pairs
-        self.end = torch.full((len(pairs),), pairs.base.shape[1] - 1)
+        self.end = torch.full((len(pairs),), pairs.base.shape[1] - 1, device=bench.device)
 
     def steps(self, count: int) -> Timing:
         """A fit of one warm-up step (unless only one is asked for) and ``count`` more."""
         times: list[float] = []
         warm, parts = int(count > 1), -(-len(self.pairs) // AT_ONCE)
-        began = time.perf_counter()
-        self._fit(count + warm, len(self.pairs), lambda: times.append(time.perf_counter()))
-        ended = time.perf_counter()
+        began = now()
+        marks = (parts, parts * (1 + warm))  # a clock at every step would make the GPU wait
+        clock = lambda: times.append(now() if len(times) in marks else 0.0)  # noqa: E731
+        self._fit(count + warm, len(self.pairs), clock)
+        ended = now()
         # The first pass over the pairs takes the sources' activations; every step is one more.
         first, timed = times[parts], times[parts * (1 + warm)]
         return Timing((ended - timed) / count, parts={"before": first - began})
 
     def fit(self, epochs: int, batch: int) -> Timing:
-        began = time.perf_counter()
+        began = now()
         self._fit(epochs, batch, lambda: None)
-        return Timing(time.perf_counter() - began)
+        return Timing(now() - began)
 
     def _fit(self, epochs: int, batch: int, tick: Callable[[], None]) -> None:
         from transformer_lens.tools.analysis.interchange import fit_das
@@ -270,7 +271,7 @@ class Lens:
             positions=self.end,
             batch_size=AT_ONCE,
         )
-        return float(F.cross_entropy(logits, self.pairs.targets))
+        return float(F.cross_entropy(logits.cpu(), self.pairs.targets.cpu()))
 
 
 class Plain:
@@ -286,20 +287,20 @@ class Plain:
 
     def steps(self, count: int) -> Timing:
         warm = int(count > 1)
-        began = time.perf_counter()
+        began = now()
         values = self._values()
         assert self.width is not None
-        free = start(self.width, 1, seed=1).float().requires_grad_()
+        free = start(self.width, 1, seed=1).float().to(self.bench.device).requires_grad_()
         optimizer = torch.optim.Adam([free], lr=LR)
         times = []
-        for _ in range(count + warm):
-            times.append(time.perf_counter())
+        for step in range(count + warm):
+            times.append(now() if step in (0, warm) else 0.0)
             optimizer.zero_grad()
             for rows in torch.arange(len(self.pairs)).split(AT_ONCE):
                 loss = self._loss(free / free.norm(), values, rows)
                 (loss * len(rows) / len(self.pairs)).backward()
             optimizer.step()
-        ended = time.perf_counter()
+        ended = now()
         return Timing((ended - times[warm]) / count, parts={"before": times[0] - began})
 
     @torch.no_grad()

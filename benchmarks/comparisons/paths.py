@@ -7,7 +7,6 @@ clean values, to record the queries, and one in which only these queries are rep
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from bench import Bench
 from common import Pairs
 from product import Ours, logit_diffs
 from torch import Tensor
-from turns import Comparison, Timing
+from turns import Comparison, Timing, now
 
 from comparisons.sweeps import difference
 
@@ -71,12 +70,12 @@ class _Lens:
 
     @torch.no_grad()
     def run(self) -> Timing:
-        began = time.perf_counter()
+        began = now()
         clean = self._cache(self.pairs.base, self._names)
         sent = {f"blocks.{layer}.attn.hook_z" for layer, _ in self.senders}
         source = self._cache(self.pairs.source, sorted(sent))
         output = torch.stack([self._path(clean, source, *sender) for sender in self.senders])
-        return Timing(time.perf_counter() - began, output)
+        return Timing(now() - began, output)
 
     def _cache(self, tokens: Tensor, names: list[str]) -> dict[str, Tensor]:
         kept: dict[str, Tensor] = {}

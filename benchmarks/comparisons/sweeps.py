@@ -7,7 +7,6 @@ what `generic_activation_patch` does, and what one writes with hooks.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from bench import Bench
 from common import Pairs
 from product import Ours, logit_diffs
 from torch import Tensor, nn
-from turns import Comparison, Side, Timing
+from turns import Comparison, Side, Timing, now
 
 Setter = Callable[[Tensor, list[int], Tensor], None]
 """Puts part of the source's activation into the base's, in place: (base, cell, source)."""
@@ -127,9 +126,9 @@ class _Timed:
 
     @torch.no_grad()
     def run(self) -> Timing:
-        began = time.perf_counter()
+        began = now()
         output = self.work()
-        return Timing(time.perf_counter() - began, output)
+        return Timing(now() - began, output)
 
 
 def _lens(bench: Bench, pairs: Pairs, cells: list[list[int]], at: str, put: Setter) -> _Timed:

@@ -159,6 +159,8 @@ class Backend(Protocol):
     at_once: int
     """How much goes through the model together, in a unit of the backend's own: prompts, or
     positions of prompts. No number depends on it."""
+    most: int
+    """The most that has gone through together, or was to, in that unit; 0 before the first pass."""
 
     def serves(self, site: Site) -> bool:
         """Whether this site can be edited and read here."""

@@ -30,7 +30,10 @@ from causaldsl.engine.upcast import upcast_dtype
 
 Batch = TypeVar("Batch")
 
-Gradients = dict[int, tuple[float, Tensor]]
+Loss = list[tuple[Tensor, float]]
+"""The loss of a batch, by pieces: the losses () of examples, and their shares of the batch. They
+are read at the end of an epoch: a GPU is not waited for before."""
+Gradients = dict[int, tuple[Loss, Tensor]]
 """By learner: its loss, and the loss's gradient with respect to its free matrix."""
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
 """Calls a function of the number of pieces into which it splits its work."""
@@ -172,19 +175,22 @@ def fit_together(
             if not any(going):
                 break
             rates = [_rate(learner.options, epoch) for learner in learners]
-            seen: list[list[float]] = [[] for _ in learners]
+            seen: list[list[Loss]] = [[] for _ in learners]
             epochs = [
                 one.batches(epoch) if on else () for one, on in zip(learners, going, strict=True)
             ]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
                 found = in_pieces(partial(_gradients, frees, own, losses))
-                for i, value in _step(optimizers, rates, found).items():
-                    seen[i].append(value)
-            for curve, values, on in zip(curves, seen, going, strict=True):
-                if not values and on:
+                for i, (loss, gradient) in found.items():
+                    optimizers[i].step(gradient, rates[i])
+                    seen[i].append(loss)
+            for curve, of_steps, on in zip(curves, seen, going, strict=True):
+                if not of_steps and on:
                     raise RunFailure("a subspace cannot be learned from no pairs")
-                curve += [sum(values) / len(values)] if on else []
+                if on:
+                    values = _values(of_steps)
+                    curve.append(sum(values) / len(values))
             _hold_out(learners, frees, bests, losses, going)
     return [
         DasFit(
@@ -249,11 +255,11 @@ def _gradients(
             raise RunFailure("the loss does not depend on the subspace that is to be learned")
         chosen = [i for i, _, _ in step]
         gradients = torch.autograd.grad(values.sum(), [frees[i] for i in chosen])
-        for i, value, gradient in zip(chosen, values.detach().tolist(), gradients, strict=True):
+        for i, value, gradient in zip(chosen, values.detach(), gradients, strict=True):
             share = parts[i][1]
-            before = found.get(i)
-            whole = value * share, gradient * share
-            found[i] = whole if before is None else (before[0] + whole[0], before[1] + whole[1])
+            loss, before = found.get(i, ([], None))
+            own = gradient if share == 1 else gradient * share
+            found[i] = [*loss, (value, share)], own if before is None else before + own
     return found
 
 
@@ -265,16 +271,15 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
     return part, len(part) / len(batch)  # type: ignore[arg-type]
 
 
-def _step(optimizers: Sequence[Adam], rates: Sequence[float], found: Gradients) -> dict[int, float]:
-    """Take one optimisation step of each free matrix that has a gradient; gives their losses."""
-    for i, (_, gradient) in found.items():
-        optimizers[i].step(gradient, rates[i])
-    results = {i: value for i, (value, _) in found.items()}
-    if not all(map(math.isfinite, results.values())):
+def _values(of_steps: Sequence[Loss]) -> list[float]:
+    """The loss of each step of an epoch."""
+    read = iter(torch.stack([value for loss in of_steps for value, _ in loss]).tolist())
+    values = [sum(next(read) * share for _, share in loss) for loss in of_steps]
+    if not all(map(math.isfinite, values)):
         raise RunFailure(
             "the loss of a learned subspace is not a finite number", "try a lower learning rate"
         )
-    return results
+    return values
 
 
 def _rate(options: DasOptions, epoch: int) -> float:

@@ -11,12 +11,14 @@ resample ablation are ``set`` with other values; steering is ``add``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.sites import Site
 from causaldsl.plan.freeze import Freeze as Freeze
@@ -30,17 +32,51 @@ class Read:
     positions: Tensor
 
 
-@dataclass
+class Changes:
+    """How far each of m edits that were made at once moved an activation at most, (m,)."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+    @cached_property
+    def values(self) -> list[float]:
+        """Read when first asked for: a GPU is not waited for before."""
+        found: list[float] = self.tensor.tolist()
+        return found
+
+
 class Watch:
     """How often an edit was made, and the largest change that it made to any activation."""
 
-    times: int = 0
-    largest: float = 0.0
+    def __init__(self) -> None:
+        self.times = 0
+        self._seen: list[tuple[Changes, int]] = []
 
-    def see(self, old: Tensor, new: Tensor) -> None:
+    def see(self, changes: Changes, index: int = 0) -> None:
+        """The edit was made, as one of several."""
         self.times += 1
-        if new.numel():
-            self.largest = max(self.largest, float((new - old).detach().abs().max()))
+        self._seen.append((changes, index))
+
+    def unread(self) -> Iterator[Changes]:
+        return (changes for changes, _ in self._seen if "values" not in vars(changes))
+
+    @property
+    def largest(self) -> float:
+        return max((changes.values[index] for changes, index in self._seen), default=0.0)
+
+
+def read_changes(watches: Iterable[Watch]) -> None:
+    """Read what all watches have seen at once, where a GPU has to be waited for."""
+    unread = {id(c): c for watch in watches for c in watch.unread()}
+    read = iter(torch.cat([c.tensor for c in unread.values()]).tolist() if unread else ())
+    for changes in unread.values():
+        changes.values = [next(read) for _ in range(len(changes.tensor))]
+
+
+def moved(old: Tensor, new: Tensor) -> Changes:
+    """The largest change in each of m activations (m, ...)."""
+    apart = (new - old).detach().abs().flatten(1)
+    return Changes(apart.amax(1) if apart.numel() else apart.new_zeros(len(apart)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +102,7 @@ class Edit:
         """The new activation for the old one, both (n, k, d)."""
         new = self._changed(x)
         if self.watch is not None:
-            self.watch.see(x, new)
+            self.watch.see(moved(x[None], new[None]))
         return new
 
     def _changed(self, x: Tensor) -> Tensor:
@@ -88,11 +124,11 @@ def needs_grad(edits: Iterable[Edit]) -> bool:
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:
     """(n, T, d) at (n, k) token indices: (n, k, d)."""
-    return x[torch.arange(len(x), device=x.device)[:, None], positions]
+    return x[torch.arange(len(x), device=x.device)[:, None], placed(positions, x.device)]
 
 
 def scatter(x: Tensor, positions: Tensor, new: Tensor) -> Tensor:
     """A copy of x (n, T, d) with ``new`` (n, k, d) at the given token indices."""
     out = x.clone()
-    out[torch.arange(len(x), device=x.device)[:, None], positions] = new
+    out[torch.arange(len(x), device=x.device)[:, None], placed(positions, x.device)] = new
     return out

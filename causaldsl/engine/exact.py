@@ -7,6 +7,9 @@ Both round to float32 inside norms and the attention softmax even when the weigh
 
 so a float64 run carries errors of 1e-8, and its finite differences are useless. In float32 and
 below nothing changes.
+
+Rotary tables stay as transformers makes them: cosines and sines in float32, whose last digit is
+another one on a GPU. So that a float64 run is the same on every device, the CPU makes them.
 """
 
 from __future__ import annotations
@@ -42,4 +45,13 @@ class _KeepDouble(TorchFunctionMode):
             is_softmax = func in (F.softmax, torch.softmax, torch.Tensor.softmax)
             if is_softmax and kwargs.get("dtype") == torch.float32:
                 kwargs["dtype"] = None
+        elif func in _TABLES and _elsewhere(args[0]):
+            return func(args[0].cpu(), *args[1:], **kwargs).to(args[0].device)
         return func(*args, **kwargs)
+
+
+_TABLES = (torch.Tensor.cos, torch.Tensor.sin, torch.cos, torch.sin)
+
+
+def _elsewhere(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.device.type != "cpu"

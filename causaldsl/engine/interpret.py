@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.answerable import answerable
 from causaldsl.engine.declared import check_declared
 from causaldsl.engine.here import Here
+from causaldsl.engine.memory.retry import is_out_of_memory, make_room
 from causaldsl.engine.registry import evaluator_of, together
 from causaldsl.engine.session import Session
 from causaldsl.graph.graph import Graph
+
+_TRIES = 3
 
 
 def interpret(session: Session) -> None:
@@ -22,9 +26,25 @@ def interpret(session: Session) -> None:
     try:
         for keys in session.plan.order:
             session.progress(_doing(session.graph, keys), 0, 0)
-            session.keep(keys, evaluate(session, keys))
+            session.keep(keys, _with_room(session, keys))
     finally:
         session.close()
+
+
+def _with_room(session: Session, keys: Sequence[str]) -> list[Any]:
+    """The same; once again, with clean runs in files, where memory ran out outside of a pass."""
+    for _ in range(_TRIES):
+        try:
+            return evaluate(session, keys)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here are the frames of the failed evaluation, and their tensors, gone.
+        make_room(session.store)
+    raise RunFailure(
+        f"there is not enough memory for {_doing(session.graph, keys)}",
+        "use fewer or shorter prompts, another --device, or a machine with more",
+    )
 
 
 def evaluate(session: Session, keys: Sequence[str]) -> list[Any]:

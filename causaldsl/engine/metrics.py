@@ -36,8 +36,8 @@ class Outcome:
 
 
 def from_answers(logits: Tensor) -> Tensor:
-    """Logit difference from the logits of answer and foil, (n, 2)."""
-    return (logits[:, 0] - logits[:, 1]).cpu().double()
+    """Logit differences (...) from the logits of answers and foils, (..., 2)."""
+    return (logits[..., 0] - logits[..., 1]).cpu().double()
 
 
 def from_vocabulary(seen: Seen, wanted: Sequence[Metric]) -> dict[str, Tensor]:

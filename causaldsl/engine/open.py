@@ -12,12 +12,15 @@ from causaldsl.engine.backend import Backend
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks.backend import HooksBackend
+from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.session import Session
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import describe, remember
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
+from causaldsl.plan.chunks import CONE_TOKENS
+from causaldsl.plan.memory import positions_at_once
 from causaldsl.plan.settings import Progress, Settings
 
 
@@ -63,16 +66,24 @@ def _checked(loaded: Loaded) -> ConeBackend:
     shapes = loaded.spec.shapes
     if isinstance(loaded.source, Checkpoint):
         try:
-            return ConeBackend(loaded.source, shapes)
+            return ConeBackend(loaded.source, shapes, _at_once(loaded))
         except Unsupported:
             loaded.build()
-    cone = ConeBackend(loaded.hf, shapes)
+    cone = ConeBackend(loaded.hf, shapes, _at_once(loaded))
     # If the module still answers as it did, it is we who can't read its weights without it.
     before = loaded.known.answers if loaded.known is not None else None
     alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
     what = describe(loaded.hf, cone.answers, cone.probed, alone)
     remember(shapes, loaded.dtype, loaded.device, what)
     return cone
+
+
+def _at_once(loaded: Loaded) -> int:
+    """How many positions go through the cone together: on a GPU, as many as there is room for."""
+    if not loaded.device.startswith("cuda"):
+        return CONE_TOKENS
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    return positions_at_once(loaded.spec.shapes, dtype, free_bytes(loaded.device))
 
 
 def open_session(

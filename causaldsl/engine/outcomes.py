@@ -49,8 +49,9 @@ def group_outcomes(
     if plain:
         edited = [arms[arm] for arm in plain]
         logits = runs.backend.run(Pass(group.clean, edited, Logits(answers), hold=freeze))
-        for arm, two in zip(plain, logits, strict=True):
-            found[arm] = {"logit_diff": from_answers(two)}, _largest(two, clean)
+        numbers, changes = from_answers(logits), _largest(logits, clean)
+        for arm, own, change in zip(plain, numbers, changes, strict=True):
+            found[arm] = {"logit_diff": own}, change
     whole = [arm for arm, metrics in enumerate(wanted) if metrics]
     at_once = max(1, VOCABULARY_ROWS // max(1, len(chosen)))
     counterfactual = torch.tensor([pair.counterfactual for pair in chosen], device=runs.device)
@@ -93,12 +94,13 @@ def _of_vocabulary(
             logits = runs.backend.run(Pass(group.clean, taken, Logits(), rows, freeze))
         else:
             logits = _clean(runs, group, rows).expand(len(arms), -1, -1)
+        two = logits.gather(2, answers.expand(len(arms), -1, -1))
+        differences, changes = from_answers(two), _largest(two, clean)
+        largest = [max(pair) for pair in zip(largest, changes, strict=True)]
         for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
-            two = own.gather(1, answers)
-            largest[arm] = max(largest[arm], _largest(two, clean))
             seen = Seen(own, before, answers, targets.counterfactual[rows])
             numbers = from_vocabulary(seen, metrics)
-            parts[arm].append({"logit_diff": from_answers(two)} | numbers)
+            parts[arm].append({"logit_diff": differences[arm]} | numbers)
     return [
         ({name: torch.cat([part[name] for part in own]) for name in own[0]}, change)
         for own, change in zip(parts, largest, strict=True)
@@ -108,7 +110,7 @@ def _of_vocabulary(
 def _number(runs: PromptRuns, group: Group, edits: Sequence[Edit], freeze: Freeze | None) -> Found:
     clean = runs.logits(group, [], None)
     output = runs.logits(group, list(edits), None, freeze) if edits else clean
-    return {"logit_diff": output[:, 0].cpu().double()}, _largest(output, clean)
+    return {"logit_diff": output[:, 0].cpu().double()}, _largest(output[None], clean)[0]
 
 
 def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
@@ -118,5 +120,7 @@ def _clean(runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
     return logits_of(runs.backend, group.clean, rows=rows)
 
 
-def _largest(logits: Tensor, clean: Tensor) -> float:
-    return float((logits - clean).abs().max())
+def _largest(logits: Tensor, clean: Tensor) -> list[float]:
+    """The largest change of a logit in each arm, for logits (A, n, c)."""
+    found: list[float] = (logits - clean).abs().amax((1, 2)).tolist()
+    return found

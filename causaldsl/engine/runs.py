@@ -81,10 +81,11 @@ class PromptRuns:
         """Indices of prompts whose sites have equally many positions, and, for a backend that is
         not ragged, equal lengths."""
         places = [*needs.reads, *needs.edits]
+        named = dict.fromkeys(at.position for at in places)
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, prompt in enumerate(self.prompts):
             length = 0 if self.backend.ragged else prompt.length
-            shape = (length, *(len(at.position.resolve(prompt)) for at in places))
+            shape = (length, *(len(position.resolve(prompt)) for position in named))
             groups.setdefault(shape, []).append(i)
         return list(groups.values())
 
@@ -97,10 +98,13 @@ class PromptRuns:
         longest = int(lengths.max())
         padded = [[*prompt, *[0] * (longest - len(prompt))] for prompt in ids]
         tokens = torch.tensor(padded, dtype=dtype, device=self.device)
-        positions = {
-            at: torch.tensor([at.position.resolve(prompt) for prompt in prompts])
-            for at in [*needs.reads, *needs.edits]
+        places = [*needs.reads, *needs.edits]
+        # One tensor for each position, whatever is there: backends know by it that it is the same.
+        named = {
+            position: torch.tensor([position.resolve(prompt) for prompt in prompts])
+            for position in dict.fromkeys(at.position for at in places)
         }
+        positions = {at: named[at.position] for at in places}
         reads = [Read(at.site, positions[at]) for at in needs.reads]
         edits = [Read(at.site, positions[at]) for at in needs.edits]
         logits = self._logits_of(rows, needs) if needs.logits else None
@@ -128,8 +132,9 @@ class PromptRuns:
 
     def by_pair(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """Values (...) for each pair in order, from the values (n, ...) of each group."""
+        rows = [part.unbind(0) for part in parts]
         places = zip(self.group_of.tolist(), self.place_in.tolist(), strict=True)
-        return [parts[group][place] for group, place in places]
+        return [rows[group][place] for group, place in places]
 
     def logits(
         self,

@@ -60,7 +60,8 @@ class Session:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
         budget = self.settings.memory
         if budget is None:
-            budget = default_budget(free_bytes(self.loaded.device))
+            device = self.loaded.device
+            budget = default_budget(free_bytes(device), shared=device == "cpu")
         self.store = Store(budget)
         self._done_after = last_users(self.graph, self.plan)
         self._retrying: dict[str, Retrying] = {}

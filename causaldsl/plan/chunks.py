@@ -15,7 +15,9 @@ DOUBLE_ROWS = 64
 GRADIENT_ROWS = 64
 """Prompts whose forward passes are remembered together for the backward pass."""
 CONE_TOKENS = 1024
-"""Positions that go through the cone together."""
+"""Positions that go through the cone together on a CPU, where more would leave its caches."""
+MOST_POSITIONS = 2**16
+"""The most that go through it together anywhere."""
 COMPARED_PAIRS, COMPARED_RUNS = 16, 64
 """Of a run in bfloat16: how much of it is run again in both precisions, at most."""
 HOOKS_PROMPTS = 64

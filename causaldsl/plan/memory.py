@@ -11,6 +11,7 @@ from causaldsl.diagnostics import Mistake
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.families.forms import Block
 from causaldsl.model.shapes import ModelDims
+from causaldsl.plan.chunks import CONE_TOKENS, MOST_POSITIONS
 from causaldsl.plan.cones import Entry, Stage, entry_of
 from causaldsl.plan.needs import Needs
 
@@ -19,6 +20,8 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 _TOKEN = 8
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST_DEFAULT = 2**30
+_SCORED = 512
+"""Tokens of a prompt for which room for attention's scores is counted."""
 
 
 def parse_bytes(text: str) -> int:
@@ -37,9 +40,22 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def default_budget(free: int) -> int:
-    """How many of ``free`` bytes a run may keep beside the model: an eighth, at most 1 GiB."""
-    return min(free // 8, _LARGEST_DEFAULT)
+def default_budget(free: int, shared: bool = True) -> int:
+    """How many of ``free`` bytes a run may keep beside the model: an eighth.
+
+    Of memory that is ``shared`` with all that a machine does, 1 GiB at most.
+    """
+    return min(free // 8, _LARGEST_DEFAULT) if shared else free // 8
+
+
+def positions_at_once(shapes: ModelDims, dtype: str, free: int) -> int:
+    """How many positions may go through the cone of a device of its own together.
+
+    What a block holds of them at a time takes a sixteenth of the free memory.
+    """
+    heads = shapes.n_heads * (4 * shapes.d_head + 2 * _SCORED)
+    numbers = 8 * shapes.d_model + 4 * shapes.d_mlp + heads
+    return min(MOST_POSITIONS, max(CONE_TOKENS, free // 16 // (numbers * BYTES[dtype])))
 
 
 def room(budget: int) -> int:
@@ -87,10 +103,10 @@ def kept(needs: Needs, shapes: ModelDims, prompts: Sequence[Prompt], dtype: str)
     Prompts go together whose places have equally many positions. A run whose logits nobody uses
     stops when all is read, and keeps no output, unless edits follow.
     """
-    places = [*needs.reads, *needs.edits]
+    named = dict.fromkeys(at.position for at in [*needs.reads, *needs.edits])
     groups: dict[tuple[int, ...], list[Prompt]] = {}
     for prompt in prompts:
-        shape = tuple(len(at.position.resolve(prompt)) for at in places)
+        shape = tuple(len(position.resolve(prompt)) for position in named)
         groups.setdefault(shape, []).append(prompt)
     parts = [_of_group(needs, shapes, group, BYTES[dtype]) for group in groups.values()]
     sums = {part.name: sum(getattr(p, part.name) for p in parts) for part in fields(Kept)}
@@ -121,17 +137,17 @@ def _of_group(needs: Needs, shapes: ModelDims, prompts: list[Prompt], number: in
 
 def window_of(places: Iterable[SiteAt], prompts: Sequence[Prompt]) -> int:
     """How many positions, counted from the prompts' ends, hold all places; at least the last."""
-    return max(
-        (p.length - min(at.position.resolve(p)) for at in places for p in prompts), default=1
-    )
+    named = dict.fromkeys(at.position for at in places)
+    return max((p.length - min(at.resolve(p)) for at in named for p in prompts), default=1)
 
 
 def _lefts(needs: Needs, shapes: ModelDims, prompts: list[Prompt]) -> dict[int, int]:
     """For each layer, how many positions an edited run may find to the left of its window."""
     lefts: dict[int, int] = {}
+    named = dict.fromkeys(at.position for at in needs.edits)
+    most = {place: max(min(place.resolve(prompt)) for prompt in prompts) for place in named}
     for at in needs.edits:
-        entry = entry_of(at.site, shapes.n_layers)
-        left = max(min(at.position.resolve(prompt)) for prompt in prompts)
+        entry, left = entry_of(at.site, shapes.n_layers), most[at.position]
         attends = entry.layer + (entry.stage > Stage.INPUT)
         for layer in range(max(attends, 0), shapes.n_layers):
             lefts[layer] = max(lefts.get(layer, 0), left)

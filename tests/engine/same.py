@@ -24,7 +24,7 @@ from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.histograms import Projected
 
 RATIOS = 5
-_APART = ("provenance", "timings", "notes")
+APART = ("provenance", "timings", "notes")
 """What says how a run was made."""
 
 
@@ -33,11 +33,14 @@ def differences(
 ) -> list[str]:
     """Where the two differ, a line each; none if they found the same."""
     records = (gather(program, s, 0.0).model_dump() for s in (ours, theirs))
-    mine, other = ({k: v for k, v in r.items() if k not in _APART} for r in records)
-    return [*_values(ours, theirs, tolerance), *_records(mine, other, "", RATIOS * tolerance)]
+    mine, other = ({k: v for k, v in r.items() if k not in APART} for r in records)
+    return [
+        *values_apart(ours, theirs, tolerance),
+        *records_apart(mine, other, "", RATIOS * tolerance),
+    ]
 
 
-def _values(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:
+def values_apart(ours: Session, theirs: Session, tolerance: float) -> Iterator[str]:
     """Outcomes by pair, directions by coordinate, projections by prompt."""
     for key in ours.graph.order():
         mine, other = ours.values.get(key), theirs.values.get(key)  # let go of after their use
@@ -73,16 +76,16 @@ def _tensors(mine: Tensor | None, other: Tensor | None, what: str, tolerance: fl
     return [] if apart <= tolerance * size else [f"{what}: {apart:.2g} apart at size {size:.2g}"]
 
 
-def _records(mine: Any, other: Any, where: str, tolerance: float) -> Iterator[str]:
+def records_apart(mine: Any, other: Any, where: str, tolerance: float) -> Iterator[str]:
     if isinstance(mine, Mapping) and isinstance(other, Mapping) and mine.keys() == other.keys():
         for name in mine:
-            yield from _records(mine[name], other[name], f"{where}.{name}", tolerance)
+            yield from records_apart(mine[name], other[name], f"{where}.{name}", tolerance)
     elif isinstance(mine, float) and isinstance(other, float):
         if not abs(mine - other) <= tolerance * (1 + other * other):
             yield f"{where}: {mine} and {other}"
     elif _is_list(mine) and _is_list(other) and len(mine) == len(other):
         for i, pair in enumerate(zip(mine, other, strict=True)):
-            yield from _records(*pair, f"{where}[{i}]", tolerance)
+            yield from records_apart(*pair, f"{where}[{i}]", tolerance)
     elif mine != other:
         yield f"{where}: {mine!r} and {other!r}"
 

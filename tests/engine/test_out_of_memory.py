@@ -219,3 +219,42 @@ def test_a_process_that_may_not_grow(llama: Parties, tmp_path: Path) -> None:
     at_once, note = done.stdout.split(" ", 1)
     assert 48 <= int(at_once) < 2**18
     assert "memory ran out" in note
+
+
+def test_a_limit_that_no_pass_reached_is_not_what_is_halved(llama: Parties) -> None:
+    """On a GPU the limit is far above what a pass has: half of it would change nothing."""
+    backend, store, notes = llama.backends["cone"], Store(2**30), []
+    with limits_kept(backend):
+        backend.at_once = 2**16
+        with Small(float("inf"), ERRORS["CUDA"]) as small:
+            wanted = work(Retrying(backend, Store(2**30)), Store(2**30))
+        backend.at_once = 2**16
+        with Small(small.largest // 2, ERRORS["CUDA"]):
+            found = work(Retrying(backend, store, notes.append), store)
+        assert backend.at_once <= N * LENGTH // 2
+        assert store.budget >= 2**30 // 16
+    assert notes
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
+
+
+def test_memory_that_runs_out_outside_of_a_pass(tmp_path: Path) -> None:
+    """Once: the work is made again. Always: it is said, and no traceback."""
+    world = make_world(tmp_path)
+    program = Checker(Source("case.cpatch", TRAINED), world / "case.cpatch").check()
+    for times, goes_on in ((1, True), (100, False)):
+        session = open_session(program, compile_program(program), Settings(), lambda *_: None)
+        left, generator = [times], session.generator
+
+        def short(seed: int, *labels: str, left: Any = left, made: Any = generator) -> Any:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return made(seed, *labels)
+
+        session.generator = short  # type: ignore[method-assign]
+        if goes_on:
+            interpret(session)
+        else:
+            with pytest.raises(RunFailure, match="not enough memory for das"):
+                interpret(session)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.transfer import placed
+
 
 @dataclass(frozen=True, eq=False)
 class Alibi:
@@ -23,7 +25,7 @@ class Alibi:
 
     def __call__(self, positions: Tensor, n_kv_heads: int, dtype: torch.dtype) -> Tensor:
         """What scores gain, (..., kv_heads, shared, 1, keys), for keys at positions (..., keys)."""
-        gained = self.slopes[:, None] * positions[..., None, :].to(self.slopes.device)
+        gained = self.slopes[:, None] * placed(positions[..., None, :], self.slopes.device)
         return (gained.to(dtype) * self.scale).unflatten(-2, (n_kv_heads, -1)).unsqueeze(-2)
 
 

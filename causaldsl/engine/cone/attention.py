@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from causaldsl.engine.cone.frozen import of_rows
 from causaldsl.engine.cone.weights import Attention, capped
 from causaldsl.engine.cone.window import Geometry
 from causaldsl.engine.upcast import upcast_dtype
 
-Past = Callable[[int], tuple[Tensor, Tensor]]
-"""Keys and values (1 or A, n, kv_heads, P, d_head) left of the window at a layer."""
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a clean run keeps to the left of a window of ``rows`` of its prompts.
+
+    ``keys`` and ``values`` are by layer (prompts, kv_heads, positions, d_head); the first ``left``
+    positions are seen.
+    """
+
+    keys: Mapping[int, Tensor]
+    values: Mapping[int, Tensor]
+    rows: slice | Tensor
+    left: int
+
+    def __call__(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (1 or A, n, kv_heads, P, d_head). Raises ``LookupError`` without any."""
+        kept = self.keys.get(layer)
+        if kept is None or kept.shape[2] < self.left:
+            raise LookupError(f"the clean run kept too few keys of layer {layer}")
+        tables = (kept[:, :, : self.left], self.values[layer][:, :, : self.left])
+        keys, values = (of_rows(table, self.rows, slice(None)) for table in tables)
+        return keys, values
 
 
 def attend(

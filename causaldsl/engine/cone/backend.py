@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.frozen import FrozenValues, of_rows
 from causaldsl.engine.cone.heap import kept_heap
 from causaldsl.engine.cone.loss import cross_entropy
-from causaldsl.engine.cone.packing import STEPS, Packing
+from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.tail import Tail
@@ -41,6 +42,8 @@ from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometries
 from causaldsl.engine.edits import Read, needs_grad
+from causaldsl.engine.memory.free import free_bytes
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import PROBED_WINDOW, answers_of, probe_tokens
 from causaldsl.model.shapes import ModelDims
@@ -75,7 +78,7 @@ class ConeBackend:
         wanted: Tensor | None = None,
     ):
         self.decoder: Decoder = read_decoder(source)
-        self.shapes, self.at_once = shapes, at_once
+        self.shapes, self.at_once, self.most = shapes, at_once, 0
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
         weight = self.decoder.embed
@@ -111,9 +114,11 @@ class ConeBackend:
             )
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
+            self.most = max(self.most, len(part) * width)
             all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
+            own = tokens[placed(part, tokens.device), :width]
             forward = Forward(self.decoder, geometries(self.decoder, all_of_it), None, recorder)
-            x = forward.embed(tokens[part, :width][None], all_of_it)
+            x = forward.embed(own[None], all_of_it)
             last = self._last_block(reads)
             starts = [Start(Entry(-1), x)]
             recorders.append(recorder)
@@ -180,13 +185,15 @@ class ConeBackend:
     @contextmanager
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
         """Matrices are laid out for ``steps`` passes with the same rows (``packing.py``)."""
-        packing = Packing(memory) if steps >= STEPS else None
+        device = self.decoder.embed.device
+        most = free_bytes(str(device)) // 4 if device.type == "cuda" else LIMIT
+        packing = Packing(memory, most) if steps >= STEPS else None
         for linear in self.decoder.linears():
             linear.pack(packing)
         if packing is not None and Tail.serves(self.decoder):
             self._tail = Tail(self.decoder, packing)
         try:
-            with kept_heap() if self.decoder.embed.device.type == "cpu" else nullcontext():
+            with kept_heap() if device.type == "cpu" else nullcontext():
                 yield
         finally:
             self._tail = None
@@ -202,20 +209,29 @@ class ConeBackend:
         """The clean run's last block (A, n, 1, d), for arms without edits, and a pass to end it."""
         if not len(clean.last):
             raise LookupError("this clean run stopped before the logits")
-        last = of_rows(clean.last, part.rows, slice(None))
+        rows = part.rows
+        if isinstance(rows, Tensor):
+            rows = placed(rows, clean.last.device)
+        last = of_rows(clean.last, rows, slice(None))
         nowhere = Window(torch.zeros(1, dtype=torch.long), 1)
-        taps = Taps((), (), nowhere.starts)
+        taps = Taps((), (), nowhere.starts, self.decoder.embed.device)
         forward = Forward(self.decoder, geometries(self.decoder, nowhere), None, taps)
         return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
 
     def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
         """The forward pass of a part, and where each of its arms starts."""
         window = Window(clean.lengths[part.rows] - part.size, part.size)
-        taps = Taps(part.edits, part.reads, window.starts)
+        self.most = max(self.most, len(part.arms) * window.starts.shape[-1] * window.size)
+        device = self.decoder.embed.device
+        taps = Taps(part.edits, part.reads, window.starts, device)
+        if isinstance(part.rows, Tensor):  # the lengths stay on the CPU; all else is not there
+            part = replace(part, rows=placed(part.rows, device))
         frozen = None
         if part.freeze is not None:
             frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)
-        past = _past(clean, part.rows, window.left) if window.left else None
+        past = Past(clean.keys, clean.values, part.rows, window.left) if window.left else None
+        if self._tail is not None:
+            self._tail.keep_within(self.at_once)
         forward = Forward(
             self.decoder, geometries(self.decoder, window), past, taps, frozen, self._tail
         )
@@ -259,9 +275,10 @@ class ConeBackend:
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
         """By layer, how many positions to the left of a tail may be attended to there."""
         lefts: dict[int, int] = {}
+        named = {id(read.positions): read.positions for read in edits_at}
+        most = {name: int(positions.min(1).values.max()) for name, positions in named.items()}
         for read in edits_at:
-            entry = self._entry(read.site)
-            left = int(read.positions.min(1).values.max())
+            entry, left = self._entry(read.site), most[id(read.positions)]
             attends = entry.layer + (entry.stage > Stage.INPUT)
             for layer in range(max(attends, 0), self._n_layers):
                 lefts[layer] = max(lefts.get(layer, 0), left)
@@ -306,18 +323,6 @@ class ConeBackend:
 def _window(items: Sequence[Read], lengths: Tensor) -> Window:
     size = size_of(items, lengths)
     return Window(lengths - size, size)
-
-
-def _past(clean: ConeRun, rows: slice | Tensor, left: int) -> Past:
-    def past(layer: int) -> tuple[Tensor, Tensor]:
-        kept = clean.keys.get(layer)
-        if kept is None or kept.shape[2] < left:
-            raise LookupError(f"the clean run kept too few keys of layer {layer}")
-        tables = (kept[:, :, :left], clean.values[layer][:, :, :left])
-        keys, values = (of_rows(table, rows, slice(None)) for table in tables)
-        return keys, values
-
-    return past
 
 
 def _logits(columns: Tensor | None, forward: Forward, x: Tensor, part: Part) -> Tensor:

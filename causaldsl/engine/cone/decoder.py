@@ -29,6 +29,7 @@ from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import Taps
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Geometry, Window
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.plan.cones import Entry, Stage
 
@@ -73,7 +74,7 @@ class Forward:
             x = decoder.project_in(x)
         x = self._norm("embed", -1, decoder.embed_norm, x)
         if decoder.positions is not None:
-            x = x + decoder.positions[window.positions().to(tokens.device)]
+            x = x + decoder.positions[placed(window.positions(), tokens.device)]
         return x
 
     def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:

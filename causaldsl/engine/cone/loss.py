@@ -23,6 +23,8 @@ from causaldsl.engine.upcast import upcast
 
 _ROWS = 128
 """Rows at a time: enough for a fast product, few enough that their logits stay in the cache."""
+_ROWS_ELSEWHERE = 2048
+"""The same where there is no such cache, and every product that is begun costs time."""
 _UNDERFLOWS = 1e-30
 """Smaller probabilities have lost digits, or are zero, in float32."""
 
@@ -38,7 +40,8 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         losses, gradients = [], []
-        for rows, t in zip(x.split(_ROWS), targets.split(_ROWS), strict=True):
+        at_once = _ROWS if x.device.type == "cpu" else _ROWS_ELSEWHERE
+        for rows, t in zip(x.split(at_once), targets.split(at_once), strict=True):
             loss, gradient = _of_rows(rows, t, head, wanted)
             losses.append(loss)
             gradients.append(gradient)
@@ -57,13 +60,18 @@ def _of_rows(x: Tensor, targets: Tensor, head: Unembedding, wanted: bool) -> tup
     """Losses (rows,), and their gradients with respect to x (rows, d) if wanted."""
     rows = torch.arange(len(x), device=x.device)
     logits = upcast(head(x))  # in half precision a softmax over a vocabulary says little
-    kept = logits if head.softcap is None else logits.clone()
-    probabilities = torch.softmax(logits, -1, out=logits)
-    chosen = probabilities[rows, targets]
-    if bool((chosen < _UNDERFLOWS).any()):
-        losses = -torch.log_softmax(upcast(head(x)), -1)[rows, targets]
-    else:
-        losses = -chosen.log()
+    kept = logits
+    if x.device.type == "cpu":
+        kept = logits if head.softcap is None else logits.clone()
+        probabilities = torch.softmax(logits, -1, out=logits)
+        chosen = probabilities[rows, targets]
+        if bool((chosen < _UNDERFLOWS).any()):
+            losses = -torch.log_softmax(upcast(head(x)), -1)[rows, targets]
+        else:
+            losses = -chosen.log()
+    else:  # a look at the numbers would make the program wait for them
+        losses = torch.logsumexp(logits, -1) - logits[rows, targets]
+        probabilities = torch.softmax(logits, -1)
     if not wanted:
         return losses, x
     probabilities[rows, targets] -= 1

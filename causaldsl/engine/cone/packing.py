@@ -37,8 +37,8 @@ def cost(weight: Tensor) -> int:
 class Packing:
     """What is rearranged during one training: matrices as they are first used, up to a limit."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.bytes, self.limit = 0, LIMIT if limit is None else min(limit, LIMIT)
+    def __init__(self, limit: int | None = None, most: int = LIMIT) -> None:
+        self.bytes, self.limit = 0, most if limit is None else min(limit, most)
 
     def room_for(self, weight: Tensor) -> bool:
         taken = cost(weight)

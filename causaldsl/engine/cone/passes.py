@@ -16,6 +16,7 @@ from torch import Tensor
 
 from causaldsl.engine.backend import Pass
 from causaldsl.engine.edits import Edit, Read
+from causaldsl.engine.transfer import placed
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.cones import Entry, entry_of
 from causaldsl.plan.freeze import Freeze
@@ -44,7 +45,9 @@ class Part:
         It has ``dims`` dimensions, (n, ...), if it is the same for all arms, else one more.
         """
         if x.dim() > dims:
-            return x[self.arms, self.places]
+            if self.arms == list(range(len(x))):
+                return x[:, self.places]
+            return x[placed(torch.tensor(self.arms), x.device), self.places]
         return x[self.places].expand(len(self.arms), *x[self.places].shape)
 
 
@@ -66,11 +69,19 @@ def parts(
     """
     reads, hold = wanted.reads, wanted.hold
     together: dict[_Alike, list[tuple[Entry, int]]] = {}
+    known: dict[tuple[int, int], int] = {}  # most arms are at the same positions
+
+    def size(items: Sequence[Edit | Read], arm: int) -> int:
+        own, key = (lengths[arm], arm) if lengths.dim() == 2 else (lengths, 0)
+        for item in items:
+            if (id(item.positions), key) not in known:
+                known[id(item.positions), key] = size_of([item], own)
+        return max((known[id(item.positions), key] for item in items), default=1)
+
     for arm, edits in enumerate(wanted.arms):
         items: list[Edit | Read] = [*edits, *reads]
-        own = lengths[arm] if lengths.dim() == 2 else lengths
         freed = None if hold is None else hold.freeing([e.site for e in edits], shapes)
-        alike = _Alike(size_of(items, own), freed, not items)
+        alike = _Alike(size(items, arm), freed, not items)
         entries = [entry_of(item.site, shapes.n_layers) for item in items]
         entry = min(entries, default=Entry(shapes.n_layers))
         together.setdefault(alike, []).append((entry, arm))
@@ -82,12 +93,14 @@ def parts(
         for begin in range(0, len(members), arms_at_once):
             chosen = members[begin : begin + arms_at_once]
             for first in range(0, count, at_once):
-                yield _part(wanted, chosen, slice(first, first + at_once), alike)
+                places = slice(first, first + at_once)
+                yield _part(wanted, chosen, places, alike, cuts=at_once < count)
 
 
 def _part(
-    wanted: Pass[Any], members: list[tuple[Entry, int]], places: slice, alike: _Alike
+    wanted: Pass[Any], members: list[tuple[Entry, int]], places: slice, alike: _Alike, cuts: bool
 ) -> Part:
+    """Some arms, over some prompts; all of them unless it ``cuts``."""
     chosen, rows = [arm for _, arm in members], wanted.rows
     if rows is None:
         taken: slice | Tensor = places
@@ -97,9 +110,9 @@ def _part(
         chosen,
         places,
         taken,
-        [[edit.take(places) for edit in wanted.arms[arm]] for arm in chosen],
+        [[edit.take(places) if cuts else edit for edit in wanted.arms[arm]] for arm in chosen],
         [entry for entry, _ in members],
-        [Read(read.site, read.positions[places]) for read in wanted.reads],
+        [Read(r.site, r.positions[places]) if cuts else r for r in wanted.reads],
         alike.size,
         alike.freeze,
     )
@@ -114,6 +127,8 @@ def _simplest(rows: Tensor) -> slice | Tensor:
 
 def put_together(found: Sequence[tuple[Part, Tensor]], count: int) -> Tensor:
     """The answers of the parts, (arms, n, ...) each, in the order of the pass: (A, n, ...)."""
+    if len(found) == 1 and found[0][0].arms == list(range(count)):
+        return found[0][1]
     by_arm: list[list[Tensor]] = [[] for _ in range(count)]
     for part, values in found:
         for arm, value in zip(part.arms, values.unbind(0), strict=True):

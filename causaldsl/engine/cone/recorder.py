@@ -14,6 +14,7 @@ from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window
 from causaldsl.engine.edits import Read
 from causaldsl.engine.recorded import RecordedActivations
+from causaldsl.engine.transfer import placed
 from causaldsl.plan.cones import Entry, Stage
 
 
@@ -57,7 +58,7 @@ class Recorder(Taps):
         lefts: dict[int, int],
         frozen: bool,
     ):
-        super().__init__([()], reads, torch.zeros(1, dtype=torch.long))
+        super().__init__([()], reads, torch.zeros(1, dtype=torch.long), decoder.embed.device)
         self._decoder, self._window, self._lefts = decoder, window, lefts
         self._entries = entries | _before_parallel(decoder, entries)
         self._frozen_from = min(entries).layer if frozen and entries else None
@@ -100,7 +101,8 @@ class Recorder(Taps):
         (x,) = x
         n_layers = len(self._decoder.blocks)
         self._keep(Entry(n_layers), x)
-        self.last = x[torch.arange(len(x)), lengths - 1]
+        rows = torch.arange(len(x), device=x.device)
+        self.last = x[rows, placed(lengths - 1, x.device)]
         if self._decoder.norm is not None:
             self.normed("last", n_layers, self._decoder.norm, x[None])
 
@@ -141,7 +143,8 @@ def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: 
 
     The pieces are freed as they are joined.
     """
-    back = torch.argsort(order)
+    in_order = torch.equal(order, torch.arange(len(order)))
+    back = None if in_order else placed(torch.argsort(order), run.tokens.device)
 
     def joined(tables: list[dict]) -> None:
         target, *pieces = tables
@@ -156,15 +159,21 @@ def join(run: ConeRun, parts: Sequence[Recorder], reads: Sequence[Read], order: 
     ):
         joined(list(tables))
     if len(parts[0].last):
-        run.last = torch.cat([part.last for part in parts])[back]
-    for index, read in enumerate(reads):
-        run.recorded.add(read, torch.cat([part.values[index][0] for part in parts])[back])
+        run.last = _in_order([part.last for part in parts], back)
+    for read, *values in zip(reads, *(part.values for part in parts), strict=True):
+        run.recorded.add(read, _in_order([value[0] for value in values], back))
 
 
-def _joined(pieces: list[Tensor], back: Tensor) -> Tensor:
+def _joined(pieces: list[Tensor], back: Tensor | None) -> Tensor:
     longest = max(piece.shape[2] for piece in pieces) if pieces[0].dim() == 4 else 0
     if longest:  # keys and values: shorter prompts have fewer positions to the left
         pieces = [
             torch.nn.functional.pad(piece, (0, 0, 0, longest - piece.shape[2])) for piece in pieces
         ]
-    return torch.cat(pieces)[back]
+    return _in_order(pieces, back)
+
+
+def _in_order(pieces: list[Tensor], back: Tensor | None) -> Tensor:
+    """The pieces as one, its rows put back in their order; a single piece is not copied."""
+    whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    return whole if back is None else whole[back]

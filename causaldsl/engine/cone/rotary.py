@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.exact import exact
+
 Angles = Callable[[int], tuple[Tensor, Tensor]]
 """Cosines and sines (T, pairs) of the first T positions."""
 
@@ -77,7 +79,9 @@ class Rotary:
     def __call__(self, length: int, like: Tensor) -> Turn:
         """The turns of the first ``length`` positions, or more, (T, d_head)."""
         if self._turn is None or len(self._turn.cos) < length:
-            cos, sin = (table.to(like.device, like.dtype) for table in self._angles(length))
+            with exact(like.dtype):
+                tables = self._angles(length)
+            cos, sin = (table.to(like.device, like.dtype) for table in tables)
             exchanged = self._exchanged
             self._turn = Turn(
                 self._spread(cos, cos, 1.0),

@@ -27,6 +27,7 @@ from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.mlp import MLP
 from causaldsl.engine.cone.norms import RMSNorm, behind_scale
 from causaldsl.engine.cone.packing import Packing, cost
+from causaldsl.engine.cone.replay import Replays
 from causaldsl.engine.cone.rotary import Turn
 from causaldsl.engine.cone.weights import Block, Decoder
 from causaldsl.engine.cone.window import Geometry
@@ -50,6 +51,7 @@ class Tail:
         packing.limit -= reserved
         self._packing = Packing(reserved)
         self._blocks: dict[int, _Block] = {}
+        self.replays = Replays(self) if decoder.embed.device.type == "cuda" else None
 
     @staticmethod
     def serves(decoder: Decoder) -> bool:
@@ -63,6 +65,28 @@ class Tail:
         """Blocks ``first`` to the last of x (A, n, 1, d), which wants a gradient."""
         found: Tensor = _Blocks.apply(x.squeeze(2), self, first, past, where)
         return found.unsqueeze(2)
+
+    def keep_within(self, at_once: int) -> None:
+        """``at_once`` positions go through the model together; fewer, once memory has run out."""
+        if self.replays is not None:
+            self.replays.keep_within(at_once)
+
+    def forward(
+        self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]
+    ) -> tuple[Tensor, list[_Saved]]:
+        """The output of blocks ``first`` to the last for x (A, n, d), and what to go back with."""
+        saved = []
+        for layer in range(first, len(self.decoder.blocks)):
+            block = self.block(layer)
+            x, kept = block.forward(x, past(layer), where[block.kind])
+            saved.append(kept)
+        return x, saved
+
+    def backward(self, first: int, gradient: Tensor, saved: list[_Saved]) -> Tensor:
+        """dL/dx for the gradient of the output; what was saved is used up."""
+        for layer in reversed(range(first, first + len(saved))):
+            gradient = self.block(layer).backward(gradient, saved.pop())
+        return gradient
 
     def block(self, layer: int) -> _Block:
         if layer not in self._blocks:
@@ -195,19 +219,20 @@ class _Blocks(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Sequence[Geometry]
     ) -> Tensor:
-        ctx.tail, ctx.first, ctx.kept = tail, first, []
-        for layer in range(first, len(tail.decoder.blocks)):
-            block = tail.block(layer)
-            x, kept = block.forward(x, past(layer), where[block.kind])
-            ctx.kept.append(kept)
-        return x
+        ctx.replay = None if tail.replays is None else tail.replays.find(first, x, past, where)
+        if ctx.replay is not None:
+            found: Tensor = ctx.replay.forward(x, past, where)
+            return found
+        ctx.tail, ctx.first = tail, first
+        y, ctx.kept = tail.forward(first, x, past, where)
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        for layer in reversed(range(ctx.first, ctx.first + len(ctx.kept))):
-            gradient = ctx.tail.block(layer).backward(gradient, ctx.kept.pop())
-        return gradient, None, None, None, None
+        if ctx.replay is not None:
+            return ctx.replay.backward(gradient), None, None, None, None
+        return ctx.tail.backward(ctx.first, gradient, ctx.kept), None, None, None, None
 
 
 def _scaled(linear: Linear, scale: float) -> Linear:

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.cone.norms import Norm
-from causaldsl.engine.edits import Edit, Read, gather, scatter
+from causaldsl.engine.edits import Edit, Read, gather, moved, scatter
+from causaldsl.engine.transfer import placed
 from causaldsl.model.sites import Site
 from causaldsl.plan.cones import Stage
 
@@ -35,27 +36,42 @@ class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
     The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` is the arm that an offered
-    activation begins with.
+    activation begins with. ``device`` is where activations are.
     """
 
-    def __init__(self, arms: Sequence[Sequence[Edit]], reads: Sequence[Read], starts: Tensor):
+    def __init__(
+        self,
+        arms: Sequence[Sequence[Edit]],
+        reads: Sequence[Read],
+        starts: Tensor,
+        device: torch.device | str = "cpu",
+    ):
         self._found: list[list[Tensor]] = [[] for _ in reads]
         self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
         self._reads: dict[Place, list[tuple[int, Read]]] = defaultdict(list)
+        # Edits and reads of one position name it by the same tensor: what is made of it is kept.
+        made: dict[tuple[int, int], Tensor] = {}
+
+        def within(positions: Tensor, begin: Tensor, key: int) -> Tensor:
+            if (id(positions), key) not in made:
+                made[id(positions), key] = placed(positions - begin[..., None], device)
+            return made[id(positions), key]
+
+        by_arm = starts.dim() == 2
         for arm, edits in enumerate(arms):
-            begin = starts[arm] if starts.dim() == 2 else starts
+            begin, key = (starts[arm], arm) if by_arm else (starts, 0)
             for edit in edits:
-                local = replace(edit, positions=edit.positions - begin[:, None])
+                local = replace(edit, positions=within(edit.positions, begin, key))
                 self._edits[place(edit.site)].append((arm, local))
         for index, read in enumerate(reads):
-            local_read = Read(read.site, read.positions - starts[..., None])
+            local_read = Read(read.site, within(read.positions, starts, -1 if by_arm else 0))
             self._reads[place(read.site)].append((index, local_read))
         self._busy = {*self._edits, *self._reads}
 
     @property
     def values(self) -> list[Tensor]:
         """What was read, (A, n, k, d) each."""
-        return [torch.cat(parts) for parts in self._found]
+        return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in self._found]
 
     def touches(self, here: Place) -> bool:
         return here in self._busy
@@ -79,13 +95,16 @@ class Taps:
         here = (word, layer)
         if here not in self._busy:
             return x
-        changed: dict[int, Tensor] = {}
-        for arm, edit in self._edits.get(here, ()):
-            if first <= arm < first + len(x):
+        mine = [(arm, e) for arm, e in self._edits.get(here, ()) if first <= arm < first + len(x)]
+        if _alike(mine):
+            x = _set_together(x, mine, first)
+        else:
+            changed: dict[int, Tensor] = {}
+            for arm, edit in mine:
                 old = changed.get(arm, x[arm - first])
                 new = _edited(_head(old, edit.site.head), edit)
                 changed[arm] = _with_head(old, edit.site.head, new)
-        x = _put(x, changed, first)
+            x = _put(x, changed, first)
         for index, read in self._reads.get(here, ()):
             self._record(index, _head(x, read.site.head), read, first)
         return x
@@ -156,6 +175,42 @@ def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
     for arm, new in changed.items():
         out[arm - first] = new
     return out
+
+
+def _alike(edits: Sequence[tuple[int, Edit]]) -> bool:
+    """Whether these all put a value in, as a whole, into arms of their own at as many positions."""
+    if len(edits) < 2 or len({arm for arm, _ in edits}) < len(edits):
+        return False
+    (_, one), *_ = edits
+    return all(
+        not edit.add
+        and edit.basis is None
+        and not edit.value.requires_grad
+        and edit.value.shape == one.value.shape
+        and (edit.site.head is None) == (one.site.head is None)
+        for _, edit in edits
+    )
+
+
+def _set_together(x: Tensor, edits: Sequence[tuple[int, Edit]], first: int) -> Tensor:
+    """x (A, n, S, d) or (A, n, S, heads, d) with the values of many arms put in at once.
+
+    On a GPU each single one would cost as much as all of them.
+    """
+    values = torch.stack([edit.value for _, edit in edits]).to(x)
+    where = torch.tensor([[arm - first, edit.site.head or 0] for arm, edit in edits])
+    arms, heads = placed(where, x.device).T[:, :, None, None]
+    rows = torch.arange(x.shape[1], device=x.device)[:, None]
+    positions = [edit.positions for _, edit in edits]
+    same = all(other is positions[0] for other in positions)
+    at = positions[0][None] if same else torch.stack(positions)
+    index = (arms, rows, at) if edits[0][1].site.head is None else (arms, rows, at, heads)
+    old = x[index]
+    changes = moved(old, values)
+    for number, (_, edit) in enumerate(edits):
+        if edit.watch is not None:
+            edit.watch.see(changes, number)
+    return x.index_put(index, values)
 
 
 def _edited(x: Tensor, edit: Edit) -> Tensor:

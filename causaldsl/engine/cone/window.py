@@ -15,6 +15,7 @@ from torch import Tensor
 
 from causaldsl.engine.cone.rotary import Turn
 from causaldsl.engine.cone.weights import Decoder, Kind
+from causaldsl.engine.transfer import placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,14 @@ class Window:
         """The window (n, S, ...) of something left-aligned, (n, T, ...); for (n,) starts."""
         if self.even is not None:
             return x[:, self.even : self.even + self.size]
-        return x[torch.arange(len(x), device=x.device)[:, None], self.positions().to(x.device)]
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        return x[rows, placed(self.positions(), x.device)]
 
     def tokens(self, tokens: Tensor) -> Tensor:
         """The window (..., n, S) of token ids (..., n, T)."""
-        positions = self.positions().to(tokens.device)
+        if self.even is not None:
+            return tokens[..., self.even : self.even + self.size]
+        positions = placed(self.positions(), tokens.device)
         return tokens.gather(-1, positions.expand(*tokens.shape[:-1], -1))
 
     def past_masked(self, device: torch.device, seen: int | None) -> Tensor | None:
@@ -69,13 +73,13 @@ class Window:
             queries = _with_arms(self.positions())[..., None]
             far = (keys <= queries - seen)[:, :, None]
             masked = far if masked is None else masked | far
-        return None if masked is None else masked.to(device)
+        return None if masked is None else placed(masked, device)
 
     def own_masked(self, device: torch.device, seen: int | None) -> Tensor | None:
         """(1 or A, n or 1, 1, S, S): True where the query's column may not see the key's."""
         if self.size == 1:
             return None
-        ones = torch.ones(self.size, self.size, dtype=torch.bool)
+        ones = torch.ones(self.size, self.size, dtype=torch.bool, device=device)
         masked = ones.triu(1)
         if seen is not None and self.size > seen:
             masked |= ones.tril(-seen)
@@ -84,8 +88,8 @@ class Window:
             junk = _by_arm(self.starts)[..., None] + torch.arange(self.size) < 0
             # A junk query still sees itself: a softmax over nothing is not a number.
             sees_junk = junk[:, :, None, None] & ~torch.eye(self.size, dtype=torch.bool)
-            masked = masked | sees_junk
-        return masked.to(device)
+            masked = masked | placed(sees_junk, device)
+        return masked
 
 
 def _by_arm(starts: Tensor) -> Tensor:
@@ -141,7 +145,7 @@ def _geometry(decoder: Decoder, kind: Kind, window: Window) -> Geometry:
         own_bias = kind.alibi(_with_arms(positions), *form)
         past_bias = kind.alibi(torch.arange(window.left)[None, None], *form)
     return Geometry(
-        _turn(decoder, kind, positions),
+        _turn(decoder, kind, window),
         window.past_masked(device, kind.window) if window.left else None,
         window.own_masked(device, kind.window),
         past_bias,
@@ -149,9 +153,13 @@ def _geometry(decoder: Decoder, kind: Kind, window: Window) -> Geometry:
     )
 
 
-def _turn(decoder: Decoder, kind: Kind, positions: Tensor) -> Turn | None:
+def _turn(decoder: Decoder, kind: Kind, window: Window) -> Turn | None:
     if kind.rotary is None:
         return None
+    positions = window.positions()
     whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
-    chosen = _with_arms(positions).to(decoder.embed.device)
+    if window.even is not None:
+        same = slice(window.even, window.even + window.size)
+        return whole.map(lambda table: table[same][None, None, :, None])
+    chosen = placed(_with_arms(positions), decoder.embed.device)
     return whole.map(lambda table: table[chosen].unsqueeze(3))

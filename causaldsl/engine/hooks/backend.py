@@ -78,7 +78,7 @@ class HooksBackend:
     ragged = False
 
     def __init__(self, model: Any, shapes: ModelDims, at_once: int = HOOKS_PROMPTS):
-        self.model, self.shapes, self.at_once = model, shapes, at_once
+        self.model, self.shapes, self.at_once, self.most = model, shapes, at_once, 0
         self.points = Points(model, shapes)
         parameter = next(iter(model.parameters()), None)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
@@ -120,6 +120,7 @@ class HooksBackend:
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (n, V), and what was read, ``at_once`` prompts at a time."""
         parts = []
+        self.most = max(self.most, min(len(tokens), self.at_once))
         with torch.set_grad_enabled(needs_grad(edits)), exact(self._dtype):
             for start in range(0, len(tokens), self.at_once):
                 part = slice(start, start + self.at_once)

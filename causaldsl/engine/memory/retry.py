@@ -18,6 +18,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Pass
 from causaldsl.engine.memory.store import Store
 from causaldsl.model.sites import Site
+from causaldsl.plan.chunks import CONE_TOKENS
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Retrying:
     ):
         self.backend, self.store, self._note = backend, store, note
         self.name, self.ragged, self.at_once = backend.name, backend.ragged, backend.at_once
+        self.most = backend.most
         self.pieces, self._trying = 1, False
 
     def serves(self, site: Site) -> bool:
@@ -96,13 +98,20 @@ class Retrying:
                 "there is not enough memory to run one prompt through the model",
                 "use shorter prompts, --dtype float32, another --device, or a machine with more",
             )
-        self.at_once = self.backend.at_once = self.backend.at_once // 2
+        # Half of a limit that no pass comes near would be the same pass again.
+        reached = min(self.backend.at_once, max(self.backend.most, CONE_TOKENS))
+        self.at_once = self.backend.at_once = reached // 2
         self.pieces *= 2
-        self.store.shrink()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        make_room(self.store)
         self._note("memory ran out, so fewer prompts went through the model at a time from then on")
+
+
+def make_room(store: Store) -> None:
+    """Let clean runs keep half as much in memory, and give back what is free."""
+    store.shrink()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -54,8 +54,8 @@ class Runner:
             for some in chunked(len(arms), len(group.rows)):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
                 logits = self.backend.run(Pass(group.clean, edits, Logits(answers), hold=freeze))
-                for i, own in zip(some, logits, strict=True):
-                    found[i].append(from_answers(own))
+                for i, own in zip(some, from_answers(logits), strict=True):
+                    found[i].append(own)
         return [torch.cat(parts)[self.runs.order] for parts in found]
 
     def logit_diff(self, settings: Sequence[Setting], freeze: Freeze | None = None) -> Tensor:

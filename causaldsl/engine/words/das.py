@@ -24,6 +24,7 @@ from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.transfer import placed
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
@@ -244,12 +245,16 @@ def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdi
     assert base is not None
     if not at.site.is_virtual:
         return lambda picked, positions, basis: Edit(
-            at.site, positions, examples.values[picked], basis
+            at.site, positions, _picked(examples.values, picked), basis
         )
     write_to = write(session, base, session.plan.backends[operation.key], at)
     return lambda picked, positions, basis: write_to(
-        examples.before[picked], examples.values[picked], positions, basis
+        _picked(examples.before, picked), _picked(examples.values, picked), positions, basis
     )
+
+
+def _picked(values: Tensor, picked: Tensor) -> Tensor:
+    return values[placed(picked, values.device)]
 
 
 def _no_change(
@@ -344,7 +349,7 @@ def _cross_entropy(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Te
     """Summed over the examples of each batch, (m,)."""
     wanted = torch.stack([b.step.training.examples.wanted[b.picked] for b in batches])
     edits = [[batch.edit(group)] for batch in batches]
-    losses = Losses(wanted.to(bases.device))
+    losses = Losses(placed(wanted, bases.device))
     return bases.backend.run(Pass(group.clean, edits, losses, _rows_of(batches))).sum(1)
 
 
@@ -355,7 +360,7 @@ def _logit_diff(bases: PromptRuns, group: Group, batches: list[_Batch]) -> Tenso
         for b in batches
         for e in (b.step.training.examples,)
     ]
-    both = torch.stack(columns).to(bases.device)
+    both = placed(torch.stack(columns), bases.device)
     edits = [[batch.edit(group)] for batch in batches]
     logits = bases.backend.run(Pass(group.clean, edits, Logits(both), _rows_of(batches)))
     return (logits[:, :, 1] - logits[:, :, 0]).sum(1)

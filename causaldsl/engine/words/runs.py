@@ -12,7 +12,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.edits import Edit, Freeze, Watch
+from causaldsl.engine.edits import Edit, Freeze, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
@@ -201,6 +201,7 @@ def check_made(session: Session, arms: Mapping[str, Arm]) -> None:
     ``arms`` are by their operations' keys.
     """
     idle: dict[str, list[str]] = {}
+    read_changes(watch for arm in arms.values() for watch in arm.watches)
     for key, arm in arms.items():
         check_fired(arm)
         for change, watch in zip(arm.changes, arm.watches, strict=True):

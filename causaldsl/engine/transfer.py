@@ -1,0 +1,20 @@
+"""Small tensors to where large ones are, without waiting for a GPU's work so far.
+
+An ordinary copy of indices from the CPU makes the program wait until all that the GPU was given is
+done. From pinned memory the copy takes its place behind that work, and the program goes on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def placed(x: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device; the same object if it is there."""
+    device = torch.device(device)
+    if x.device.type == device.type:
+        return x
+    if device.type == "cuda" and x.numel():
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
