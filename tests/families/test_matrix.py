@@ -1,0 +1,84 @@
+"""Every family, every site, on both backends and by raw hooks: the same numbers in float64."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.families import matrix
+from tests.families.bench import BACKENDS, Bench, bench, problems
+from tests.families.models import FAMILIES
+
+ON_HOOKS = ("codegen", "glm", "gpt_bigcode", "mpt", "nemotron", "seed_oss")
+"""The cone must serve all others."""
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bench]:
+    return {}
+
+
+def _bench(benches: dict[str, Bench], factory: pytest.TempPathFactory, name: str) -> Bench:
+    if name not in benches:
+        benches.clear()  # one family at a time: its tests stand together
+        benches[name] = bench(factory.mktemp(name), name)
+    return benches[name]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_site_once(
+    name: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    one = _bench(benches, tmp_path_factory, name)
+    made = matrix.once(one.model, list(FAMILIES).index(name))
+    found = {
+        backend: problems(one, made.arms, list(made.directions.values()), backend)
+        for backend in BACKENDS
+    }
+    assert found == {backend: [] for backend in BACKENDS}
+    assert name in ON_HOOKS or one.serves_cone() == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("group", matrix.GROUPS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_arm(
+    name: str, group: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    one = _bench(benches, tmp_path_factory, name)
+    made = matrix.GROUPS[group](one.model)
+    found = {
+        backend: problems(one, made.arms, list(made.directions.values()), backend)
+        for backend in BACKENDS
+    }
+    assert found == {backend: [] for backend in BACKENDS}
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral", "phi"])
+def test_there_are_enough_arms(
+    name: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert len(FAMILIES) >= 36
+    assert matrix.count(_bench(benches, tmp_path_factory, name).model) >= 90
+
+
+def test_the_oracle_knows_nothing_of_ours() -> None:
+    """Neither it nor what it imports of the tests imports causaldsl."""
+    folder, left, seen = Path(__file__).parent, ["oracle", "anatomy", "arms", "models"], set()
+    while left:
+        module = left.pop()
+        seen.add(module)
+        for node in ast.walk(ast.parse((folder / f"{module}.py").read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            assert not any(name.split(".")[0] == "causaldsl" for name in names), module
+            inner = [n.removeprefix("tests.families.") for n in names if n.startswith("tests.")]
+            left += [n for n in inner if (folder / f"{n}.py").is_file() and n not in seen]
+    assert {"oracle", "anatomy"} <= seen
