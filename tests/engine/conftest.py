@@ -43,13 +43,16 @@ class Parties:
 def boot(folder: Path, module: Any, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
-    return TransformerBridge.boot_transformers(
+    originals = dict(module.named_modules())
+    bridge = TransformerBridge.boot_transformers(
         str(folder),
         hf_model=module,
         tokenizer=AutoTokenizer.from_pretrained(folder),
         dtype=dtype,
         device="cpu",
     )
+    bridge.originals = originals
+    return bridge
 
 
 def parties(folder: Path, family: str) -> Parties:
