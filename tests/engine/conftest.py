@@ -17,6 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights import known_answers
+from causaldsl.engine.weights.bridge import build_bridge
+from causaldsl.model.catalog import resolve
 from causaldsl.model.shapes import ModelDims, shapes_from_config
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_folder
@@ -41,13 +43,16 @@ class Parties:
 def boot(folder: Path, module: Any, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
-    return TransformerBridge.boot_transformers(
+    originals = dict(module.named_modules())
+    bridge = TransformerBridge.boot_transformers(
         str(folder),
         hf_model=module,
         tokenizer=AutoTokenizer.from_pretrained(folder),
         dtype=dtype,
         device="cpu",
     )
+    bridge.originals = originals
+    return bridge
 
 
 def parties(folder: Path, family: str) -> Parties:
@@ -55,7 +60,8 @@ def parties(folder: Path, family: str) -> Parties:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
 
     shapes = shapes_from_config(family, json.loads((folder / "config.json").read_text()), "none")
-    backends: dict[str, Any] = {"hooks": HooksBackend(boot(folder, load(), torch.float64), shapes)}
+    bridge = build_bridge(resolve(str(folder), folder), load(), torch.float64, "cpu")
+    backends: dict[str, Any] = {"hooks": HooksBackend(bridge, shapes)}
     backends["cone"] = ConeBackend(load(), shapes)
     generator = torch.Generator().manual_seed(1)
     base, source = torch.randint(shapes.d_vocab, (2, 3, LENGTH), generator=generator)

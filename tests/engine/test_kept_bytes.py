@@ -39,7 +39,7 @@ CASES = {
     "logits": Needs(reads={at(Site("logits")): None}),
     "end": Needs(edits={at(Site("resid_post", 1)): None, at(Site("mlp_hidden", 2)): None}),
     "middle": Needs(
-        reads={at(Site("resid_mid", 3)): None},
+        reads={at(Site("mlp_in", 3)): None},
         edits={at(Site("embed")): None, at(Site("mlp_hidden", 0), S2): None},
     ),
     "several positions": Needs(edits={at(Site("mlp_out", 3), SOME): None}),
