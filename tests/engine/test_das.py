@@ -16,6 +16,7 @@ from causaldsl.engine.backend import CleanPass, Losses, Pass
 from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import Packing, available
+from causaldsl.engine.cone.weights import Unembedding
 from causaldsl.engine.das import DasOptions, Learner, fit, fit_together, orthonormal, start
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
@@ -89,15 +90,17 @@ def test_depends_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
 @pytest.mark.parametrize("rows", [4, 131])
-def test_cross_entropy(scale: float, rows: int) -> None:
+@pytest.mark.parametrize("ways", [{}, {"scale": 2.0, "softcap": 3.0}], ids=["plain", "capped"])
+def test_cross_entropy(ways: dict[str, float], scale: float, rows: int) -> None:
     """The value and gradient of PyTorch's, also where the target's probability is zero."""
     generator = torch.Generator().manual_seed(0)
-    head = Linear(torch.randn(9, 5, generator=generator, dtype=torch.float64))
+    weight = torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    head = Unembedding(Linear(weight), **ways)
     x = scale * torch.randn(rows, 5, generator=generator, dtype=torch.float64)
     targets = torch.arange(rows) % 9
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     losses = cross_entropy(mine, targets, head)
-    wanted = F.cross_entropy(theirs @ head.weight.T, targets, reduction="none")
+    wanted = F.cross_entropy(capped(theirs @ weight.T, **ways), targets, reduction="none")
     assert torch.allclose(losses, wanted)
     weights = torch.arange(float(rows), dtype=torch.float64)
     (weights * losses).sum().backward()
@@ -105,6 +108,27 @@ def test_cross_entropy(scale: float, rows: int) -> None:
     assert mine.grad is not None
     assert theirs.grad is not None
     assert torch.allclose(mine.grad, theirs.grad)
+
+
+def capped(logits: Tensor, scale: float = 1.0, softcap: float | None = None) -> Tensor:
+    logits = logits * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def test_cross_entropy_of_capped_logits_in_half_precision() -> None:
+    """As far from what float32 gives as rounding takes it."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(n, 5, generator=generator).bfloat16() for n in (9, 6))
+    gradients = []
+    for dtype in (torch.bfloat16, torch.float32):
+        own = x.to(dtype).requires_grad_()
+        losses = cross_entropy(
+            own, torch.arange(6), Unembedding(Linear(weight.to(dtype)), 2.0, 3.0)
+        )
+        gradients += torch.autograd.grad(losses.sum(), own)
+    half, single = gradients
+    assert single.abs().max() > 0.1
+    assert torch.allclose(half.float(), single, atol=0.02 * float(single.abs().max()))
 
 
 @pytest.mark.skipif(not available(torch.zeros(1)), reason="this build of torch has no MKL")

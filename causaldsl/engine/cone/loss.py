@@ -75,4 +75,4 @@ def _of_rows(x: Tensor, targets: Tensor, head: Unembedding, wanted: bool) -> tup
     if not wanted:
         return losses, x
     probabilities[rows, targets] -= 1
-    return losses, head.back(probabilities.to(x.dtype), kept)
+    return losses, head.back(probabilities, kept)

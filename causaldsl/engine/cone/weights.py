@@ -156,12 +156,12 @@ class Unembedding:
         return self._finished(logits if bias is None else logits + bias[columns])
 
     def back(self, gradient: Tensor, logits: Tensor) -> Tensor:
-        """The gradient of x, for that of the logits."""
+        """The gradient of x, for that of the logits, both in single precision at least."""
         if self.softcap is not None:
             gradient = gradient * (1 - (logits / self.softcap).square())
         if self.scale != 1.0:
             gradient = gradient * self.scale
-        gradient = self.linear.back(gradient)
+        gradient = self.linear.back(gradient.to(self.weight.dtype))
         return gradient if self.projection is None else self.projection.back(gradient)
 
     def _projected(self, x: Tensor) -> Tensor:
