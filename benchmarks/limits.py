@@ -202,9 +202,7 @@ def _sweep(bench: Bench, decoder: Decoder, facts: dict[str, Any], arms: int, las
 
 
 def _weights(block: Block) -> list[Tensor]:
-    attention, mlp = block.attention, block.mlp
-    gate = [] if mlp.gate is None else [mlp.gate]
-    linears = (attention.q, attention.k, attention.v, attention.out, *gate, mlp.up, mlp.down)
+    linears = (*block.attention.linears(), *block.mlp.linears())
     return [linear.weight for linear in linears]
 
 
