@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from causaldsl.engine.cone.weights import Attention, capped
+from causaldsl.engine.cone.weights import Attention
 from causaldsl.engine.cone.window import Geometry
+from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast_dtype
 
 Past = Callable[[int], tuple[Tensor, Tensor]]

@@ -142,8 +142,8 @@ class ConeBackend:
     def _losses(self, targets: Tensor, forward: Forward, x: Tensor, part: Part) -> Tensor:
         """Cross-entropy (A, n), for the last block's output."""
         entries = part.of_arms(targets, 1).flatten()
-        if forward.taps.touches(LOGITS):
-            logits = _edited_logits(forward, x).flatten(0, 1)
+        if forward.taps.touches(LOGITS) or forward.holds_cap:
+            logits = _logits(None, forward, x, part).flatten(0, 1)
             losses = F.cross_entropy(logits, entries, reduction="none")
         else:
             normed = forward.normed(x).flatten(0, 1)
@@ -214,7 +214,7 @@ class ConeBackend:
         taps = Taps(part.edits, part.reads, window.starts)
         frozen = None
         if part.freeze is not None:
-            frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)
+            frozen = FrozenValues(part.freeze, clean.components, clean.last, part.rows, window.size)
         past = _past(clean, part.rows, window.left) if window.left else None
         forward = Forward(
             self.decoder, geometries(self.decoder, window), past, taps, frozen, self._tail
