@@ -14,7 +14,7 @@ from common import TEMPLATE, Pairs, make_pairs
 from peers import Peer
 from product import Compiled, Product, compiled, ids
 
-from causaldsl.engine.weights.load import load
+from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.tokens import Tokens
 
@@ -25,7 +25,7 @@ class Sizes:
 
     ``grid_step`` is the distance between the layers of the layer-by-position sweep, ``some_step``
     that of the smaller sweep over heads. ``their_steps`` are the training steps timed for those who
-    are slow, beside one of warm-up.
+    are slow, beside one of warm-up. Random models have their ``real`` shapes, or are very small.
     """
 
     few: int = 64
@@ -46,6 +46,7 @@ class Sizes:
     scan_senders: int = 12
     audit: int = 16
     directions: int = 8
+    real: bool = True
 
 
 QUICK = Sizes(
@@ -67,6 +68,7 @@ QUICK = Sizes(
     scan_senders=2,
     audit=4,
     directions=3,
+    real=False,
 )
 
 
@@ -78,12 +80,14 @@ class Bench:
     sizes: Sizes
     folder: Path
     peers: list[Peer] = field(default_factory=list)
+    loaded: Loaded | None = None
+    """The model's weights, where they are not in its folder."""
 
     def __post_init__(self) -> None:
         self.spec = resolve(self.model, Path.cwd())
         assert self.spec.path is not None, "a toy model has no tokens"
         self.tokens = Tokens.load(self.spec.path)
-        self.product = Product(load(self.spec))
+        self.product = Product(self.loaded or load(self.spec))
         self.shapes = self.spec.shapes
         self.layer = 2 * self.shapes.n_layers // 3
         """In the middle: upward of half, where the signal of SmolLM2's pairs sits."""
