@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from random_models import SHAPES
 from tables import COMPARED, GROWN, LIMITED, comparison_rows, growth_rows, limit_rows, seconds
 from tables import overhead_lines as overhead
 
@@ -31,6 +32,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "grid_sweep": {"TransformerLens": 3.5},
     "head_sweep": {"TransformerLens": 15},
     "path_scan": {"TransformerLens hooks": 10},
+    **{f"das_step_{model}": {"TransformerLens": 15} for model in SHAPES},
 }
 """How many times as long as ours the others are wished to take."""
 
