@@ -127,8 +127,9 @@ def _where(record: dict[str, Any]) -> str:
 
 
 def _missed(results: dict[str, Any]) -> list[str]:
-    """What was wished for and not reached, or could not be measured."""
-    found = []
+    """What was wished for and not reached, or could not be measured, or was not yet."""
+    measured = {comparison["name"] for comparison in results["comparisons"]}
+    found = [f"`{name}`: not measured yet" for name in TARGETS if name not in measured]
     for comparison in results["comparisons"]:
         targets = TARGETS.get(comparison["name"], {})
         for side in comparison["sides"]:
