@@ -25,7 +25,7 @@ class Sizes:
 
     ``grid_step`` is the distance between the layers of the layer-by-position sweep, ``some_step``
     that of the smaller sweep over heads. ``their_steps`` are the training steps timed for those who
-    are slow, beside one of warm-up.
+    are slow, beside one of warm-up. Random models have their ``real`` shapes, or are very small.
     """
 
     few: int = 64
@@ -46,6 +46,7 @@ class Sizes:
     scan_senders: int = 12
     audit: int = 16
     directions: int = 8
+    real: bool = True
 
 
 QUICK = Sizes(
@@ -67,6 +68,7 @@ QUICK = Sizes(
     scan_senders=2,
     audit=4,
     directions=3,
+    real=False,
 )
 
 

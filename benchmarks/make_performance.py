@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from random_models import SHAPES
 from tables import (
     COMPARED,
     GPU,
@@ -41,6 +42,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "grid_sweep": {"TransformerLens": 3.5},
     "head_sweep": {"TransformerLens": 15},
     "path_scan": {"TransformerLens hooks": 10},
+    **{f"das_step_{model}": {"TransformerLens": 15} for model in SHAPES},
 }
 """How many times as long as ours the others are wished to take."""
 
@@ -140,8 +142,9 @@ def _where(record: dict[str, Any]) -> str:
 
 
 def _missed(results: dict[str, Any]) -> list[str]:
-    """What was wished for and not reached, or could not be measured."""
-    found = []
+    """What was wished for and not reached, or could not be measured, or was not yet."""
+    measured = {comparison["name"] for comparison in results["comparisons"]}
+    found = [f"`{name}`: not measured yet" for name in TARGETS if name not in measured]
     for comparison in results["comparisons"]:
         targets = TARGETS.get(comparison["name"], {})
         for side in comparison["sides"]:

@@ -56,6 +56,7 @@ def main() -> None:
                     _keep(results["limits"], limit)
                 results["versions"] |= {p.name: p.version for p in peers if p.version}
                 _write(options.out, results)
+                del comparison  # and its model
         finally:
             for peer in peers:
                 peer.close()

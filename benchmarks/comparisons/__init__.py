@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench import Bench
+from random_models import SHAPES
 from turns import Comparison
 
 from comparisons.audits import audit
-from comparisons.das import das_fit, das_step_few, das_step_many, seeds, seeds_fit
+from comparisons.das import (
+    das_fit,
+    das_step_few,
+    das_step_many,
+    das_step_of,
+    seeds,
+    seeds_fit,
+)
 from comparisons.paths import path_scan
 from comparisons.sweeps import end_sweep, grid_sweep, head_sweep, some_heads
 
@@ -24,4 +32,5 @@ COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
     "some_heads": some_heads,
     "path_scan": path_scan,
     "audit": audit,
+    **{f"das_step_{model}": das_step_of(model) for model in SHAPES},
 }

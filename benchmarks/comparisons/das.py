@@ -15,6 +15,7 @@ import torch
 from bench import Bench
 from common import Pairs
 from product import NAME, Compiled, Ours, Progress
+from random_models import random_model
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +30,8 @@ Timed = Callable[[Progress, float, float], Timing]
 AT_ONCE = 64
 """Larger batches go through the others in parts, with the same gradients: a pass over 512 prompts
 with all their logits would need many gigabytes."""
+_LARGE, _FEW_AT_ONCE = 100_000, 16
+"""The same where a vocabulary is large."""
 
 
 def das_step_few(bench: Bench) -> Comparison:
@@ -39,7 +42,21 @@ def das_step_many(bench: Bench) -> Comparison:
     return _step(bench, "das_step_512", bench.sizes.many, bench.sizes.our_steps_of_many, False)
 
 
-def _step(bench: Bench, name: str, count: int, our_steps: int, all_sides: bool) -> Comparison:
+def das_step_of(model: str) -> Callable[[Bench], Comparison]:
+    """A step in a random model of another family, beside TransformerLens."""
+
+    def made(bench: Bench) -> Comparison:
+        loaded = random_model(model, bench.folder, bench.sizes.real)
+        own = Bench(str(bench.folder / model), bench.sizes, bench.folder, loaded=loaded)
+        name = f"das_step_{model}"
+        return _step(own, name, bench.sizes.few, bench.sizes.our_steps, False, model)
+
+    return made
+
+
+def _step(
+    bench: Bench, name: str, count: int, our_steps: int, all_sides: bool, model: str = ""
+) -> Comparison:
     pairs, site = bench.pairs(count), Site("mlp_hidden", bench.layer)
     # An epoch is one step. Ours needs two more epochs: the warm-up, and one to see the last end.
     program = bench.program(name, pairs, _trained(site, our_steps + 2, count))
@@ -56,8 +73,9 @@ def _step(bench: Bench, name: str, count: int, our_steps: int, all_sides: bool) 
     basis = _random_basis(bench, site).to(bench.device)
     return Comparison(
         name=name,
-        about=f"one training step of DAS at {site} @ END, {count} pairs; what comes before the "
-        "first step is shown apart",
+        about=f"one training step of DAS at {site} @ END, {count} pairs"
+        + (f", random weights of {model}'s shapes" if model else "")
+        + "; what comes before the first step is shown apart",
         sides=[*sides, *peers],
         facts=_facts(pairs, program, site) | {"timed_steps": [our_steps, their_steps]},
         losses={
@@ -197,12 +215,13 @@ class Lens:
 
     def __init__(self, bench: Bench, pairs: Pairs, site: Site):
         self.bench, self.hook, self.pairs = bench, site.hook_name, pairs
+        self.at_once = AT_ONCE if bench.shapes.d_vocab < _LARGE else _FEW_AT_ONCE
         self.end = torch.full((len(pairs),), pairs.base.shape[1] - 1, device=bench.device)
 
     def steps(self, count: int) -> Timing:
         """A fit of one warm-up step (unless only one is asked for) and ``count`` more."""
         times: list[float] = []
-        warm, parts = int(count > 1), -(-len(self.pairs) // AT_ONCE)
+        warm, parts = int(count > 1), -(-len(self.pairs) // self.at_once)
         began = now()
         marks = (parts, parts * (1 + warm))  # a clock at every step would make the GPU wait
         clock = lambda: times.append(now() if len(times) in marks else 0.0)  # noqa: E731
@@ -239,7 +258,7 @@ class Lens:
             epochs=epochs,
             batch_size=batch,
             lr=LR,
-            micro_batch_size=min(batch, AT_ONCE),
+            micro_batch_size=min(batch, self.at_once),
         )
 
     @torch.no_grad()
@@ -259,7 +278,7 @@ class Lens:
             self.pairs.source,
             task,
             positions=self.end,
-            batch_size=AT_ONCE,
+            batch_size=self.at_once,
         )
         logits = intervened_logits(
             self.bench.bridge,
@@ -269,7 +288,7 @@ class Lens:
             source,
             task,
             positions=self.end,
-            batch_size=AT_ONCE,
+            batch_size=self.at_once,
         )
         return float(F.cross_entropy(logits.cpu(), self.pairs.targets.cpu()))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Freeze, Read
 from causaldsl.model.sites import Site
@@ -37,6 +38,10 @@ def test_together_and_alone(
     if backend is None:
         pytest.skip("the cone does not serve this family")
     site = Site(kind) if kind == "embed" else Site(kind, 1)
+    if not backend.serves(site):
+        with pytest.raises(Mistake):
+            site.check(trio.shapes)  # resid_mid of a parallel block
+        return
     positions = torch.tensor(WHERE[where])
     positions = torch.where(positions < 0, LENGTHS[:, None] + positions, positions)
     value = torch.randn(

@@ -175,6 +175,7 @@ class Model:
         self.d_head = weight.shape[0 if self.transposed else 1] // self.heads
         self._made: dict[Any, Any] = {}
         self.multiplier = float(getattr(self.config, "residual_multiplier", 1.0))
+        self.logit_cap: float | None = getattr(self.config, "final_logit_softcapping", None)
 
     def remembered(self, tokens: Tensor, make: Callable[[Model, Tensor], Any]) -> Any:
         """What ``make`` found for these prompts when first asked."""

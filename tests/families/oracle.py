@@ -2,7 +2,8 @@
 
 Imports nothing from causaldsl. A place is (kind, layer, head) with the language's words; an edit is
 a place and a function from its activation (n, T, d) to the new one. What is held gets its clean
-value in whole forward passes. Slow and plain on purpose.
+value in whole forward passes; with norms held, what caps logits shrinks each as in the clean run.
+Slow and plain on purpose.
 """
 
 from __future__ import annotations
@@ -59,8 +60,12 @@ def load(folder: Path, dtype: torch.dtype = torch.float64) -> Model:
 def logits(model: Model, tokens: Tensor, edits: Edits = (), held: Held | None = None) -> Tensor:
     """Logits (n, V) at the last position with the edits in force, those at one place in order."""
     with _held(model, tokens, held, edits), _edited(model, tokens, edits), double():
-        found: Tensor = model.module(tokens, use_cache=False).logits
+        with _seen_uncapped(model) as uncapped:
+            found: Tensor = model.module(tokens, use_cache=False).logits
         found = found.clone()
+        if held is not None and held.norms and model.logit_cap is not None:
+            clean = model.remembered(tokens, _clean_values)
+            found = uncapped[-1] * (clean["capped"] / clean["uncapped"])
         for place, change in edits:
             if place[0] == "logits":
                 found = change(found)
@@ -151,6 +156,18 @@ class double(TorchFunctionMode):
             if single and func in (F.softmax, torch.softmax, Tensor.softmax):
                 kwargs["dtype"] = torch.float64
         return func(*args, **kwargs)
+
+
+@contextmanager
+def _seen_uncapped(model: Model) -> Iterator[list[Tensor]]:
+    """What the unembedding gives in a forward pass."""
+    seen: list[Tensor] = []
+    head = model.module.get_output_embeddings()
+    handle = head.register_forward_hook(lambda _, __, output: seen.append(output.clone()))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -386,8 +403,9 @@ def _clean_values(model: Model, tokens: Tensor) -> dict[Any, Tensor]:
             handles.append(at.input(model.part(layer, parts.down), keep("mlp", layer)))
     for i, norm in enumerate(model.norms()):
         handles.append(norm.register_forward_pre_hook(keep_input(("norm", i))))
-    with torch.no_grad(), double():
-        model.module(tokens, use_cache=False)
+    with torch.no_grad(), double(), _seen_uncapped(model) as uncapped:
+        values["capped"] = model.module(tokens, use_cache=False).logits
+    values["uncapped"] = uncapped[-1]
     for handle in handles:
         handle.remove()
     return values

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.frozen import of_rows
-from causaldsl.engine.cone.weights import Attention, capped
+from causaldsl.engine.cone.weights import Attention
 from causaldsl.engine.cone.window import Geometry
+from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast_dtype
 
 

@@ -147,8 +147,8 @@ class ConeBackend:
     def _losses(self, targets: Tensor, forward: Forward, x: Tensor, part: Part) -> Tensor:
         """Cross-entropy (A, n), for the last block's output."""
         entries = part.of_arms(targets, 1).flatten()
-        if forward.taps.touches(LOGITS):
-            logits = _edited_logits(forward, x).flatten(0, 1)
+        if forward.taps.touches(LOGITS) or forward.holds_cap:
+            logits = _logits(None, forward, x, part).flatten(0, 1)
             losses = F.cross_entropy(logits, entries, reduction="none")
         else:
             normed = forward.normed(x).flatten(0, 1)
@@ -228,7 +228,7 @@ class ConeBackend:
             part = replace(part, rows=placed(part.rows, device))
         frozen = None
         if part.freeze is not None:
-            frozen = FrozenValues(part.freeze, clean.components, part.rows, window.size)
+            frozen = FrozenValues(part.freeze, clean.components, clean.last, part.rows, window.size)
         past = Past(clean.keys, clean.values, part.rows, window.left) if window.left else None
         if self._tail is not None:
             self._tail.keep_within(self.at_once)

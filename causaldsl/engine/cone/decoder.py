@@ -134,7 +134,19 @@ class Forward:
     def unembed(self, x: Tensor, columns: Tensor | None = None, at_last: bool = True) -> Tensor:
         """Logits (..., V) of the last block's output; (A, n, c) at the ``columns`` (A, n, c)."""
         normed, head = self.normed(x, at_last), self.decoder.unembed
-        return head(normed) if columns is None else head.at(normed, columns)
+        if not self.holds_cap:
+            return head(normed, columns)
+        assert self.frozen is not None
+        # Its own scale is the one that is held.
+        clean, norm = self.frozen.last(), self.decoder.norm
+        clean = upcast(clean) if norm is None else norm(clean)
+        return head.held(normed, clean if at_last else clean.unsqueeze(2), columns)
+
+    @property
+    def holds_cap(self) -> bool:
+        """Whether logits are shrunk as in the clean run, in place of being capped."""
+        held = self.frozen is not None and self.frozen.freeze.norms
+        return held and self.decoder.unembed.softcap is not None
 
     def normed(self, x: Tensor, at_last: bool = True) -> Tensor:
         """What the unembedding reads, (A, n, S, d); (A, n, d) at the last position."""

@@ -5,6 +5,7 @@ With c for clean values, and E the edits (engine/edits.py) made at that place, a
     z_h   := E(c_h)    for every head h that is held,    attn_out := c  or  N(sum_h z_h W_O[h])
     mlp   := c         or  N(W_down E(c_hidden))          where the MLP is held
     N(x)  := weight * (x - mean) * c_scale (+ bias)       where norms are held, every one
+    u     := u * cap(c_u) / c_u                           with them, where logits u are capped
 
 so the only way for a change to spread is the residual stream, and what is free. Where nothing is
 edited, read or free, the clean output is added and nothing is computed at all.
@@ -46,8 +47,16 @@ class FrozenValues:
     share them, else (arms, n, S, ...). Raises ``LookupError`` for what the clean run did not keep.
     """
 
-    def __init__(self, freeze: Freeze, kept: ComponentValues, rows: slice | Tensor, size: int):
+    def __init__(
+        self,
+        freeze: Freeze,
+        kept: ComponentValues,
+        last: Tensor,
+        rows: slice | Tensor,
+        size: int,
+    ):
         self.freeze, self._kept, self._rows, self._size = freeze, kept, rows, size
+        self._last = last
 
     def attn_out(self, layer: int, arms: slice) -> Tensor:
         return self._cut(self._kept.attn_out, layer, arms, "attention output")
@@ -63,6 +72,12 @@ class FrozenValues:
 
     def scale(self, norm: str, layer: int, arms: slice) -> Tensor:
         return self._cut(self._kept.scales, (norm, layer), arms, "norm's scale")
+
+    def last(self) -> Tensor:
+        """The clean stream (1 or A, n, d) behind the blocks at the last position."""
+        if not len(self._last):
+            raise LookupError("this clean run stopped before the logits")
+        return of_rows(self._last, self._rows, slice(None))
 
     def _cut(self, table: dict[Any, Tensor], layer: Any, arms: slice, what: str) -> Tensor:
         if layer not in table:

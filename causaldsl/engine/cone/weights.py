@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.alibi import Alibi
@@ -22,6 +21,7 @@ from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.mlp import MLP, Experts
 from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.cone.rotary import Rotary
+from causaldsl.engine.softcap import capped, shrinkage
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,14 +146,17 @@ class Unembedding:
     def weight(self) -> Tensor:
         return self.linear.weight
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._finished(self.linear(self._projected(x)))
+    def __call__(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Logits (..., V) of x (..., d); (..., n, c) at ``columns`` (n, c) or (A, n, c)."""
+        logits = self._uncapped(x, columns)
+        return logits if self.softcap is None else capped(logits, self.softcap)
 
-    def at(self, x: Tensor, columns: Tensor) -> Tensor:
-        """Logits (..., n, c) of x (..., n, d) at ``columns`` (n, c) or (A, n, c)."""
-        logits = (self.weight[columns] @ self._projected(x).unsqueeze(-1)).squeeze(-1)
-        bias = self.linear.bias
-        return self._finished(logits if bias is None else logits + bias[columns])
+    def held(self, x: Tensor, clean: Tensor, columns: Tensor | None = None) -> Tensor:
+        """The same, shrunk by the cap as those of ``clean`` are."""
+        logits = self._uncapped(x, columns)
+        if self.softcap is None:
+            return logits
+        return logits * shrinkage(self._uncapped(clean, columns), self.softcap)
 
     def back(self, gradient: Tensor, logits: Tensor) -> Tensor:
         """The gradient of x, for that of the logits, both in single precision at least."""
@@ -167,14 +170,14 @@ class Unembedding:
     def _projected(self, x: Tensor) -> Tensor:
         return x if self.projection is None else self.projection(x)
 
-    def _finished(self, logits: Tensor) -> Tensor:
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        return logits if self.softcap is None else capped(logits, self.softcap)
-
-
-def capped(x: Tensor, cap: float) -> Tensor:
-    return torch.tanh(x / cap) * cap
+    def _uncapped(self, x: Tensor, columns: Tensor | None) -> Tensor:
+        x, bias = self._projected(x), self.linear.bias
+        if columns is None:
+            logits = self.linear(x)
+        else:
+            logits = (self.weight[columns] @ x.unsqueeze(-1)).squeeze(-1)
+            logits = logits if bias is None else logits + bias[columns]
+        return logits if self.scale == 1.0 else logits * self.scale
 
 
 @dataclass(frozen=True)

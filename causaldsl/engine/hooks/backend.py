@@ -30,8 +30,9 @@ from causaldsl.engine.backend import CleanPass, Logits, Pass
 from causaldsl.engine.edits import Edit, Freeze, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
-from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points, capped
+from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points
 from causaldsl.engine.recorded import RecordedActivations
+from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
@@ -179,7 +180,7 @@ class HooksBackend:
         logits = self.points.unembed(normed[0])
         if held.shrinkage is not None:
             logits = logits * held.shrinkage
-        else:
+        elif form.logit_softcap is not None:
             logits = capped(logits, form.logit_softcap)
         return forward.end(logits)[:, -1]
 

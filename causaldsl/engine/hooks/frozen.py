@@ -19,7 +19,8 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Freeze
-from causaldsl.engine.hooks.points import NORMED, Points, shrinkage
+from causaldsl.engine.hooks.points import NORMED, Points
+from causaldsl.engine.softcap import shrinkage
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.families.forms import Norm
 from causaldsl.model.sites import Site

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from causaldsl.engine.upcast import upcast
@@ -109,14 +108,3 @@ class Points:
         if site.kind != "resid_mid" or self.form is None or site.layer is None:
             return None
         return self.form.blocks[site.layer].stream_mid
-
-
-def capped(logits: Tensor, cap: float | None) -> Tensor:
-    """c tanh(u / c), or u where there is no soft cap."""
-    return logits if cap is None else cap * torch.tanh(logits / cap)
-
-
-def shrinkage(logits: Tensor, cap: float) -> Tensor:
-    """What a soft cap multiplies a logit u by, c tanh(u / c) / u."""
-    tiny = logits.abs() < 1e-6 * cap
-    return torch.where(tiny, 1.0, capped(logits, cap) / torch.where(tiny, 1.0, logits))
