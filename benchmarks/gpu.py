@@ -27,10 +27,11 @@ from typing import Any
 
 import torch
 from bench import QUICK, Bench, Sizes
-from common import NAMES, machine, stamp
+from common import machine, stamp
 from comparisons import COMPARISONS
 from limits import WORK
 from product import Ours
+from random_models import tokenizer
 from rich.console import Console
 from tables import GPU, gpu_rows, table
 from turns import now, significant, take_turns
@@ -133,7 +134,7 @@ def random_bench(name: str, device: str, folder: Path) -> Bench:
     model = folder / name
     config = LlamaConfig(**SHAPES[name], bos_token_id=0, eos_token_id=0)
     config.save_pretrained(model)
-    _tokenizer(config.vocab_size).save(str(model / "tokenizer.json"))
+    tokenizer(config.vocab_size).save(str(model / "tokenizer.json"))
     with torch.device(device), torch.random.fork_rng():
         torch.manual_seed(0)
         module = LlamaForCausalLM._from_config(config, attn_implementation="eager")
@@ -143,22 +144,6 @@ def random_bench(name: str, device: str, folder: Path) -> Bench:
     spec = resolve(str(model), Path.cwd())
     loaded = Loaded(spec, module.eval().requires_grad_(False), device, torch.float32)
     return Bench(str(model), _SIZES[name], folder, loaded=loaded)
-
-
-def _tokenizer(size: int) -> Any:
-    """Every word of the benchmarks' prompts is a token, with and without a space before it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = [*NAMES.read_text().split(), "Then", "When", "Afterwards", "and", "had", "a", "long"]
-    words += ["really", "crazy", "argument", "said", "to", "met", ",", "."]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = dict.fromkeys(["<s>", *alphabet, *words, *(f"Ġ{word}" for word in words)])
-    assert len(tokens) <= size
-    tokenizer = Tokenizer(
-        models.BPE({token: i for i, token in enumerate(tokens)}, [], ignore_merges=True)
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return tokenizer
 
 
 def _measured(

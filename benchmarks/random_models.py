@@ -84,7 +84,7 @@ def random_model(name: str, into: Path, real: bool = True) -> Loaded:
     config = getattr(transformers, config_class)(**settings, bos_token_id=0, eos_token_id=0)
     folder = into / name
     config.save_pretrained(folder)
-    _tokenizer(config.vocab_size).save(str(folder / "tokenizer.json"))
+    tokenizer(config.vocab_size).save(str(folder / "tokenizer.json"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
@@ -95,7 +95,7 @@ def random_model(name: str, into: Path, real: bool = True) -> Loaded:
     return Loaded(spec, module.eval().requires_grad_(False), "cpu", torch.float32)
 
 
-def _tokenizer(size: int) -> Any:
+def tokenizer(size: int) -> Any:
     """Every word of the benchmarks' prompts is a token, with and without a space before it."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -104,8 +104,8 @@ def _tokenizer(size: int) -> Any:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = dict.fromkeys(["<s>", *alphabet, *words, *(f"Ġ{word}" for word in words)])
     assert len(tokens) <= size
-    tokenizer = Tokenizer(
+    made = Tokenizer(
         models.BPE({token: i for i, token in enumerate(tokens)}, [], ignore_merges=True)
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return tokenizer
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return made
