@@ -30,6 +30,12 @@ PLACES = [
 ]
 
 
+def places(parties: Parties) -> list[tuple[str, int, int | None, int]]:
+    """A parallel block has no stream between attention and MLP."""
+    other = "attn_out" if parties.shapes.parallel else "resid_mid"
+    return [(other if kind == "resid_mid" else kind, *rest) for kind, *rest in PLACES]
+
+
 def at(position: int, rows: int = N) -> Tensor:
     return torch.full((rows, 1), position)
 
@@ -38,7 +44,7 @@ def edits_of(parties: Parties, rows: int = N) -> list[list[Edit]]:
     """An arm at every place, one at two places, one that does nothing."""
     generator = torch.Generator().manual_seed(0)
     arms: list[list[Edit]] = []
-    for kind, layer, head, position in PLACES:
+    for kind, layer, head, position in places(parties):
         site = Site(kind, layer, head)
         width = site.width(parties.shapes)
         assert width is not None
@@ -47,8 +53,9 @@ def edits_of(parties: Parties, rows: int = N) -> list[list[Edit]]:
     return [*arms, [*arms[2], *arms[6]], []]
 
 
-def announced() -> list[Read]:
-    return [Read(Site(k, layer, head), at(position)) for k, layer, head, position in PLACES]
+def announced(parties: Parties) -> list[Read]:
+    found = places(parties)
+    return [Read(Site(k, layer, head), at(position)) for k, layer, head, position in found]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +69,7 @@ def _has_a_cone(trio: Parties) -> None:
 def test_logits(trio: Parties, at_once: int, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cone, hooks = trio.backends["cone"], trio.backends["hooks"]
     monkeypatch.setattr(cone, "at_once", at_once)
-    arms, clean = edits_of(trio), cone.clean(CleanPass(trio.base, (), announced()))
+    arms, clean = edits_of(trio), cone.clean(CleanPass(trio.base, (), announced(trio)))
     columns = None if wanted == "vocabulary" else torch.tensor([[1, 2]] * N)
     together = cone.run(Pass(clean, arms, Logits(columns)))
     reference = hooks.run(Pass(hooks.clean(CleanPass(trio.base)), arms, Logits(columns)))
@@ -74,7 +81,7 @@ def test_logits(trio: Parties, at_once: int, wanted: str, monkeypatch: pytest.Mo
 def test_prompts_of_their_own(trio: Parties) -> None:
     """Rows and columns given for each arm."""
     cone = trio.backends["cone"]
-    clean = cone.clean(CleanPass(trio.base, (), announced()))
+    clean = cone.clean(CleanPass(trio.base, (), announced(trio)))
     rows = torch.tensor([[i % N, (i + 1) % N] for i in range(len(edits_of(trio)))])
     columns = torch.stack([rows + 1, rows + 4], -1)
     arms = edits_of(trio, rows=2)
@@ -86,7 +93,7 @@ def test_prompts_of_their_own(trio: Parties) -> None:
 
 def test_losses_and_their_gradients(trio: Parties) -> None:
     cone = trio.backends["cone"]
-    clean = cone.clean(CleanPass(trio.base, (), announced()))
+    clean = cone.clean(CleanPass(trio.base, (), announced(trio)))
     arms, targets = edits_of(trio)[:-1], torch.tensor([5, 6, 7])
     for value in (edit.value for edits in arms for edit in edits):
         value.requires_grad_()
@@ -112,7 +119,7 @@ def test_frozen_runs(trio: Parties, attention: bool, mlp: bool, norms: bool) -> 
     """Recorded and run to the logits, each arm with what it frees."""
     cone, hooks = trio.backends["cone"], trio.backends["hooks"]
     freeze = Freeze(attention, mlp, norms)
-    places = announced()
+    places = announced(trio)
     arms = edits_of(trio)[:-1]
     reads = [Read(Site("head.q", 2, 0), at(END)), Read(Site("mlp_out", 2), at(END))]
     clean = cone.clean(CleanPass(trio.base, (), [*places, *reads], frozen=True))
