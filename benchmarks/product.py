@@ -86,7 +86,7 @@ class Product:
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
         self.backends = Backends(loaded, [])
-        dtype = str(loaded.dtype).removeprefix("torch.")
+        dtype = loaded.dtype_name
         self.settings = Settings(device=loaded.device, dtype=dtype)
 
     def run(self, compiled: Compiled) -> tuple[Session, Progress, float, float]:

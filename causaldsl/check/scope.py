@@ -40,8 +40,9 @@ class Scope:
     model: Span | None = None
     """The model's statement, be it right or wrong."""
     incomplete: bool = False
-    words_missing: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
+    words_missing: bool = False
+    """The same of words, which an import or a package that can't be read would have brought."""
 
     @contextmanager
     def until_read(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.plan.chunks import CONE_TOKENS
 from causaldsl.plan.memory import positions_at_once
 from causaldsl.plan.settings import Progress, Settings
+from causaldsl.vocabulary.base import SIDES
 
 
 class Backends(dict[str, Backend]):
@@ -82,8 +83,7 @@ def _at_once(loaded: Loaded) -> int:
     """How many positions go through the cone together: on a GPU, as many as there is room for."""
     if not loaded.device.startswith("cuda"):
         return CONE_TOKENS
-    dtype = str(loaded.dtype).removeprefix("torch.")
-    return positions_at_once(loaded.spec.shapes, dtype, free_bytes(loaded.device))
+    return positions_at_once(loaded.spec.shapes, loaded.dtype_name, free_bytes(loaded.device))
 
 
 def open_session(
@@ -110,7 +110,7 @@ def open_session(
     lengths = (
         prompt.length
         for pairs in graph.pairs.values()
-        for side in ("base", "source")
+        for side in SIDES
         for prompt in pairs.side(side)
     )
     backends = Backends(loaded, notes, settings.backend, max(lengths, default=0))

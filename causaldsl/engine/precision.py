@@ -115,7 +115,7 @@ def _logit_diffs(
     session: Session, graph: Graph, loaded: Loaded, backends: dict[str, Backend]
 ) -> list[Tensor]:
     """Logit differences (n,) of every run of the graph."""
-    dtype = str(loaded.dtype).removeprefix("torch.")
+    dtype = loaded.dtype_name
     session.progress(f"the same in {dtype}, to compare", 0, 0)
     settings = replace(session.settings, dtype=dtype)
     made = {key: session.values[key] for key in graph.network if _is_made(session, key)}

@@ -127,7 +127,7 @@ class Session:
 
     def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
         """How much a clean run will keep."""
-        shapes, dtype = self.loaded.spec.shapes, str(self.loaded.dtype).removeprefix("torch.")
+        shapes, dtype = self.loaded.spec.shapes, self.loaded.dtype_name
         prompts = pairs.side(side)
         if backend == "cone":
             return kept(needs, shapes, prompts, dtype).total

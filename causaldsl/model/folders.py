@@ -16,6 +16,7 @@ from typing import Any
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import remembered_sha256
+from causaldsl.model.json_files import read_object
 from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.tokenizer_files import FILES
 
@@ -37,18 +38,13 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
     check_whole(name, folder)
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, "unreadable-config")
     except FileNotFoundError:
         raise Mistake(
             "model-absent",
             f"{name} is not a model folder: it has no config.json",
             "a folder written by save_pretrained is expected",
         ) from None
-    except (OSError, ValueError) as error:
-        raise Mistake("unreadable-config", f"cannot read {path}: {error}") from error
-    if not isinstance(config, dict):
-        raise Mistake("unreadable-config", f"{path} does not hold a JSON object")
-    return config
 
 
 def check_whole(name: str, folder: Path) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress, build_once, cache_folder
 from causaldsl.model.conversion import run_converter
+from causaldsl.model.json_files import read_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -102,14 +103,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises :class:`Mistake` if the file holds anything else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, "unreadable-tokenizer")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise Mistake("unreadable-tokenizer", f"cannot read {path}: {error}") from error
-    if not isinstance(found, dict):
-        raise Mistake("unreadable-tokenizer", f"{path} does not hold a JSON object")
-    return found
 
 
 def _read(folder: Path, place: Path) -> TokenizerFiles:

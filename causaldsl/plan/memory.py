@@ -177,14 +177,6 @@ def _held(entries: set[Entry], shapes: ModelDims) -> int:
 def _scales(block: Block) -> int:
     """How many numbers scale a position in the norms of a block."""
     attention = block.attention
-    places = (
-        block.before_attention,
-        block.after_attention,
-        block.before_mlp,
-        block.after_mlp,
-        block.stream_mid,
-        block.stream_post,
-    )
     of_heads = ((attention.q_norm, attention.n_heads), (attention.k_norm, attention.n_kv_heads))
     by_head = (1 if n.over == "projection" else heads for n, heads in of_heads if n is not None)
-    return sum(place is not None for place in places) + sum(by_head)
+    return len(block.placed) + sum(by_head)

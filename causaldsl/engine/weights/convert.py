@@ -14,6 +14,8 @@ from typing import Any
 
 import gguf
 
+from causaldsl.engine.weights.converter import command
+
 
 def convert(source: Path, folder: Path) -> None:
     """Write config.json, model.safetensors and tokenizer.json of ``source`` into ``folder``."""
@@ -78,17 +80,8 @@ def _name_source(source: Path, folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the conversion; a failure becomes one line on stderr and exit status 1."""
-    if len(arguments) != 2:
-        print("usage: python -m causaldsl.engine.weights.convert GGUF FOLDER", file=sys.stderr)
-        return 2
-    source, folder = (Path(argument).absolute() for argument in arguments)
-    try:
-        convert(source, folder)
-    except Exception as error:  # whatever transformers raises has to fit into the parent's message
-        print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)
-        return 1
-    return 0
+    """Run the conversion as a command."""
+    return command("causaldsl.engine.weights.convert", "GGUF", convert, arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from causaldsl.engine.weights.converter import command
+
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 _PROBES = (
     "Then, Mary and John's friends (12 of them) went to the store.",
@@ -104,18 +106,8 @@ def _check_pieces(source: Path, folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the conversion; a failure becomes one line on stderr and exit status 1."""
-    if len(arguments) != 2:
-        module = "causaldsl.engine.weights.convert_tokenizer"
-        print(f"usage: python -m {module} SOURCE FOLDER", file=sys.stderr)
-        return 2
-    source, folder = (Path(argument).absolute() for argument in arguments)
-    try:
-        convert(source, folder)
-    except Exception as error:  # whatever transformers raises has to fit into the parent's message
-        print(" ".join(f"{type(error).__name__}: {error}".split()), file=sys.stderr)
-        return 1
-    return 0
+    """Run the conversion as a command."""
+    return command("causaldsl.engine.weights.convert_tokenizer", "SOURCE", convert, arguments)
 
 
 if __name__ == "__main__":

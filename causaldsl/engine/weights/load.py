@@ -24,15 +24,11 @@ from causaldsl.engine.weights.bridge import build_bridge, quiet
 from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
 from causaldsl.engine.weights.known_answers import KnownAnswers, recall
 from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.dtypes import DTYPES
 from causaldsl.model.folders import weight_files
 
 _OF_A_BLOCK = re.compile(r"\.\d+\.(?!.*(attn|attention)\.(masked_)?bias$)(?!.*inv_freq$)")
 """Names of a block's weights; a file may also hold heads for other tasks, and buffers."""
-_DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-}
 
 
 @dataclass(eq=False)
@@ -50,6 +46,10 @@ class Loaded:
     dtype: torch.dtype
     known: KnownAnswers | None = field(default=None, repr=False)
     """The module's answers in an earlier run, where they were looked for and found."""
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
 
     @cached_property
     def hf(self) -> Any:
@@ -97,8 +97,8 @@ def load(
     device or dtype is unknown.
     """
     _check_device(device)
-    if dtype not in _DTYPES:
-        raise RunFailure(f"unknown dtype {dtype}", suggest(dtype, _DTYPES, "dtypes"))
+    if dtype not in DTYPES:
+        raise RunFailure(f"unknown dtype {dtype}", suggest(dtype, DTYPES, "dtypes"))
     if torch.device(device).type == "mps" and (spec.path is None or dtype == "float64"):
         what = "a toy model is always" if spec.path is None else f"{spec.name} is asked for"
         raise RunFailure(f"{what} in float64, which mps does not have", "use `--device cpu`")
@@ -106,7 +106,7 @@ def load(
         return Loaded(spec, None, device, torch.float64)
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
-    wanted = _DTYPES[dtype]
+    wanted: torch.dtype = getattr(torch, dtype)
     known = recall(spec.shapes, wanted, device) if alone else None
     source: nn.Module | Checkpoint | None = None
     if known is not None and known.alone:

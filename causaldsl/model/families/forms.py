@@ -203,9 +203,9 @@ class Block:
     add_scale: float = 1.0
     skip_normed: bool = False
 
-    def norms(self) -> Iterator[Norm]:
-        """Every norm of the block once, those of queries and keys too."""
-        attention = self.attention
+    @property
+    def placed(self) -> list[Norm]:
+        """The norm at each place of the block that has one, but for those of queries and keys."""
         places = (
             self.before_attention,
             self.after_attention,
@@ -214,7 +214,12 @@ class Block:
             self.stream_mid,
             self.stream_post,
         )
-        yield from dict.fromkeys(place for place in places if place is not None)
+        return [place for place in places if place is not None]
+
+    def norms(self) -> Iterator[Norm]:
+        """Every norm of the block once, those of queries and keys too."""
+        attention = self.attention
+        yield from dict.fromkeys(self.placed)
         if attention.q_norm is not None:
             yield from attention.q_norm.each(attention.n_heads)
         if attention.k_norm is not None:

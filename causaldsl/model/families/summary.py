@@ -17,7 +17,6 @@ from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.sites import has_site
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.sites import SITES
-from causaldsl.vocabulary.traces import POLICIES
 
 _SMALL = {
     "num_hidden_layers": 8,
@@ -84,7 +83,7 @@ def _row(name: str, shapes: ModelDims, form: Architecture) -> Row:
         _ends(form) or "-",
         ", ".join(_lacks(shapes)) or "-",
         "hooks" if without_cone(form) else "cone, hooks",
-        "all" if shapes.form is not None else f"freeze, {min(POLICIES)} recompute",
+        "all",  # those of a family that is not described are fewer
     )
 
 
