@@ -29,11 +29,11 @@ site mlp = mlp_hidden[2] @ END
 subspace v = random(x, seed: 3)
 let r2 = ridge_r2(mlp, target: v, at: x, on: flip.train, alphas: [10])
 let whole = ridge_r2(x, target: random(x, dim: 3), at: x, on: flip.train, alphas: [1e-6])
-let told = logistic_accuracy(mlp, direction: v, at: x, scale: 20, on: flip.train)
-let tiny = logistic_accuracy(mlp, direction: v, at: x, scale: 1e-3, unit: norm, on: flip.train)
-let before = logistic_accuracy(resid_pre[2] @ END, direction: v, at: x, scale: 20, on: flip.train)
+let told = logistic_accuracy(mlp, direction: v, at: x, scale: 20, unit: absolute, on: flip.train)
+let tiny = logistic_accuracy(mlp, direction: v, at: x, scale: 1e-3, unit: mean_norm, on: flip.train)
+let before = logistic_accuracy(resid_pre[2] @ END, direction: v, at: x, scale: 20, unit: absolute, on: flip.train)
 site s2 = resid_mid[2] @ S2
-let at_s2 = logistic_accuracy(resid_post[3] @ END, direction: v, at: s2, scale: 40, on: flip.train)
+let at_s2 = logistic_accuracy(resid_post[3] @ END, direction: v, at: s2, scale: 40, unit: absolute, on: flip.train)
 """
 )
 
@@ -141,7 +141,7 @@ def test_copies_of_a_prompt_stay_on_one_side(world: Path) -> None:
     text = """model lm = "tiny-llama"
 pairs p = jsonl("copies.jsonl")
 site x = resid_mid[1] @ END
-let a = logistic_accuracy(mlp_hidden[1] @ END, direction: random(x), at: x, scale: 9, on: p)
+let a = logistic_accuracy(mlp_hidden[1] @ END, direction: random(x), at: x, scale: 9, unit: absolute, on: p)
 """
     results, _ = run(text, world)
     probe = results.probes["a"]
