@@ -21,8 +21,11 @@ from causaldsl.vocabulary.traces import TraceNumber
 _FEWER = {
     r"\b(train|test) +\d+": r"\1 {pairs}",
     r"\b(train|test) +(n|half)\b": r"\1 2",  # paths and traces, of which every run is dear
+    r"\bparam (n_train|n_test|m) = \d+": r"param \1 = {pairs}",
+    r"\bparam n = (\d+)": "param n = {pairs}",
     r"\bepochs: \d+": "epochs: 1",
-    r"\bsample\((\w+), n: \d+, length: \d+": r"sample(\1, n: {texts}, length: 12",
+    r"\blr: ([\d.]+)\)": r"lr: \1, epochs: 1)",  # which would stop by itself
+    r"\bsample\((\w+), n: \w+, length: \d+": r"sample(\1, n: {texts}, length: 12",
     r"\btop \d+": "top 2",
     r"(= illusion\((?!.*directions)[^)]*)": r"\1, directions: 1",
     r"(= illusion\((?!.*mlps)[^)]*)": r"\1, mlps: 1, sizes: [8]",
