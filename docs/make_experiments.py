@@ -12,11 +12,16 @@ braces is a way to write a number, and where it is in the results::
     {{cells growth.fldd k=1}}        mean (lowest to highest) over the cells of a sweep or table
     {{number share}}                 of a `let`
     {{class written.clean.same}}     mean [low, high], of a histogram
+    {{centre hidden.h1.up}}          mean of a histogram's class
     {{d apart.v}}                    Cohen's d of its two classes, its size
     {{norm row_part}}                length of a subspace
-    {{share by_das head 23.0}}       share of a trace's effect that a component mediates
     {{evidence of_v active part}}    of an audit; {{verdict of_v}}
     {{n effects}} {{param layer}}    how many pairs; a param
+    {{sd recovered.r2}}              standard deviation over the cells of a sweep or table
+    {{rows recovered.r2}}            how many rows its probes had, and of them to train on
+    {{notes still falling}}          how many notes of the run say this
+    {{seconds run}}                  how long the run took
+    {{several GPT-2 names}}          which words of a lexicon are several tokens; {{words ...}}: how many
 
 `{{PROGRAM: ...}}` asks the results of another program than the one the page is named after, and
 `{{.3 ...}}` for three decimals, where two are usual.
@@ -27,6 +32,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +43,8 @@ HERE = ROOT / "docs/experiments"
 MEASURED, TEMPLATES = HERE / "measured", HERE / "templates"
 FRONT = ("## What was measured\n", "\nOne DAS training step")
 """The README's section that a template fills begins and ends so."""
-_LARGE = {
-    "traces": ("edges", "nodes"),
-    "histograms": ("edges",),
-    "precision": (),
-}
+_LEFT_OUT = ("traces", "comparisons", "precision")
+"""Of the results: large, and not written about."""
 PICTURES = {
     "das_by_neurons": {"growth": "das_by_neurons"},
     "mlp_in_the_middle": {"effects": "effects"},
@@ -66,16 +69,15 @@ def main() -> None:
 def take(folder: Path) -> None:
     """Keep the results of a run, less what is large and not written about."""
     results = json.loads((folder / "results.json").read_text("utf-8"))
-    for part, names in _LARGE.items():
-        if not names:
-            results.pop(part)
-        for record in results.get(part, {}).values():
-            for name in names:
-                record.pop(name)
+    for part in _LEFT_OUT:
+        results.pop(part)
     for histogram in results["histograms"].values():
+        histogram.pop("edges")
         for arm in histogram["arms"].values():
             for one in arm["classes"].values():
                 one.pop("counts")
+    arms = {name.partition("[")[0]: name for name in reversed(results["probes"])}
+    results["probes"] = {name: results["probes"][name] for name in arms.values()}
     name = Path(results["program"]).stem
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (MEASURED / f"{name}.json").write_text(text + "\n", "utf-8")
@@ -112,7 +114,7 @@ def filled(template: str, program: str) -> str:
         try:
             return _WAYS[way](results, where, int(places[1]) if places else 2)
         except (KeyError, StopIteration):
-            raise KeyError(f"{match[0]} is not in the results of {results['program']}") from None
+            raise KeyError(f"{match[0]} is not in what was measured") from None
 
     return re.sub(r"\{\{(.+?)\}\}", number, template)
 
@@ -183,8 +185,19 @@ def _at(axes: dict[str, list[str]], cell: str) -> dict[str, str]:
 
 
 def _class(results: dict[str, Any], where: str, places: int) -> str:
+    return _interval(_one_class(results, where), places)
+
+
+def _one_class(results: dict[str, Any], where: str) -> dict[str, Any]:
     name, arm, one = where.split(".")
-    return _interval(results["histograms"][name]["arms"][arm]["classes"][one], places)
+    found: dict[str, Any] = results["histograms"][name]["arms"][arm]["classes"][one]
+    return found
+
+
+def _rows(results: dict[str, Any], where: str, places: int) -> str:
+    """How many rows the probes of an arm of a table had, and of them to train on."""
+    probe = next(p for name, p in results["probes"].items() if name.startswith(f"{where}["))
+    return f"{probe['n_train'] + probe['n_test']:,}, of which {probe['n_train']:,}"
 
 
 def _d(results: dict[str, Any], where: str, places: int) -> str:
@@ -192,10 +205,10 @@ def _d(results: dict[str, Any], where: str, places: int) -> str:
     return _plain(abs(results["histograms"][name]["arms"][arm]["d"]), places)
 
 
-def _mediated(results: dict[str, Any], where: str, places: int) -> str:
-    name, _, component = where.partition(" ")
-    nodes = results["traces"][name]["components"]
-    return _interval(next(n for n in nodes if n["id"] == component)["share"], places)
+def _words(results: dict[str, Any], where: str) -> dict[str, Any]:
+    model, _, lexicon = where.rpartition(" ")
+    found: dict[str, Any] = results[model][lexicon]
+    return found
 
 
 def _evidence(results: dict[str, Any], where: str, places: int) -> str:
@@ -213,12 +226,21 @@ _WAYS: dict[str, Callable[[dict[str, Any], str, int], str]] = {
     "class": _class,
     "d": _d,
     "norm": lambda results, where, places: _plain(results["subspaces"][where]["norm"], places),
-    "share": _mediated,
     "evidence": _evidence,
     "verdict": lambda results, where, places: str(results["audits"][where]["verdict"]),
-    "param": lambda results, where, places: str(results["params"][where]),
+    "param": lambda results, where, places: f"{results['params'][where]:g}",
+    "centre": lambda results, where, places: _plain(_one_class(results, where)["mean"], places),
+    "sd": lambda results, where, places: _plain(
+        statistics.stdev(value for _, value in _all_cells(results, where)), places
+    ),
+    "rows": _rows,
+    "notes": lambda results, where, places: str(sum(where in note for note in results["notes"])),
     "n": lambda results, where, places: str(
         next(iter(results["measures"][where]["clean"].values()))["n"]
+    ),
+    "words": lambda results, where, places: str(_words(results, where)["words"]),
+    "several": lambda results, where, places: (
+        ", ".join(_words(results, where)["several"]) or "none"
     ),
     "seconds": lambda results, where, places: f"{results['timings']['run_seconds']:.0f}",
 }

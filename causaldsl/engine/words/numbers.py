@@ -121,7 +121,9 @@ def line_r2(of: list[float], over: list[float]) -> float:
     spread = math.fsum((y - mean) ** 2 for y in of)
     if spread == 0:
         raise RunFailure("a line through equal values has no R2")
-    return 1 - math.fsum((y - start - rise * x) ** 2 for y, x in zip(of, over, strict=True)) / spread
+    return (
+        1 - math.fsum((y - start - rise * x) ** 2 for y, x in zip(of, over, strict=True)) / spread
+    )
 
 
 def _line(of: list[float], over: list[float]) -> tuple[float, float]:
