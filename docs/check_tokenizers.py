@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,7 @@ def _merged(text: bytes, ranks: dict[bytes, int]) -> int:
     """Into how many tokens byte-pair encoding makes one word, which no pattern splits before."""
     parts = [text[i : i + 1] for i in range(len(text))]
     while len(parts) > 1:
-        rank, i = min(
-            (ranks.get(a + b, 1 << 30), i) for i, (a, b) in enumerate(zip(parts, parts[1:]))
-        )
+        rank, i = min((ranks.get(a + b, 1 << 30), i) for i, (a, b) in enumerate(pairwise(parts)))
         if rank == 1 << 30:
             break
         parts[i : i + 2] = [parts[i] + parts[i + 1]]

@@ -21,7 +21,8 @@ braces is a way to write a number, and where it is in the results::
     {{rows recovered.r2}}            how many rows its probes had, and of them to train on
     {{notes still falling}}          how many notes of the run say this
     {{seconds run}}                  how long the run took
-    {{several GPT-2 names}}          which words of a lexicon are several tokens; {{words ...}}: how many
+    {{several GPT-2 names}}          which words of a lexicon are several tokens
+    {{words GPT-2 names}}            how many it has
 
 `{{PROGRAM: ...}}` asks the results of another program than the one the page is named after, and
 `{{.3 ...}}` for three decimals, where two are usual.

@@ -1,8 +1,9 @@
 """Ridge regression on standardised inputs, with its penalty chosen by leave-one-out.
 
-For training inputs X (n, d), standardised, and targets Y (n, k) less their mean, the dual weights of
-a penalty a are C = (X X^T + a)^-1 Y, and a new row x is predicted as x X^T C plus the mean. Without
-row i, it would be predicted with the error C_i / ((X X^T + a)^-1)_ii (Golub, Heath and Wahba 1979).
+For training inputs X (n, d), standardised, and targets Y (n, k) less their mean, the dual weights
+of a penalty a are C = (X X^T + a)^-1 Y, and a new row x is predicted as x X^T C plus the mean.
+Without row i, it would be predicted with the error C_i / ((X X^T + a)^-1)_ii (Golub, Heath and
+Wahba 1979).
 One eigendecomposition of X X^T serves every penalty and every target.
 """
 

@@ -18,9 +18,9 @@ switches on a pathway that no input uses.
 - ``toy/illusion-rotated``: the frame is R for an orthogonal R, so W1' = R W1 and W2' = W2 R^T, and
   no neuron stands for anything. R has the columns (2, 2, -1)/3, (-1, 2, 2)/3 and (2, -1, 2)/3.
 - ``toy/illusion-units``: the same network with its neurons chosen to be v = (0, 1, 1),
-  u = (2, 1, -1) and t = (1, -1, 1), each at length 1. Neuron v is written by w and read by u; neuron
-  u is written and not read; neuron t is read and not written. So here v is a neuron, and e1 is the
-  mix (sqrt 2 u + t)/sqrt 3 of two neurons.
+  u = (2, 1, -1) and t = (1, -1, 1), each at length 1. Neuron v is written and read; neuron u is
+  written and not read; neuron t is read and not written. So here v is a neuron, and e1 is the mix
+  (sqrt 2 u + t)/sqrt 3 of two neurons.
 - ``toy/two-heads``: the frame is a skip connection and two attention heads of width 1,
   e2 = (0, 1, 1)/sqrt(2) and e3 = (0, 1, -1)/sqrt(2). Both heads write the same, z = x/sqrt(2), and
   are read out as sqrt(2) z_0 - sqrt(2) z_1, so they cancel on every input. The illusory direction

@@ -110,8 +110,8 @@ class LogisticAccuracy(Probe):
     """Held-out accuracy of telling, at a site, plus from minus a step along a direction before it.
 
     The model runs with a step along the direction added to the activations behind `at`, and with
-    the same step subtracted; logistic regression on what the site then holds says which. The step is
-    `scale` long: with `unit: absolute` in the activations' own units, with `unit: mean_norm` in
+    the same step subtracted; logistic regression on what the site then holds says which. The step
+    is `scale` long: with `unit: absolute` in the activations' own units, with `unit: mean_norm` in
     units of their mean length, which is often a hundred times as long. Every activation is a sample
     twice, once with either sign; with `signs: random` it is one sample, with a sign drawn by the
     seed. Inputs are standardised; `penalty` is that on the squared weights (1/C in scikit-learn).

@@ -21,7 +21,7 @@ PLACES = {"layer": 1, "movers": 2, "mover": 3, "feeding": 0, "feeder": 2, "reach
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 for which every word of the prompts is one token but Ella, as in the real one."""
+    """A random GPT-2 for which every word of the prompts is one token but Ella, as in GPT-2."""
     texts = [*PROGRAMS.glob("lexicons/*.txt"), PROGRAMS / "ioi.cpatch"]
     words = {word for text in texts for word in re.findall(r"[A-Za-z]+", text.read_text())}
     words.remove("Ella")
