@@ -20,7 +20,7 @@ braces is a way to write a number, and where it is in the results::
     {{sd recovered.r2}}              standard deviation over the cells of a sweep or table
     {{rows recovered.r2}}            how many rows its probes had, and of them to train on
     {{notes still falling}}          how many notes of the run say this
-    {{seconds run}}                  how long the run took
+    {{command}}                      what to type for these results
     {{several GPT-2 names}}          which words of a lexicon are several tokens
     {{words GPT-2 names}}            how many it has
 
@@ -206,6 +206,15 @@ def _d(results: dict[str, Any], where: str, places: int) -> str:
     return _plain(abs(results["histograms"][name]["arms"][arm]["d"]), places)
 
 
+def _command(results: dict[str, Any]) -> str:
+    """The command that gives these results, with the params that are not the program's own."""
+    texts = [results["provenance"]["program_text"], (ROOT / "programs/ioi.cpatch").read_text()]
+    own = {n: float(v) for t in texts for n, v in re.findall(r"^param (\w+) = ([\d.]+)", t, re.M)}
+    others = {n: v for n, v in results["params"].items() if v != own[n]}
+    changed = "".join(f" --set {name}={value:g}" for name, value in others.items())
+    return f"causaldsl run programs/{results['program']}{changed}"
+
+
 def _words(results: dict[str, Any], where: str) -> dict[str, Any]:
     model, _, lexicon = where.rpartition(" ")
     found: dict[str, Any] = results[model][lexicon]
@@ -239,11 +248,11 @@ _WAYS: dict[str, Callable[[dict[str, Any], str, int], str]] = {
     "n": lambda results, where, places: str(
         next(iter(results["measures"][where]["clean"].values()))["n"]
     ),
+    "command": lambda results, where, places: _command(results),
     "words": lambda results, where, places: str(_words(results, where)["words"]),
     "several": lambda results, where, places: (
         ", ".join(_words(results, where)["several"]) or "none"
     ),
-    "seconds": lambda results, where, places: f"{results['timings']['run_seconds']:.0f}",
 }
 
 if __name__ == "__main__":
