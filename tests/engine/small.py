@@ -81,10 +81,12 @@ def thin(program: CheckedProgram, cells: int, components: int) -> CheckedProgram
 
 
 def _numbers(program: CheckedProgram) -> Iterator[Applied]:
-    """Everything that lets, claims and plots speak of."""
+    """Everything that lets, tables, claims and plots speak of."""
     relative = [output.relative for output in program.outputs if output.relative is not None]
     conditions = [claim.condition for claim in program.claims]
-    for applied in (*program.named.values(), *conditions, *relative):
+    arms = [arm for table in program.tables.values() for arm in table.cells.values()]
+    cells = [cell for arm in arms for cell in arm.values()]
+    for applied in (*program.named.values(), *conditions, *relative, *cells):
         yield from _walk(applied)
 
 
