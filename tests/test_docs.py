@@ -1,8 +1,10 @@
 """Every example in README and docs checks; the reference is the vocabulary; links resolve."""
 
+import json
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,10 @@ from causaldsl.model.catalog import catalog
 from causaldsl.vocabulary.statements import STATEMENTS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.parent.name != "templates"),
+]
 EXAMPLES = [
     (page, number, block)
     for page in PAGES
@@ -65,6 +70,47 @@ def test_the_reference_has_every_statement_of_the_grammar() -> None:
     assert {r: w for r, w in words if r in STATEMENTS} == {
         rule: statement.form.split()[0] for rule, statement in STATEMENTS.items()
     }
+
+
+def made_experiments() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs/make_experiments.py"))
+
+
+def test_the_experiments_are_what_was_measured() -> None:
+    """Every number of ours on the pages is that of a run's results."""
+    pages = made_experiments()["pages"]()
+    assert len(pages) >= 13
+    for page, text in pages.items():
+        assert page.read_text() == text, page.name
+        assert "could not be read" not in text, page.name
+
+
+def test_another_result_makes_another_page() -> None:
+    made = made_experiments()
+    template = "{{ci effects.v_mlp.fldd}}, {{number share}}, {{cells baseline.cosine}}"
+    results = made["measured"]("mlp_in_the_middle")
+    results["measures"]["effects"]["v_mlp"]["fldd"] = {"mean": 9.876, "low": -0.001, "high": 10}
+    results["numbers"]["share"] = -0.004
+    results["tables"]["baseline"]["cells"]["cosine"] = {"0": 1.0, "1": 2.0}
+    made["filled"].__globals__["measured"] = lambda name: results
+    text = made["filled"](template, "mlp_in_the_middle")
+    assert text == "9.88 [0.00, 10.00], 0.00, 1.50 (1.00 to 2.00)"
+    with pytest.raises(KeyError, match=r"number nothing.*is not in what was measured"):
+        made["filled"]("{{number nothing}}", "mlp_in_the_middle")
+
+
+MEASURED = sorted((ROOT / "docs/experiments/measured").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda p: p.stem)
+def test_what_was_measured_is_of_this_program(path: Path) -> None:
+    """A program that has changed has to be run again: `docs/make_experiments.py RUN_FOLDER`."""
+    if path.stem == "tokenizers":
+        words = len((ROOT / "programs/lexicons/names.txt").read_text().split())
+        assert {m["names"]["words"] for m in json.loads(path.read_text()).values()} == {words}
+        return
+    text = json.loads(path.read_text())["provenance"]["program_text"]
+    assert text == (ROOT / f"programs/{path.stem}.cpatch").read_text()
 
 
 def test_the_pictures_of_the_policies_are_up_to_date() -> None:

@@ -17,6 +17,10 @@ switches on a pathway that no input uses.
 - ``toy/illusion``: the frame is the three neurons themselves.
 - ``toy/illusion-rotated``: the frame is R for an orthogonal R, so W1' = R W1 and W2' = W2 R^T, and
   no neuron stands for anything. R has the columns (2, 2, -1)/3, (-1, 2, 2)/3 and (2, -1, 2)/3.
+- ``toy/illusion-units``: the same network with its neurons chosen to be v = (0, 1, 1),
+  u = (2, 1, -1) and t = (1, -1, 1), each at length 1. Neuron v is written and read; neuron u is
+  written and not read; neuron t is read and not written. So here v is a neuron, and e1 is the mix
+  (sqrt 2 u + t)/sqrt 3 of two neurons.
 - ``toy/two-heads``: the frame is a skip connection and two attention heads of width 1,
   e2 = (0, 1, 1)/sqrt(2) and e3 = (0, 1, -1)/sqrt(2). Both heads write the same, z = x/sqrt(2), and
   are read out as sqrt(2) z_0 - sqrt(2) z_1, so they cancel on every input. The illusory direction
@@ -45,15 +49,17 @@ from causaldsl.model.shapes import ModelDims
 
 Array = NDArray[np.float64]
 
-# Rows are e1, e2 and e3 in whole numbers, at right angles, so that a program can write them down.
+# Rows are e1, e2 and e3, at right angles and of any length, so that a program can write them down.
 _PLAIN = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 _ROTATED = ((2, 2, -1), (-1, 2, 2), (2, -1, 2))
 _WIDE = ((1, 1, 1, 1, 1, 1, 1, 1), (1, -1, 2, -2, 3, -3, 4, -4), (1, 1, -2, -2, 3, 3, -2, -2))
+_UNITS = ((0, 2**0.5, 1), (3**0.5, 1, -(2**0.5)), (3**0.5, -1, 2**0.5))
 _HEADS = ((1, 0, 0), (0, 1, 1), (0, 1, -1))
-_FRAMES: dict[str, tuple[tuple[int, ...], ...]] = {
+_FRAMES: dict[str, tuple[tuple[float, ...], ...]] = {
     "toy/illusion": _PLAIN,
     "toy/illusion-rotated": _ROTATED,
     "toy/illusion-wide": _WIDE,
+    "toy/illusion-units": _UNITS,
     "toy/two-heads": _HEADS,
 }
 _WITH_HEADS = {"toy/two-heads": 2}

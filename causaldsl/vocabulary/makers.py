@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,7 +32,8 @@ _ONE_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": .
 class Words(Maker):
     """A list of words, from a file (one a line) or a list of texts.
 
-    Each must be one token after a space, so that it can be an answer.
+    Each must be one token after a space, so that it can be an answer. With `several: skip`, those
+    that are several tokens in this model are left out, and a warning names them.
     """
 
     word = "words"
@@ -41,6 +42,7 @@ class Words(Maker):
     operands = (Operand("list", "texts"),)
     example = 'words("file.txt")'
     one_token: ClassVar[bool] = True
+    several: Literal["refuse", "skip"] = "refuse"
 
 
 @maker

@@ -82,6 +82,47 @@ class Average(Pure):
         return NumberType()
 
 
+class Line(Pure):
+    """The straight line that fits values best (least squares), over other values of as many cells.
+
+    Of a sweep or table, in the order of its cells.
+    """
+
+    operands = (Operand("of", "numbers"), Operand("over", "numbers", keyword=True))
+
+    def result(self, types: Mapping[str, Any]) -> NumberType:
+        of, over = (len(types[name]) for name in ("of", "over"))
+        if of != over:
+            raise OperandMistake(
+                "over",
+                "unequal-length",
+                f"these are {over} cells, for {of} values",
+                "put both into one table: table t { for k in {..}: x = k  y = s[k].fldd }",
+            )
+        return NumberType()
+
+
+@function
+class Slope(Line):
+    """By how much values rise for each unit of others: slope(t.y, over: t.x), least squares."""
+
+    word = "slope"
+
+
+@function
+class Intercept(Line):
+    """Where the line of `slope` stands at 0."""
+
+    word = "intercept"
+
+
+@function
+class LineR2(Line):
+    """R2 of the line of `slope`: 1 if all values lie on it, 0 if their mean fits as well."""
+
+    word = "line_r2"
+
+
 class Constant(Pure):
     """A number written in the program."""
 

@@ -54,16 +54,12 @@ def _check_width(types: Mapping[str, Any], operand: str) -> None:
         )
 
 
-@function
-class RidgeR2(Probe):
-    """Held-out R2 of ridge regression from activations at a site to a projection at another one.
+class Ridge(Probe):
+    """Ridge regression from activations at a site to a projection at another one.
 
-    The projection is that of the activations behind `at` on the target (of a subspace: the mean R2
-    over its basis). Inputs are standardised; the strength of the penalty is chosen from `alphas` by
-    leave-one-out in training. `held_out` is the share of prompts to test on.
+    All words of one regression share it: they differ in what is said of its predictions.
     """
 
-    word = "ridge_r2"
     runs = "reads"
     operands = (_SITE, Operand("target", "subspace", keyword=True), _AT, _ON)
     alphas: tuple[_Positive, ...] = Field(
@@ -76,21 +72,58 @@ class RidgeR2(Probe):
 
 
 @function
+class RidgeR2(Ridge):
+    """Held-out R2 of ridge regression from activations at a site to a projection at another one.
+
+    The projection is that of the activations behind `at` on the target (of a subspace: the mean R2
+    over its basis). Inputs are standardised; the strength of the penalty is chosen from `alphas` by
+    leave-one-out in training. `held_out` is the share of prompts to test on.
+    """
+
+    word = "ridge_r2"
+
+
+@function
+class RidgeMse(Ridge):
+    """Held-out mean squared error of the same regression as `ridge_r2`.
+
+    In units of the projection's variance in training, so that predicting its mean gives about 1.
+    """
+
+    word = "ridge_mse"
+
+
+@function
+class RidgeP(Ridge):
+    """How often chance predicts as well as the same regression as `ridge_r2`: a p-value.
+
+    The held-out prompts change places at random, `permutations` times; (1 + the number of times
+    that R2 is as high) / (1 + `permutations`), which is never below 1 / (1 + `permutations`).
+    """
+
+    word = "ridge_p"
+    permutations: int = Field(999, ge=1, le=100000)
+
+
+@function
 class LogisticAccuracy(Probe):
     """Held-out accuracy of telling, at a site, plus from minus a step along a direction before it.
 
-    The model runs with `scale` times the direction (at length 1) added to the activations behind
-    `at`, and with as much subtracted; logistic regression on what the site then holds says which.
-    `unit: norm` takes the step as a share of the mean length of the activations. Inputs are
-    standardised; `penalty` is that on the squared weights. `held_out` is the share of prompts to
-    test on.
+    The model runs with a step along the direction added to the activations behind `at`, and with
+    the same step subtracted; logistic regression on what the site then holds says which. The step
+    is `scale` long: with `unit: absolute` in the activations' own units, with `unit: mean_norm` in
+    units of their mean length, which is often a hundred times as long. Every activation is a sample
+    twice, once with either sign; with `signs: random` it is one sample, with a sign drawn by the
+    seed. Inputs are standardised; `penalty` is that on the squared weights (1/C in scikit-learn).
+    `held_out` is the share of prompts to test on.
     """
 
     word = "logistic_accuracy"
     runs = "edits"
     operands = (_SITE, Operand("direction", "subspace", keyword=True), _AT, _ON)
     scale: float = Field(gt=0)
-    unit: Literal["absolute", "norm"] = "absolute"
+    unit: Literal["absolute", "mean_norm"]
+    signs: Literal["both", "random"] = "both"
     penalty: float = Field(1.0, gt=0)
 
     def result(self, types: Mapping[str, Any]) -> NumberType:

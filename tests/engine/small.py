@@ -21,8 +21,11 @@ from causaldsl.vocabulary.traces import TraceNumber
 _FEWER = {
     r"\b(train|test) +\d+": r"\1 {pairs}",
     r"\b(train|test) +(n|half)\b": r"\1 2",  # paths and traces, of which every run is dear
+    r"\bparam (n_train|n_test|m) = \d+": r"param \1 = {pairs}",
+    r"\bparam n = (\d+)": "param n = {pairs}",
     r"\bepochs: \d+": "epochs: 1",
-    r"\bsample\((\w+), n: \d+, length: \d+": r"sample(\1, n: {texts}, length: 12",
+    r"\blr: ([\d.]+)\)": r"lr: \1, epochs: 1)",  # which would stop by itself
+    r"\bsample\((\w+), n: \w+, length: \d+": r"sample(\1, n: {texts}, length: 12",
     r"\btop \d+": "top 2",
     r"(= illusion\((?!.*directions)[^)]*)": r"\1, directions: 1",
     r"(= illusion\((?!.*mlps)[^)]*)": r"\1, mlps: 1, sizes: [8]",
@@ -78,10 +81,12 @@ def thin(program: CheckedProgram, cells: int, components: int) -> CheckedProgram
 
 
 def _numbers(program: CheckedProgram) -> Iterator[Applied]:
-    """Everything that lets, claims and plots speak of."""
+    """Everything that lets, tables, claims and plots speak of."""
     relative = [output.relative for output in program.outputs if output.relative is not None]
     conditions = [claim.condition for claim in program.claims]
-    for applied in (*program.named.values(), *conditions, *relative):
+    arms = [arm for table in program.tables.values() for arm in table.cells.values()]
+    cells = [cell for arm in arms for cell in arm.values()]
+    for applied in (*program.named.values(), *conditions, *relative, *cells):
         yield from _walk(applied)
 
 

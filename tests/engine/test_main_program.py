@@ -29,7 +29,8 @@ needs_model = pytest.mark.skipif(
 def main_program(train: int, test: int, epochs: int) -> str:
     """The shipped program with fewer pairs."""
     prompts = (PROGRAMS / "ioi.cpatch").read_text()
-    prompts = re.sub(r"train \d+  test \d+", f"train {train}  test {test}", prompts)
+    prompts = re.sub(r"n_train = \d+", f"n_train = {train}", prompts)
+    prompts = re.sub(r"n_test = \d+", f"n_test = {test}", prompts)
     text = (PROGRAMS / "mlp_in_the_middle.cpatch").read_text()
     text = re.sub(r"epochs: \d+", f"epochs: {epochs}", text)
     return text.replace('import "ioi.cpatch"', prompts)

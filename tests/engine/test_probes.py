@@ -28,12 +28,18 @@ site x = resid_mid[2] @ END
 site mlp = mlp_hidden[2] @ END
 subspace v = random(x, seed: 3)
 let r2 = ridge_r2(mlp, target: v, at: x, on: flip.train, alphas: [10])
+let mse = ridge_mse(mlp, target: v, at: x, on: flip.train, alphas: [10])
+let p = ridge_p(mlp, target: v, at: x, on: flip.train, alphas: [10], permutations: 99)
+let one_sign = logistic_accuracy(mlp, direction: v, at: x,
+  scale: 20, unit: absolute, signs: random, penalty: 0.0001, on: flip.train)
 let whole = ridge_r2(x, target: random(x, dim: 3), at: x, on: flip.train, alphas: [1e-6])
-let told = logistic_accuracy(mlp, direction: v, at: x, scale: 20, on: flip.train)
-let tiny = logistic_accuracy(mlp, direction: v, at: x, scale: 1e-3, unit: norm, on: flip.train)
-let before = logistic_accuracy(resid_pre[2] @ END, direction: v, at: x, scale: 20, on: flip.train)
+let told = logistic_accuracy(mlp, direction: v, at: x, scale: 20, unit: absolute, on: flip.train)
+let tiny = logistic_accuracy(mlp, direction: v, at: x, scale: 1e-3, unit: mean_norm, on: flip.train)
+let before = logistic_accuracy(resid_pre[2] @ END, direction: v, at: x,
+  scale: 20, unit: absolute, on: flip.train)
 site s2 = resid_mid[2] @ S2
-let at_s2 = logistic_accuracy(resid_post[3] @ END, direction: v, at: s2, scale: 40, on: flip.train)
+let at_s2 = logistic_accuracy(resid_post[3] @ END, direction: v, at: s2,
+  scale: 40, unit: absolute, on: flip.train)
 """
 )
 
@@ -82,6 +88,17 @@ def test_probes_by_hand(backend: str, world: Path) -> None:
     wanted = 1 - ((held - predicted) ** 2).sum() / ((held - held.mean()) ** 2).sum()
     assert results.numbers["r2"] == pytest.approx(wanted, abs=1e-8)
     assert results.numbers["whole"] > 0.999
+    error = ((held - predicted) ** 2).mean() / y[train].var()
+    assert results.numbers["mse"] == pytest.approx(error, abs=1e-8)
+    generator = session.generator(0, "ridge permutations")
+    orders = [torch.randperm(15, generator=generator).numpy() for _ in range(99)]
+    # R2 is higher where the squared errors are smaller: the spread of the held-out rows stays.
+    as_good = sum(
+        ((held[order] - predicted) ** 2).sum() <= ((held - predicted) ** 2).sum()
+        for order in orders
+    )
+    assert results.numbers["p"] == pytest.approx((1 + as_good) / 100)
+    assert results.numbers["p"] < 0.5
 
     plus, minus = (activations(session, mlp, sign * 20 * direction) for sign in (1, -1))
     assert np.abs(plus - minus).max() > 1e-3
@@ -91,6 +108,16 @@ def test_probes_by_hand(backend: str, world: Path) -> None:
     model = LogisticRegression(max_iter=5000).fit(x_train, [1] * 45 + [0] * 45)
     assert results.numbers["told"] == pytest.approx(model.score(x_test, [1] * 15 + [0] * 15))
     assert results.numbers["told"] > 0.8
+    generator = session.generator(0, "probe signs")
+    signs = [torch.randint(2, (k,), generator=generator).numpy() for k in (45, 15)]
+    rows = [
+        np.stack([plus[i] if sign else minus[i] for i, sign in zip(part, some, strict=True)])
+        for part, some in zip((train, test), signs, strict=True)
+    ]
+    x_train, x_test = standardised(*rows)
+    model = LogisticRegression(C=10000, max_iter=5000).fit(x_train, signs[0])
+    assert results.numbers["one_sign"] == pytest.approx(model.score(x_test, signs[1]))
+    assert results.probes["one_sign"].n_train == 45
     assert 0.2 < results.numbers["tiny"] < 0.8
     assert results.numbers["before"] == 0.5  # the step comes after, so there is nothing to tell
     assert results.numbers["at_s2"] > 0.7  # attention carries it to the last token
@@ -141,7 +168,8 @@ def test_copies_of_a_prompt_stay_on_one_side(world: Path) -> None:
     text = """model lm = "tiny-llama"
 pairs p = jsonl("copies.jsonl")
 site x = resid_mid[1] @ END
-let a = logistic_accuracy(mlp_hidden[1] @ END, direction: random(x), at: x, scale: 9, on: p)
+let a = logistic_accuracy(mlp_hidden[1] @ END, direction: random(x), at: x,
+  scale: 9, unit: absolute, on: p)
 """
     results, _ = run(text, world)
     probe = results.probes["a"]
@@ -181,6 +209,11 @@ let top = max(lengths.scaled)
 let bottom = min(lengths.scaled)
 let middle = mean(lengths.plain)
 let one = lengths.scaled[2, 0.1, 1]
+table points { for k in {1, 2, 4, 9}: x = k * k  y = 3 * k - 1 }
+let rise = slope(points.y, over: points.x)
+let start = intercept(points.y, over: points.x)
+let straight = line_r2(points.y, over: points.x)
+let through = line_r2(points.y, over: points.y)
 expect shares[8] == s[8, 0].kl / m.a.kl
 plot lengths
 plot lengths by z as "by_z.png"
@@ -195,8 +228,13 @@ def test_tables(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(table.axes) == ["l", "z", "s"]
     assert len(table.cells["scaled"]) == 12
     assert table.cells["scaled"]["2.0.01.0"] == pytest.approx(2.01)
+    x, y = np.array([1, 4, 16, 81]), np.array([2, 5, 11, 26])
+    rise, start = np.polyfit(x, y, 1)
+    straight = np.corrcoef(x, y)[0, 1] ** 2
     assert results.numbers == pytest.approx(
-        {"top": 4, "bottom": 1.01, "middle": 0.75, "one": 2.1}, abs=1e-9
+        {"top": 4, "bottom": 1.01, "middle": 0.75, "one": 2.1}
+        | {"rise": rise, "start": start, "straight": straight, "through": 1},
+        abs=1e-9,
     )
     assert results.held
     assert results.plots["curve"].relative == results.measures["m"]["a"]["kl"].mean

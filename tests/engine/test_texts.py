@@ -17,7 +17,8 @@ prompts own = sample(lm, n: 70, length: 9, seed: 4)
 site x = resid_mid[1] @ all
 let read = ridge_r2(mlp_hidden[1] @ all, target: random(resid_mid[1] @ END), at: x, on: own)
 site y = resid_mid[1] @ END
-let told = logistic_accuracy(mlp_hidden[1] @ END, direction: random(y), at: y, scale: 30, on: texts)
+let told = logistic_accuracy(mlp_hidden[1] @ END, direction: random(y), at: y,
+  scale: 30, unit: absolute, on: texts)
 subspace p = pca(resid_post[1] @ END, on: texts, dim: 2)
 """
 )

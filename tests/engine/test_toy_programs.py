@@ -36,6 +36,30 @@ def test_claims_and_numbers(path: Path, tmp_path: Path) -> None:
     assert found["clean"]["output"]["mean"] == pytest.approx(base)
 
 
+@pytest.mark.parametrize("name", ["toy_illusion", "toy_illusion_units"])
+def test_the_hidden_vector_after_each_patch(name: str, tmp_path: Path) -> None:
+    """1 into -1 and -1 into 1, by matrix arithmetic in the units of the model."""
+    path = Path(__file__).parents[2] / f"programs/{name}.cpatch"
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0
+    arms = json.loads((tmp_path / "run/results.json").read_text())["histograms"]["hidden"]["arms"]
+    plain = np.eye(3)
+    rows = {"v": (0, 1, 1), "u": (2, 1, -1), "t": (1, -1, 1)}
+    turned = np.array([np.array(row) / np.linalg.norm(row) for row in rows.values()])
+    units, names = (plain, "h1 h2 h3") if name == "toy_illusion" else (turned, "v u t")
+    directions = {"e1": np.array([1, 0, 0]), "v": np.array([0, 1, 1]) / np.sqrt(2)}
+    checked = 0
+    for measured, x in (("into_minus_one", -1), ("into_one", 1)):
+        base = x * np.array([1, 1, 0])
+        for arm, found in arms.items():
+            prefix, _, unit = arm.rpartition("_")
+            d = directions.get(prefix, np.zeros(3))
+            after = units @ (base + d * (d @ (-2 * base)))
+            wanted = after[names.split().index(unit)]
+            assert found["classes"][measured]["mean"] == pytest.approx(wanted, abs=1e-12), arm
+            checked += 1
+    assert checked == 2 * len(arms) >= 12
+
+
 def test_two_heads_cancel_against_matrix_arithmetic(tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "programs" / "two_heads_cancel.cpatch"
     assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0

@@ -42,7 +42,7 @@ histogram h on flip.test { plain = v at mlp  changed = v at mlp with patch resid
 table read {
   for s in 0..1:
     told = logistic_accuracy(mlp, direction: random(resid_mid[2] @ END, seed: s),
-      at: resid_mid[2] @ END, on: own, scale: 1)
+      at: resid_mid[2] @ END, on: own, scale: 1, unit: absolute)
 }
 audit of_v = illusion(v, on: flip, mlps: 1, directions: 2, sizes: [4])
 """

@@ -69,7 +69,8 @@ table read {
       at: resid_mid[l] @ END, on: lines)
     cosine = cos(random(mlp, seed: s), random(mlp, seed: l))
 }
-let alone = logistic_accuracy(mlp, direction: random(resid_mid[1] @ END), scale: 0.1,
+let alone = logistic_accuracy(mlp, direction: random(resid_mid[1] @ END),
+  scale: 0.1, unit: absolute,
   at: resid_mid[1] @ END, on: written)
 histogram apart on flip.test { plain = random(mlp) at mlp }
 measure whole on flip.test { mlp = patch mlp  report fldd }

@@ -24,9 +24,12 @@ from causaldsl.vocabulary.numbers import (
     Compare,
     Constant,
     Cos,
+    Intercept,
     Largest,
+    LineR2,
     Norm,
     Result,
+    Slope,
     Smallest,
 )
 
@@ -99,6 +102,38 @@ def smallest(of: list[float]) -> float:
 @evaluates(Average)
 def average(of: list[float]) -> float:
     return math.fsum(of) / len(of)
+
+
+@evaluates(Slope)
+def slope(of: list[float], over: list[float]) -> float:
+    return _line(of, over)[0]
+
+
+@evaluates(Intercept)
+def intercept(of: list[float], over: list[float]) -> float:
+    return _line(of, over)[1]
+
+
+@evaluates(LineR2)
+def line_r2(of: list[float], over: list[float]) -> float:
+    rise, start = _line(of, over)
+    mean = average(of)
+    spread = math.fsum((y - mean) ** 2 for y in of)
+    if spread == 0:
+        raise RunFailure("a line through equal values has no R2")
+    return (
+        1 - math.fsum((y - start - rise * x) ** 2 for y, x in zip(of, over, strict=True)) / spread
+    )
+
+
+def _line(of: list[float], over: list[float]) -> tuple[float, float]:
+    """Slope and intercept."""
+    x, y = average(over), average(of)
+    spread = math.fsum((one - x) ** 2 for one in over)
+    if spread == 0:
+        raise RunFailure("a line needs values at two places at least")
+    rise = math.fsum((a - x) * (b - y) for a, b in zip(over, of, strict=True)) / spread
+    return rise, y - rise * x
 
 
 @evaluates(TableWord)

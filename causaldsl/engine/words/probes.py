@@ -5,6 +5,8 @@ Inputs X (rows, d) are standardised with the training rows' means and standard d
 
     ridge_r2            y = <a, v> / |v| for the activation a at the other site;
                         R2 = 1 - sum (y - y_hat)^2 / sum (y - mean y)^2 over the held-out rows
+    ridge_mse           mean (y - y_hat)^2 over the held-out rows / variance of y in training
+    ridge_p             share of orders of the held-out prompts with as high an R2
     logistic_accuracy   every prompt runs twice, with a + s v / |v| and with a - s v / |v|;
                         share of held-out rows of which the sign is told
 
@@ -15,6 +17,8 @@ something off says nothing of whether the network does.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,38 +28,85 @@ from torch import Tensor
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
+from causaldsl.engine.ridge import Standardised
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import SiteAt
-from causaldsl.vocabulary.probes import LogisticAccuracy, Probe, RidgeR2
+from causaldsl.vocabulary.probes import LogisticAccuracy, Probe, RidgeMse, RidgeP, RidgeR2
 
 _STEPS = 5000
 """Iterations of logistic regression at most; a note says if they were not enough."""
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """The targets (rows, d) of one ridge regression, and what it says of the held-out rows."""
+
+    train: np.ndarray
+    test: np.ndarray
+    predicted: np.ndarray
+    lengths: list[int]
+    """How many of the held-out rows are of each prompt."""
+
+    def r2(self, test: np.ndarray) -> float:
+        """Mean over the targets, for held-out rows in this order."""
+        spread = ((test - test.mean(0)) ** 2).sum(0)
+        return float((1 - ((test - self.predicted) ** 2).sum(0) / spread).mean())
+
+
 @evaluates(RidgeR2)
 def ridge_r2(here: Here[RidgeR2], target: SubspaceValue) -> float:
-    # Here and not above: scikit-learn is slow to import, and most runs have no probe.
-    from sklearn.linear_model import RidgeCV
-    from sklearn.metrics import r2_score
-    from sklearn.preprocessing import StandardScaler
+    return _score(here, target, lambda fit: fit.r2(fit.test))
 
+
+@evaluates(RidgeMse)
+def ridge_mse(here: Here[RidgeMse], target: SubspaceValue) -> float:
+    def error(fit: _Fit) -> float:
+        return float((((fit.test - fit.predicted) ** 2).mean(0) / fit.train.var(0)).mean())
+
+    return _score(here, target, error)
+
+
+@evaluates(RidgeP)
+def ridge_p(here: Here[RidgeP], target: SubspaceValue) -> float:
+    def chance(fit: _Fit) -> float:
+        found, count = fit.r2(fit.test), here.word.permutations
+        generator = here.generator(here.word.seed, "ridge permutations")
+        prompts = np.split(fit.test, np.cumsum(fit.lengths)[:-1])
+        # Whole prompts change places: the positions of one prompt are no independent rows.
+        orders = [torch.randperm(len(prompts), generator=generator) for _ in range(count)]
+        mixed = (np.concatenate([prompts[i] for i in order.tolist()]) for order in orders)
+        return (1 + sum(fit.r2(test) >= found for test in mixed)) / (1 + count)
+
+    return _score(here, target, chance)
+
+
+def _score(here: Here[Any], target: SubspaceValue, of: Callable[[_Fit], float]) -> float:
     at, basis = here.operation.place("at"), _basis(target, "target")
     targets = [value @ basis for value in _clean(here, at)]
-    inputs = _clean(here, here.at)
     chosen = _split(here)
-    train, test = (_rows(inputs, part) for part in chosen)
     y_train, y_test = (_rows(targets, part) for part in chosen)
     if len(y_test) < 2 or not (_vary(y_test) and _vary(y_train)):
         raise RunFailure(
             f"the activations at {at} don't vary along the target, so there is no R2",
             "use more or other prompts, or another position",
         )
-    scaler = StandardScaler().fit(train)
-    model = RidgeCV(alphas=list(here.word.alphas)).fit(scaler.transform(train), y_train)
-    predicted = np.asarray(model.predict(scaler.transform(test))).reshape(y_test.shape)
-    score = float(r2_score(y_test, predicted))
-    _remember(here, score, chosen, train, test, penalty=float(model.alpha_))
+    inputs = _decomposed(here, chosen)
+    predicted, alpha = inputs.predict(y_train, here.word.alphas)
+    fit = _Fit(y_train, y_test, predicted, [len(targets[i]) for i in chosen[1]])
+    score = of(fit)
+    _remember(here, score, chosen, y_train, y_test, penalty=alpha)
     return score
+
+
+def _decomposed(here: Here[Any], chosen: tuple[list[int], list[int]]) -> Standardised:
+    """The inputs of the last regression, if it had the same ones: a table asks for many targets."""
+    key = (here.operation.input("base"), str(here.at), *map(tuple, chosen))
+    kept: dict[Any, Standardised] = here.session.cached("ridge inputs", dict)
+    if key not in kept:
+        kept.clear()
+        inputs = _clean(here, here.at)
+        kept[key] = Standardised(*(torch.from_numpy(_rows(inputs, part)) for part in chosen))
+    return kept[key]
 
 
 @evaluates(LogisticAccuracy)
@@ -65,14 +116,24 @@ def logistic_accuracy(here: Here[LogisticAccuracy], direction: SubspaceValue) ->
     from sklearn.preprocessing import StandardScaler
 
     word, step = here.word, here.word.scale
-    if word.unit == "norm":
+    if word.unit == "mean_norm":
         clean = torch.cat(_clean(here, here.operation.place("at")))
         step *= float(clean.norm(dim=-1).mean())
     vector = step * _basis(direction, "direction")[:, 0]
     plus, minus = (here.edited(sign * vector, "at", "site") for sign in (1, -1))
     chosen = _split(here)
-    train, test = (np.concatenate([_rows(plus, part), _rows(minus, part)]) for part in chosen)
-    signs = [np.repeat([1, 0], len(rows) // 2) for rows in (train, test)]
+    both = [(_rows(plus, part), _rows(minus, part)) for part in chosen]
+    if word.signs == "both":
+        train, test = (np.concatenate(rows) for rows in both)
+        signs = [np.repeat([1, 0], len(rows) // 2) for rows in (train, test)]
+    else:
+        generator = here.generator(word.seed, "probe signs")
+        signs = [torch.randint(2, (len(p),), generator=generator).numpy() for p, _ in both]
+        train, test = (
+            np.where(sign[:, None] == 1, *rows) for sign, rows in zip(signs, both, strict=True)
+        )
+        if len(set(signs[0])) < 2:
+            raise RunFailure("too few rows for a probe: all have the same sign", "use more prompts")
     scaler = StandardScaler().fit(train)
     model = LogisticRegression(C=1 / word.penalty, max_iter=_STEPS)
     with warnings.catch_warnings():
