@@ -11,6 +11,8 @@ import pytest
 from causaldsl.check.program import Checker, check_file
 from causaldsl.diagnostics import Source
 from causaldsl.model.catalog import catalog
+from causaldsl.syntax import ast
+from causaldsl.syntax.parse import parse
 from causaldsl.vocabulary.statements import STATEMENTS
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +112,13 @@ def test_what_was_measured_is_of_this_program(path: Path) -> None:
         assert {m["names"]["words"] for m in json.loads(path.read_text()).values()} == {words}
         return
     text = json.loads(path.read_text())["provenance"]["program_text"]
-    assert text == (ROOT / f"programs/{path.stem}.cpatch").read_text()
+    assert measuring(text) == measuring((ROOT / f"programs/{path.stem}.cpatch").read_text())
+
+
+def measuring(text: str) -> list[ast.Statement]:
+    """The statements of a program that its numbers depend on: all but the claims."""
+    statements = parse(Source("program", text)).statements
+    return [one for one in statements if not isinstance(one, ast.Expect)]
 
 
 def test_the_pictures_of_the_policies_are_up_to_date() -> None:
