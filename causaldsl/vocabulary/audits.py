@@ -14,7 +14,6 @@ from causaldsl.vocabulary.base import (
     Operand,
     OperandMistake,
     Pure,
-    SiteType,
     SubspaceType,
     TruthType,
     Word,
@@ -86,9 +85,6 @@ class PartOfPatch(Change):
     )
     part: Literal["inside", "outside"]
 
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return SiteType(types["site"].width)
-
 
 class SameLength(Change):
     """A patch turned into a random direction: the same length, elsewhere.
@@ -102,9 +98,6 @@ class SameLength(Change):
     sides = SIDES
     operands = (Operand("site", "site"), Operand("along", "subspace", keyword=True))
     seed: int
-
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return SiteType(types["site"].width)
 
 
 class VerdictIs(Pure):

@@ -332,6 +332,19 @@ class Change(Word):
     large = True
     late = True
 
+    def result(self, types: Mapping[str, Any]) -> SiteType:
+        """Its site; what it acts ``along`` must be a subspace of that."""
+        site: SiteType = types["site"]
+        along = types.get("along")
+        if along is not None and site.width is not None and along.width != site.width:
+            raise OperandMistake(
+                "along",
+                "width-mismatch",
+                f"this subspace has {along.width} dimensions, the site {site.width}",
+                "patch a site along a subspace of the same site; `u * W` carries u through a matrix",
+            )
+        return site
+
 
 class Maker(Pure):
     """A word whose value is known before the run, and so no operation; ``gives`` is its kind."""
