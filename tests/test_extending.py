@@ -225,6 +225,12 @@ FAULTS = {
         '(Operand("site", "sites"), Operand("on"',
         "operands of kind 'sites'",
     ),
+    "nothing given": (
+        "words",
+        '    gives = NumberType()\n    operands = (Operand("left"',
+        '    operands = (Operand("left"',
+        "the word overlap has neither `gives` nor `result`",
+    ),
     "no docstring": (
         "words",
         '"""The direction along which the gradients of the bases\' '

@@ -104,8 +104,6 @@ class VerdictIs(Pure):
     """`NAME is illusory`: a claim on the verdict of an audit."""
 
     word = "verdict_is"
+    gives = TruthType()
     operands = (Operand("audit", "audit"),)
     verdict: Literal["illusory", "faithful", "inconclusive"]
-
-    def result(self, types: Mapping[str, Any]) -> TruthType:
-        return TruthType()

@@ -209,6 +209,8 @@ class Word(BaseModel):
     """The sides of the pairs whose activations it reads."""
     learned: ClassVar[bool] = False
     """Whether it is trained through the patch, so that its effect on held-out pairs is reported."""
+    gives: ClassVar[Type | None] = None
+    """What it gives, where that does not depend on its operands; else ``result`` says it."""
     changes: ClassVar[bool] = False
     """Whether it changes an activation: its value is what a run puts at its site."""
     large: ClassVar[bool] = False
@@ -247,7 +249,9 @@ class Word(BaseModel):
         Raises:
             OperandMistake: if their dimensions don't fit together.
         """
-        raise NotImplementedError
+        if self.gives is None:
+            raise NotImplementedError(f"{self.word} does not say what it `gives`")
+        return self.gives
 
     def passes(self) -> tuple[OwnPass, ...]:
         """The passes that evaluating it makes; a word that ``edits`` lists its own."""
@@ -337,22 +341,16 @@ class Change(Word):
         site: SiteType = types["site"]
         along = types.get("along")
         if along is not None and site.width is not None and along.width != site.width:
-            raise OperandMistake(
-                "along",
-                "width-mismatch",
-                f"this subspace has {along.width} dimensions, the site {site.width}",
-                "patch a site along a subspace of the same site; `u * W` carries u through a matrix",
-            )
+            message = f"this subspace has {along.width} dimensions, the site {site.width}"
+            way = "patch a site along a subspace of the same site; `u * W` carries u through a matrix"
+            raise OperandMistake("along", "width-mismatch", message, way)
         return site
 
 
 class Maker(Pure):
-    """A word whose value is known before the run, and so no operation; ``gives`` is its kind."""
+    """A word whose value is known before the run, and so no operation."""
 
     gives: ClassVar[Type]
-
-    def result(self, types: Mapping[str, Any]) -> Type:
-        return self.gives
 
 
 @dataclass
@@ -392,7 +390,9 @@ Made = TypeVar("Made", bound=Maker)
 
 
 def function(cls: type[Word]) -> type[Word]:
-    """Register a word written as a function."""
+    """Register a word written as a function. Raises TypeError if it does not say what it gives."""
+    if cls.gives is None and cls.result is Word.result:
+        raise TypeError(f"the word {cls.word} has neither `gives` nor `result`")
     return register(vocabulary_of(cls.__module__).functions, cls.word, cls)
 
 

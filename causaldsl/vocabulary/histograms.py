@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from causaldsl.vocabulary.base import NumberType, Operand, Pure, Word
 
@@ -37,10 +36,8 @@ class HistogramNumber(Pure):
     """One number of a histogram: of an arm, and of one class unless it compares two."""
 
     word = "histogram_number"
+    gives = NumberType()
     operands = (Operand("histogram", "number"),)
     arm: str
     statistic: str
     cls: str
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()

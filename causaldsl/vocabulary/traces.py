@@ -46,11 +46,9 @@ class TraceNumber(Pure):
     """A number of a trace: one of `TOTALS`, or a component's share (`head 23.5`, `mlp 21`)."""
 
     word = "trace_number"
+    gives = NumberType()
     operands = (Operand("trace", "trace"),)
     name: str
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function
