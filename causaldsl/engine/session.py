@@ -86,11 +86,6 @@ class Session:
             f"`causaldsl sites {self.loaded.spec.name}` lists its sites",
         )
 
-    def value(self, key: str | None) -> Any:
-        """The value of an operation that has been evaluated before."""
-        assert key is not None
-        return self.values[key]
-
     def keep(self, keys: Sequence[str], values: Sequence[Any]) -> None:
         """Keep the values of operations that have been evaluated, and free what was last used."""
         self.values.update(zip(keys, values, strict=True))
@@ -98,9 +93,8 @@ class Session:
             for done in self._done_after.get(key, ()):
                 self._let_go(done)
 
-    def runs(self, clean_key: str | None, backend: str) -> PromptRuns:
+    def runs(self, clean_key: str, backend: str) -> PromptRuns:
         """A clean run on a backend, made when first asked for."""
-        assert clean_key is not None
         if (clean_key, backend) not in self._clean:
             pairs, side = self.graph.pairs_of(clean_key), self.graph.operation(clean_key).side
             done, total = 0, len(pairs)

@@ -251,7 +251,7 @@ def _claim_sources(
     if operation.word.word == "result":
         measure = operation.input("measure")
         arm = operation.word.identity()["arm"]
-        run = graph.operation(measure).find(arm) or ""
+        run = graph.operation(measure).input(arm)
         names = drawn_in.get(run, [])
         mine = f"run {measure_of[measure]}.{arm}"
         return [mine] if mine in names else names[:1]

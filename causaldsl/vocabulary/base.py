@@ -341,9 +341,13 @@ class Change(Word):
         site: SiteType = types["site"]
         along = types.get("along")
         if along is not None and site.width is not None and along.width != site.width:
-            message = f"this subspace has {along.width} dimensions, the site {site.width}"
-            way = "patch a site along a subspace of the same site; `u * W` carries u through a matrix"
-            raise OperandMistake("along", "width-mismatch", message, way)
+            raise OperandMistake(
+                "along",
+                "width-mismatch",
+                f"this subspace has {along.width} dimensions, the site {site.width}",
+                "patch a site along a subspace of the same site; "
+                "`u * W` carries u through a matrix",
+            )
         return site
 
 

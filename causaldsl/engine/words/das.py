@@ -57,8 +57,8 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     """Subspaces that are trained on the same pairs, side by side."""
     first = operations[0]
     backend = session.plan.backends[first.key]
-    bases = session.runs(first.find("base"), backend)
-    sources = session.runs(first.find("source"), backend)
+    bases = session.runs(first.input("base"), backend)
+    sources = session.runs(first.input("source"), backend)
     trainings = [_training(session, operation, bases, sources) for operation in operations]
     names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
     epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
@@ -165,7 +165,7 @@ def _examples(
 ) -> Examples:
     pairs = bases.pairs.pairs
     base_values, source_values = (
-        stack(activations(session, operation.find(s) or "", bases.backend.name, operation.at_site))
+        stack(activations(session, operation.input(s), bases.backend.name, operation.at_site))
         for s in ("base", "source")
     )
     rows = list(range(len(pairs)))
@@ -241,13 +241,13 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
     """From examples, positions and a basis to the patch of these examples along the basis."""
-    at, base = operation.at_site, operation.find("base")
-    assert base is not None
+    at = operation.at_site
     if not at.site.is_virtual:
         return lambda picked, positions, basis: Edit(
             at.site, positions, _picked(examples.values, picked), basis
         )
-    write_to = write(session, base, session.plan.backends[operation.key], at)
+    backend = session.plan.backends[operation.key]
+    write_to = write(session, operation.input("base"), backend, at)
     return lambda picked, positions, basis: write_to(
         _picked(examples.before, picked), _picked(examples.values, picked), positions, basis
     )

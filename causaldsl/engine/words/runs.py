@@ -142,7 +142,7 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     outcomes = _outcomes(session, keys, runs, arms, freeze)
     check_made(session, dict(zip(keys, arms, strict=True)))
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
-        by_paths = any(isinstance(session.value(key), list) for key in operation.inputs_as("do"))
+        by_paths = any(isinstance(session.values[key], list) for key in operation.inputs_as("do"))
         if freeze is None and not by_paths:
             _check_effect(session, arm, outcome, runs.pairs)
     return outcomes
@@ -152,7 +152,7 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
     """What is changed in a run, by interventions and by paths (which change several places)."""
     changes: list[PreparedEdit] = []
     for key in operation.inputs_as("do"):
-        value = session.value(key)
+        value = session.values[key]
         changes += value if isinstance(value, list) else [value]
     return changes
 
