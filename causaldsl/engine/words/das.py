@@ -61,7 +61,7 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     sources = session.runs(first.input("source"), backend)
     trainings = [_training(session, operation, bases, sources) for operation in operations]
     names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
-    epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
+    epochs, batch = trainings[0].options.epochs, trainings[0].word.batch
 
     def learner(training: Training) -> Learner[Tensor]:
         held = training.examples.held
@@ -132,9 +132,7 @@ def _training(
         dim=word.dim,
         lr=word.lr,
         epochs=epochs_of(bases.pairs, _declared(session, operation)),
-        batch=word.batch,
         seed=word.seed + session.settings.seed,
-        objective=word.objective,
         decay=word.decay,
     )
     neurons = _neurons(session, operation, word, examples.values.shape[-1])
@@ -326,7 +324,7 @@ def _losses(bases: PromptRuns, steps: list[_Step]) -> Tensor:
         for i, step in enumerate(steps):
             batch = _of_group(bases, step, number)
             if len(batch.rows):
-                mark = (step.training.options.objective, len(batch.rows))
+                mark = (step.training.word.objective, len(batch.rows))
                 alike.setdefault(mark, []).append((i, batch))
         for (objective, _), members in alike.items():
             sums = _SUMS[objective](bases, group, [batch for _, batch in members])
