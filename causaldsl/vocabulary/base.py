@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.discovery import import_all
 
 OperandKind = Literal[
     "site",
@@ -444,9 +442,3 @@ def package_of(cls: type) -> str:
     """The same with its version, if it is another one: the word's values depend on both."""
     package = package_name(cls)
     return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""
-
-
-@cache
-def load_vocabulary() -> None:
-    """Import every file of this folder, so that all words are registered."""
-    import_all("causaldsl.vocabulary")

@@ -18,6 +18,7 @@ class Projection(Word):
     word = "projection"
     runs = "edits"
     sides = ("base",)
+    operands = (Operand("along", "subspace", keyword=True),)
 
 
 class HistogramWord(Pure):
