@@ -16,8 +16,9 @@ from pathlib import Path
 from causaldsl.check.statements.use import GROUP
 from causaldsl.discovery import import_all
 from causaldsl.vocabulary.audits import Illusion
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, Vocabulary, Word
+from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 

@@ -17,7 +17,7 @@ from causaldsl import api
 from causaldsl.cli import main
 from causaldsl.plan.settings import BACKENDS
 from causaldsl.report import heatmaps
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES
 from tests.engine.test_passes import compare
 from tests.frontend.world import make_world
 

@@ -18,17 +18,9 @@ from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import (
-    Maker,
-    MatrixType,
-    NumberType,
-    Operand,
-    OperandMistake,
-    SiteType,
-    TraceType,
-    Word,
-)
+from causaldsl.vocabulary.base import Maker, Operand, OperandMistake, Word
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
+from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, TraceType
 
 Named = list[tuple[ast.Identifier, Any]]
 

@@ -34,7 +34,9 @@ from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.recover import read
-from causaldsl.vocabulary.base import Maker, NumberType, Vocabulary
+from causaldsl.vocabulary.base import Maker
+from causaldsl.vocabulary.register import Vocabulary
+from causaldsl.vocabulary.types import NumberType
 
 
 @dataclass(frozen=True)

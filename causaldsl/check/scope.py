@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
-from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 BROKEN = object()

@@ -13,13 +13,8 @@ from causaldsl.engine.here import Here
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
 from causaldsl.engine.words.runs import PreparedEdit
-from causaldsl.vocabulary.base import (
-    NumberType,
-    SubspaceType,
-    TruthType,
-    Type,
-    package_of,
-)
+from causaldsl.vocabulary.register import package_of
+from causaldsl.vocabulary.types import NumberType, SubspaceType, TruthType, Type
 
 _GIVEN = {SubspaceType: SubspaceValue, TruthType: Verdict}
 

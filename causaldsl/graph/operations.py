@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import PositionRef
 from causaldsl.model.sites import Site
-from causaldsl.vocabulary.base import SIDES, Pure, Side, Word, package_of
+from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
+from causaldsl.vocabulary.register import package_of
 from causaldsl.vocabulary.traces import Freeze, LayerNorm
 
 _MANY = 8

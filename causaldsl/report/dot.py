@@ -21,8 +21,8 @@ from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.report.numbers import tint, with_interval
 from causaldsl.results.records import Results
-from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.metrics import headline, metric_named
+from causaldsl.vocabulary.types import SubspaceType
 
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
 _STYLE = {

@@ -7,17 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from causaldsl.vocabulary.base import (
-    SIDES,
-    AuditType,
-    Change,
-    Operand,
-    OperandMistake,
-    Pure,
-    SubspaceType,
-    TruthType,
-    Word,
-)
+from causaldsl.vocabulary.base import SIDES, Change, Operand, OperandMistake, Pure, Word
+from causaldsl.vocabulary.types import AuditType, SubspaceType, TruthType
 
 VERDICTS = ("illusory", "faithful", "inconclusive")
 

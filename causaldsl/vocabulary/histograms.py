@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, Pure, Word
+from causaldsl.vocabulary.base import Operand, Pure, Word
+from causaldsl.vocabulary.types import NumberType
 
 CLASS_STATISTICS = ("mean", "sd", "n")
 """Of one class in one arm."""

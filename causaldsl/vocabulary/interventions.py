@@ -6,7 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
+from causaldsl.vocabulary.base import Change, Operand, OperandMistake
+from causaldsl.vocabulary.register import intervention
+from causaldsl.vocabulary.types import SiteType
 
 _SITE = Operand("site", "site")
 _ALONG = Operand("along", "subspace", keyword=True, required=False)

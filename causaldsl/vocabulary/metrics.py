@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, register, vocabulary_of
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, register, vocabulary_of
 
 Tensor = Any
 Needs = Literal["answers", "vocabulary", "output"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, Pure, TruthType, function
+from causaldsl.vocabulary.base import Operand, OperandMistake, Pure
+from causaldsl.vocabulary.register import function
+from causaldsl.vocabulary.types import NumberType, TruthType
 
 
 @function

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from causaldsl.vocabulary.base import (
-    NumberType,
-    Operand,
-    OperandMistake,
-    Pure,
-    TraceType,
-    function,
-)
+from causaldsl.vocabulary.base import Operand, OperandMistake, Pure
+from causaldsl.vocabulary.register import function
+from causaldsl.vocabulary.types import NumberType, TraceType
 
 Freeze: TypeAlias = Literal["attention", "mlp", "all", "none"]
 LayerNorm: TypeAlias = Literal["recompute", "frozen"]

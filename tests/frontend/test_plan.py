@@ -23,7 +23,7 @@ from causaldsl.plan.memory import chunk_rows, default_budget, parse_bytes
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import Asked
 from causaldsl.plan.sharing import shared_passes
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 from tests.frontend.test_graph import check, compiled
 from tests.frontend.world import PRELUDE
 

@@ -29,7 +29,7 @@ from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Training as DeclaredTraining
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 
 MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]
 
