@@ -139,7 +139,7 @@ def plan(
     compiled = compile(program, settings=settings, progress=progress)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
-    from causaldsl.plan.cones import expected_backend
+    from causaldsl.plan.entries import expected_backend
     from causaldsl.plan.planner import make_plan
     from causaldsl.plan.printing import plan_text
 

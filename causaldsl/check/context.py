@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.kinds import describe, way_out
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.params import locate
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.scope import Scope
-from causaldsl.check.texts import locate
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import (
     Diagnostic,

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 
 T = TypeVar("T")
 

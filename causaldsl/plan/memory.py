@@ -12,7 +12,7 @@ from causaldsl.graph.operations import SiteAt
 from causaldsl.model.families.forms import Block
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.chunks import CONE_TOKENS, MOST_POSITIONS
-from causaldsl.plan.cones import Entry, Stage, entry_of
+from causaldsl.plan.entries import Entry, Stage, entry_of
 from causaldsl.plan.needs import Needs
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}

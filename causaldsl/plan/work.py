@@ -10,7 +10,7 @@ from causaldsl.check.pairs import Prompt, Sample
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
-from causaldsl.plan.cones import Entry, entry_of, last_block
+from causaldsl.plan.entries import Entry, entry_of, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,

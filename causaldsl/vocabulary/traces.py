@@ -9,8 +9,8 @@ from causaldsl.vocabulary.base import Operand, OperandMistake, Pure
 from causaldsl.vocabulary.register import function
 from causaldsl.vocabulary.types import NumberType, TraceType
 
-Freeze: TypeAlias = Literal["attention", "mlp", "all", "none"]
-LayerNorm: TypeAlias = Literal["recompute", "frozen"]
+FreezeChoice: TypeAlias = Literal["attention", "mlp", "all", "none"]
+LayerNormChoice: TypeAlias = Literal["recompute", "frozen"]
 
 POLICIES: dict[str, dict[str, str]] = {
     "freeze": {

@@ -18,7 +18,7 @@ from causaldsl.graph.operations import (
     SiteAt,
 )
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import expected_backend
+from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.memory import chunk_rows, default_budget, parse_bytes
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import Asked

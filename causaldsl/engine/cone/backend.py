@@ -49,7 +49,7 @@ from causaldsl.engine.weights.known_answers import PROBED_WINDOW, answers_of, pr
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import CONE_TOKENS
-from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
+from causaldsl.plan.entries import Entry, Stage, entry_of, last_block
 
 T = TypeVar("T")
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.edits import Freeze
 from causaldsl.engine.hooks.points import NORMED, Points
 from causaldsl.engine.softcap import shrinkage
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.families.forms import Norm
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 
 Change = Callable[[Tensor], Tensor | None]
 """What to do with the activation at a hook; None leaves it as it is."""

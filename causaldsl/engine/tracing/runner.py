@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.backend import Activations, Logits, Pass
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.metrics import from_answers
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import chunked
+from causaldsl.plan.freeze import Freeze
 
 Values = list[Tensor]
 """An activation of all prompts: (n, k, d) for each group."""

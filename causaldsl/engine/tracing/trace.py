@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
-from causaldsl.engine.edits import Freeze
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
+from causaldsl.plan.freeze import Freeze
 
 CARRIES = 0.05
 """Share of the total effect from which an edge counts as carrying some."""

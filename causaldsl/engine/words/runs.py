@@ -12,7 +12,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.edits import Edit, Freeze, Watch, read_changes
+from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
@@ -32,7 +32,7 @@ from causaldsl.graph.operations import (
     SiteAt,
 )
 from causaldsl.plan.chunks import chunked
-from causaldsl.plan.freeze import freeze_of
+from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
