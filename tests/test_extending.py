@@ -118,7 +118,7 @@ FAULTS = {
         "engine",
         'edited = here.edited(here.word.by * along.direction, changed="at", read="site")',
         'edited = here.activations("base")',
-        "it declares 1 passes of its own and made 0",
+        "its `passes` are 1, and it made 0",
     ),
     "no evaluator": (
         "engine",

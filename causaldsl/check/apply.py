@@ -100,7 +100,7 @@ def matrix(
 
 
 def arguments(node: ast.Call) -> tuple[list[Any], Named]:
-    """Those of a call without a name, and those with one."""
+    """The arguments of a call without a name, and those with one."""
     positional = [a for a in node.arguments if not isinstance(a, ast.Option)]
     return positional, [(a.name, a.value) for a in node.arguments if isinstance(a, ast.Option)]
 

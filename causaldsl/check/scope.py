@@ -42,7 +42,7 @@ class Scope:
     incomplete: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
     words_missing: bool = False
-    """The same of words, which an import or a package that can't be read would have brought."""
+    """Set when an import or a package can't be read: its words are then not reported as unknown."""
 
     @contextmanager
     def until_read(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ class Ask(ABC, Generic[T]):
 
     @abstractmethod
     def of_arm(self, arm: int) -> Ask[T]:
-        """The same of one arm."""
+        """What is asked of one arm."""
 
     @abstractmethod
     def answer(self, logits: Tensor, recorded: list[Tensor]) -> T:

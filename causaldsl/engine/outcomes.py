@@ -83,7 +83,7 @@ def _of_vocabulary(
     wanted: Sequence[Sequence[Metric]],
     targets: Targets,
 ) -> list[Found]:
-    """The same for arms that want the logits of the whole vocabulary, some prompts at a time."""
+    """Outcomes of arms that want the logits of the whole vocabulary, some prompts at a time."""
     parts: list[list[dict[str, Tensor]]] = [[] for _ in arms]
     largest = [0.0] * len(arms)
     for rows in torch.arange(len(group.rows)).split(max(1, VOCABULARY_ROWS // len(arms))):

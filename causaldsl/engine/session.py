@@ -47,13 +47,13 @@ class Session:
     notes: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """For every learned subspace's key, how its training went (``das.DasFit``)."""
+    """How the training of each learned subspace went, by its key (``das.DasFit``)."""
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """For every probe's key, what it was trained and tested on."""
+    """What each probe was trained and tested on, by its key."""
     preferred: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """For pairs that are measured: in how many the clean model prefers the answer, of how many."""
+    """In how many of each measured pairs the clean model prefers the answer, and of how many."""
     precision: Any = None
-    """Of a run in bfloat16: how far it lies from float32 (``precision.Precision``)."""
+    """How far a run in bfloat16 lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class Request:
     times: float = 1
     most: bool = False
     shared: Hashable = None
-    """Of a pass that several words take, and that is made once: what it is."""
+    """What identifies a pass that several words take and that is made once."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def asked_by(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
 
 
 def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
-    """From what the word declares. An intervention asks nothing: its run plans for it."""
+    """What the word declares that it asks. An intervention asks nothing: its run plans for it."""
     word, at = operation.word, operation.at
     if word.runs == "nothing" or word.changes or at is None:
         return Asked()

@@ -73,11 +73,11 @@ class OwnPass:
 
 
 STEPS, EPOCHS = 100, 10
-"""A training without ``epochs`` takes at least so many of each, unless it stops before."""
+"""The fewest of each that a training without ``epochs`` takes, unless it stops before."""
 HELD_OUT = 0.2
-"""The share of pairs whose loss it stops by."""
+"""The share of pairs that it holds out: it stops by their loss."""
 FEWEST = 10
-"""Of fewer pairs of prompts none are held out: their loss would say little, and each is needed."""
+"""The fewest pairs of prompts of which some are held out: the loss of fewer says little."""
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class Word(BaseModel):
         return None
 
     def retrained(self, dim: int, neurons: int | None = None) -> Word | None:
-        """The same training of ``dim`` directions, in so many neurons; None if it is not trained.
+        """This training with ``dim`` directions in ``neurons`` neurons; None if it is not trained.
 
-        All neurons of the site may be used where ``neurons`` is None.
+        Without ``neurons`` all of the site may be used.
         """
         return None
 

@@ -8,9 +8,9 @@ from causaldsl.vocabulary.base import Operand, Pure, Word
 from causaldsl.vocabulary.types import NumberType
 
 CLASS_STATISTICS = ("mean", "sd", "n")
-"""Of one class in one arm."""
+"""Numbers of one class in one arm."""
 SEPARATIONS = ("auc", "d")
-"""Of two classes in one arm."""
+"""Numbers that say how far two classes in one arm are apart."""
 
 
 class Projection(Word):

@@ -91,6 +91,6 @@ def package_name(cls: type) -> str:
 
 
 def package_of(cls: type) -> str:
-    """The same with its version, if it is another one: the word's values depend on both."""
+    """The name and version of another package, on which the word's values depend; else ""."""
     package = package_name(cls)
     return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""

@@ -263,7 +263,7 @@ class _Builder:
             self.add(name, PartOfPatch.model_validate({"part": part}), along=self.of, onto=change)
 
     def learn(self, train: PairSet) -> None:
-        """The same training where no feature can be, and with fewer neurons; else a quick DAS."""
+        """This training again, where no feature can be and with fewer neurons; else a quick DAS."""
         assert isinstance(self.of.type, SubspaceType)
         width, rank = self.of.type.width, self.of.type.rank or 1
 

@@ -44,7 +44,7 @@ class Turn:
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Turn:
-        """The same of other positions, or in another shape."""
+        """The rotation with ``change`` made to its tables, as for other positions."""
         return Turn(change(self.cos), change(self.sin), self.exchanged)
 
     def _exchange(self, x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class HeldNorm:
         self.times = 0
 
     def record(self, x: Tensor) -> None:
-        """In the clean run."""
+        """Keep the scale of the clean run's input."""
         self._scale = scale(self.norm, x)
 
     def see(self, x: Tensor) -> None:

@@ -60,7 +60,7 @@ class Runner:
         return [torch.cat(parts)[self.runs.order] for parts in found]
 
     def logit_diff(self, settings: Sequence[Setting], freeze: Freeze | None = None) -> Tensor:
-        """The same for one arm."""
+        """The logit differences of one arm, by pair."""
         return self.logit_diffs([settings], freeze)[0]
 
     @torch.no_grad()

@@ -164,7 +164,7 @@ class Tracer:
         )
 
     def _by_name(self, mediated: dict[Component, Mediated]) -> dict[str, Mediated]:
-        """The same for a component at all positions together."""
+        """What each component mediates at all positions together, by its name."""
         by_name: dict[str, list[Component]] = {}
         for component in mediated:
             by_name.setdefault(component.name, []).append(component)

@@ -111,7 +111,7 @@ class Training:
 
     @property
     def width(self) -> int:
-        """Of the space that the subspace is looked for in."""
+        """The width of the space that the subspace is looked for in."""
         return self.examples.values.shape[-1] if self.neurons is None else len(self.neurons)
 
     def spread(self, basis: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
 
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
-    """From examples, positions and a basis to the patch of these examples along the basis."""
+    """A function of examples, positions and a basis: the patch of the examples along the basis."""
     at = operation.at_site
     if not at.site.is_virtual:
         return lambda picked, positions, basis: Edit(
@@ -258,7 +258,7 @@ def _picked(values: Tensor, picked: Tensor) -> Tensor:
 def _no_change(
     session: Session, bases: PromptRuns, sources: PromptRuns, word: Das, held: Tensor
 ) -> list[tuple[int, int, bool]]:
-    """For a share of the bases: another pair's prompt of the same class with unrelated names.
+    """Another pair's prompt of the same class with unrelated names, for a share of the bases.
 
     No prompt of a ``held`` (n,) pair is patched into one that is trained on.
 

@@ -39,7 +39,7 @@ from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
-"""Of a run whose logits nobody uses, and which therefore is not made."""
+"""The outcome of a run that is not made, since nobody uses its logits."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
@@ -266,7 +266,7 @@ def _outcomes(
 
 
 def _in_order(runs: PromptRuns, parts: list[Found]) -> Outcome:
-    """The outcome by pair, of what was found for each group."""
+    """What was found for each group, by pair."""
     numbers = {
         name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order]
         for name in parts[0][0]

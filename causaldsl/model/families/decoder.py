@@ -18,7 +18,7 @@ def rms(c: Config, module: str) -> Norm:
 
 
 def rms_of(usual: float) -> MakeNorm:
-    """With another epsilon where the file is silent."""
+    """A norm with another epsilon where the file says none."""
     return lambda c, module: replace(rms(c, module), eps=float(c.get("rms_norm_eps", usual)))
 
 
