@@ -246,7 +246,7 @@ class Change(Word):
     late = True
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
-        """Its site; what it acts ``along`` must be a subspace of that."""
+        """The type of its site; what it acts ``along`` must be a subspace there."""
         site: SiteType = types["site"]
         along = types.get("along")
         if along is not None and site.width is not None and along.width != site.width:

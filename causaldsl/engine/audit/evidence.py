@@ -93,7 +93,7 @@ class Audited:
 
     @cached_property
     def patched(self) -> Tensor:
-        """By how much the patch along v moves each activation, (n, d)."""
+        """The change that the patch along v makes to each activation, (n, d)."""
         return (self.moves @ self.of.basis) @ self.of.basis.T
 
     @cached_property

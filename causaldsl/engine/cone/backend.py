@@ -273,7 +273,7 @@ class ConeBackend:
         return last_block((read.site for read in reads), self._n_layers)
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
-        """By layer, how many positions to the left of a tail may be attended to there."""
+        """How many positions to the left of a tail may be attended to, by layer."""
         lefts: dict[int, int] = {}
         named = {id(read.positions): read.positions for read in edits_at}
         most = {name: int(positions.min(1).values.max()) for name, positions in named.items()}

@@ -70,7 +70,7 @@ class Runner:
         places: Sequence[SiteAt],
         freeze: Freeze | None = None,
     ) -> list[list[Values]]:
-        """For each arm the activation at each place, with its changes in force."""
+        """The activation at each place for each arm, with its changes in force."""
         found: list[list[Values]] = [[[] for _ in places] for _ in arms]
         for number, group in enumerate(self.runs.groups):
             reads = [Read(at.site, group.positions[at]) for at in places]

@@ -335,7 +335,7 @@ def _losses(bases: PromptRuns, steps: list[_Step]) -> Tensor:
 
 
 def _of_group(bases: PromptRuns, step: _Step, number: int) -> _Batch:
-    """Its prompts in order: a batch of all prompts is then the whole group as it lies."""
+    """A group's prompts of a step, in order: a batch of all prompts is the group as it lies."""
     rows = step.training.examples.rows[step.chosen]
     mine = (bases.group_of[rows] == number).nonzero()[:, 0]
     members = bases.place_in[rows[mine]]
