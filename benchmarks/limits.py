@@ -23,7 +23,7 @@ from turns import significant, watch
 
 from causaldsl.engine.cone.packing import Packed, available
 from causaldsl.engine.cone.weights import Block, Decoder
-from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.entries import Entry, Stage
 from causaldsl.plan.flops import backward_flops, clean_flops, tail_flops
 
 ROWS = 1024

@@ -139,7 +139,7 @@ def plan(
     compiled = compile(program, settings=settings, progress=progress)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
-    from causaldsl.plan.cones import expected_backend
+    from causaldsl.plan.entries import expected_backend
     from causaldsl.plan.planner import make_plan
     from causaldsl.plan.printing import plan_text
 
@@ -188,7 +188,7 @@ def run(
 def run_compiled(
     compiled: Compiled, chosen: Settings, out: Path | None = None, progress: Progress | None = None
 ) -> Run:
-    """The same for what :func:`with_weights` gives, with the choices as one value.
+    """Run what :func:`with_weights` gives, with the choices as one value.
 
     Raises:
         RunFailure: as :func:`run`.
@@ -224,7 +224,7 @@ def run_compiled(
 def with_weights(
     compiled: Compiled, out: Path | None = None, progress: Progress | None = None
 ) -> Compiled:
-    """The same with a model of the hub on this machine, for a run that goes to ``out``.
+    """The program with its model of the hub fetched, for a run that goes to ``out``.
 
     Raises:
         Mistake: if it can't be fetched.
@@ -245,5 +245,5 @@ def with_weights(
 
 
 def _told(progress: Progress | None) -> Callable[[str], None] | None:
-    """The same for what has no length."""
+    """A callback that takes messages alone, and tells them as progress without a length."""
     return None if progress is None else lambda message: progress(message, 0, 0)

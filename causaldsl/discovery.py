@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
 
 Key = TypeVar("Key", bound=type)
 Entry = TypeVar("Entry")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def enter(register: dict[Key, Entry], key: Key, entry: Entry) -> None:
@@ -17,6 +20,20 @@ def enter(register: dict[Key, Entry], key: Key, entry: Entry) -> None:
     register[key] = entry
 
 
+def into(
+    register: dict[Any, Any], *keys: type, entry: Callable[[Any], Any] = lambda function: function
+) -> Callable[[Function], Function]:
+    """A decorator that registers a function, or the ``entry`` made of it, for some classes."""
+
+    def decorate(function: Function) -> Function:
+        for key in keys:
+            enter(register, key, entry(function))
+        return function
+
+    return decorate
+
+
+@cache
 def import_all(name: str) -> None:
     """Import a package and every module in it, or a module that stands alone."""
     package = importlib.import_module(name)

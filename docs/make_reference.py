@@ -14,16 +14,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from causaldsl.check.statements.use import GROUP
+from causaldsl.discovery import import_all
 from causaldsl.vocabulary.audits import Illusion
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, Vocabulary, Word, load_vocabulary
+from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 
 
 def reference() -> str:
     """The reference page."""
-    load_vocabulary()
+    import_all("causaldsl.vocabulary")
     lines = ["# Reference", "", "Made from the vocabulary by `docs/make_reference.py`.", ""]
     lines += ["## Statements", ""]
     lines += ["`[..]` may be left out, `|` is a choice; [language.md](language.md) explains each."]

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ def test_the_pictures_of_the_policies_are_up_to_date() -> None:
     assert len(made) == 6
     for name, svg in made.items():
         assert svg == (ROOT / "docs/images" / name).read_text(), name
+
+
+def test_the_floors_are_drawn_as_they_are_held() -> None:
+    """From the top down, as in the contract of `lint-imports`."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = " ".join(settings["contracts"][0]["layers"]).replace("causaldsl.", "")
+    drawing = (ROOT / "docs/architecture.md").read_text().split("```")[1]
+    drawn = re.findall(r"^ (\w+(?:  \w+)*)   ", drawing, re.M)
+    assert " ".join(drawn).split() == re.findall(r"\w+", layers)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -17,7 +17,7 @@ from causaldsl import api
 from causaldsl.cli import main
 from causaldsl.plan.settings import BACKENDS
 from causaldsl.report import heatmaps
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES
 from tests.engine.test_passes import compare
 from tests.frontend.world import make_world
 
@@ -67,7 +67,9 @@ def test_words_of_a_package_are_like_all_others(lab: Path, backend: str) -> None
     assert results.provenance["packages"] == {"my_lab_words": "1.2"}
     assert 0 < results.numbers["same"] <= 1
     assert run.subspaces["s"]["basis"].shape[1] == 1
-    assert {"a", "b", "clean"} == results.measures["m"].keys()
+    assert {"a", "half", "none", "gone", "clean"} == results.measures["m"].keys()
+    margins = [results.measures["m"][arm]["margin"].mean for arm in ("none", "half", "clean")]
+    assert len(set(margins)) == 3
     page = (lab / "run" / "report.html").read_text()
     assert "The direction along which the gradients" in page
     assert "Mean lead of the answer over the best other token" in page
@@ -75,7 +77,7 @@ def test_words_of_a_package_are_like_all_others(lab: Path, backend: str) -> None
     # A signed metric is drawn in two colours around 0.
     assert heatmaps._colours("margin", [0.5])["vmin"] == -0.5
     compare(run.program, backend)
-    assert not {"margin", "overlap", "steepest", "my_csv"} & BUILT_IN.words()
+    assert not {"margin", "overlap", "steepest", "reach", "scale", "my_csv"} & BUILT_IN.words()
 
 
 def test_its_margin_is_what_its_formula_says(lab: Path) -> None:
@@ -93,12 +95,31 @@ def test_the_reference_of_a_package(lab: Path) -> None:
         "my_lab_words", PACKAGES["my_lab_words"]
     )
     assert made.startswith("# my_lab_words 1.2")
-    for entry in ("margin`", "overlap(left, right)`", "steepest(site, on: pairs)`", "my_csv(file"):
+    for entry in (
+        "margin`",
+        "overlap(left, right)`",
+        "steepest(site, on: pairs)`",
+        "reach(site, along: subspace, at: site, on: pairs, by: 1.0)`",
+        "scale`",
+        "my_csv(file",
+    ):
         assert f"`{entry}" in made
     assert "`patch" not in made
 
 
 FAULTS = {
+    "an intervention that gives no edit": (
+        "engine",
+        "return set_site(here, values, along)",
+        "return values",
+        "should give a PreparedEdit, and gave list",
+    ),
+    "a pass that it does not make": (
+        "engine",
+        'edited = here.edited(here.word.by * along.direction, changed="at", read="site")',
+        'edited = here.activations("base")',
+        "its `passes` are 1, and it made 0",
+    ),
     "no evaluator": (
         "engine",
         "@evaluates(Overlap)\n",
@@ -123,13 +144,13 @@ FAULTS = {
         "directions[:1].T / 0",
         "some of its vectors are not finite",
     ),
-    "no number": ("engine", "return float(", "return 0 * float('inf') * float(", "it gave nan"),
+    "no number": ("engine", "return float((", "return 0 * float('inf') * float((", "it gave nan"),
     "a tensor": ("engine", "return float((", "return ((", "gave () in float64"),
     "its own error": (
         "engine",
         "smaller = ",
         "raise ValueError('mine')\n    smaller = ",
-        "`overlap` of the package my_lab_words 1.2: ValueError: mine (engine.py, line 13)",
+        "`overlap` of the package my_lab_words 1.2: ValueError: mine (engine.py, line 14)",
     ),
     "a side that it does not read": (
         "engine",
@@ -194,15 +215,21 @@ FAULTS = {
     "runs misspelled": ("words", 'runs = "gradients"', 'runs = "grads"', "has `runs` 'grads'"),
     "sides misspelled": (
         "words",
-        'sides = ("base",)',
-        'sides = ("bases",)',
+        'runs = "gradients"\n    sides = ("base",)',
+        'runs = "gradients"\n    sides = ("bases",)',
         "known are base, source",
     ),
     "operands misspelled": (
         "words",
-        '"site", "site"',
-        '"site", "sites"',
+        '(Operand("site", "site"), Operand("on"',
+        '(Operand("site", "sites"), Operand("on"',
         "operands of kind 'sites'",
+    ),
+    "nothing given": (
+        "words",
+        '    gives = NumberType()\n    operands = (Operand("left"',
+        '    operands = (Operand("left"',
+        "the word overlap has neither `gives` nor `result`",
     ),
     "no docstring": (
         "words",
@@ -253,7 +280,6 @@ def test_what_the_page_adds_to_the_house_runs(tmp_path: Path) -> None:
     assert "s: singular values" in done.stdout
     page = (world / "run" / "report.html").read_text()
     assert "singular value" in page
-    assert "Multiply the activation" in page
     assert "mlp_normed" in (world / "run" / "results.json").read_text()
 
 

@@ -18,17 +18,9 @@ from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import (
-    Maker,
-    MatrixType,
-    NumberType,
-    Operand,
-    OperandMistake,
-    SiteType,
-    TraceType,
-    Word,
-)
+from causaldsl.vocabulary.base import Maker, Operand, OperandMistake, Word
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
+from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, TraceType
 
 Named = list[tuple[ast.Identifier, Any]]
 
@@ -108,7 +100,7 @@ def matrix(
 
 
 def arguments(node: ast.Call) -> tuple[list[Any], Named]:
-    """Those of a call without a name, and those with one."""
+    """The arguments of a call without a name, and those with one."""
     positional = [a for a in node.arguments if not isinstance(a, ast.Option)]
     return positional, [(a.name, a.value) for a in node.arguments if isinstance(a, ast.Option)]
 

@@ -20,7 +20,7 @@ from causaldsl.check.values import (
 from causaldsl.diagnostics import Diagnostic, Source, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.base import Vocabulary
+from causaldsl.vocabulary.register import Vocabulary
 
 Kind = TypeVar("Kind")
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.kinds import describe, way_out
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.params import locate
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.scope import Scope
-from causaldsl.check.texts import locate
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import (
     Diagnostic,
@@ -28,13 +28,15 @@ from causaldsl.diagnostics import (
     located,
     wrong,
 )
-from causaldsl.discovery import enter
+from causaldsl.discovery import Function, into
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.recover import read
-from causaldsl.vocabulary.base import Maker, NumberType, Vocabulary
+from causaldsl.vocabulary.base import Maker
+from causaldsl.vocabulary.register import Vocabulary
+from causaldsl.vocabulary.types import NumberType
 
 
 @dataclass(frozen=True)
@@ -257,12 +259,11 @@ class Statement(NamedTuple):
 HANDLERS: dict[type[ast.Node], Handler] = {}
 CHECKS: dict[type[ast.Node], Statement] = {}
 MAKERS: dict[type[Maker], Make] = {}
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def handles(*nodes: type[ast.Node]) -> Callable[[Function], Function]:
     """Register the function that gives an expression's value. Raises ValueError for a second."""
-    return _into(HANDLERS, nodes)
+    return into(HANDLERS, *nodes)
 
 
 def checks(*nodes: type[ast.Node], experiment: bool = False) -> Callable[[Function], Function]:
@@ -271,7 +272,7 @@ def checks(*nodes: type[ast.Node], experiment: bool = False) -> Callable[[Functi
     Of a definition it gives what its name then stands for. An ``experiment`` measures, claims or
     draws, so it can't stand in an imported file.
     """
-    return _into(CHECKS, nodes, lambda function: Statement(function, experiment))
+    return into(CHECKS, *nodes, entry=lambda function: Statement(function, experiment))
 
 
 def makes(*words: type[Maker]) -> Callable[[Function], Function]:
@@ -280,15 +281,4 @@ def makes(*words: type[Maker]) -> Callable[[Function], Function]:
     It takes the context, the word with its options, and the operands by name. What it gives stands
     at the call and has the statement's name: neither is known to it.
     """
-    return _into(MAKERS, words)
-
-
-def _into(
-    register: dict[Any, Any], classes: tuple[type, ...], entry: Any = lambda function: function
-) -> Callable[[Function], Function]:
-    def decorate(function: Function) -> Function:
-        for cls in classes:
-            enter(register, cls, entry(function))
-        return function
-
-    return decorate
+    return into(MAKERS, *words)

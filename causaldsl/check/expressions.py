@@ -16,11 +16,11 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import DataType, MatrixType, NumberType, SubspaceType, TruthType
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.numbers import Arithmetic, Compare
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.subspaces import Combination, Image
+from causaldsl.vocabulary.types import DataType, MatrixType, NumberType, SubspaceType, TruthType
 
 _OWNERS = ("head", "kv_head")
 

@@ -13,7 +13,7 @@ from causaldsl.check.values import Axis, constant, label_of
 from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.types import NumberType
 
 MAX_CELLS = 5000
 

@@ -11,14 +11,8 @@ from causaldsl.diagnostics import wrong
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import (
-    MatrixType,
-    NumberType,
-    Operand,
-    OperandKind,
-    SubspaceType,
-    Word,
-)
+from causaldsl.vocabulary.base import Operand, OperandKind, Word
+from causaldsl.vocabulary.types import MatrixType, NumberType, SubspaceType
 
 Read = Callable[[Context, Any, type[Word]], Any]
 

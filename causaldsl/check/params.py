@@ -1,13 +1,33 @@
-"""`--set NAME=VALUE`: the settings that a program's params take."""
+"""What `--set NAME=VALUE` gives a program's params, and the texts of params that name files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from causaldsl.diagnostics import Mistake, suggest
 
 MODEL = "model"
 """What `--set` calls the model, whatever the program calls it."""
+
+
+class ParamText(str):
+    """A param's text, which remembers where it was given.
+
+    A path in a program starts at the program's folder, one on the command line at the current one.
+    """
+
+    folder: Path
+
+    def __new__(cls, text: str, folder: Path) -> ParamText:
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
+
+
+def locate(text: str, folder: Path) -> Path:
+    """The folder that the path ``text`` starts from, in a program that lies in ``folder``."""
+    return text.folder if isinstance(text, ParamText) else folder
 
 
 def check_all_used(settings: Mapping[str, str], params: Mapping[str, object]) -> None:

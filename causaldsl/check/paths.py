@@ -17,9 +17,9 @@ from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.interventions import Patch
 from causaldsl.vocabulary.traces import POLICIES
+from causaldsl.vocabulary.types import SubspaceType
 
 _WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 
 from causaldsl.check.checked import CheckedProgram
@@ -13,7 +12,6 @@ from causaldsl.check.scope import Scope
 from causaldsl.check.walk import check_statements
 from causaldsl.diagnostics import Diagnostics, Source
 from causaldsl.discovery import import_all
-from causaldsl.vocabulary.base import load_vocabulary
 
 
 def check_file(
@@ -61,9 +59,7 @@ class Checker:
         return self.program
 
 
-@cache
 def load_handlers() -> None:
     """Import all words and all handlers, so that they are registered."""
-    load_vocabulary()
-    for name in ("expressions", "statements", "makers"):
-        import_all(f"causaldsl.check.{name}")
+    for name in ("vocabulary", "check.expressions", "check.statements", "check.makers"):
+        import_all(f"causaldsl.{name}")

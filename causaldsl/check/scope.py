@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
-from causaldsl.vocabulary.base import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 BROKEN = object()
@@ -42,7 +42,7 @@ class Scope:
     incomplete: bool = False
     """Set when an import can't be read: what it would define is then not reported as unknown."""
     words_missing: bool = False
-    """The same of words, which an import or a package that can't be read would have brought."""
+    """Set when an import or a package can't be read: its words are then not reported as unknown."""
 
     @contextmanager
     def until_read(self) -> Iterator[None]:

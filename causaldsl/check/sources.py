@@ -20,8 +20,8 @@ from causaldsl.vocabulary.makers import Reader, RowMistake
 _END: Any = object()
 _TEXTS = ("base", "source", "answer", "foil")
 _FIELDS = {*_TEXTS, "counterfactual_answer", "split", "positions", "class"}
-_SAVED = {"tokens", "pattern"}
-"""What the pairs that a run has saved say beyond that, by side; older ones call the class so."""
+_SAVED = {"tokens"}
+"""What the pairs that a run has saved say beyond that, by side."""
 
 
 def read_text(path: Path, written: str) -> str:
@@ -195,11 +195,10 @@ def _by_side(record: dict[str, Any], field: str, where: str) -> dict[str, Any] |
 
 def _classes(record: dict[str, Any], where: str) -> dict[str, str]:
     """The class of each prompt: any text, compared as it is."""
-    classes, pattern = (_by_side(record, field, where) for field in ("class", "pattern"))
-    if classes is not None and pattern is not None:
-        raise Mistake("bad-class", f"{where} has `class` and `pattern`", "leave out `pattern`")
-    said = classes or pattern or dict.fromkeys(SIDES, "")
-    for cls in said.values() if classes or pattern else ():
+    said = _by_side(record, "class", where)
+    if said is None:
+        return dict.fromkeys(SIDES, "")
+    for cls in said.values():
         if not isinstance(cls, str) or not cls.strip() or not cls.isprintable():
             raise Mistake("bad-class", f"{where}: a class is a text, not {json.dumps(cls)}")
         if cls in SIDES:

@@ -12,10 +12,11 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import NumberType, SubspaceType, Type, Word
+from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.histograms import CLASS_STATISTICS, SEPARATIONS, HistogramNumber
 from causaldsl.vocabulary.numbers import Constant, Result
 from causaldsl.vocabulary.traces import TOTALS, TraceNumber
+from causaldsl.vocabulary.types import NumberType, SubspaceType, Type
 
 
 @dataclass(frozen=True)

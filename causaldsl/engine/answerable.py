@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import Mistake, RunFailure
-from causaldsl.vocabulary.base import package_name, package_of
+from causaldsl.vocabulary.register import package_name, package_of
 
 _KEPT = (RunFailure, Mistake, MemoryError, torch.OutOfMemoryError)
 """What has a message of its own."""

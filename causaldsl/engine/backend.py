@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class Ask(ABC, Generic[T]):
 
     @abstractmethod
     def of_arm(self, arm: int) -> Ask[T]:
-        """The same of one arm."""
+        """What is asked of one arm."""
 
     @abstractmethod
     def answer(self, logits: Tensor, recorded: list[Tensor]) -> T:

@@ -47,14 +47,12 @@ _NONE_LEFT: Any = object()
 
 @dataclass(frozen=True)
 class DasOptions:
-    """How to train. The caller makes the batches and the loss from ``batch`` and ``objective``."""
+    """How to train; the batches and the loss are the caller's."""
 
     dim: int = 1
     lr: float = 1e-2
     epochs: int = 10
-    batch: int = 64
     seed: int = 0
-    objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
     decay: Literal["none", "linear", "cosine"] = "linear"
 
 
@@ -117,28 +115,6 @@ class _Best:
         return len(self.losses) - 1 - self.epoch >= self.patience
 
 
-def fit(
-    width: int,
-    options: DasOptions,
-    batches: Callable[[int], Iterable[Batch]],
-    loss: Callable[[Tensor, Batch], Tensor],
-    *,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
-) -> DasFit:
-    """Train a ``width`` x ``options.dim`` orthonormal basis to lower ``loss(basis, batch)``.
-
-    ``batches(epoch)`` gives the epoch's batches, one optimisation step each. Equal arguments give
-    an equal basis: the start is drawn from a generator of its own.
-    """
-
-    def losses(step: Sequence[tuple[int, Tensor, Batch]]) -> Tensor:
-        return torch.stack([loss(basis, batch) for _, basis, batch in step])
-
-    (found,) = fit_together([Learner(width, options, batches)], losses, dtype=dtype, device=device)
-    return found
-
-
 def fit_together(
     learners: Sequence[Learner[Batch]],
     losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
@@ -147,8 +123,9 @@ def fit_together(
     device: str | torch.device = "cpu",
     in_pieces: InPieces = lambda work: work(1),
 ) -> list[DasFit]:
-    """Train several bases side by side: each as ``fit`` would alone, a step of all at a time.
+    """Train orthonormal bases side by side: each as it would be alone, a step of all at a time.
 
+    A learner's start is drawn from a generator of its own, so equal arguments give equal bases.
     ``losses`` gives the mean losses (m,) of m (learner, basis, batch). A learner without a batch
     left in an epoch waits for the next one; all have equally many epochs at most. ``in_pieces``
     calls a function with the number of pieces to split the batches of a step into, so that they
@@ -165,7 +142,8 @@ def fit_together(
                 f"give `dim` a value from 1 to {learner.width}",
             )
     dtype = upcast_dtype(dtype)  # Adam's steps are too small for half precision
-    frees = [_free(learner).to(device=device, dtype=dtype).requires_grad_() for learner in learners]
+    starts = [start(one.width, one.options.dim, one.options.seed) for one in learners]
+    frees = [free.to(device=device, dtype=dtype).requires_grad_() for free in starts]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
     bests = [_Best(learner.patience) for learner in learners]
@@ -218,10 +196,6 @@ def _hold_out(
         sizes = [len(batch) for batch in learner.held_out]  # type: ignore[arg-type]
         means = [float(losses([(i, basis, batch)])[0]) for batch in learner.held_out]
         bests[i].see(sum(m * n for m, n in zip(means, sizes, strict=True)) / sum(sizes), basis)
-
-
-def _free(learner: Learner[Batch]) -> Tensor:
-    return start(learner.width, learner.options.dim, learner.options.seed)
 
 
 def orthonormal(free: Tensor) -> Tensor:

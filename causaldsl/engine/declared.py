@@ -13,13 +13,8 @@ from causaldsl.engine.here import Here
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
 from causaldsl.engine.words.runs import PreparedEdit
-from causaldsl.vocabulary.base import (
-    NumberType,
-    SubspaceType,
-    TruthType,
-    Type,
-    package_of,
-)
+from causaldsl.vocabulary.register import package_of
+from causaldsl.vocabulary.types import NumberType, SubspaceType, TruthType, Type
 
 _GIVEN = {SubspaceType: SubspaceValue, TruthType: Verdict}
 
@@ -39,7 +34,7 @@ def check_declared(here: Here[Any], value: Any) -> None:
     passes = here.word.passes() if here.word.training(None) is None else ()
     edits = sum(not one.backward for one in passes)
     if here.made.edits != edits:
-        raise fault(cls, word, f"it declares {edits} passes of its own and made {here.made.edits}")
+        raise fault(cls, word, f"its `passes` are {edits}, and it made {here.made.edits}")
     if any(one.backward for one in passes) and not here.made.gradients:
         raise fault(cls, word, "it declares gradients and takes none")
     declared = here.session.graph.types.get(here.key)

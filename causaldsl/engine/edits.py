@@ -21,7 +21,6 @@ from torch import Tensor
 from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.sites import Site
-from causaldsl.plan.freeze import Freeze as Freeze
 
 
 @dataclass(frozen=True)

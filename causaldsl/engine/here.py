@@ -26,7 +26,7 @@ W = TypeVar("W", bound=Word)
 
 @dataclass
 class OwnPasses:
-    """What an evaluator had run for it: so many passes with something added, and gradients."""
+    """What an evaluator had run: how many passes with something added, and whether gradients."""
 
     edits: int = 0
     gradients: bool = False
@@ -80,7 +80,7 @@ class Here(Generic[W]):
 
     @property
     def width(self) -> int:
-        """Of its site's activation."""
+        """The width of its site's activation."""
         width = self.at.site.width(self.session.loaded.spec.shapes)
         assert width is not None
         return width
@@ -93,21 +93,21 @@ class Here(Generic[W]):
     def of_run(
         self, clean_run: str, at: SiteAt | None = None, backend: str | None = None
     ) -> list[Tensor]:
-        """The same of the clean run with this key, on its own backend or another one."""
+        """Activations (k, d) of the clean run with this key, on its own backend or another one."""
         found = activations(self.session, clean_run, backend or self.backend, at or self.at)
         self.given += [(one, version_of(one)) for one in found]
         return found
 
     def recorded_by(self, side: Side) -> str:
-        """For an intervention, which has no backend of its own: one that recorded its site."""
+        """A backend that recorded its site: an intervention has none of its own."""
         return self.session.plan.recorded_by(self.operation.input(side), self.at)
 
     def stacked(self, side: Side = "base") -> Tensor:
-        """The same as (n, k, d), in double precision on the CPU."""
+        """Activations of one side as (n, k, d), in double precision on the CPU."""
         return stack(self.activations(side)).cpu().double()
 
     def rows(self, side: Side = "base") -> Tensor:
-        """The same as (n * k, d): all positions of all prompts."""
+        """Activations of one side as (n * k, d): all positions of all prompts."""
         return torch.cat(self.activations(side)).cpu().double()
 
     def edited(self, step: Tensor, changed: str, read: str) -> list[Tensor]:

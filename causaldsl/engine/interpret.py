@@ -32,7 +32,7 @@ def interpret(session: Session) -> None:
 
 
 def _with_room(session: Session, keys: Sequence[str]) -> list[Any]:
-    """The same; once again, with clean runs in files, where memory ran out outside of a pass."""
+    """The values of operations; with clean runs in files where memory ran out outside of a pass."""
     for _ in range(_TRIES):
         try:
             return evaluate(session, keys)

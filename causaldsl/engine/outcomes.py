@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.backend import Logits, Pass, logits_of
-from causaldsl.engine.edits import Edit, Freeze
+from causaldsl.engine.edits import Edit
 from causaldsl.engine.metrics import from_answers, from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.weights.known_answers import check_numbers
 from causaldsl.plan.chunks import VOCABULARY_ROWS
+from causaldsl.plan.freeze import Freeze
 from causaldsl.vocabulary.metrics import Metric, Seen
 
 _KEPT = 256
@@ -82,7 +83,7 @@ def _of_vocabulary(
     wanted: Sequence[Sequence[Metric]],
     targets: Targets,
 ) -> list[Found]:
-    """The same for arms that want the logits of the whole vocabulary, some prompts at a time."""
+    """Outcomes of arms that want the logits of the whole vocabulary, some prompts at a time."""
     parts: list[list[dict[str, Tensor]]] = [[] for _ in arms]
     largest = [0.0] * len(arms)
     for rows in torch.arange(len(group.rows)).split(max(1, VOCABULARY_ROWS // len(arms))):

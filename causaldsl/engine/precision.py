@@ -42,7 +42,7 @@ class Precision:
 
     @property
     def text(self) -> str:
-        """The same in a sentence."""
+        """How far the two precisions lie apart, in a sentence."""
         return (
             f"{self.dtype}: logit differences lie up to {self.largest:.2g} from float32's "
             f"({self.mean:.2g} on average, {self.compared} of {self.runs} runs compared); the mean "
@@ -69,7 +69,7 @@ def measure_precision(session: Session) -> None:
 
 
 def compare(dtype: str, ours: list[Tensor], theirs: list[Tensor]) -> Precision:
-    """Of logit differences (n,) run by run, in two precisions."""
+    """How far the logit differences (n,) of each run lie apart in two precisions."""
     apart = torch.cat([(a - b).abs() for a, b in zip(ours, theirs, strict=True)])
     of_means = max(float((a.mean() - b.mean()).abs()) for a, b in zip(ours, theirs, strict=True))
     largest, mean = float(apart.max()), float(apart.mean())

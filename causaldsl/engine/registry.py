@@ -1,7 +1,7 @@
 """Which function evaluates which word: registered beside the function, found by import.
 
-An evaluator gets its operation as ``here``, if it names it first, and by name the values of the
-operands that it needs; ``list[...]`` of a role that several operations have::
+An evaluator gets its operation as ``here``, if that is its first parameter, and by name the values
+of the operands that it needs: None for one that was left out, a list for one of several values::
 
     @evaluates(Cos)
     def cos(left: SubspaceValue, right: SubspaceValue) -> float: ...
@@ -16,13 +16,15 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.discovery import enter, import_all
+from causaldsl.discovery import import_all, into
 from causaldsl.graph.operations import Operation
 from causaldsl.vocabulary.base import Word
+
+SEVERAL = ("subspaces", "numbers")
+"""Kinds of operands that several operations give: an evaluator gets the list of their values."""
 
 Function = Callable[..., Any]
 
@@ -58,27 +60,21 @@ def evaluates(word: type[Word]) -> Callable[[Function], Function]:
         TypeError: if it names an input that is no operand of the word.
     """
 
-    def register(function: Function) -> Function:
-        names = list(inspect.signature(function).parameters.values())
-        takes_here = bool(names) and names[0].name == "here"
-        inputs = {p.name: str(p.annotation).startswith("list[") for p in names[takes_here:]}
-        known = {operand.name for operand in word.operands}
-        if known and not inputs.keys() <= known:
-            raise TypeError(f"{word.word} has no operand {min(inputs.keys() - known)}")
-        enter(_EVALUATORS, word, Evaluator(function, takes_here, inputs))
-        return function
+    def evaluator(function: Function) -> Evaluator:
+        names = list(inspect.signature(function).parameters)
+        takes_here = names[:1] == ["here"]
+        several = {operand.name: operand.kind in SEVERAL for operand in word.operands}
+        inputs = names[takes_here:]
+        if unknown := set(inputs) - several.keys():
+            raise TypeError(f"{word.word} has no operand {min(unknown)}")
+        return Evaluator(function, takes_here, {name: several[name] for name in inputs})
 
-    return register
+    return into(_EVALUATORS, word, entry=evaluator)
 
 
 def evaluates_together(word: type[Word]) -> Callable[[Together], Together]:
     """Register the function that evaluates all operations of a pass."""
-
-    def register(function: Together) -> Together:
-        enter(_TOGETHER, word, function)
-        return function
-
-    return register
+    return into(_TOGETHER, word)
 
 
 def evaluator_of(word: type[Word]) -> Evaluator | None:
@@ -87,7 +83,7 @@ def evaluator_of(word: type[Word]) -> Evaluator | None:
     Raises:
         RunFailure: if nothing does, as for a word of a package that forgot it.
     """
-    _discover()
+    import_all("causaldsl.engine.words")
     if word not in _EVALUATORS and word not in _TOGETHER:
         help = f"register one with @evaluates({word.__name__}) in the module that ENGINE names"
         raise RunFailure(f"no function evaluates the word `{word.word}`", help)
@@ -112,8 +108,3 @@ def load_engines(modules: Iterable[str]) -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             message = f"`{module}`, which evaluates words of this program, can't be imported"
             raise RunFailure(f"{message}: {reason}", "mend or reinstall its package") from error
-
-
-@cache
-def _discover() -> None:
-    import_all("causaldsl.engine.words")

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Logits, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.memory.store import Store
 from causaldsl.graph.operations import SiteAt
+from causaldsl.plan.freeze import Freeze
 from causaldsl.plan.memory import chunk_rows
 from causaldsl.plan.needs import Needs
 

@@ -47,13 +47,13 @@ class Session:
     notes: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """For every learned subspace's key, how its training went (``das.DasFit``)."""
+    """How the training of each learned subspace went, by its key (``das.DasFit``)."""
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """For every probe's key, what it was trained and tested on."""
+    """What each probe was trained and tested on, by its key."""
     preferred: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """For pairs that are measured: in how many the clean model prefers the answer, of how many."""
+    """In how many of each measured pairs the clean model prefers the answer, and of how many."""
     precision: Any = None
-    """Of a run in bfloat16: how far it lies from float32 (``precision.Precision``)."""
+    """How far a run in bfloat16 lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,11 +86,6 @@ class Session:
             f"`causaldsl sites {self.loaded.spec.name}` lists its sites",
         )
 
-    def value(self, key: str | None) -> Any:
-        """The value of an operation that has been evaluated before."""
-        assert key is not None
-        return self.values[key]
-
     def keep(self, keys: Sequence[str], values: Sequence[Any]) -> None:
         """Keep the values of operations that have been evaluated, and free what was last used."""
         self.values.update(zip(keys, values, strict=True))
@@ -98,9 +93,8 @@ class Session:
             for done in self._done_after.get(key, ()):
                 self._let_go(done)
 
-    def runs(self, clean_key: str | None, backend: str) -> PromptRuns:
+    def runs(self, clean_key: str, backend: str) -> PromptRuns:
         """A clean run on a backend, made when first asked for."""
-        assert clean_key is not None
         if (clean_key, backend) not in self._clean:
             pairs, side = self.graph.pairs_of(clean_key), self.graph.operation(clean_key).side
             done, total = 0, len(pairs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 from causaldsl.check.checked import CheckedProgram
@@ -12,7 +11,7 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
 from causaldsl.diagnostics import Span
-from causaldsl.discovery import enter, import_all
+from causaldsl.discovery import import_all, into
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import (
     CleanRunWord,
@@ -32,22 +31,12 @@ _RULES: dict[type, Rule[Any]] = {}
 
 def compiles(kind: type[Value]) -> Callable[[Rule[Value]], Rule[Value]]:
     """Register what definitions of this kind compile to."""
-
-    def register(rule: Rule[Value]) -> Rule[Value]:
-        enter(_RULES, kind, rule)
-        return rule
-
-    return register
-
-
-@cache
-def _load_rules() -> None:
-    import_all("causaldsl.graph.statements")
+    return into(_RULES, kind)
 
 
 def compile_program(program: CheckedProgram) -> Graph:
     """The graph of everything that the program measures, defines and claims."""
-    _load_rules()
+    import_all("causaldsl.graph.statements")
     compiler = Compiler(program)
     for name, value in program.definitions():
         compiler.make(name, value)

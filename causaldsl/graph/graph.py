@@ -10,7 +10,8 @@ import networkx as nx
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import Operation
-from causaldsl.vocabulary.base import BUILT_IN, Type, Vocabulary
+from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
+from causaldsl.vocabulary.types import Type
 
 
 @dataclass(frozen=True)

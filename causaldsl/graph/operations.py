@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import PositionRef
 from causaldsl.model.sites import Site
-from causaldsl.vocabulary.base import SIDES, Pure, Side, Word, package_of
-from causaldsl.vocabulary.traces import Freeze, LayerNorm
+from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
+from causaldsl.vocabulary.register import package_of
+from causaldsl.vocabulary.traces import FreezeChoice, LayerNormChoice
 
 _MANY = 8
 ARM = "run "
@@ -166,8 +167,8 @@ class PatchedRunWord(Word):
     word = "patched_run"
     runs = "edits"
     sides = ("base",)
-    freeze: Freeze = "none"
-    layernorm: LayerNorm = "recompute"
+    freeze: FreezeChoice = "none"
+    layernorm: LayerNormChoice = "recompute"
 
     def identity(self) -> dict[str, Any]:
         """Nothing for an ordinary run; else the whole policy."""
@@ -185,8 +186,8 @@ class HopWord(Word):
     runs = "edits"
     sides = ("base",)
     large = True
-    freeze: Freeze = "none"
-    layernorm: LayerNorm = "recompute"
+    freeze: FreezeChoice = "none"
+    layernorm: LayerNormChoice = "recompute"
 
 
 class TraceWord(Word):

@@ -171,7 +171,7 @@ def pull(name: str, progress: Progress | None = None, base: Path | None = None) 
 
 
 def _silently(message: str) -> None:
-    """The progress callback of whoever does not want any."""
+    """A progress callback that shows nothing."""
 
 
 def _spec(name: str, kind: Kind, folder: Path, fingerprint: str | None = None) -> ModelSpec:

@@ -58,10 +58,13 @@ class ModelDims(BaseModel):
 
 
 def shapes_from_config(name: str, config: Mapping[str, Any], fingerprint: str) -> ModelDims:
-    """From a Hugging Face ``config.json``. Raises :class:`Mistake` on one that we can't read.
+    """Dimensions from a Hugging Face ``config.json``.
 
     A multimodal configuration is read for its text part. Of a family that is not in
     ``families/table.py`` the usual keys are read, and a SiLU is taken as the sign of a gated MLP.
+
+    Raises:
+        Mistake: for one that we can't read.
     """
     told = Config({**config, **(config.get("text_config") or {})}, name)
     n_layers, d_model = told.n_layers, told.d_model

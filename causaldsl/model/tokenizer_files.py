@@ -52,7 +52,7 @@ class TokenizerFiles:
     folder: Path
     tokenizer: Tokenizer
     settings: Mapping[str, Any]
-    """Those of ``tokenizer_config.json``, of the conversion where there was one."""
+    """What ``tokenizer_config.json`` says, that of the conversion where there was one."""
 
     @cached_property
     def bos(self) -> int | None:

@@ -19,7 +19,7 @@ CONE_TOKENS = 1024
 MOST_POSITIONS = 2**16
 """The most that go through it together anywhere."""
 COMPARED_PAIRS, COMPARED_RUNS = 16, 64
-"""Of a run in bfloat16: how much of it is run again in both precisions, at most."""
+"""How much of a run in bfloat16 is run again in both precisions, at most."""
 HOOKS_PROMPTS = 64
 """Prompts that go through a model with hooks together."""
 

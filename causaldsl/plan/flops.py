@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable
 from causaldsl.model.families.forms import Experts
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.entries import Entry, Stage
 from causaldsl.plan.freeze import Freeze
 
 

@@ -27,7 +27,7 @@ class Freeze:
     free: frozenset[Site] = frozenset()
 
     def freeing(self, changed: Iterable[Site], shapes: ModelDims) -> Freeze:
-        """The same, with what these sites are inputs of left free: it is where changes act."""
+        """This freeze, with what these sites are inputs of left free: changes act there."""
         freed = [output for site in changed for output in site.outputs(shapes)]
         return replace(self, free=self.free.union(freed))
 

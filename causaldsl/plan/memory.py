@@ -12,11 +12,11 @@ from causaldsl.graph.operations import SiteAt
 from causaldsl.model.families.forms import Block
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.chunks import CONE_TOKENS, MOST_POSITIONS
-from causaldsl.plan.cones import Entry, Stage, entry_of
+from causaldsl.plan.entries import Entry, Stage, entry_of
 from causaldsl.plan.needs import Needs
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-"""Of one number, by dtype."""
+"""Bytes of one number, by dtype."""
 _TOKEN = 8
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST_DEFAULT = 2**30

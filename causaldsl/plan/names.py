@@ -12,7 +12,7 @@ _FIRST = 3
 
 
 def names_of(graph: Graph) -> dict[str, str]:
-    """For every operation: its name, or that of the arm, fit or audit that it is part of."""
+    """The name of every operation, or that of the arm, fit or audit that it is part of."""
     names: dict[str, str] = {}
     for name, made in graph.of_kind("measure").items():
         _name_arms(names, name, made)

@@ -8,7 +8,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.chunks import COMPARED_PAIRS, COMPARED_RUNS
-from causaldsl.plan.cones import Entry, Stage, entry_of
+from causaldsl.plan.entries import Entry, Stage, entry_of
 from causaldsl.plan.keeping import KeptRun, kept_runs, most_kept
 from causaldsl.plan.memory import BYTES, room, window_of
 from causaldsl.plan.names import listed, names_of

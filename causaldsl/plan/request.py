@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from causaldsl.check.pairs import Sample
-from causaldsl.discovery import enter
+from causaldsl.discovery import into
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.shapes import ModelDims
@@ -44,7 +44,7 @@ class Request:
     times: float = 1
     most: bool = False
     shared: Hashable = None
-    """Of a pass that several words take, and that is made once: what it is."""
+    """What identifies a pass that several words take and that is made once."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,7 @@ _RULES: dict[type[Word], Rule] = {}
 
 def plans(*words: type[Word]) -> Callable[[Rule], Rule]:
     """Register what operations of these words ask, where the word alone does not say it."""
-
-    def register(rule: Rule) -> Rule:
-        for word in words:
-            enter(_RULES, word, rule)
-        return rule
-
-    return register
+    return into(_RULES, *words)
 
 
 def asked_by(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
@@ -98,7 +92,7 @@ def asked_by(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
 
 
 def _by_declaration(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
-    """From what the word declares. An intervention asks nothing: its run plans for it."""
+    """What the word declares that it asks. An intervention asks nothing: its run plans for it."""
     word, at = operation.word, operation.at
     if word.runs == "nothing" or word.changes or at is None:
         return Asked()

@@ -55,7 +55,7 @@ class Settings:
             raise Mistake("bad-memory", f"{self.memory} bytes are no memory to keep runs in")
 
     def of_program(self, model: ModelSpec | None, dtype: str | None) -> Settings:
-        """The same in the program's dtype, where the one who runs it asks for none."""
+        """These settings in the program's dtype, where ``dtype`` asks for none."""
         if dtype is not None or model is None or model.dtype is None:
             return self
         return replace(self, dtype=model.dtype)

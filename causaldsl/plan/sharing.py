@@ -22,7 +22,7 @@ Members = tuple[str, ...]
 def shared_passes(
     graph: Graph, order: Sequence[str], asked: Mapping[str, Asked], backends: Mapping[str, str]
 ) -> dict[str, Members]:
-    """For every operation that can share a pass, all of its pass in the graph's ``order``."""
+    """All operations of a pass, in the graph's ``order``, by each operation that can share one."""
     kinds = {type(graph.operation(key).word) for key in order if asked[key].mark is not None}
     level = {kind: _levels(graph, order, kind) for kind in kinds}
     alike: dict[Hashable, list[str]] = defaultdict(list)

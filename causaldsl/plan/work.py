@@ -10,7 +10,7 @@ from causaldsl.check.pairs import Prompt, Sample
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
-from causaldsl.plan.cones import Entry, entry_of, last_block
+from causaldsl.plan.entries import Entry, entry_of, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,
@@ -109,7 +109,7 @@ class _Counter:
             yield Work(group, kind, backend, rows, tuple(passes), first.epochs, note)
 
     def _is_known(self, one: Asked, request: Request) -> bool:
-        """Whether it is told how often a pass is made: of a training, how often at most."""
+        """Whether it is told how often a pass is made; for a training, how often at most."""
         return not request.most or (one.epochs > 0 and request.backward)
 
     def _is_new(self, one: Request) -> bool:

@@ -21,8 +21,8 @@ from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.report.numbers import tint, with_interval
 from causaldsl.results.records import Results
-from causaldsl.vocabulary.base import SubspaceType
 from causaldsl.vocabulary.metrics import headline, metric_named
+from causaldsl.vocabulary.types import SubspaceType
 
 # Shape and fill by kind; shape alone tells the kinds apart in black and white.
 _STYLE = {
@@ -251,7 +251,7 @@ def _claim_sources(
     if operation.word.word == "result":
         measure = operation.input("measure")
         arm = operation.word.identity()["arm"]
-        run = graph.operation(measure).find(arm) or ""
+        run = graph.operation(measure).input(arm)
         names = drawn_in.get(run, [])
         mine = f"run {measure_of[measure]}.{arm}"
         return [mine] if mine in names else names[:1]

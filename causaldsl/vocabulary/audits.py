@@ -7,18 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from causaldsl.vocabulary.base import (
-    SIDES,
-    AuditType,
-    Change,
-    Operand,
-    OperandMistake,
-    Pure,
-    SiteType,
-    SubspaceType,
-    TruthType,
-    Word,
-)
+from causaldsl.vocabulary.base import SIDES, Change, Operand, OperandMistake, Pure, Word
+from causaldsl.vocabulary.types import AuditType, SubspaceType, TruthType
 
 VERDICTS = ("illusory", "faithful", "inconclusive")
 
@@ -86,9 +76,6 @@ class PartOfPatch(Change):
     )
     part: Literal["inside", "outside"]
 
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return SiteType(types["site"].width)
-
 
 class SameLength(Change):
     """A patch turned into a random direction: the same length, elsewhere.
@@ -103,16 +90,11 @@ class SameLength(Change):
     operands = (Operand("site", "site"), Operand("along", "subspace", keyword=True))
     seed: int
 
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return SiteType(types["site"].width)
-
 
 class VerdictIs(Pure):
     """`NAME is illusory`: a claim on the verdict of an audit."""
 
     word = "verdict_is"
+    gives = TruthType()
     operands = (Operand("audit", "audit"),)
     verdict: Literal["illusory", "faithful", "inconclusive"]
-
-    def result(self, types: Mapping[str, Any]) -> TruthType:
-        return TruthType()

@@ -8,14 +8,13 @@ reference. The engine evaluates it in one function, registered for the class.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.discovery import import_all
+from causaldsl.vocabulary.types import SiteType, Type
 
 OperandKind = Literal[
     "site",
@@ -74,11 +73,11 @@ class OwnPass:
 
 
 STEPS, EPOCHS = 100, 10
-"""A training without ``epochs`` takes at least so many of each, unless it stops before."""
+"""The fewest of each that a training without ``epochs`` takes, unless it stops before."""
 HELD_OUT = 0.2
-"""The share of pairs whose loss it stops by."""
+"""The share of pairs that it holds out: it stops by their loss."""
 FEWEST = 10
-"""Of fewer pairs of prompts none are held out: their loss would say little, and each is needed."""
+"""The fewest pairs of prompts of which some are held out: the loss of fewer says little."""
 
 
 @dataclass(frozen=True)
@@ -93,96 +92,6 @@ class Training:
     no_change: float
     whole_vocabulary: bool
     """Whether its loss takes the logits of the whole vocabulary, or of answer and foil."""
-
-
-@dataclass(frozen=True)
-class NumberType:
-    """A number; ``constant`` when it is known before the run."""
-
-    constant: float | None = None
-
-    def __str__(self) -> str:
-        return "a number"
-
-
-@dataclass(frozen=True)
-class SubspaceType:
-    """A subspace of a ``width``-dimensional space; ``rank`` None when only the run can tell."""
-
-    width: int
-    rank: int | None
-
-    def __str__(self) -> str:
-        return f"a subspace of {self.width} dimensions"
-
-
-@dataclass(frozen=True)
-class MatrixType:
-    """One of the model's matrices, as (inputs, outputs)."""
-
-    inputs: int
-    outputs: int
-
-    def __str__(self) -> str:
-        return f"a matrix from {self.inputs} to {self.outputs} dimensions"
-
-
-@dataclass(frozen=True)
-class SiteType:
-    """A site with its width; None for a raw hook."""
-
-    width: int | None
-
-    def __str__(self) -> str:
-        return "a site"
-
-
-@dataclass(frozen=True)
-class TraceType:
-    """A trace with the components that it goes through."""
-
-    components: frozenset[str]
-
-    def __str__(self) -> str:
-        return "a trace"
-
-
-@dataclass(frozen=True)
-class TruthType:
-    def __str__(self) -> str:
-        return "a claim that holds or not"
-
-
-@dataclass(frozen=True)
-class AuditType:
-    def __str__(self) -> str:
-        return "an audit"
-
-
-@dataclass(frozen=True)
-class PairsType:
-    def __str__(self) -> str:
-        return "pairs"
-
-
-@dataclass(frozen=True)
-class PromptsType:
-    def __str__(self) -> str:
-        return "prompts"
-
-
-@dataclass(frozen=True)
-class LexiconType:
-    def __str__(self) -> str:
-        return "lexicon"
-
-
-DataType: TypeAlias = PairsType | PromptsType | LexiconType
-"""What a statement of the same name defines, and no operation gives."""
-
-Type: TypeAlias = (
-    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType | DataType
-)
 
 
 class OperandMistake(Mistake):
@@ -209,6 +118,8 @@ class Word(BaseModel):
     """The sides of the pairs whose activations it reads."""
     learned: ClassVar[bool] = False
     """Whether it is trained through the patch, so that its effect on held-out pairs is reported."""
+    gives: ClassVar[Type | None] = None
+    """What it gives, where that does not depend on its operands; else ``result`` says it."""
     changes: ClassVar[bool] = False
     """Whether it changes an activation: its value is what a run puts at its site."""
     large: ClassVar[bool] = False
@@ -247,7 +158,9 @@ class Word(BaseModel):
         Raises:
             OperandMistake: if their dimensions don't fit together.
         """
-        raise NotImplementedError
+        if self.gives is None:
+            raise NotImplementedError(f"{self.word} does not say what it `gives`")
+        return self.gives
 
     def passes(self) -> tuple[OwnPass, ...]:
         """The passes that evaluating it makes; a word that ``edits`` lists its own."""
@@ -262,9 +175,9 @@ class Word(BaseModel):
         return None
 
     def retrained(self, dim: int, neurons: int | None = None) -> Word | None:
-        """The same training of ``dim`` directions, in so many neurons; None if it is not trained.
+        """This training with ``dim`` directions in ``neurons`` neurons; None if it is not trained.
 
-        All neurons of the site may be used where ``neurons`` is None.
+        Without ``neurons`` all of the site may be used.
         """
         return None
 
@@ -332,104 +245,22 @@ class Change(Word):
     large = True
     late = True
 
+    def result(self, types: Mapping[str, Any]) -> SiteType:
+        """The type of its site; what it acts ``along`` must be a subspace there."""
+        site: SiteType = types["site"]
+        along = types.get("along")
+        if along is not None and site.width is not None and along.width != site.width:
+            raise OperandMistake(
+                "along",
+                "width-mismatch",
+                f"this subspace has {along.width} dimensions, the site {site.width}",
+                "patch a site along a subspace of the same site; "
+                "`u * W` carries u through a matrix",
+            )
+        return site
+
 
 class Maker(Pure):
-    """A word whose value is known before the run, and so no operation; ``gives`` is its kind."""
+    """A word whose value is known before the run, and so no operation."""
 
     gives: ClassVar[Type]
-
-    def result(self, types: Mapping[str, Any]) -> Type:
-        return self.gives
-
-
-@dataclass
-class Vocabulary:
-    """Words by their spelling: ``functions`` and ``makers`` are written ``word(operands)``,
-    ``interventions`` ``word site clauses``, ``metrics`` in a `report`.
-
-    A function becomes an operation of the graph; what a maker makes is known before the run.
-    """
-
-    functions: dict[str, type[Word]] = field(default_factory=dict)
-    interventions: dict[str, type[Word]] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    makers: dict[str, type[Maker]] = field(default_factory=dict)
-    version: str = ""
-    """The version of the package that they come from, where it is another one."""
-
-    def tables(self) -> tuple[dict[str, Any], ...]:
-        return self.functions, self.interventions, self.metrics, self.makers
-
-    def words(self) -> set[str]:
-        return {word for table in self.tables() for word in table}
-
-    def add(self, other: Vocabulary) -> None:
-        """Take in the words of another vocabulary; none may be there already."""
-        for mine, theirs in zip(self.tables(), other.tables(), strict=True):
-            mine.update(theirs)
-
-
-BUILT_IN = Vocabulary()
-PACKAGES: dict[str, Vocabulary] = {}
-"""The words of other packages that have been imported, by the package's name."""
-FUNCTIONS, INTERVENTIONS = BUILT_IN.functions, BUILT_IN.interventions
-
-Registered = TypeVar("Registered")
-Made = TypeVar("Made", bound=Maker)
-
-
-def function(cls: type[Word]) -> type[Word]:
-    """Register a word written as a function."""
-    return register(vocabulary_of(cls.__module__).functions, cls.word, cls)
-
-
-def intervention(cls: type[Word]) -> type[Word]:
-    """Register a word that changes an activation."""
-    return register(vocabulary_of(cls.__module__).interventions, cls.word, cls)
-
-
-def maker(cls: type[Made]) -> type[Made]:
-    """Register a word that makes data or a site, written as a function."""
-    makers: dict[str, Any] = vocabulary_of(cls.__module__).makers
-    register(makers, cls.word, cls)
-    return cls
-
-
-def register(table: dict[str, Registered], word: str, entry: Registered) -> Registered:
-    """Put an entry under a word into a table.
-
-    Raises:
-        ValueError: for a word that is there.
-        TypeError: for one without a docstring, which is its entry in the reference.
-    """
-    if not (getattr(entry, "__doc__", None) or "").strip():
-        raise TypeError(f"the word {word} has no docstring")
-    if word in table:
-        raise ValueError(f"the word {word} is defined twice")
-    table[word] = entry
-    return entry
-
-
-def vocabulary_of(module: str) -> Vocabulary:
-    """The vocabulary that a module's words belong to: that of its package."""
-    package = module.partition(".")[0]
-    if package == __name__.partition(".")[0]:
-        return BUILT_IN
-    return PACKAGES.setdefault(package, Vocabulary())
-
-
-def package_name(cls: type) -> str:
-    """The package that a word or metric comes from."""
-    return cls.__module__.partition(".")[0]
-
-
-def package_of(cls: type) -> str:
-    """The same with its version, if it is another one: the word's values depend on both."""
-    package = package_name(cls)
-    return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""
-
-
-@cache
-def load_vocabulary() -> None:
-    """Import every file of this folder, so that all words are registered."""
-    import_all("causaldsl.vocabulary")

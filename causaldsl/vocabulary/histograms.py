@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, Pure, Word
+from causaldsl.vocabulary.base import Operand, Pure, Word
+from causaldsl.vocabulary.types import NumberType
 
 CLASS_STATISTICS = ("mean", "sd", "n")
-"""Of one class in one arm."""
+"""Numbers of one class in one arm."""
 SEPARATIONS = ("auc", "d")
-"""Of two classes in one arm."""
+"""Numbers that say how far two classes in one arm are apart."""
 
 
 class Projection(Word):
@@ -19,6 +19,7 @@ class Projection(Word):
     word = "projection"
     runs = "edits"
     sides = ("base",)
+    operands = (Operand("along", "subspace", keyword=True),)
 
 
 class HistogramWord(Pure):
@@ -37,10 +38,8 @@ class HistogramNumber(Pure):
     """One number of a histogram: of an arm, and of one class unless it compares two."""
 
     word = "histogram_number"
+    gives = NumberType()
     operands = (Operand("histogram", "number"),)
     arm: str
     statistic: str
     cls: str
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()

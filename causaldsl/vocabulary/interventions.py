@@ -6,23 +6,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.vocabulary.base import Change, Operand, OperandMistake, SiteType, intervention
+from causaldsl.vocabulary.base import Change, Operand, OperandMistake
+from causaldsl.vocabulary.register import intervention
+from causaldsl.vocabulary.types import SiteType
 
 _SITE = Operand("site", "site")
 _ALONG = Operand("along", "subspace", keyword=True, required=False)
-
-
-def _check_along(types: Mapping[str, Any]) -> SiteType:
-    site: SiteType = types["site"]
-    along = types.get("along")
-    if along is not None and site.width is not None and along.width != site.width:
-        raise OperandMistake(
-            "along",
-            "width-mismatch",
-            f"this subspace has {along.width} dimensions, the site {site.width}",
-            "patch a site along a subspace of the same site; `u * W` carries u through a matrix",
-        )
-    return site
 
 
 @intervention
@@ -37,9 +26,6 @@ class Patch(Change):
     sides = ("source",)
     operands = (_SITE, _ALONG)
 
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return _check_along(types)
-
 
 @intervention
 class Ablate(Change):
@@ -53,9 +39,6 @@ class Ablate(Change):
     sides = ("base",)
     operands = (_SITE, _ALONG)
     to: Literal["zero", "mean", "resample"]
-
-    def result(self, types: Mapping[str, Any]) -> SiteType:
-        return _check_along(types)
 
     def aligned(self) -> bool:
         """What comes from other prompts fits position by position."""
@@ -78,7 +61,7 @@ class Steer(Change):
     by: float
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
-        site = _check_along(types)
+        site = super().result(types)
         if types["along"].rank not in (1, None):
             raise OperandMistake(
                 "along",

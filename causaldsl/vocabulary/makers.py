@@ -14,15 +14,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.vocabulary.base import (
-    LexiconType,
-    Maker,
-    Operand,
-    PairsType,
-    PromptsType,
-    SiteType,
-    maker,
-)
+from causaldsl.vocabulary.base import Maker, Operand
+from causaldsl.vocabulary.register import maker
+from causaldsl.vocabulary.types import LexiconType, PairsType, PromptsType, SiteType
 
 MOST_PROMPTS = 20000
 _ONE_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}'

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from causaldsl.vocabulary.base import MatrixType, Pure
+from causaldsl.vocabulary.base import Pure
 from causaldsl.vocabulary.sites import Index
+from causaldsl.vocabulary.types import MatrixType
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES, register, vocabulary_of
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, register, vocabulary_of
 
 Tensor = Any
 Needs = Literal["answers", "vocabulary", "output"]
@@ -58,7 +58,7 @@ class Metric:
     signed: ClassVar[bool] = False
     """Whether it is drawn in two colours around 0."""
     headline: ClassVar[int] = 0
-    """Of several metrics, a table is ordered by the one with the largest, or else the first."""
+    """A table of several metrics is ordered by the one with the largest, or else by the first."""
     undefined: ClassVar[str] = "these runs give no finite number"
     """Why it can fail to be a number."""
     doc: ClassVar[str]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from causaldsl.vocabulary.base import NumberType, Operand, OperandMistake, Pure, TruthType, function
+from causaldsl.vocabulary.base import Operand, OperandMistake, Pure
+from causaldsl.vocabulary.register import function
+from causaldsl.vocabulary.types import NumberType, TruthType
 
 
 @function
@@ -32,10 +34,8 @@ class Norm(Pure):
     """Euclidean length of a direction (of several: the root of the summed squares)."""
 
     word = "norm"
+    gives = NumberType()
     operands = (Operand("of", "subspace"),)
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function
@@ -43,10 +43,8 @@ class Abs(Pure):
     """Absolute value."""
 
     word = "abs"
+    gives = NumberType()
     operands = (Operand("of", "number"),)
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function
@@ -54,10 +52,8 @@ class Largest(Pure):
     """The largest value of a metric over all cells of a sweep: max(sweep.metric)."""
 
     word = "max"
+    gives = NumberType()
     operands = (Operand("of", "numbers"),)
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function
@@ -65,10 +61,8 @@ class Smallest(Pure):
     """The smallest value of a metric over all cells of a sweep: min(sweep.metric)."""
 
     word = "min"
+    gives = NumberType()
     operands = (Operand("of", "numbers"),)
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function
@@ -76,10 +70,8 @@ class Average(Pure):
     """The mean over all cells of a table or sweep: mean(table.arm), mean(sweep.metric)."""
 
     word = "mean"
+    gives = NumberType()
     operands = (Operand("of", "numbers"),)
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 class Line(Pure):
@@ -137,12 +129,10 @@ class Result(Pure):
     """A measured number: the mean of a metric over the pairs, for one arm."""
 
     word = "result"
+    gives = NumberType()
     operands = (Operand("measure", "number"),)
     arm: str
     metric: str
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
     @property
     def measured(self) -> str:
@@ -153,19 +143,15 @@ class Arithmetic(Pure):
     """`+`, `-`, `*`, `/` on numbers."""
 
     word = "arithmetic"
+    gives = NumberType()
     operands = (Operand("left", "number"), Operand("right", "number"))
     operator: Literal["+", "-", "*", "/"]
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 class Compare(Pure):
     """A comparison of two numbers: what `expect` claims."""
 
     word = "compare"
+    gives = TruthType()
     operands = (Operand("left", "number"), Operand("right", "number"))
     operator: Literal["<", ">", "<=", ">=", "==", "!="]
-
-    def result(self, types: Mapping[str, Any]) -> TruthType:
-        return TruthType()

@@ -11,14 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.vocabulary.base import (
-    NumberType,
-    Operand,
-    OperandMistake,
-    OwnPass,
-    Word,
-    function,
-)
+from causaldsl.vocabulary.base import Operand, OperandMistake, OwnPass, Word
+from causaldsl.vocabulary.register import function
+from causaldsl.vocabulary.types import NumberType
 
 _Positive = Annotated[float, Field(gt=0)]
 _SITE = Operand("site", "site")

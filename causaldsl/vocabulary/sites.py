@@ -47,9 +47,9 @@ class SiteWord:
     """Which models have it: those whose MLP reads what attention wrote; those whose heads have keys
     and values of their own, or share them; layers whose MLP has one hidden layer."""
     reads: tuple[str, ...] = ()
-    """Of a site that is not in the model: the sites that are read in its place."""
+    """The sites that are read in place of one that is not in the model."""
     writes: str = ""
-    """Of a site that is not in the model: the site where its effect is added."""
+    """The site where the effect of one that is not in the model is added."""
     call: str = ""
     """How a site is written that is written as a call."""
 

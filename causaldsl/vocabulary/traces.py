@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from causaldsl.vocabulary.base import (
-    NumberType,
-    Operand,
-    OperandMistake,
-    Pure,
-    TraceType,
-    function,
-)
+from causaldsl.vocabulary.base import Operand, OperandMistake, Pure
+from causaldsl.vocabulary.register import function
+from causaldsl.vocabulary.types import NumberType, TraceType
 
-Freeze: TypeAlias = Literal["attention", "mlp", "all", "none"]
-LayerNorm: TypeAlias = Literal["recompute", "frozen"]
+FreezeChoice: TypeAlias = Literal["attention", "mlp", "all", "none"]
+LayerNormChoice: TypeAlias = Literal["recompute", "frozen"]
 
 POLICIES: dict[str, dict[str, str]] = {
     "freeze": {
@@ -46,11 +41,9 @@ class TraceNumber(Pure):
     """A number of a trace: one of `TOTALS`, or a component's share (`head 23.5`, `mlp 21`)."""
 
     word = "trace_number"
+    gives = NumberType()
     operands = (Operand("trace", "trace"),)
     name: str
-
-    def result(self, types: Mapping[str, Any]) -> NumberType:
-        return NumberType()
 
 
 @function

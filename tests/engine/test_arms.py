@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.backend import Activations, CleanPass, Logits, Losses, Pass, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 from tests.engine.conftest import LENGTH, Parties
 
 N, END = 3, LENGTH - 1

@@ -17,7 +17,7 @@ from causaldsl.engine.session import Session
 from causaldsl.graph.compiler import compile_program
 from causaldsl.plan.examples import epochs_of, held_out_of
 from causaldsl.plan.settings import Settings
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 from tests.frontend.world import make_world
 from tests.tiny import NAMES, OBJECTS
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,14 @@ from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import Packing, available
 from causaldsl.engine.cone.weights import Unembedding
-from causaldsl.engine.das import DasOptions, Learner, fit, fit_together, orthonormal, start
+from causaldsl.engine.das import (
+    DasFit,
+    DasOptions,
+    Learner,
+    fit_together,
+    orthonormal,
+    start,
+)
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import LENGTH, Parties
@@ -46,6 +54,22 @@ def test_adam_takes_torchs_steps_to_the_bit(dtype: torch.dtype) -> None:
         reference.param_groups[0]["lr"], theirs.grad = lr, gradient
         reference.step()
         assert torch.equal(ours, theirs)
+
+
+def fit(
+    width: int,
+    options: DasOptions,
+    batches: Callable[[int], Iterable[Any]],
+    loss: Callable[[Tensor, Any], Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> DasFit:
+    """One basis (width, dim), trained by itself to lower ``loss(basis, batch)``."""
+
+    def losses(step: Sequence[tuple[int, Tensor, Any]]) -> Tensor:
+        return torch.stack([loss(basis, batch) for _, basis, batch in step])
+
+    (found,) = fit_together([Learner(width, options, batches)], losses, dtype=dtype)
+    return found
 
 
 def planted(width: int, dim: int) -> Tensor:

@@ -19,7 +19,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 from tests.engine.same import differences
 from tests.engine.small import shrink, thin
 from tests.tiny import deep_folder

@@ -9,13 +9,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from causaldsl.engine.backend import CleanPass, Logits, Losses, Pass, activations_of, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import entry_of, expected_backend, last_block
+from causaldsl.plan.entries import entry_of, expected_backend, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,
@@ -23,6 +23,7 @@ from causaldsl.plan.flops import (
     unembed_flops,
     whole_flops,
 )
+from causaldsl.plan.freeze import Freeze
 from causaldsl.plan.work import work_of
 from tests.engine.conftest import LENGTH, Parties
 from tests.frontend.test_graph import check

@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from causaldsl.engine.backend import CleanPass, activations_of, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.engine.weights.matrices import matrix
 from causaldsl.model.catalog import resolve
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 from tests.tiny import tiny_tokenizer
 
 SIZES = {

@@ -19,9 +19,8 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.compiler import compile_program
-from causaldsl.graph.keys import Numerics
 from causaldsl.model.folders import weights_digest
-from causaldsl.plan.numerics import numerics_of
+from causaldsl.plan.numerics import Numerics, numerics_of
 from tests.frontend.world import PRELUDE, make_world
 
 PROGRAM = (
@@ -95,7 +94,7 @@ def by_key(path: Path, **settings: Any) -> dict[str, Any]:
     """The value of every operation that has one at the end, by its value's key."""
     session, numerics = run(path, **settings)
     operations = [key for key in session.graph.network if key in session.values]
-    return {numerics.value_key(key): plain(session.values[key]) for key in operations}
+    return {numerics.key_of([key]): plain(session.values[key]) for key in operations}
 
 
 def test_whatever_two_settings_are_equal_keys_have_equal_values(world: Path) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.engine.backend import CleanPass, activations_of, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 from tests.engine.conftest import Parties
 
 LENGTHS = torch.tensor([7, 4, 6, 4, 2])

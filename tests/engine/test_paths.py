@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.backend import CleanPass, activations_of, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 from tests import path_oracle
 from tests.engine.conftest import LENGTH, Parties
 from tests.engine.test_backends import basis_of, by_hand, place, site_of, source_value

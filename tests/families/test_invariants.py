@@ -12,11 +12,12 @@ from torch import Tensor
 
 from causaldsl.cli import main
 from causaldsl.engine.backend import CleanPass, logits_of
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.open import Backends
 from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 from tests.families import matrix, oracle
 from tests.families.arms import At
 from tests.families.bench import BACKENDS, CLOSE, PRELUDE, served

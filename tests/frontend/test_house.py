@@ -13,8 +13,9 @@ from causaldsl.check.context import CHECKS, HANDLERS, MAKERS, checks, handles, m
 from causaldsl.check.operands import READ
 from causaldsl.check.program import load_handlers
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import BUILT_IN, OperandKind
+from causaldsl.vocabulary.base import OperandKind
 from causaldsl.vocabulary.makers import Jsonl, Words
+from causaldsl.vocabulary.register import BUILT_IN
 
 PACKAGE = Path(__file__).parents[2] / "causaldsl"
 

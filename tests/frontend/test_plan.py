@@ -18,12 +18,12 @@ from causaldsl.graph.operations import (
     SiteAt,
 )
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import expected_backend
+from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.memory import chunk_rows, default_budget, parse_bytes
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import Asked
 from causaldsl.plan.sharing import shared_passes
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 from tests.frontend.test_graph import check, compiled
 from tests.frontend.world import PRELUDE
 

@@ -11,12 +11,14 @@ import pytest
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import ProgramError, Source, render_all
-from causaldsl.vocabulary.base import BUILT_IN, PACKAGES
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES
 from tests.frontend.world import PRELUDE
 
 WORDS = '''
 import csv
-from causaldsl.vocabulary.base import NumberType, Operand, Pure, SubspaceType, function, maker
+from causaldsl.vocabulary.base import Operand, Pure
+from causaldsl.vocabulary.register import function, maker
+from causaldsl.vocabulary.types import NumberType, SubspaceType
 from causaldsl.vocabulary.makers import Reader
 
 ENGINE = "my_lab_words.engine"

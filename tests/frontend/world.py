@@ -76,10 +76,6 @@ def make_world(folder: Path) -> Path:
         ("class_number", {"class": {"base": 1, "source": 2}}),
         ("class_one", {"class": "plural"}),
         ("class_base", {"class": {"base": "base", "source": "other"}}),
-        (
-            "class_twice",
-            {"class": {"base": "a", "source": "b"}, "pattern": {"base": "A", "source": "B"}},
-        ),
         ("bad_tokens", {"tokens": [1, 2]}),
     ):
         (folder / f"{name}.jsonl").write_text(json.dumps(saved | more) + "\n")

@@ -40,10 +40,12 @@ from causaldsl.vocabulary.audits import (
     SameLength,
     VerdictIs,
 )
-from causaldsl.vocabulary.base import SiteType, SubspaceType, TruthType, Word
+from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.interventions import Patch
-from causaldsl.vocabulary.subspaces import Das, Null, Row
+from causaldsl.vocabulary.learned import Das
+from causaldsl.vocabulary.subspaces import Null, Row
 from causaldsl.vocabulary.subspaces import Span as SpanOf
+from causaldsl.vocabulary.types import SiteType, SubspaceType, TruthType
 
 _HOW = "write illusion(v, on: flip) or illusion(v, against: u, on: flip)"
 _QUICK = Das.model_validate({"lr": 0.02, "epochs": 3})
@@ -261,7 +263,7 @@ class _Builder:
             self.add(name, PartOfPatch.model_validate({"part": part}), along=self.of, onto=change)
 
     def learn(self, train: PairSet) -> None:
-        """The same training where no feature can be, and with fewer neurons; else a quick DAS."""
+        """This training again, where no feature can be and with fewer neurons; else a quick DAS."""
         assert isinstance(self.of.type, SubspaceType)
         width, rank = self.of.type.width, self.of.type.rank or 1
 

@@ -6,7 +6,7 @@ from causaldsl.check.checked import Claim
 from causaldsl.check.context import Context, checks
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import TruthType
+from causaldsl.vocabulary.types import TruthType
 
 
 @checks(ast.Expect, experiment=True)

@@ -15,8 +15,9 @@ from causaldsl.check.values import Applied, Histogram, HistogramArm
 from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import SIDES, SubspaceType
+from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.histograms import CLASS_STATISTICS, SEPARATIONS
+from causaldsl.vocabulary.types import SubspaceType
 
 
 @checks(ast.Histogram, experiment=True)

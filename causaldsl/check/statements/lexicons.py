@@ -10,7 +10,7 @@ from causaldsl.check.prompts import Lexicon
 from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import LexiconType
+from causaldsl.vocabulary.types import LexiconType
 
 
 @checks(ast.Lexicon)

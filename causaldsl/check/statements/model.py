@@ -6,8 +6,7 @@ from pathlib import Path
 
 from causaldsl.check.context import Context, checks
 from causaldsl.check.kinds import describe
-from causaldsl.check.params import MODEL
-from causaldsl.check.texts import ParamText, locate
+from causaldsl.check.params import MODEL, ParamText, locate
 from causaldsl.diagnostics import Label, located, suggest, wrong
 from causaldsl.model.catalog import Kind, ModelSpec, kind_of, resolve
 from causaldsl.model.dtypes import DTYPES

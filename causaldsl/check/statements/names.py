@@ -8,7 +8,7 @@ from causaldsl.check.context import Context, checks
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import SubspaceType
+from causaldsl.vocabulary.types import SubspaceType
 
 
 @checks(ast.Site)

@@ -12,7 +12,7 @@ from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Label, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.types import NumberType
 
 _ENDINGS = (".svg", ".png", ".pdf")
 

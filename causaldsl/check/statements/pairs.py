@@ -12,7 +12,7 @@ from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import PairMaker
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import PairsType
+from causaldsl.vocabulary.types import PairsType
 
 
 @checks(ast.Pairs)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from causaldsl.check.context import Context, checks
 from causaldsl.check.kinds import describe
-from causaldsl.check.texts import ParamText
+from causaldsl.check.params import ParamText
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.types import NumberType
 
 
 @checks(ast.Param)

@@ -13,7 +13,7 @@ from causaldsl.check.prompts import Lexicon, PromptFamily, Template
 from causaldsl.check.scope import BROKEN
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import PromptsType
+from causaldsl.vocabulary.types import PromptsType
 
 _MAKERS = 'write corpus("file.txt"), one prompt a line, or sample(lm, n: 200, length: 32, seed: 0)'
 

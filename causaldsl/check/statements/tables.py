@@ -8,7 +8,7 @@ from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Diagnostics, Span
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.types import NumberType
 
 
 @checks(ast.Table, experiment=True)

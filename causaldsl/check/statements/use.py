@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from causaldsl.check.context import Context, checks
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import PACKAGES, Vocabulary
+from causaldsl.vocabulary.register import PACKAGES, Vocabulary
 
 GROUP = "causaldsl.words"
 

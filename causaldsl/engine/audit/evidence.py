@@ -93,7 +93,7 @@ class Audited:
 
     @cached_property
     def patched(self) -> Tensor:
-        """By how much the patch along v moves each activation, (n, d)."""
+        """The change that the patch along v makes to each activation, (n, d)."""
         return (self.moves @ self.of.basis) @ self.of.basis.T
 
     @cached_property
@@ -113,7 +113,7 @@ class Audited:
 
     @cached_property
     def bootstrap_of_means(self) -> Bootstrap:
-        """For means over some of the pairs, of one class."""
+        """Draws for means over some of the pairs, those of one class."""
         return Bootstrap(self.draw("means"), self.resamples)
 
     @cached_property

@@ -49,7 +49,7 @@ from causaldsl.engine.weights.known_answers import PROBED_WINDOW, answers_of, pr
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import CONE_TOKENS
-from causaldsl.plan.cones import Entry, Stage, entry_of, last_block
+from causaldsl.plan.entries import Entry, Stage, entry_of, last_block
 
 T = TypeVar("T")
 
@@ -273,7 +273,7 @@ class ConeBackend:
         return last_block((read.site for read in reads), self._n_layers)
 
     def _lefts(self, edits_at: Sequence[Read]) -> dict[int, int]:
-        """By layer, how many positions to the left of a tail may be attended to there."""
+        """How many positions to the left of a tail may be attended to, by layer."""
         lefts: dict[int, int] = {}
         named = {id(read.positions): read.positions for read in edits_at}
         most = {name: int(positions.min(1).values.max()) for name, positions in named.items()}

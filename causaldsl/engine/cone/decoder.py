@@ -31,7 +31,7 @@ from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Geometry, Window
 from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
-from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.entries import Entry, Stage
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ def _plain(name: str) -> str:
 
 
 def _upcast_end(decoder: Decoder) -> Decoder:
-    """In half precision, with copies of the last norm and the unembedding in float32."""
+    """A model in half precision gets copies of its last norm and unembedding in float32."""
     if upcast_dtype(decoder.embed.dtype) == decoder.embed.dtype:
         return decoder
     norm, head = decoder.norm, decoder.unembed
@@ -149,7 +149,7 @@ class _Reader:
         )
 
     def _embed_scale(self, embed: Tensor) -> float | Tensor | None:
-        """As the module has rounded it, if it is one of its buffers."""
+        """The scale of embeddings, rounded as the module has it if it is one of its buffers."""
         kept = self.tables.tensors.get("embed_scale")
         if kept is not None:
             return kept.to(embed.dtype)

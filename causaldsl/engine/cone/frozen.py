@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from causaldsl.engine.edits import Freeze
+from causaldsl.plan.freeze import Freeze
 
 
 @dataclass

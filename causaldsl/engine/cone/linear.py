@@ -32,7 +32,7 @@ class Linear:
         return gradient @ self.weight if packed is None else packed.back(gradient)
 
     def pack(self, packing: Packing | None) -> None:
-        """From now on rearrange the matrix where it helps; with None, no longer."""
+        """Rearrange the matrix from now on where it helps; with None, no longer."""
         self.packing, self._packed = packing, None
 
     def _packed_for(self, x: Tensor) -> Packed | None:

@@ -24,7 +24,7 @@ from causaldsl.engine.upcast import upcast
 _ROWS = 128
 """Rows at a time: enough for a fast product, few enough that their logits stay in the cache."""
 _ROWS_ELSEWHERE = 2048
-"""The same where there is no such cache, and every product that is begun costs time."""
+"""Rows at a time where there is no such cache, and every product that is begun costs time."""
 _UNDERFLOWS = 1e-30
 """Smaller probabilities have lost digits, or are zero, in float32."""
 

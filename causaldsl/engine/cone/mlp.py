@@ -107,7 +107,7 @@ class Experts:
         return out.view(x.shape)
 
     def linears(self) -> tuple[Linear, ...]:
-        """Those that see every token."""
+        """The matrices that see every token."""
         return () if self.shared is None else self.shared[0].linears()
 
     def _expert(self, expert: int, x: Tensor) -> Tensor:

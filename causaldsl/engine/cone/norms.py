@@ -61,7 +61,7 @@ class LayerNorm:
 
 @dataclass(frozen=True)
 class RMSNorm:
-    """In half precision the input is rounded before it is weighted if ``rounds_first``."""
+    """An RMS norm; with ``rounds_first`` half precision is rounded before it is weighted."""
 
     weight: Tensor
     eps: float

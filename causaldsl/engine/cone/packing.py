@@ -71,7 +71,7 @@ class Packed:
         return out
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The same as ``linear``, differentiable in x."""
+        """What ``linear`` gives, differentiable in x."""
         if not (torch.is_grad_enabled() and x.requires_grad):
             return self.linear(x)
         result: Tensor = _PackedLinear.apply(x, self)

@@ -18,7 +18,7 @@ from causaldsl.engine.backend import Pass
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.transfer import placed
 from causaldsl.model.shapes import ModelDims
-from causaldsl.plan.cones import Entry, entry_of
+from causaldsl.plan.entries import Entry, entry_of
 from causaldsl.plan.freeze import Freeze
 
 

@@ -15,7 +15,7 @@ from causaldsl.engine.cone.window import Window
 from causaldsl.engine.edits import Read
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.transfer import placed
-from causaldsl.plan.cones import Entry, Stage
+from causaldsl.plan.entries import Entry, Stage
 
 
 class ConeRun:

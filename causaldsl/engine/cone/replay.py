@@ -86,7 +86,7 @@ def _parts(where: Sequence[Geometry]) -> list[Tensor]:
 
 
 def _with_parts(where: Sequence[Geometry], parts: Iterator[Tensor]) -> list[Geometry]:
-    """The same with other parts."""
+    """The geometries with these tensors in place of their own."""
     turned = [replace(one, turn=one.turn and one.turn.map(lambda _: next(parts))) for one in where]
     return [
         one if one.past_masked is None else replace(one, past_masked=next(parts)) for one in turned

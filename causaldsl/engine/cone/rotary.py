@@ -44,7 +44,7 @@ class Turn:
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Turn:
-        """The same of other positions, or in another shape."""
+        """The rotation with ``change`` made to its tables, as for other positions."""
         return Turn(change(self.cos), change(self.sin), self.exchanged)
 
     def _exchange(self, x: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Rotary:
 
 
 def by_frequency(frequencies: Tensor, scale: float) -> Angles:
-    """From each pair's frequency, in radians a position; tables are multiplied by ``scale``."""
+    """Angles from each pair's frequency, in radians a position; ``scale`` multiplies the tables."""
 
     def angles(length: int) -> tuple[Tensor, Tensor]:
         ids = torch.arange(length, device=frequencies.device).to(frequencies.dtype)
@@ -111,7 +111,7 @@ def by_frequency(frequencies: Tensor, scale: float) -> Angles:
 
 
 def from_table(table: Tensor) -> Angles:
-    """From a table (T, 2 pairs) of sines, then cosines, as GPT-J keeps it."""
+    """Angles from a table (T, 2 pairs) of sines, then cosines, as GPT-J keeps it."""
 
     def angles(length: int) -> tuple[Tensor, Tensor]:
         sin, cos = table[:length].chunk(2, dim=-1)

@@ -20,7 +20,7 @@ from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.edits import Edit, Read, gather, moved, scatter
 from causaldsl.engine.transfer import placed
 from causaldsl.model.sites import Site
-from causaldsl.plan.cones import Stage
+from causaldsl.plan.entries import Stage
 
 Place = tuple[str, int]
 """A word for the activation and its layer; ("embed", -1) before the first block."""

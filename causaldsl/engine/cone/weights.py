@@ -36,7 +36,7 @@ class Joint:
     d_head: int
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
-        """By word, (..., heads, d_head)."""
+        """Queries, keys and values by their words, (..., heads, d_head)."""
         groups = self.linear(x).unflatten(-1, (self.n_kv_heads, -1, self.d_head))
         q, k, v = groups[..., :-2, :], groups[..., -2, :], groups[..., -1, :]
         return {"q": q.flatten(-3, -2), "k": k, "v": v}
@@ -152,7 +152,7 @@ class Unembedding:
         return logits if self.softcap is None else capped(logits, self.softcap)
 
     def held(self, x: Tensor, clean: Tensor, columns: Tensor | None = None) -> Tensor:
-        """The same, shrunk by the cap as those of ``clean`` are."""
+        """Logits that the cap shrinks by as much as those of ``clean``."""
         logits = self._uncapped(x, columns)
         if self.softcap is None:
             return logits
@@ -218,7 +218,7 @@ class Decoder:
         return min(limits, default=None)
 
     def seeing(self, window: int) -> Decoder:
-        """The same with another window where there is one."""
+        """This model with another window in the layers that have one."""
         kinds = tuple(
             kind if kind.window is None else replace(kind, window=window) for kind in self.kinds
         )

@@ -115,7 +115,7 @@ class Geometry:
     own_bias: Tensor | None = None
 
     def take(self, arms: int) -> Geometry:
-        """The same for the first arms only."""
+        """The geometry of the first ``arms`` only."""
 
         def first(x: Tensor | None) -> Tensor | None:
             return x if x is None or len(x) == 1 else x[:arms]

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure, suggest
 from causaldsl.engine.backend import CleanPass, Logits, Pass
-from causaldsl.engine.edits import Edit, Freeze, Read, gather, needs_grad, scatter
+from causaldsl.engine.edits import Edit, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
 from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points
@@ -37,6 +37,7 @@ from causaldsl.engine.upcast import upcast, upcast_dtype
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import HOOKS_PROMPTS
+from causaldsl.plan.freeze import Freeze
 
 T = TypeVar("T")
 

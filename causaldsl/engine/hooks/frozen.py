@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.edits import Freeze
 from causaldsl.engine.hooks.points import NORMED, Points
 from causaldsl.engine.softcap import shrinkage
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.families.forms import Norm
 from causaldsl.model.sites import Site
+from causaldsl.plan.freeze import Freeze
 
 Change = Callable[[Tensor], Tensor | None]
 """What to do with the activation at a hook; None leaves it as it is."""
@@ -45,7 +45,7 @@ class HeldNorm:
         self.times = 0
 
     def record(self, x: Tensor) -> None:
-        """In the clean run."""
+        """Keep the scale of the clean run's input."""
         self._scale = scale(self.norm, x)
 
     def see(self, x: Tensor) -> None:

@@ -32,7 +32,7 @@ class Points:
         self._names = {
             name: first.setdefault(id(point), name) for name, point in model.hook_dict.items()
         }
-        """For each name the first one of the same hook point."""
+        """The first name of the hook point that each name has."""
         self._first = first
         self._originals: dict[str, nn.Module] = originals_of(model)
         wrapped = {id(part): name for name, part in self._originals.items()}

@@ -11,7 +11,7 @@ from causaldsl.plan.planner import Plan
 
 
 def last_users(graph: Graph, plan: Plan) -> dict[str, list[str]]:
-    """For an operation's key, the clean runs and interventions that it is the last to use.
+    """The clean runs and interventions that each operation is the last to use, by its key.
 
     They are made in the order of the plan.
     """

@@ -7,7 +7,6 @@ all has been evaluated, and gives the field of :class:`causaldsl.results.records
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
@@ -33,12 +32,7 @@ def gathers(field: str) -> Callable[[Gather], Gather]:
 
 def gather(program: CheckedProgram, session: Session, seconds: float) -> Results:
     """Everything that a run found, which took so long."""
-    _discover()
+    import_all(__name__)
     found = {field: function(program, session) for field, function in _FIELDS.items()}
     timings = {"run_seconds": round(seconds, 3)}
     return Results.model_validate({"program": program.path.name, "timings": timings, **found})
-
-
-@cache
-def _discover() -> None:
-    import_all(__name__)

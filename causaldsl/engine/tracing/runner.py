@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.backend import Activations, Logits, Pass
-from causaldsl.engine.edits import Edit, Freeze, Read
+from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.metrics import from_answers
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import chunked
+from causaldsl.plan.freeze import Freeze
 
 Values = list[Tensor]
 """An activation of all prompts: (n, k, d) for each group."""
@@ -59,7 +60,7 @@ class Runner:
         return [torch.cat(parts)[self.runs.order] for parts in found]
 
     def logit_diff(self, settings: Sequence[Setting], freeze: Freeze | None = None) -> Tensor:
-        """The same for one arm."""
+        """The logit differences of one arm, by pair."""
         return self.logit_diffs([settings], freeze)[0]
 
     @torch.no_grad()
@@ -69,7 +70,7 @@ class Runner:
         places: Sequence[SiteAt],
         freeze: Freeze | None = None,
     ) -> list[list[Values]]:
-        """For each arm the activation at each place, with its changes in force."""
+        """The activation at each place for each arm, with its changes in force."""
         found: list[list[Values]] = [[[] for _ in places] for _ in arms]
         for number, group in enumerate(self.runs.groups):
             reads = [Read(at.site, group.positions[at]) for at in places]

@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
-from causaldsl.engine.edits import Freeze
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
+from causaldsl.plan.freeze import Freeze
 
 CARRIES = 0.05
 """Share of the total effect from which an edge counts as carrying some."""
@@ -164,7 +164,7 @@ class Tracer:
         )
 
     def _by_name(self, mediated: dict[Component, Mediated]) -> dict[str, Mediated]:
-        """The same for a component at all positions together."""
+        """What each component mediates at all positions together, by its name."""
         by_name: dict[str, list[Component]] = {}
         for component in mediated:
             by_name.setdefault(component.name, []).append(component)

@@ -29,7 +29,7 @@ from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Training as DeclaredTraining
-from causaldsl.vocabulary.subspaces import Das
+from causaldsl.vocabulary.learned import Das
 
 MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]
 
@@ -57,11 +57,11 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     """Subspaces that are trained on the same pairs, side by side."""
     first = operations[0]
     backend = session.plan.backends[first.key]
-    bases = session.runs(first.find("base"), backend)
-    sources = session.runs(first.find("source"), backend)
+    bases = session.runs(first.input("base"), backend)
+    sources = session.runs(first.input("source"), backend)
     trainings = [_training(session, operation, bases, sources) for operation in operations]
     names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
-    epochs, batch = trainings[0].options.epochs, trainings[0].options.batch
+    epochs, batch = trainings[0].options.epochs, trainings[0].word.batch
 
     def learner(training: Training) -> Learner[Tensor]:
         held = training.examples.held
@@ -111,7 +111,7 @@ class Training:
 
     @property
     def width(self) -> int:
-        """Of the space that the subspace is looked for in."""
+        """The width of the space that the subspace is looked for in."""
         return self.examples.values.shape[-1] if self.neurons is None else len(self.neurons)
 
     def spread(self, basis: Tensor) -> Tensor:
@@ -132,9 +132,7 @@ def _training(
         dim=word.dim,
         lr=word.lr,
         epochs=epochs_of(bases.pairs, _declared(session, operation)),
-        batch=word.batch,
         seed=word.seed + session.settings.seed,
-        objective=word.objective,
         decay=word.decay,
     )
     neurons = _neurons(session, operation, word, examples.values.shape[-1])
@@ -165,7 +163,7 @@ def _examples(
 ) -> Examples:
     pairs = bases.pairs.pairs
     base_values, source_values = (
-        stack(activations(session, operation.find(s) or "", bases.backend.name, operation.at_site))
+        stack(activations(session, operation.input(s), bases.backend.name, operation.at_site))
         for s in ("base", "source")
     )
     rows = list(range(len(pairs)))
@@ -240,14 +238,14 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
 
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
-    """From examples, positions and a basis to the patch of these examples along the basis."""
-    at, base = operation.at_site, operation.find("base")
-    assert base is not None
+    """A function of examples, positions and a basis: the patch of the examples along the basis."""
+    at = operation.at_site
     if not at.site.is_virtual:
         return lambda picked, positions, basis: Edit(
             at.site, positions, _picked(examples.values, picked), basis
         )
-    write_to = write(session, base, session.plan.backends[operation.key], at)
+    backend = session.plan.backends[operation.key]
+    write_to = write(session, operation.input("base"), backend, at)
     return lambda picked, positions, basis: write_to(
         _picked(examples.before, picked), _picked(examples.values, picked), positions, basis
     )
@@ -260,7 +258,7 @@ def _picked(values: Tensor, picked: Tensor) -> Tensor:
 def _no_change(
     session: Session, bases: PromptRuns, sources: PromptRuns, word: Das, held: Tensor
 ) -> list[tuple[int, int, bool]]:
-    """For a share of the bases: another pair's prompt of the same class with unrelated names.
+    """Another pair's prompt of the same class with unrelated names, for a share of the bases.
 
     No prompt of a ``held`` (n,) pair is patched into one that is trained on.
 
@@ -326,7 +324,7 @@ def _losses(bases: PromptRuns, steps: list[_Step]) -> Tensor:
         for i, step in enumerate(steps):
             batch = _of_group(bases, step, number)
             if len(batch.rows):
-                mark = (step.training.options.objective, len(batch.rows))
+                mark = (step.training.word.objective, len(batch.rows))
                 alike.setdefault(mark, []).append((i, batch))
         for (objective, _), members in alike.items():
             sums = _SUMS[objective](bases, group, [batch for _, batch in members])
@@ -337,7 +335,7 @@ def _losses(bases: PromptRuns, steps: list[_Step]) -> Tensor:
 
 
 def _of_group(bases: PromptRuns, step: _Step, number: int) -> _Batch:
-    """Its prompts in order: a batch of all prompts is then the whole group as it lies."""
+    """A group's prompts of a step, in order: a batch of all prompts is the group as it lies."""
     rows = step.training.examples.rows[step.chosen]
     mine = (bases.group_of[rows] == number).nonzero()[:, 0]
     members = bases.place_in[rows[mine]]

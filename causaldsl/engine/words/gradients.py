@@ -17,7 +17,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.subspace import SubspaceValue
-from causaldsl.vocabulary.subspaces import BestNeurons, Gradient
+from causaldsl.vocabulary.learned import BestNeurons, Gradient
 
 
 @evaluates(Gradient)

@@ -29,7 +29,7 @@ from causaldsl.plan.freeze import freeze_of
 def hops(session: Session, operations: list[Operation]) -> list[list[PreparedEdit]]:
     """The receivers' inputs, for later runs to put there: for hops to the same receivers."""
     first = operations[0]
-    runs = session.runs(first.find("base"), session.plan.backends[first.key])
+    runs = session.runs(first.input("base"), session.plan.backends[first.key])
     arms = [Arm(changes_of(session, operation)) for operation in operations]
     freeze = freeze_of(first.word)
     by_group: list[list[Tensor]] = []

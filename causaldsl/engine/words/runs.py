@@ -12,7 +12,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.edits import Edit, Freeze, Watch, read_changes
+from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Outcome, estimate
 from causaldsl.engine.outcomes import Found, group_outcomes
@@ -32,14 +32,14 @@ from causaldsl.graph.operations import (
     SiteAt,
 )
 from causaldsl.plan.chunks import chunked
-from causaldsl.plan.freeze import freeze_of
+from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
-"""Of a run whose logits nobody uses, and which therefore is not made."""
+"""The outcome of a run that is not made, since nobody uses its logits."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
 
 
@@ -101,23 +101,23 @@ def clean_run(here: Here[CleanRunWord]) -> Outcome:
 
 @evaluates(Patch)
 def patch(here: Here[Patch], along: SubspaceValue | None) -> PreparedEdit:
-    return _set(here, _values(here, "source"), along)
+    return set_site(here, values_of(here, "source"), along)
 
 
 @evaluates(Ablate)
 def ablate(here: Here[Ablate], along: SubspaceValue | None) -> PreparedEdit:
-    values, to = _values(here, "base"), here.word.to
+    values, to = values_of(here, "base"), here.word.to
     if to == "zero":
-        return _set(here, [torch.zeros_like(v) for v in values], along)
+        return set_site(here, [torch.zeros_like(v) for v in values], along)
     if to == "mean":
-        return _set(here, [stack(values).mean(0)] * len(values), along)
+        return set_site(here, [stack(values).mean(0)] * len(values), along)
     generator = here.generator(0, "resample", here.key)
     order = torch.randperm(len(values), generator=generator).tolist()
     # Along one cycle through all pairs, so that no base gets its own value back.
     after = {order[i]: order[(i + 1) % len(order)] for i in range(len(order))}
     resampled = [values[after[i]] for i in range(len(values))]
     stack(resampled)
-    return _set(here, resampled, along)
+    return set_site(here, resampled, along)
 
 
 @evaluates(Steer)
@@ -126,7 +126,7 @@ def steer(here: Here[Steer], along: SubspaceValue) -> PreparedEdit:
         raise RunFailure("the direction to steer along is zero", "choose another direction")
     moved = here.word.by * along.direction[None]
     if here.at.site.is_virtual:
-        return _set(here, [value + moved.to(value) for value in _values(here, "base")], None)
+        return set_site(here, [value + moved.to(value) for value in values_of(here, "base")], None)
     return PreparedEdit(here.at, moved, None, add=True)
 
 
@@ -142,7 +142,7 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     outcomes = _outcomes(session, keys, runs, arms, freeze)
     check_made(session, dict(zip(keys, arms, strict=True)))
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
-        by_paths = any(isinstance(session.value(key), list) for key in operation.inputs_as("do"))
+        by_paths = any(isinstance(session.values[key], list) for key in operation.inputs_as("do"))
         if freeze is None and not by_paths:
             _check_effect(session, arm, outcome, runs.pairs)
     return outcomes
@@ -152,7 +152,7 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
     """What is changed in a run, by interventions and by paths (which change several places)."""
     changes: list[PreparedEdit] = []
     for key in operation.inputs_as("do"):
-        value = session.value(key)
+        value = session.values[key]
         changes += value if isinstance(value, list) else [value]
     return changes
 
@@ -176,11 +176,12 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     }
 
 
-def _values(here: Here[Any], side: Side) -> list[Tensor]:
+def values_of(here: Here[Any], side: Side) -> list[Tensor]:
+    """An intervention's site in one side's clean run: the activations (k, d) of each pair."""
     return here.of_run(here.operation.input(side), backend=here.recorded_by(side))
 
 
-def _set(here: Here[Any], values: list[Tensor], along: SubspaceValue | None) -> PreparedEdit:
+def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None) -> PreparedEdit:
     """Set the operation's site to a value for each pair, along a subspace or as a whole."""
     at, basis = here.at, None if along is None else along.basis
     if not at.site.is_virtual:
@@ -190,7 +191,7 @@ def _set(here: Here[Any], values: list[Tensor], along: SubspaceValue | None) -> 
     nowhere = torch.zeros(0)
     moves = [
         edit(hidden, value, nowhere, basis).value
-        for hidden, value in zip(_values(here, "base"), values, strict=True)
+        for hidden, value in zip(values_of(here, "base"), values, strict=True)
     ]
     return PreparedEdit(edited(at), moves, None, add=True)
 
@@ -265,7 +266,7 @@ def _outcomes(
 
 
 def _in_order(runs: PromptRuns, parts: list[Found]) -> Outcome:
-    """The outcome by pair, of what was found for each group."""
+    """What was found for each group, by pair."""
     numbers = {
         name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order]
         for name in parts[0][0]

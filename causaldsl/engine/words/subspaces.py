@@ -14,15 +14,14 @@ from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue, row_basis
 from causaldsl.vocabulary.base import SIDES
+from causaldsl.vocabulary.learned import MeanDifference, Pca
 from causaldsl.vocabulary.subspaces import (
     Combination,
     Complement,
     File,
     Image,
-    MeanDifference,
     Neurons,
     Null,
-    Pca,
     Project,
     Random,
     Row,

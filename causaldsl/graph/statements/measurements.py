@@ -6,7 +6,7 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import MeasureWord, inputs_of
-from causaldsl.vocabulary.base import package_of
+from causaldsl.vocabulary.register import package_of
 
 
 @compiles(Measurement)

@@ -30,7 +30,7 @@ class Config:
         return None
 
     def needed(self, what: str, *keys: str) -> int:
-        """The same for a key that there must be. Raises :class:`Mistake` if there is none."""
+        """The first of these keys that is there. Raises :class:`Mistake` if none is."""
         found = self.first(*keys)
         if found is None:
             family = str(self.get("model_type", ""))

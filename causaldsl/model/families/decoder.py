@@ -18,12 +18,12 @@ def rms(c: Config, module: str) -> Norm:
 
 
 def rms_of(usual: float) -> MakeNorm:
-    """With another epsilon where the file is silent."""
+    """A norm with another epsilon where the file says none."""
     return lambda c, module: replace(rms(c, module), eps=float(c.get("rms_norm_eps", usual)))
 
 
 def rms_late(c: Config, module: str) -> Norm:
-    """As OLMo 2 and GPT-OSS round it; their epsilon is larger too."""
+    """The RMS norm as OLMo 2 and GPT-OSS round it; their epsilon is larger too."""
     return Norm(module, "rms", float(c.get("rms_norm_eps", 1e-5)))
 
 
@@ -162,5 +162,5 @@ def by_type(c: Config, types: list[str], default: int | None) -> Windows:
 
 
 def rotated(c: Config, plain: Attention, layer_type: str) -> Attention:
-    """With the rotary embedding of its type of layer."""
+    """Attention with the rotary embedding of its type of layer."""
     return replace(plain, rotary=c.rotary(plain.d_head, layer_type=layer_type))

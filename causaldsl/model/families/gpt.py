@@ -23,7 +23,7 @@ from causaldsl.model.families.forms import (
 def _whole(
     c: Config, root: str, blocks: list[Block], last_norm: Norm | None, **different: Any
 ) -> Architecture:
-    """With the names of most: ``wte`` and ``lm_head``, tied where the configuration is silent."""
+    """A model with the usual names ``wte`` and ``lm_head``, tied unless the file says it is not."""
     whole = {
         "family": str(c.get("model_type")),
         "n_layers": c.n_layers,

@@ -7,7 +7,7 @@ from functools import cache
 
 from causaldsl.report.html.markup import Html, join, tag
 from causaldsl.syntax.grammar import words
-from causaldsl.vocabulary.base import BUILT_IN, FUNCTIONS, INTERVENTIONS
+from causaldsl.vocabulary.register import BUILT_IN
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 _PIECE = re.compile(
@@ -58,7 +58,7 @@ def _piece(text: str, kind: str) -> str:
 @cache
 def _keywords() -> frozenset[str]:
     """Every word that stands in the grammar itself, and those of the interventions' clauses."""
-    verbs = INTERVENTIONS.values()
+    verbs = BUILT_IN.interventions.values()
     clauses = {operand.name for verb in verbs for operand in verb.operands if operand.keyword}
     return frozenset(clauses.union(*words().values(), *(verb.options() for verb in verbs)))
 
@@ -66,6 +66,5 @@ def _keywords() -> frozenset[str]:
 @cache
 def _vocabulary() -> frozenset[str]:
     sites = {part for word in SITE_WORDS for part in word.split(".")}
-    return frozenset(
-        [*FUNCTIONS, *INTERVENTIONS, *BUILT_IN.makers, *(s for s in sites if len(s) > 1)]
-    )
+    known = {*BUILT_IN.functions, *BUILT_IN.interventions, *BUILT_IN.makers}
+    return frozenset(known | {site for site in sites if len(site) > 1})

@@ -110,7 +110,7 @@ def _rename(root: ElementTree.Element, name: str) -> None:
 
 
 def _serialize(root: ElementTree.Element) -> str:
-    """As HTML wants it: no prefixes, no declarations of name spaces."""
+    """The picture as HTML wants it: no prefixes, no declarations of name spaces."""
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         for key in [k for k in element.attrib if k.startswith("{")]:
