@@ -17,6 +17,7 @@ def words(context: Context, word: Words, operands: Operands) -> Lexicon:
             value = read_words(context.path(value), value)
         else:
             check_words(value, "this list")
+        context.limits.check("words", len(value), "too-many", "this lexicon has {} words")
         lexicon = Lexicon("", value, False, word.one_token, span)
         check_lexicon_tokens(lexicon, context.tokens(span), context.shapes(span).name)
     return lexicon
