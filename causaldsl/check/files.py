@@ -11,6 +11,8 @@ from causaldsl.check.limits import Limits
 from causaldsl.check.texts import ParamText, locate
 from causaldsl.diagnostics import Mistake
 
+_SHOWN = 200
+"""Characters of a path in a message."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -70,4 +72,5 @@ def _resolved(path: Path, written: str) -> Path:
 
 
 def _unreadable(written: str, reason: str) -> Mistake:
-    return Mistake("unreadable-file", f"{written} can't be read: {reason}", "name a file")
+    shown = written if len(written) <= _SHOWN else f"{written[:_SHOWN]}..."
+    return Mistake("unreadable-file", f"{shown} can't be read: {reason[:_SHOWN]}", "name a file")
