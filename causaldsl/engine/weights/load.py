@@ -106,7 +106,7 @@ def load(
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted: torch.dtype = getattr(torch, dtype)
-    known = recall(spec.shapes, wanted, device) if alone else None
+    known = recall(spec, wanted, device) if alone else None
     source: nn.Module | Checkpoint | None = None
     if known is not None and known.alone:
         source = read_checkpoint(spec.path, known, wanted, device)
