@@ -129,8 +129,10 @@ def resolve(
 
     What is not on this machine is fetched (for a hub model, configuration and tokenizer only)
     unless ``fetch`` is False. Converted weights are compared with their manifest, and made anew if
-    they are damaged; with ``fully`` every file is hashed for that. Raises :class:`Mistake` with code ``model-absent`` if the model can't
-    be had, and with others for a damaged file or an unreadable configuration.
+    they are damaged; with ``fully`` every file is hashed for that.
+
+    Raises :class:`Mistake` with code ``model-absent`` if the model can't be had, and with others
+    for a damaged file or an unreadable configuration.
     """
     say = progress or _silently
     path = base / Path(name).expanduser()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from causaldsl import api
+from causaldsl.check.limits import ABOUT, USUAL
 from causaldsl.cli import main
 from causaldsl.diagnostics import Mistake, ProgramError, render_all
 from causaldsl.report.dot import graph_dot
@@ -154,6 +155,13 @@ def test_a_limit_is_raised_where_the_program_is_run(world: Path, capsys) -> None
     two = SWEEP + 'plot s as "a.svg"\nplot s as "b.svg"\n'
     assert "this is picture number 2" in said(IMPORT + two, world, limits={"pictures": 1})
     assert "this is imported file number 1" not in said(IMPORT + "let a = b", world)
+
+
+def test_the_page_lists_all_limits() -> None:
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    table = page.split("<!-- limits -->")[1].split("<!-- end -->")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:]]
+    assert [row for row in rows if row] == [[n, str(USUAL[n]), ABOUT[n]] for n in sorted(USUAL)]
 
 
 def test_files_that_import_one_another_are_counted(world: Path, tmp_path: Path) -> None:
