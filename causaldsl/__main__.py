@@ -14,6 +14,9 @@ from causaldsl.process import owned
 def command() -> NoReturn:
     """Run one command as a process, which SIGTERM stops as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, or no text stream
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         with owned():
             code = main()

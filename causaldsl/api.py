@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causaldsl.diagnostics import Mistake, Source
+from causaldsl.diagnostics import Mistake, RunFailure, Source
 from causaldsl.plan.settings import USUAL, Progress, Settings
 from causaldsl.process import uncollected
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Params = Mapping[str, str | float]
 """Other values for a program's params by name; `model` is its model."""
 _AS_WRITTEN: Params = {}
+Limits = Mapping[str, int]
+"""Limits of a program by name that are other than usual, as `--limit` raises them."""
+_USUAL: Limits = {}
 _ASSUMED = 2**30
 """Bytes that a plan counts with: the largest budget that a run takes by itself."""
 _TURN = threading.RLock()
@@ -54,6 +57,8 @@ class Run:
     and `basis` (d, rank), orthonormal columns with the same span."""
     folder: Path | None = None
     """Where the run's files are; None if none were written."""
+    unwritten: str = ""
+    """Why its files could not be written, where they were to be."""
 
     @property
     def held(self) -> bool:
@@ -66,30 +71,40 @@ Program = str | Path
 
 
 def check(
-    program: Program, *, settings: Params = _AS_WRITTEN, progress: Progress | None = None
+    program: Program,
+    *,
+    settings: Params = _AS_WRITTEN,
+    progress: Progress | None = None,
+    allow: Iterable[str | Path] = (),
+    limits: Limits = _USUAL,
 ) -> CheckedProgram:
     """The program with its names, types, shapes and positions checked; no weight is loaded.
 
-    Paths in a text start at the current folder.
+    Paths in a text start at the current folder. ``allow`` are files and folders that the program
+    may read beside its own folder.
 
     Raises:
         ProgramError: with every independent mistake, in source order.
-        Mistake: if there is no such file, or it can't be read, or for a setting that the program
-            has no param for.
+        Mistake: if there is no such file, or it can't be read, for a setting that the program has
+            no param for, and for a limit that does not exist.
     """
     values = {name: str(value) for name, value in settings.items()}
     told = _told(progress)
     with uncollected():
+        from causaldsl.check.limits import Limits
         from causaldsl.check.program import Checker, check_file
 
+        more = [Path(place) for place in allow], Limits(limits)
         if isinstance(program, str) and ("\n" in program or not program.endswith(".cpatch")):
-            return Checker(Source("<text>", program), Path("text.cpatch"), told, values).check()
+            return Checker(
+                Source("<text>", program), Path("text.cpatch"), told, values, *more
+            ).check()
         path = Path(program)
         if not path.is_file():
             help = "give the path of a .cpatch file"
             raise Mistake("missing-file", f"there is no program {path}", help)
         try:
-            return check_file(path, told, values)
+            return check_file(path, told, values, *more)
         except UnicodeDecodeError as error:
             raise Mistake("unreadable-file", f"{path} is not UTF-8 text: {error}") from None
 
@@ -99,8 +114,11 @@ def compile(
     *,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
+    allow: Iterable[str | Path] = (),
+    limits: Limits = _USUAL,
 ) -> Compiled:
-    """The program's graph of operations; a text or file is checked first. No weight is loaded.
+    """The program's graph of operations; a text or file is checked first, with ``allow`` and
+    ``limits`` as in :func:`check`. No weight is loaded.
 
     Raises:
         ProgramError, Mistake: as :func:`check`; `Mistake` also for settings of a program that is
@@ -108,7 +126,7 @@ def compile(
     """
     started = time.perf_counter()
     if isinstance(program, str | Path):
-        program = check(program, settings=settings, progress=progress)
+        program = check(program, settings=settings, progress=progress, allow=allow, limits=limits)
     elif settings:
         message = "the program has been checked, so its params can't be set any more"
         raise Mistake("set-too-late", message, "give `settings` to `check`")
@@ -127,6 +145,8 @@ def plan(
     memory: int | None = None,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
+    allow: Iterable[str | Path] = (),
+    limits: Limits = _USUAL,
 ) -> str:
     """How a program would be run, as text: passes in order, their arithmetic, what is kept.
 
@@ -136,7 +156,7 @@ def plan(
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
     chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
-    compiled = compile(program, settings=settings, progress=progress)
+    compiled = compile(program, settings=settings, progress=progress, allow=allow, limits=limits)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.entries import expected_backend
@@ -165,10 +185,13 @@ def run(
     tf32: bool = False,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
+    allow: Iterable[str | Path] = (),
+    limits: Limits = _USUAL,
 ) -> Run:
     """Run a program on its model.
 
-    ``out`` is the run's folder, written at once when all is done; without it, no folder is. The
+    ``out`` is the run's folder, which is there with all numbers as soon as these are found, and
+    before anything is drawn; without it, no folder is. The
     choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, ``memory`` is
     how many bytes clean runs may keep beside the model, and without ``dtype`` it is the program's,
     or float32.
@@ -178,7 +201,7 @@ def run(
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
     chosen = Settings(backend, device, dtype or USUAL, seed, tf32=tf32, memory=memory)
-    compiled = compile(program, settings=settings, progress=progress)
+    compiled = compile(program, settings=settings, progress=progress, allow=allow, limits=limits)
     chosen = chosen.of_program(compiled.program.model, dtype)
     folder = None if out is None else Path(out)
     compiled = with_weights(compiled, folder, progress)
@@ -192,33 +215,49 @@ def run_compiled(
 
     Raises:
         RunFailure: as :func:`run`.
+        KeyboardInterrupt: with what was kept, if it is stopped while pictures are drawn.
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     program, graph = compiled.program, compiled.graph
     from causaldsl.results.store import run_folder
 
-    with _TURN, nullcontext() if out is None else run_folder(out) as draft:
-        with uncollected():
-            from causaldsl.engine.arithmetic import arithmetic
-            from causaldsl.engine.interpret import interpret
-            from causaldsl.engine.open import open_session
-            from causaldsl.engine.precision import measure_precision
-            from causaldsl.engine.records import gather
-            from causaldsl.engine.records.values import subspace_tensors
-            from causaldsl.report.write import write_run
+    found: Run | None = None
+    with _TURN:
+        try:
+            with nullcontext() if out is None else run_folder(out) as draft:
+                with uncollected():
+                    from causaldsl.engine.arithmetic import arithmetic
+                    from causaldsl.engine.interpret import interpret
+                    from causaldsl.engine.open import open_session
+                    from causaldsl.engine.precision import measure_precision
+                    from causaldsl.engine.records import gather
+                    from causaldsl.engine.records.values import subspace_tensors
+                    from causaldsl.report.write import draw_run, write_numbers
 
-        with arithmetic(chosen):
-            with uncollected():
-                session = open_session(program, graph, chosen, tell)
-            interpret(session)
-            measure_precision(session)
-            results = gather(program, session, time.perf_counter() - started)
-            subspaces = subspace_tensors(program, session)
-        if draft is not None:
-            tell("writing the run's files", 0, 0)
-            write_run(draft, program, graph, results, subspaces)
-    return Run(program, graph, results, subspaces, None if out is None else out.absolute())
+                with arithmetic(chosen):
+                    with uncollected():
+                        session = open_session(program, graph, chosen, tell)
+                    interpret(session)
+                    measure_precision(session)
+                    results = gather(program, session, time.perf_counter() - started)
+                    subspaces = subspace_tensors(program, session)
+                found = Run(program, graph, results, subspaces)
+                if draft is not None:
+                    tell("writing the run's files", 0, 0)
+                    write_numbers(draft, program, graph, results, subspaces)
+        except (OSError, RunFailure) as error:
+            if found is None:  # else what was found is not lost with the disk
+                raise
+            return replace(found, unwritten=str(error))
+        if out is None:
+            return found
+        try:
+            results = draw_run(out.resolve(), program, graph, results)
+        except KeyboardInterrupt:
+            kept = f"stopped while the pictures were drawn; all numbers are in {out}"
+            raise KeyboardInterrupt(kept) from None
+    return replace(found, results=results, folder=out.absolute())
 
 
 def with_weights(

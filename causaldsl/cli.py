@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunFailure as failure:
         complain(_error(failure.message, failure.help))
         return FAILED
-    except KeyboardInterrupt:
-        complain("stopped; nothing was written")
+    except KeyboardInterrupt as stop:
+        complain(str(stop) or "stopped; nothing was written")
         return STOPPED
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -117,10 +117,12 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
+        self._known: set[Diagnostic] = set()
         self._more = False  # something failed because of a mistake that was reported elsewhere
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.found:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
             self.found.append(diagnostic)
 
     @contextmanager
@@ -158,10 +160,16 @@ def located(span: Span) -> Iterator[None]:
         raise ProgramError([mistake.at(span)]) from mistake
 
 
+_COMPARED, _LONG = 500, 100
+"""With how many names an unknown one is compared, and how much of it."""
+
+
 def suggest(name: str, available: Iterable[str], what: str = "names") -> str:
     """The nearest match for an unknown name, or else what is available."""
     known = sorted(set(available))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    # Comparing takes long, and nobody has a name in mind that is much longer than another.
+    compared = [one for one in known if abs(len(one) - len(name)) <= len(name)][:_COMPARED]
+    close = difflib.get_close_matches(name[:_LONG], compared, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"
     if not known:
@@ -173,12 +181,12 @@ def suggest(name: str, available: Iterable[str], what: str = "names") -> str:
 def render(diagnostic: Diagnostic) -> str:
     """A diagnostic as plain text: message, place, the source line with a caret, the way out."""
     level = "warning" if diagnostic.warning else "error"
-    lines = [f"{level}[{diagnostic.code}]: {diagnostic.message}"]
+    lines = [f"{level}[{diagnostic.code}]: {_cut(diagnostic.message)}"]
     lines += _excerpt(diagnostic.span, "-->", "")
     for label in diagnostic.labels:
         lines += _excerpt(label.span, ":::", label.text)
     if diagnostic.help:
-        lines.append(f"  help: {diagnostic.help}")
+        lines.append(f"  help: {_cut(diagnostic.help)}")
     return "\n".join(lines)
 
 
@@ -186,9 +194,20 @@ def render_all(diagnostics: Iterable[Diagnostic]) -> str:
     return "\n\n".join(render(d) for d in diagnostics)
 
 
+_MOST, _WIDE = 4000, 160
+"""Characters of a message, and of a line of the program, that are shown."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+
+
 def _excerpt(span: Span, arrow: str, remark: str) -> list[str]:
     line, column = span.source.line_column(span.start)
     text = span.source.line(line)
+    if len(text) > _WIDE:  # what stands around the place
+        start = max(0, column - 1 - _WIDE // 2)
+        text, column = text[start : start + _WIDE], column - start
     gutter = " " * len(str(line))
     width = max(1, min(span.end - span.start, len(text) - column + 1))
     # Tabs are kept before the caret, so that it stands under the right character.

@@ -94,7 +94,7 @@ def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, us
 
 def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
     """What was learned from pairs may not be tested on the same pairs."""
-    for part in applied.walk():
+    for part in applied.learned_from:
         for _, operand in part.operands:
             if isinstance(operand, PairSet):
                 shared = operand.identities & pairs.identities

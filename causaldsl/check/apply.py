@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
+from causaldsl.model.cache import sha256
 from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
@@ -260,6 +260,6 @@ def _tensor_header(path: Path, written: str) -> dict[str, Any]:
             f"{written} holds a tensor of shape {shape}",
             f"a direction has shape (width,) or (width, rank){'; transpose it' * transposed}",
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = sha256(path)[:16]
     rank = shape[1] if len(shape) == 2 else 1
     return {"path": str(path), "digest": digest, "width": shape[0], "rank": rank}

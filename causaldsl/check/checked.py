@@ -89,6 +89,8 @@ class CheckedProgram:
     outputs: list[Output] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """What the command line set, as it was written."""
+    allowed: tuple[Path, ...] = ()
+    """The files and folders outside of its own that it was allowed to read."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
     packages: dict[str, str] = field(default_factory=dict)

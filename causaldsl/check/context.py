@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.files import Readable
 from causaldsl.check.kinds import describe, way_out
+from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
-from causaldsl.check.params import locate
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.scope import Scope
 from causaldsl.check.values import Applied, constant
@@ -44,7 +45,8 @@ class Context:
     """Where a node is checked: the program so far, its names, and the variables of a loop.
 
     ``folder`` is where relative paths start; ``importing`` are the files being read, from the
-    program's own to the innermost. ``problems`` collects what is wrong with statements.
+    program's own to the innermost. ``readable`` are the files that it may read, ``limits`` how much
+    it may ask for. ``problems`` collects what is wrong with statements.
     """
 
     program: CheckedProgram
@@ -52,6 +54,8 @@ class Context:
     problems: Diagnostics
     folder: Path
     importing: tuple[Path, ...]
+    readable: Readable
+    limits: Limits
     imported: set[Path] = field(default_factory=set)
     progress: Callable[[str], None] | None = None
     loop: Mapping[str, Any] = field(default_factory=dict)
@@ -68,15 +72,25 @@ class Context:
         return replace(self, loop={**self.loop, **bound})
 
     def read(self, source: Source) -> ast.Program:
-        """The tree of a file. Its syntax errors are kept with the other mistakes."""
+        """The tree of a file. Its syntax errors are kept with the other mistakes.
+
+        Raises:
+            Mistake: if it is too long.
+        """
+        count, message = len(source.text), f"{source.name} has {{}} characters"
+        self.limits.check("characters", count, "too-large", message)
         tree, errors = read(source)
         for error in errors:
             self.problems.add(error)
         return tree
 
     def path(self, written: str) -> Path:
-        """The file that a text of the program names."""
-        return locate(written, self.folder) / written
+        """The file that a text of the program names, if it may be read.
+
+        Raises:
+            Mistake: as :meth:`Readable.file`.
+        """
+        return self.readable.file(written, self.folder, self.limits)
 
     def shapes(self, span: Span) -> ModelDims:
         """The model's shapes; an error at ``span`` if there is no model."""

@@ -15,16 +15,18 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import NumberType
 
-MAX_CELLS = 5000
-
 
 def loops(
     context: Context,
     bindings: tuple[ast.Binding, ...],
     pairs: PairSet | None,
     span: Span,
+    arms: int = 1,
 ) -> tuple[tuple[Axis, ...], list[tuple[tuple[str, ...], Context]]]:
-    """The axes, and for every combination of values its labels and a scope in which they hold."""
+    """The axes, and for every combination of values its labels and a scope in which they hold.
+
+    They are counted before they are made, for each of ``arms`` arms.
+    """
     names = [binding.name.text for binding in bindings]
     for i, binding in enumerate(bindings):
         if binding.name.text in names[:i]:
@@ -38,13 +40,7 @@ def loops(
     cells = 1
     for _, values in axes:
         cells *= len(values)
-    if cells > MAX_CELLS:
-        raise wrong(
-            "sweep-size",
-            f"this has {cells} cells",
-            span,
-            f"at most {MAX_CELLS} are run; narrow a range",
-        )
+    _check_count(context, cells * arms, span)
     combinations = []
     for combination in itertools.product(*(values for _, values in axes)):
         bound = dict(zip(names, combination, strict=True))
@@ -53,6 +49,11 @@ def loops(
     if len({labels for labels, _ in combinations}) != len(combinations):
         raise wrong("arm-twice", "two cells have the same name", span, "list every value once")
     return tuple(axis for axis, _ in axes), combinations
+
+
+def _check_count(context: Context, cells: int, span: Span) -> None:
+    with located(span):
+        context.limits.check("cells", cells, "sweep-size", "this has {} cells", "narrow a range")
 
 
 def new_name(name: ast.Identifier, seen: dict[str, Span]) -> None:
@@ -89,7 +90,9 @@ def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any
     if isinstance(node, ast.Name) and node.text == "positions":
         return [constant(i, node.span) for i in range(_common_length(pairs, node.span))]
     if isinstance(node, ast.Range):
-        return [constant(i, node.span) for i in whole_range(context, node)]
+        values = whole_range(context, node)
+        _check_count(context, values.stop - values.start, node.span)
+        return [constant(i, node.span) for i in values]
     if isinstance(node, ast.Name) and node.text == "heads":
         return _heads(range(shapes.n_layers), shapes.n_heads)
     if isinstance(node, ast.Index) and isinstance(node.owner, ast.Name):
@@ -123,9 +126,9 @@ def _member(context: Context, node: Any, pairs: PairSet | None) -> Any:
     if isinstance(head, ast.Name):
         if head.text in context.scope.values:
             return context.value(node)
-        point = Point.parse(text)
-        _check_points(point, pairs, node.span)
-        return point
+        if (point := Point.parsed(text)) is not None:
+            _check_points(point, pairs, node.span)
+            return point
     raise wrong(
         "not-a-member",
         f"`{show(node)}` can't be a member of a set",

@@ -15,13 +15,15 @@ class ParamText(str):
     """A param's text, which remembers where it was given.
 
     A path in a program starts at the program's folder, one on the command line at the current one.
+    ``given`` says whether it was given there: such a path may lie anywhere.
     """
 
     folder: Path
+    given: bool
 
-    def __new__(cls, text: str, folder: Path) -> ParamText:
+    def __new__(cls, text: str, folder: Path, given: bool = False) -> ParamText:
         made = super().__new__(cls, text)
-        made.folder = folder
+        made.folder, made.given = folder, given
         return made
 
 

@@ -26,11 +26,18 @@ class Point(Value):
 
     @classmethod
     def parse(cls, text: str) -> Point:
+        """A position as the grammar has it."""
+        found = cls.parsed(text)
+        assert found is not None
+        return found
+
+    @classmethod
+    def parsed(cls, text: str) -> Point | None:
+        """A position, if a text is one."""
         if text.isdigit():
             return cls(None, int(text))
         match = re.fullmatch(r"(\w+?)([+-]\d+)?", text)
-        assert match is not None
-        return cls(match[1], int(match[2] or 0))
+        return None if match is None else cls(match[1], int(match[2] or 0))
 
     def __str__(self) -> str:
         if self.name is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.context import Context
+from causaldsl.check.files import Readable
+from causaldsl.check.limits import Limits
 from causaldsl.check.params import check_all_used
 from causaldsl.check.scope import Scope
 from causaldsl.check.walk import check_statements
@@ -18,15 +20,22 @@ def check_file(
     path: Path,
     progress: Callable[[str], None] | None = None,
     settings: Mapping[str, str] | None = None,
+    allowed: Iterable[Path] = (),
+    limits: Limits | None = None,
 ) -> CheckedProgram:
     """Parse and check a program file; ``settings`` gives params other values, as text.
 
+    ``allowed`` are files and folders that it may read beside its own folder.
+
     Raises:
         ProgramError: with every independent mistake, in source order.
-        Mistake: for a setting that the program has no param for.
+        Mistake: for a setting that the program has no param for, and for a file that is too long.
     """
+    limits = limits or Limits()
+    size = path.stat().st_size  # no character takes more than four bytes
+    limits.check("characters", -(-size // 4), "too-large", f"{path} has more than {{}} characters")
     source = Source(str(path), path.read_text(encoding="utf-8-sig"))
-    return Checker(source, path, progress, settings).check()
+    return Checker(source, path, progress, settings, allowed, limits).check()
 
 
 class Checker:
@@ -38,9 +47,12 @@ class Checker:
         path: Path,
         progress: Callable[[str], None] | None = None,
         settings: Mapping[str, str] | None = None,
+        allowed: Iterable[Path] = (),
+        limits: Limits | None = None,
     ):
         load_handlers()
-        self.program = CheckedProgram(source, path, settings=dict(settings or {}))
+        allowed = tuple(allowed)
+        self.program = CheckedProgram(source, path, settings=dict(settings or {}), allowed=allowed)
         self.problems = Diagnostics()
         self.context = Context(
             self.program,
@@ -48,6 +60,8 @@ class Checker:
             self.problems,
             folder=path.parent,
             importing=(path.resolve(),),
+            readable=Readable.of(path.parent, allowed),
+            limits=limits or Limits(),
             progress=progress,
         )
 

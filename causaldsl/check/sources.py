@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
@@ -18,6 +20,8 @@ from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.makers import Reader, RowMistake
 
 _END: Any = object()
+_FEW = 12
+"""How many words a message lists."""
 _TEXTS = ("base", "source", "answer", "foil")
 _FIELDS = {*_TEXTS, "counterfactual_answer", "split", "positions", "class"}
 _SAVED = {"tokens"}
@@ -60,18 +64,24 @@ def check_words(words: tuple[str, ...], written: str) -> None:
     """A word list has words, and none twice."""
     if not words:
         raise Mistake("empty-file", f"{written} has no words", "write one word a line")
-    repeated = {word for word in words if words.count(word) > 1}
+    repeated = sorted(word for word, times in Counter(words).items() if times > 1)
     if repeated:
+        more = f" and {len(repeated) - _FEW} more" if len(repeated) > _FEW else ""
         raise Mistake(
             "repeated-word",
-            f"{written} lists {', '.join(sorted(repeated))} more than once",
+            f"{written} lists {', '.join(repeated[:_FEW])}{more} more than once",
             "a word that stands in both halves would be in training and test prompts",
         )
 
 
-def read_pairs(reader: Reader, path: Path, written: str, tokens: Tokens) -> PairFamily:
+def read_pairs(
+    reader: Reader, path: Path, written: str, tokens: Tokens, limits: Limits
+) -> PairFamily:
     """Pairs from a file, without a name yet; ``written`` is what the program calls the file."""
-    pairs = [_pair(row, where, tokens) for where, row in _rows(reader, path, written)]
+    pairs: list[tuple[str | None, Pair]] = []
+    for where, row in _rows(reader, path, written):
+        limits.check("pairs", len(pairs) + 1, "too-many", f"{written} has {{}} pairs or more")
+        pairs.append(_pair(row, where, tokens))
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", reader.form)
     if len({pair.base.cls == "" for _, pair in pairs}) > 1:

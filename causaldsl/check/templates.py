@@ -31,14 +31,22 @@ class PairMaker:
     def __init__(self, family: PromptFamily, node: ast.PatternPairs, tokens: Tokens):
         self.family, self.node, self.tokens = family, node, tokens
         self.left, self.right = node.left.text, node.right.text
+        self.options = self._options()
         self.group = self._pattern_group()
+        self._made: dict[tuple[str, ...], Prompt] = {}
+        """Prompts by their template, pattern and words: of few words the same ones come often."""
         self._check_letters()
         # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
         for base in (self.left, self.right) if node.arrow == "<->" else (self.right,):
             self._check_answers(base)
 
+    @property
+    def count(self) -> int:
+        """How many pairs it is to make."""
+        return sum(self.options.get(role, 0) for role in ("train", "test"))
+
     def family_of(self, name: str) -> PairFamily:
-        options = self._options()
+        options = self.options
         seed = options.get("seed", 0)
         parts: dict[str, PairSet | None] = {"train": None, "test": None}
         taken: set[tuple[str, str]] = set()
@@ -190,6 +198,14 @@ class PairMaker:
         return token
 
     def _prompt(
+        self, template: Template, pattern: str, named: dict[str, str], others: dict[str, str]
+    ) -> Prompt:
+        made = (*template.pieces, pattern, *named.values(), *others.values())
+        if made not in self._made:
+            self._made[made] = self._new_prompt(template, pattern, named, others)
+        return self._made[made]
+
+    def _new_prompt(
         self, template: Template, pattern: str, named: dict[str, str], others: dict[str, str]
     ) -> Prompt:
         letter_of = dict(zip(self.group, pattern, strict=True))

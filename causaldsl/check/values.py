@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 from causaldsl.check.kinds import Value
@@ -19,14 +20,44 @@ from causaldsl.vocabulary.traces import TOTALS, TraceNumber
 from causaldsl.vocabulary.types import NumberType, SubspaceType, Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Applied(Value):
-    """A word applied to operands: what becomes one operation of the graph."""
+    """A word applied to operands: what becomes one operation of the graph.
+
+    A named subspace or number that is used twice is one object, so a program whose values are
+    built from one another by doubling is no larger than its text. What is asked of all that a value
+    is made from is therefore worked out as it is made, from its operands' answers.
+    """
 
     word: Word
     operands: tuple[tuple[str, Operand], ...]
     type: Type
-    span: Span = field(compare=False, repr=False)
+    span: Span = field(repr=False)
+    home: Place | None = field(init=False, repr=False)
+    """The site at which a subspace was made, or which all that it is made from share."""
+    learned_from: tuple[Applied, ...] = field(init=False, repr=False)
+    """It and all that it is made from, as far as these take pairs."""
+
+    def __post_init__(self) -> None:
+        values = [part for _, v in self.operands for part in (v if isinstance(v, tuple) else (v,))]
+        parts = [part for part in values if isinstance(part, Applied)]
+        object.__setattr__(self, "home", self._home(parts))
+        below = [part.learned_from for part in parts if part.learned_from]
+        if any(isinstance(value, PairSet) for value in values):
+            below.insert(0, (self,))
+        # Most often all parts have the same, or only one has any: then nothing is copied.
+        alike = all(other is below[0] for other in below[1:])
+        found = (below[0] if below else ()) if alike else tuple(dict.fromkeys(chain(*below)))
+        object.__setattr__(self, "learned_from", found)
+
+    def _home(self, parts: list[Applied]) -> Place | None:
+        own = self.operand("site")
+        if isinstance(own, Place):
+            return own
+        if not self.word.same_space:
+            return None
+        homes = {part.home for part in parts if isinstance(part.type, SubspaceType)}
+        return homes.pop() if len(homes) == 1 else None
 
     @property
     def kind(self) -> str:
@@ -36,32 +67,21 @@ class Applied(Value):
         return dict(self.operands).get(name)
 
     def walk(self) -> Iterator[Applied]:
-        yield self
-        for _, value in self.operands:
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Applied):
-                    yield from part.walk()
+        """It and all that it is made from, each once, before what it is made from."""
+        seen: dict[Applied, None] = {}
+        waiting = [self]
+        while waiting:
+            found = waiting.pop()
+            if found not in seen:
+                seen[found] = None
+                values = (v if isinstance(v, tuple) else (v,) for _, v in reversed(found.operands))
+                waiting += [part for part in chain(*values) if isinstance(part, Applied)]
+        yield from seen
 
     @property
     def number(self) -> float | None:
         """The number that it is, where that is known before the run."""
         return self.type.constant if isinstance(self.type, NumberType) else None
-
-    @property
-    def home(self) -> Place | None:
-        """The site at which a subspace was made, or which all that it is made from share."""
-        own = self.operand("site")
-        if isinstance(own, Place):
-            return own
-        if not self.word.same_space:
-            return None
-        homes = {
-            part.home
-            for _, value in self.operands
-            for part in (value if isinstance(value, tuple) else (value,))
-            if isinstance(part, Applied) and isinstance(part.type, SubspaceType)
-        }
-        return homes.pop() if len(homes) == 1 else None
 
 
 def constant(value: float, span: Span) -> Applied:

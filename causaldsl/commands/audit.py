@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "--train", type=_share, help="share of unsplit pairs to train DAS on, for more evidence"
     )
     add_run_options(command)
-    command.set_defaults(command=_audit, settings=[])
+    command.set_defaults(command=_audit, settings=[], limits=[])
 
 
 def _share(text: str) -> float:
@@ -139,6 +139,8 @@ def _check_site(site: Source, after: str) -> None:
 def _audit(options: argparse.Namespace) -> int:
     """Write the program, and run it as `causaldsl run` would."""
     written = program_of(options)
+    files = (options.direction, options.pairs, options.against)
+    options.allow = [path for path in files if path is not None]
     try:
         text = written.text.encode()
     except UnicodeEncodeError:

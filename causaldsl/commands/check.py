@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from causaldsl import api
-from causaldsl.commands.options import Commands, add_program, add_settings, read_settings
+from causaldsl.commands.options import (
+    Commands,
+    add_program,
+    add_reading,
+    add_settings,
+    read_limits,
+    read_settings,
+)
 from causaldsl.commands.output import announce, tell, warn
 
 
@@ -13,13 +20,20 @@ def add(commands: Commands) -> None:
     check = commands.add_parser("check", help="check a program without loading any weight")
     add_program(check)
     add_settings(check)
+    add_reading(check)
     check.add_argument("--tree", action="store_true", help="print the syntax tree")
     check.set_defaults(command=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
     settings = read_settings(options.settings)
-    program = api.check(options.program, settings=settings, progress=announce)
+    program = api.check(
+        options.program,
+        settings=settings,
+        progress=announce,
+        allow=options.allow,
+        limits=read_limits(options.limits),
+    )
     if options.tree:
         from causaldsl.syntax.parse import parse, tree_text
 

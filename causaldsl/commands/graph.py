@@ -8,8 +8,10 @@ from causaldsl import api
 from causaldsl.commands.options import (
     Commands,
     add_program,
+    add_reading,
     add_settings,
     add_work_options,
+    read_limits,
     read_settings,
 )
 from causaldsl.commands.output import announce, tell
@@ -19,6 +21,7 @@ def add(commands: Commands) -> None:
     graph = commands.add_parser("graph", help="print the graph that a program compiles to")
     add_program(graph)
     add_settings(graph)
+    add_reading(graph)
     graph.add_argument("--format", choices=("text", "json", "dot", "svg"), default="text")
     graph.add_argument(
         "--plan",
@@ -31,7 +34,13 @@ def add(commands: Commands) -> None:
 
 def _graph(options: argparse.Namespace) -> int:
     settings = read_settings(options.settings)
-    compiled = api.compile(options.program, settings=settings, progress=announce)
+    compiled = api.compile(
+        options.program,
+        settings=settings,
+        progress=announce,
+        allow=options.allow,
+        limits=read_limits(options.limits),
+    )
     if options.plan:
         text = api.plan(
             compiled, backend=options.backend, dtype=options.dtype, memory=options.memory

@@ -10,9 +10,12 @@ from causaldsl.diagnostics import Mistake
 
 
 def add(commands: Commands) -> None:
-    models = commands.add_parser("models", help="list models; `models pull NAME` fetches one")
-    models.add_argument("action", nargs="?", choices=("list", "pull"), default="list")
-    models.add_argument("name", nargs="?", help="of the model to fetch")
+    models = commands.add_parser(
+        "models",
+        help="list models; `models pull NAME` fetches one, `models verify` checks its files",
+    )
+    models.add_argument("action", nargs="?", choices=("list", "pull", "verify"), default="list")
+    models.add_argument("name", nargs="?", help="of the model to fetch or to check")
     models.add_argument(
         "--families", action="store_true", help="list the families of models that are known"
     )
@@ -24,6 +27,8 @@ def _models(options: argparse.Namespace) -> int:
         return _families()
     if options.action == "pull":
         return _pull(options.name)
+    if options.action == "verify":
+        return _verify(options.name)
     from rich.table import Table
 
     from causaldsl.model.catalog import catalog
@@ -61,11 +66,29 @@ def _families() -> int:
     return 0
 
 
+def _verify(name: str | None) -> int:
+    """Hash every file of a model, or of all that are here, and say what was changed."""
+    from causaldsl.model.catalog import catalog, verify
+
+    here = [entry.name for entry in catalog() if entry.present and entry.where is not None]
+    worst = 0
+    for one in [name] if name else here:
+        bad = verify(one)
+        if bad is None:
+            tell(f"{one}: nothing here says what its files should be")
+        elif bad:
+            worst = 1
+            tell(f"{one} is damaged: {'; '.join(bad)}. Mend it with `causaldsl models pull {one}`")
+        else:
+            tell(f"{one} is whole: every file is as it was made")
+    return worst
+
+
 def _pull(name: str | None) -> int:
     from causaldsl.model.catalog import pull
 
     if not name:
         raise Mistake("no-name", "which model?", "causaldsl models pull smollm2-135m")
-    spec = pull(name, complain)
+    spec = pull(name, complain, fully=True)
     tell(f"{spec.name} is ready: {spec.path or 'built in'}")
     return 0

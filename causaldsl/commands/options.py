@@ -10,6 +10,7 @@ from typing import TypeAlias
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.plan.settings import BACKENDS, SEEDS
+from causaldsl.shown import is_plain
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command's parser is added to."""
@@ -30,6 +31,39 @@ def add_settings(command: argparse.ArgumentParser) -> None:
         dest="settings",
         help="give a param of the program another value; --set model=NAME another model",
     )
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """What a program may read, and how much it may ask for."""
+    command.add_argument(
+        "--allow-path",
+        metavar="PATH",
+        action="append",
+        default=[],
+        dest="allow",
+        type=Path,
+        help="a file or folder that the program may read beside its own folder",
+    )
+    command.add_argument(
+        "--limit",
+        metavar="NAME=NUMBER",
+        action="append",
+        default=[],
+        dest="limits",
+        help="raise what a program may ask for, such as --limit cells=20000 (docs/security.md)",
+    )
+
+
+def read_limits(written: Sequence[str]) -> dict[str, int]:
+    """`NAME=NUMBER`, as given on the command line, by name. Raises :class:`Mistake`."""
+    limits: dict[str, int] = {}
+    for text in written:
+        name, _, number = (part.strip() for part in text.partition("="))
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            message = f"`--limit {text}` is no limit"
+            raise Mistake("bad-limit", message, "write --limit cells=20000")
+        limits[name] = int(number)
+    return limits
 
 
 def add_run_options(command: argparse.ArgumentParser) -> None:
@@ -79,7 +113,8 @@ def read_settings(written: Sequence[str]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for text in written:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier() or not value.strip():
+        good = is_plain(value) and name.strip().isidentifier() and value.strip()
+        if not equals or not good:
             raise Mistake("bad-setting", f"`--set {text}` sets nothing", "write --set NAME=VALUE")
         if name.strip() in settings:
             raise Mistake("option-twice", f"`{name.strip()}` is set twice", "set it once")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from causaldsl.diagnostics import render_all
+from causaldsl.shown import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def tell(text: str, end: str = "\n") -> None:
     """Something that was asked for, on standard output."""
     try:
-        print(text, end=end, flush=True)
+        print(visible(text), end=end, flush=True)
     except BrokenPipeError:
         _stop()
 
@@ -32,7 +33,7 @@ def tell(text: str, end: str = "\n") -> None:
 def complain(text: str) -> None:
     """A mistake, or what is going on, on standard error."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def warn(program: CheckedProgram) -> None:
@@ -53,29 +54,41 @@ def bars() -> Iterator[Told]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     watched = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    said = TextColumn("{task.description}", markup=False)
+    columns = (said, BarColumn(), TimeElapsedColumn())
     with Progress(
         *columns, console=watched, transient=True, disable=not watched.is_terminal
     ) as shown:
         task = shown.add_task("starting", total=None)
 
         def update(what: str, done: int, total: int) -> None:
-            shown.update(task, description=what, completed=done, total=total or None)
+            shown.update(task, description=visible(what), completed=done, total=total or None)
 
         yield update
 
 
 def console() -> Console:
-    """Standard output; wide enough for any table when it goes into a file or a pipe."""
-    from rich.console import Console
+    """Standard output; wide enough for any table when it goes into a file or a pipe.
+
+    Texts are shown as they are: no markup in them is obeyed, and no control character.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     class Output(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                control = segment.control is not None
+                yield segment if control else segment._replace(text=visible(segment.text))
+
         def on_broken_pipe(self) -> None:
             self.quiet = True
             _stop()
 
     watched = sys.stdout is not None and sys.stdout.isatty()
-    return Output(width=None if watched else 130)
+    return Output(width=None if watched else 130, markup=False, emoji=False)
 
 
 def _stop() -> None:

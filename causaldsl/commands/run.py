@@ -10,12 +10,17 @@ from causaldsl import api
 from causaldsl.commands.options import (
     Commands,
     add_program,
+    add_reading,
     add_run_options,
     add_settings,
+    read_limits,
     read_settings,
 )
-from causaldsl.commands.output import announce, bars, console, tell, warn
+from causaldsl.commands.output import announce, bars, complain, console, tell, warn
 from causaldsl.plan.settings import USUAL, Settings
+
+_UNWRITTEN = 3
+"""Exit code of a run whose files could not be written."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +32,17 @@ def add(commands: Commands) -> None:
     add_program(run)
     add_run_options(run)
     add_settings(run)
+    add_reading(run)
     run.set_defaults(command=lambda options: run_file(options.program, options))
 
 
 def run_file(path: Path, options: argparse.Namespace) -> int:
-    """Run a program file with the options of :func:`add_run_options` and :func:`add_settings`."""
-    settings = read_settings(options.settings)
-    compiled = api.compile(path, settings=settings, progress=announce)
+    """Run a program file with the options of :func:`add_run_options`, :func:`add_settings` and
+    :func:`add_reading`."""
+    settings, limits = read_settings(options.settings), read_limits(options.limits)
+    compiled = api.compile(
+        path, settings=settings, progress=announce, allow=options.allow, limits=limits
+    )
     compiled = api.with_weights(compiled, options.out, announce)
     from causaldsl.results.store import run_key
 
@@ -51,22 +60,34 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
     )
     with bars() as progress:
         run = api.run_compiled(compiled, chosen, folder, progress)
-    if options.json:
-        tell(run.results.model_dump_json(indent=1))
-    else:
-        from causaldsl.report.tables import print_results
-
-        out = console()
-        print_results(run.results, out)
-        _name_files(out, folder, run)
+    try:
+        _show(run, folder, options.json)
+    except Exception as error:  # of the terminal; what was found is on disk
+        complain(f"the results can't be shown here: {error}")
+    if run.unwritten:
+        complain(f"error: the run's files could not be written: {run.unwritten}")
+        return _UNWRITTEN
     return 0 if run.held else 1
+
+
+def _show(run: api.Run, folder: Path, as_json: bool) -> None:
+    if as_json:
+        tell(run.results.model_dump_json(indent=1))
+        return
+    from causaldsl.report.tables import print_results
+
+    out = console()
+    print_results(run.results, out)
+    if run.folder is not None:
+        _name_files(out, folder, run)
 
 
 def _name_files(out: Console, folder: Path, run: api.Run) -> None:
     pictures = [f"{o.stem}{o.suffix}" for o in run.program.outputs]
     rendered = {o.target for o in run.program.outputs}
     pictures += [f"{name}.svg" for name in run.program.traces if name not in rendered]
-    out.print(f"report    {folder / 'report.html'}", soft_wrap=True)
-    out.print(f"results   {folder / 'results.json'}", soft_wrap=True)
-    for picture in dict.fromkeys([*pictures, "graph.svg"]):
-        out.print(f"picture   {folder / picture}", soft_wrap=True)
+    files = {"report.html": "report ", "results.json": "results"}
+    files |= dict.fromkeys([*pictures, "graph.svg"], "picture")
+    for name, what in files.items():
+        if (folder / name).is_file():
+            out.print(f"{what}   {folder / name}", soft_wrap=True)

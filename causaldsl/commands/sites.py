@@ -55,7 +55,7 @@ def _rows(shapes: ModelDims, every: bool) -> list[tuple[str, ...]]:
             name = f"{owner}[{layers}{heads}]{dot}{part}"
             hook = hook.replace(f".{site.layer}.", ".{layer}.")
         rows[name] = (
-            name.replace("[", "\\["),
+            name,
             str(site.width(shapes)),
             hook,
             site.word.doc,
@@ -68,4 +68,4 @@ def _rows(shapes: ModelDims, every: bool) -> list[tuple[str, ...]]:
 def _called_row(word: SiteWord, shapes: ModelDims) -> tuple[str, ...]:
     """A site that is written as a call."""
     width = str(getattr(shapes, word.width)) if word.width else "any"
-    return word.form.replace("[", "\\["), width, "", word.doc
+    return word.form, width, "", word.doc

@@ -75,7 +75,7 @@ def _checked(loaded: Loaded) -> ConeBackend:
     before = loaded.known.answers if loaded.known is not None else None
     alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
     what = describe(loaded.hf, cone.answers, cone.probed, alone)
-    remember(shapes, loaded.dtype, loaded.device, what)
+    remember(loaded.spec, loaded.dtype, loaded.device, what)
     return cone
 
 

@@ -50,6 +50,8 @@ class Compiler:
         self.graph = Graph(vocabulary=program.words)
         self.program = program
         self.model = program.model.shapes.fingerprint if program.model else ""
+        self._keys: dict[Applied, str] = {}
+        """What has been compiled: a value that many others are made from is, once."""
 
     def make(self, name: str, value: Any) -> Made:
         """A definition of the program, under its name; once, when first needed."""
@@ -66,6 +68,11 @@ class Compiler:
 
     def applied(self, applied: Applied) -> str:
         """A word with its operands: one operation, after those it is applied to."""
+        if applied not in self._keys:
+            self._keys[applied] = self._applied(applied)
+        return self._keys[applied]
+
+    def _applied(self, applied: Applied) -> str:
         at: SiteAt | None = None
         to: list[SiteAt] = []
         classes: list[str] = []

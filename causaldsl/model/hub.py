@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.cache import Progress
+from causaldsl.model.cache import Progress, remembered_sha256, sha256
 from causaldsl.model.folders import weight_files
+from causaldsl.model.manifest import git_sha1
 from causaldsl.model.tokenizer_files import FAST, SETTINGS, SLOW
 
 _SECONDS = 3.0
@@ -77,20 +78,37 @@ def fetch_description(name: HubName, progress: Progress, hint: str) -> Path:
     return _with_tokenizer(name, _fetch(name, _DESCRIPTION, hint), hint)
 
 
-def fetch_weights(name: HubName, progress: Progress, hint: str) -> Path:
-    """Fetch all that running needs, if the cache lacks it.
+def fetch_weights(name: HubName, progress: Progress, hint: str, anew: bool = False) -> Path:
+    """Fetch all that running needs, if the cache lacks it; with ``anew``, in any case.
 
     Raises :class:`Mistake`, with ``hint``, if that fails.
     """
     cached = cached_snapshot(name)
-    if cached is not None and weight_files(cached):
+    if cached is not None and weight_files(cached) and not anew:
         return cached
     _require_network(name, hint)
     progress(f"fetching the weights of {name} from the hub")
-    folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], hint)
+    folder = _fetch(name, [*_DESCRIPTION, *_SAFETENSORS], hint, anew)
     if not weight_files(folder):
-        folder = _fetch(name, [*_DESCRIPTION, *_PICKLED], hint)
+        folder = _fetch(name, [*_DESCRIPTION, *_PICKLED], hint, anew)
     return _with_tokenizer(name, folder, hint)
+
+
+def damaged(snapshot: Path, fully: bool = False) -> Iterator[str]:
+    """Files of a snapshot that are not what the hub gave; ``fully`` hashes all of them anew.
+
+    Its files are links to what is called by its own hash: SHA-256 for weights, git's for the rest.
+    """
+    for path in sorted(snapshot.iterdir()):
+        blob = path.resolve()
+        if path.is_symlink() and not blob.is_file():
+            yield f"{path.name} is missing"
+        elif path.is_symlink() and len(blob.name) == 64:
+            found = sha256(blob) if fully else remembered_sha256(blob)
+            if found != blob.name:
+                yield f"{path.name} holds other bytes than the hub gave"
+        elif path.is_symlink() and len(blob.name) == 40 and git_sha1(blob) != blob.name:
+            yield f"{path.name} holds other bytes than the hub gave"
 
 
 def _with_tokenizer(name: HubName, folder: Path, hint: str) -> Path:
@@ -145,7 +163,7 @@ def _knock(endpoint: str, answers: queue.Queue[bool]) -> None:
         answers.put(True)
 
 
-def _fetch(name: HubName, patterns: list[str], hint: str) -> Path:
+def _fetch(name: HubName, patterns: list[str], hint: str, anew: bool = False) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -163,6 +181,7 @@ def _fetch(name: HubName, patterns: list[str], hint: str) -> Path:
                 revision=name.revision,
                 allow_patterns=patterns,
                 etag_timeout=_SECONDS,
+                force_download=anew,
             )
     except GatedRepoError:
         raise Mistake(

@@ -8,6 +8,9 @@ from typing import Any
 
 from causaldsl.diagnostics import Mistake
 
+MOST = 64 * 2**20
+"""Bytes of such a file that are read; tokenizers, which are larger, have a reader of their own."""
+
 
 def read_object(path: Path, code: str) -> dict[str, Any]:
     """The object in a JSON file.
@@ -16,10 +19,13 @@ def read_object(path: Path, code: str) -> dict[str, Any]:
     if it holds anything else.
     """
     try:
+        size = path.stat().st_size
+        if size > MOST:
+            raise ValueError(f"it has {size} bytes, where {MOST} are read")
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Mistake(code, f"cannot read {path}: {error}") from error
     if not isinstance(found, dict):
         raise Mistake(code, f"{path} does not hold a JSON object")

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.cache import Progress, build_once, cache_folder
+from causaldsl.model.cache import Progress, cache_folder
 from causaldsl.model.conversion import run_converter
 from causaldsl.model.json_files import read_object
+from causaldsl.model.manifest import made
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -93,7 +94,8 @@ def open_files(folder: Path, progress: Progress) -> TokenizerFiles:
         if _is_whole(found):
             return found
     converted = cache_folder() / "models" / f"tokenizer-{_digest(folder)}-v{_CONVERSION}"
-    build_once(converted, lambda empty: _convert(folder, empty, progress))
+    what = f"the tokenizer converted from {folder}"
+    made(converted, lambda empty: _convert(folder, empty, progress), what, progress)
     return _read(folder, converted)
 
 

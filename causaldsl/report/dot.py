@@ -21,6 +21,7 @@ from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
 from causaldsl.report.numbers import tint, with_interval
 from causaldsl.results.records import Results
+from causaldsl.shown import visible
 from causaldsl.vocabulary.metrics import headline, metric_named
 from causaldsl.vocabulary.types import SubspaceType
 
@@ -140,7 +141,7 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
     if word == "table":
         cells = _count(len(operation.inputs), "number")
         return _Drawn(f"node {key}", "sweep", (f"table {name}", cells))
-    if key in graph.keys("audit"):
+    if word == "illusion":
         runs = sum(given.role.startswith(ARM) for given in operation.inputs)
         about = (f"audit {name}", f"{word} at {operation.at}", _count(runs, "run"))
         return _Drawn(f"node {key}", "audit", about)
@@ -221,47 +222,49 @@ def _edges(
 ) -> list[tuple[str, str, str]]:
     """Edges between drawn nodes; operations that are not drawn pass their inputs on."""
     edges: dict[tuple[str, str, str], None] = {}
-
-    def sources(key: str, role: str, target: str) -> list[tuple[str, str]]:
-        if key in drawn_in:
-            inside = target in drawn_in[key]
-            return [] if inside else [(drawn_in[key][0], role)]
-        operation = graph.operation(key)
-        if operation.word.word == "measure":
-            return []
-        return [s for given in operation.inputs for s in sources(given.key, given.role, target)]
-
     audits = {target for key in graph.keys("audit") for target in drawn_in[key]}
+    passed_on: dict[str, list[tuple[str, str]]] = {}
+    """For every operation, where what it takes is drawn: (key, role), through what is not drawn."""
     for key in graph.order():
+        taken: dict[tuple[str, str], None] = {}
+        for given in graph.operation(key).inputs:
+            hidden = given.key not in drawn_in
+            taken |= dict.fromkeys(passed_on[given.key] if hidden else [(given.key, given.role)])
+        measures = graph.operation(key).word.word == "measure"
+        passed_on[key] = [] if measures and key not in drawn_in else list(taken)
         for target in drawn_in.get(key, ()):
-            for given in graph.operation(key).inputs:
-                for source, role in sources(given.key, given.role, target):
-                    edges[source, target, _edge_label(role, target in audits)] = None
+            for source, role in taken:
+                if target not in drawn_in[source]:
+                    label = _edge_label(role, target in audits)
+                    edges[drawn_in[source][0], target, label] = None
     measure_of = {made.key: name for name, made in graph.of_kind("measure").items()}
-    for i, key in enumerate(graph.keys("claim")):
-        for source in _claim_sources(graph, key, drawn_in, measure_of):
+    claims = graph.keys("claim")
+    sources = _claim_sources(graph, drawn_in, measure_of) if claims else {}
+    for i, key in enumerate(claims):
+        for source in sources[key]:
             edges[source, f"claim {i}", ""] = None
     return list(edges)
 
 
 def _claim_sources(
-    graph: Graph, key: str, drawn_in: dict[str, list[str]], measure_of: dict[str, str]
-) -> list[str]:
-    operation = graph.operation(key)
-    if operation.word.word == "result":
-        measure = operation.input("measure")
-        arm = operation.word.identity()["arm"]
-        run = graph.operation(measure).input(arm)
-        names = drawn_in.get(run, [])
-        mine = f"run {measure_of[measure]}.{arm}"
-        return [mine] if mine in names else names[:1]
-    if key in drawn_in:
-        return drawn_in[key][:1]
-    return [
-        source
-        for given in operation.inputs
-        for source in _claim_sources(graph, given.key, drawn_in, measure_of)
-    ]
+    graph: Graph, drawn_in: dict[str, list[str]], measure_of: dict[str, str]
+) -> dict[str, list[str]]:
+    """For every operation, the drawn nodes that a claim on it speaks of."""
+    found: dict[str, list[str]] = {}
+    for key in graph.order():
+        operation = graph.operation(key)
+        if operation.word.word == "result":
+            measure = operation.input("measure")
+            arm = operation.word.identity()["arm"]
+            names = drawn_in.get(graph.operation(measure).find(arm) or "", [])
+            mine = f"run {measure_of[measure]}.{arm}"
+            found[key] = [mine] if mine in names else names[:1]
+        elif key in drawn_in:
+            found[key] = drawn_in[key][:1]
+        else:
+            below = (found[given.key] for given in operation.inputs)
+            found[key] = list(dict.fromkeys(itertools.chain(*below)))
+    return found
 
 
 def _edge_label(role: str, audit: bool) -> str:
@@ -303,7 +306,7 @@ def _dot(
         held = sum(e.held for e in results.expectations)
         caption += f", {held} of {len(results.expectations)} claims held"
     font = {"fontname": "Helvetica"}
-    whole = {"label": caption, "fontsize": "12", "rankdir": "LR"}
+    whole = {"label": graphviz.escape(visible(caption)), "fontsize": "12", "rankdir": "LR"}
     edge = {"fontsize": "8", "color": "#666666", "fontcolor": "#666666", "arrowsize": "0.6"}
     picture = graphviz.Digraph(
         graph_attr=font | whole | {"nodesep": "0.15", "ranksep": "0.5"},
@@ -315,7 +318,7 @@ def _dot(
         fill = plain if node.effect is None else tint(node.effect)
         # The point of a `cds` takes room that its text needs.
         margin = {"margin": "0.3,0.12"} if shape == "cds" else {}
-        text = "\n".join(node.lines)
+        text = graphviz.escape(visible("\n".join(node.lines)))
         picture.node(node.name, text, shape=shape, fillcolor=fill, **margin)
     for source, target, label in edges:
         # What the runs of a measure share is drawn light, what tells them apart is drawn dark.

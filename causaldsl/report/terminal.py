@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from causaldsl.report.numbers import percent
@@ -24,11 +23,11 @@ def titled(
     title: str, left: Iterable[str], right: Iterable[str] = (), rows: Iterable[Iterable[str]] = ()
 ) -> Table:
     """A table: columns on the left for text, then those on the right for numbers."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in left:
-        table.add_column(escape(name))
+        table.add_column(name)
     for name in right:
-        table.add_column(escape(name), justify="right")
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
     return table

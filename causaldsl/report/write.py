@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.printing import graph_json, graph_text
 from causaldsl.report.dot import graph_dot
-from causaldsl.report.kinds.base import pictures
+from causaldsl.report.kinds.base import Picture, pictures
 from causaldsl.report.page.build import report_html
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.saved_pairs import saved_lines
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
+from causaldsl.results.store import drawing
+
+_DRAFT = ".results.json"
 
 
 def write_run(
@@ -25,31 +30,86 @@ def write_run(
     graph: Graph,
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
+) -> Results:
+    """Write everything: the numbers, then what shows them. Gives what :func:`draw_run` gives."""
+    write_numbers(folder, program, graph, results, subspaces)
+    return draw_run(folder, program, graph, results)
+
+
+def write_numbers(
+    folder: Path,
+    program: CheckedProgram,
+    graph: Graph,
+    results: Results,
+    subspaces: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Write results, program, graph, pictures, pairs and subspaces.
+    """Write results, subspaces, pairs, program and graph: all that took time to find.
 
     ``subspaces`` gives, by name, the tensors of each named subspace.
     """
-    (folder / "results.json").write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
+    _results(folder, results)
+    _subspaces(folder / "subspaces", subspaces)
+    _pairs(folder / "pairs", View(program, graph, results, folder))
     (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")
     (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
     (folder / "graph.json").write_text(graph_json(graph), "utf-8")
-    draw_dot(graph_dot(program, graph, results), folder / "graph.svg")
-    _subspaces(folder / "subspaces", subspaces)
+
+
+def draw_run(folder: Path, program: CheckedProgram, graph: Graph, results: Results) -> Results:
+    """Draw the pictures and write the report into the folder of a run whose numbers are there.
+
+    One that can't be drawn costs itself only. Gives the results, with a note of each such.
+    """
+    problems: list[str] = []
+
+    @contextmanager
+    def costing(what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # drawing is done by many libraries
+            reason = " ".join(str(error).split()) or type(error).__name__
+            problems.append(f"{what} could not be made: {reason[:300]}")
+
     with tempfile.TemporaryDirectory() as drawn:
         view = View(program, graph, results, folder, Path(drawn))
-        _pairs(folder / "pairs", view)
-        draw_pictures(view)
-        (folder / "report.html").write_text(report_html(view), "utf-8")  # it holds the pictures
+        with costing("the picture graph.svg"), drawing(folder, "graph.svg", "graph.dot"):
+            draw_dot(graph_dot(program, graph, results), folder / "graph.svg")
+        found: list[Picture] = []
+        with costing("the list of pictures"):
+            found = pictures(view)
+        for picture in found:
+            with costing(f"the picture {picture.stem}{picture.suffix}"):
+                _draw(picture, view)
+        view.results = _noted(results, problems)
+        with costing("report.html"), drawing(folder, "report.html"):
+            text = report_html(view)  # it holds the pictures
+            (folder / "report.html").write_text(text, "utf-8")
+    if problems:
+        results = _noted(results, problems)
+        with suppress(OSError):  # the numbers are there, only without this note
+            _results(folder, results)
+    return results
 
 
-def draw_pictures(view: View) -> None:
-    """Draw every picture into the run's folder; those that are no SVG there also for the page."""
-    for picture in pictures(view):
-        if picture.suffix:
-            picture.draw(view.folder / f"{picture.stem}{picture.suffix}")
-        if picture.suffix != ".svg" and view.drawn is not None:
-            picture.draw(view.drawn / f"{picture.stem}.svg")
+def _draw(picture: Picture, view: View) -> None:
+    """Draw a picture into the run's folder; one that is no SVG there also for the page."""
+    if picture.suffix:
+        name = f"{picture.stem}{picture.suffix}"
+        with drawing(view.folder, name, f"{picture.stem}.dot"):
+            picture.draw(view.folder / name)
+    if picture.suffix != ".svg" and view.drawn is not None:
+        picture.draw(view.drawn / f"{picture.stem}.svg")
+
+
+def _noted(results: Results, problems: list[str]) -> Results:
+    return results.model_copy(update={"notes": [*results.notes, *problems]})
+
+
+def _results(folder: Path, results: Results) -> None:
+    """Write results.json, so that a reader sees all of it or what was there before."""
+    with drawing(folder, _DRAFT):
+        (folder / _DRAFT).write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
+        os.replace(folder / _DRAFT, folder / "results.json")
 
 
 def _pairs(folder: Path, view: View) -> None:

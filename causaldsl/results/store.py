@@ -47,6 +47,26 @@ def run_folder(wanted: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def drawing(folder: Path, *names: str) -> Iterator[None]:
+    """While files of these names are written into a run's folder.
+
+    They are put on its list before, so that what a process that dies leaves is known as the run's.
+    A file that was not finished is deleted.
+    """
+    marker = folder / MARKER
+    if marker.is_file():
+        known = marker.read_text("utf-8").splitlines()
+        if not set(names) <= set(known):
+            marker.write_text("\n".join(sorted({*known, *names})) + "\n", "utf-8")
+    try:
+        yield
+    except BaseException:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        raise
+
+
 def check_free(wanted: Path) -> None:
     """Raise :class:`RunFailure` unless a run can be written to this folder."""
     final = wanted.resolve()

@@ -7,13 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from lark import Tree
+from lark import Token, Tree
 
 from causaldsl.diagnostics import Diagnostic, Source, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.grammar import keywords
 from causaldsl.syntax.mistakes import keyword
 
+NESTING = 150
+"""How deeply expressions may be nested; what comes after the parser goes down as deep."""
+DIGITS = 400
+"""How many a number may have: those of the largest that a computer reckons with, and some."""
+NAME = 100
+"""Characters of a name, which files are called by."""
+_NUMBERS = {"NUMBER", "INDEX", "PLACE", "POINT"}
 _LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims"}
 _TOKENS = {"arrow", "operator", "clause_word"}
 
@@ -36,21 +43,23 @@ class Builder:
         """
         self.offset = offset
         try:
-            return cast(ast.Statement, self._made(tree))
-        except RecursionError:
+            return cast(ast.Statement, self._made(tree, 0))
+        except _TooDeep:
             span = self._span(tree)
             first_line = Span(self.source, span.start, span.start + len(span.text.split("\n")[0]))
             raise wrong(
                 "syntax",
                 "an expression of this statement is nested too deeply",
                 first_line,
-                "split it with `let`",
+                f"at most {NESTING} levels are read: split it with `let`",
             ) from None
 
-    def _made(self, tree: Any) -> Any:
+    def _made(self, tree: Any, depth: int) -> Any:
         if not isinstance(tree, Tree):
-            return None if tree is None else str(tree)
-        parts = [self._made(child) for child in tree.children]
+            return None if tree is None else self._token(tree)
+        if depth > NESTING:
+            raise _TooDeep
+        parts = [self._made(child, depth + 1) for child in tree.children]
         rule = str(tree.data)
         if rule in _LISTS:
             return tuple(parts)
@@ -61,26 +70,47 @@ class Builder:
             return special(self, self._span(tree), *parts)
         return getattr(ast, rule.title().replace("_", ""))(self._span(tree), *parts)
 
+    def _token(self, token: Token) -> str:
+        if token.type in _NUMBERS and sum(map(str.isdigit, token)) > DIGITS:
+            start = self.offset + cast(int, token.start_pos)
+            span = Span(self.source, start, start + len(token))
+            message = f"a number of {len(token)} characters can't be read"
+            raise wrong("number-range", message, span, f"at most {DIGITS} digits are read")
+        return str(token)
+
     def _span(self, tree: Tree[Any]) -> Span:
         # Only a rule that matched nothing has an empty meta, and those are lists.
         meta = tree.meta
         return Span(self.source, self.offset + meta.start_pos, self.offset + meta.end_pos)
 
 
+class _TooDeep(Exception):
+    """An expression is nested too deeply."""
+
+
 def _defined(self: Builder, span: Span, name: str) -> ast.Identifier:
     if name in keywords():
         self.refused += keyword(name, span).diagnostics
+    elif len(name) > NAME:
+        message = f"a name of {len(name)} characters is too long"
+        self.refused += wrong("name-length", message, span, f"{NAME} are enough").diagnostics
     return ast.Identifier(span, name)
 
 
 def _string(self: Builder, span: Span, text: str) -> ast.String:
     """The text between the quotes, with \\" and \\\\ and other escapes of JSON resolved."""
     try:
-        return ast.String(span, str(json.loads(text)))
+        found = str(json.loads(text))
     except json.JSONDecodeError:
-        raise wrong(
-            "syntax", "a `\\` here begins no known escape", span, "write `\\\\` for a backslash"
-        ) from None
+        if any(char < " " for char in text):
+            message, way = "a control character stands in this text", "write it as \\u0007"
+        else:
+            message, way = "a `\\` here begins no known escape", "write `\\\\` for a backslash"
+        raise wrong("syntax", message, span, way) from None
+    if any("\ud800" <= char <= "\udfff" for char in found):
+        message = "this text holds half of a character, which no file can hold"
+        raise wrong("syntax", message, span, "write both halves, or the character itself")
+    return ast.String(span, found)
 
 
 def _trace(

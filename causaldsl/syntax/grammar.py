@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from lark import Lark, Token
+from lark.grammar import Rule
 from lark.lark import PostLex
+from lark.lexer import TerminalDef
 
 
 def grammar_folder() -> Path:
@@ -33,26 +40,56 @@ class _WholeWords(PostLex):
 def parser() -> Lark:
     """The parser. It holds nothing of the texts that it reads, so threads can share it."""
     grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
-
-    def build(cache: str | bool) -> Lark:
-        return Lark(
+    # Building the tables takes a third of a second, so they are kept under a hash of the grammar.
+    digest = hashlib.sha256(f"{_FORMAT} {version('lark')}\n{grammar}".encode()).hexdigest()[:16]
+    chosen = os.environ.get("CAUSALDSL_CACHE") or platformdirs.user_cache_dir("causaldsl")
+    kept = Path(chosen) / f"grammar-{digest}.json"
+    try:
+        return _from_tables(json.loads(kept.read_bytes(), object_pairs_hook=_with_numbers))
+    except Exception:  # not there yet, or damaged in whatever way
+        made = Lark(
             grammar,
             parser="lalr",
             lexer="contextual",
             postlex=_WholeWords(),
             maybe_placeholders=True,
             propagate_positions=True,
-            cache=cache,
         )
+    with suppress(OSError):  # nowhere to keep them
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _write(kept, json.dumps(_tables(made)).encode())
+    return made
 
-    # Building the tables takes a third of a second; Lark keeps them under a hash of the grammar.
+
+_FORMAT = 1
+
+
+def _tables(made: Lark) -> dict[str, Any]:
+    """A parser as plain data: no code is in it, and reading it runs none."""
+    data, memo = made.memo_serialize([TerminalDef, Rule])
+    return {"data": {**data, "options": {**data["options"], "postlex": None}}, "memo": memo}
+
+
+def _from_tables(tables: Any) -> Lark:
+    loaded: Lark = Lark.__new__(Lark)._load(tables, postlex=_WholeWords())
+    return loaded
+
+
+def _with_numbers(items: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """The keys of tables are names or numbers, and JSON makes texts of both."""
+    return {int(key) if key.isdigit() else key: value for key, value in items}
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Other processes read all of it, or nothing."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)
     try:
-        chosen = os.environ.get("CAUSALDSL_CACHE") or platformdirs.user_cache_dir("causaldsl")
-        folder = Path(chosen)
-        folder.mkdir(parents=True, exist_ok=True)
-        return build(str(folder / f"grammar-{hashlib.sha256(grammar.encode()).hexdigest()[:12]}"))
-    except OSError:  # nowhere to keep them
-        return build(False)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(draft, path)
+    except OSError:
+        os.unlink(draft)
+        raise
 
 
 @cache

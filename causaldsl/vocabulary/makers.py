@@ -173,4 +173,4 @@ class RandomMlp(Maker):
     gives = SiteType(None)
     operands = (Operand("layer", "layer"),)
     example = "random_mlp(20, seed: 1)"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)

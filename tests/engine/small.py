@@ -8,6 +8,7 @@ a few. What is left does what it did.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,8 @@ def shrink(folder: Path, into: Path, pairs: int, texts: int) -> set[str]:
     changed = set()
     for path in folder.iterdir():
         if path.suffix != ".cpatch":
-            (into / path.name).symlink_to(path)
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, into / path.name)
             continue
         text = before = path.read_text()
         for old, new in _FEWER.items():

@@ -198,23 +198,29 @@ def test_weights_that_no_longer_give_the_known_answers(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path, "llama", words=[f"w{i}" for i in range(9000)])
     opened(folder)
     spec = resolve(str(folder), folder)
+    known = recall(spec, torch.float64, "cpu")
     path = folder / "model.safetensors"
+    before = path.read_bytes()
     tensors = load_file(path)
     tensors["lm_head.weight"][-50:] *= -1
     save_file(tensors, path, metadata={"format": "pt"})
     assert resolve(str(folder), folder).shapes.fingerprint == spec.shapes.fingerprint
-    known = recall(spec.shapes, torch.float64, "cpu")
+    assert recall(spec, torch.float64, "cpu") is None
     loaded, cone = opened(folder)
     assert not is_alone(loaded)
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     tokens = torch.arange(12)[None]
     wanted = oracle.logits(oracle.in_double(module), tokens)
     assert (logits_of(cone, cone.clean(CleanPass(tokens))) - wanted).abs().max() < 1e-9
-    now = recall(spec.shapes, torch.float64, "cpu")
+    now = recall(spec, torch.float64, "cpu")
     assert known is not None
     assert now is not None
     assert not torch.equal(known.answers, now.answers)
     assert is_alone(opened(folder)[0])
+    path.write_bytes(before)  # and what was known of the first weights is as it was
+    again = recall(spec, torch.float64, "cpu")
+    assert again is not None
+    assert torch.equal(known.answers, again.answers)
 
 
 def test_damaged_answers_are_no_answers(tmp_path: Path, cache: Path) -> None:

@@ -145,7 +145,7 @@ expect by_place[1.END].fldd < by_head[1.2].fldd and by_place[2.S2].fldd < 1
 expect by_layer[3].fldd < t.heads[2.2] + t.mlps[1]
 """
     ours, theirs = (
-        [claim.condition for claim in check(world, text=TEXT + CELLS + claims).claims]
+        [repr(claim.condition) for claim in check(world, text=TEXT + CELLS + claims).claims]
         for claims in (named, plain)
     )
     assert len(ours) == 4

@@ -74,7 +74,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def check(text: str, world: Path) -> CheckedProgram:
-    return Checker(Source("case.cpatch", text), world / "case.cpatch").check()
+    here = world / "case.cpatch"
+    return Checker(Source("case.cpatch", text), here, allowed=[world.parent]).check()
 
 
 def message(text: str, world: Path) -> str:

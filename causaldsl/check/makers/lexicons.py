@@ -19,6 +19,7 @@ def words(context: Context, word: Words, operands: Operands) -> Lexicon:
             value = read_words(context.path(value), value)
         else:
             check_words(value, "this list")
+        context.limits.check("words", len(value), "too-many", "this lexicon has {} words")
         lexicon = Lexicon("", tuple(value), False, word.one_token, span)
         if word.several == "skip" and word.one_token:
             return _of_one_token(context, lexicon)

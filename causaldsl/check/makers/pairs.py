@@ -13,7 +13,9 @@ from causaldsl.vocabulary.makers import Numbers, Reader
 def read(context: Context, word: Reader, operands: Operands) -> PairFamily:
     written, span = operands["file"]
     with located(span):
-        return read_pairs(word, context.path(written), written, context.tokens(span))
+        return read_pairs(
+            word, context.path(written), written, context.tokens(span), context.limits
+        )
 
 
 @makes(Numbers)

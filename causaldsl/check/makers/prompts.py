@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from causaldsl.check.context import Context, Operands, makes
+from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import Prompt, PromptSet, check_length, prompt_set
 from causaldsl.check.pairs import Sample as Sampled
 from causaldsl.check.sources import read_text
 from causaldsl.diagnostics import Mistake, located
-from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.makers import MOST_PROMPTS, Corpus, Sample
+from causaldsl.vocabulary.makers import Corpus, Sample
 
 
 @makes(Corpus)
@@ -18,17 +18,17 @@ def corpus(context: Context, word: Corpus, operands: Operands) -> PromptSet:
     with located(span):
         text = read_text(context.path(written), written)
         n_ctx = context.shapes(span).n_ctx
-        return prompt_set("", _lines(text, written, context.tokens(span), n_ctx))
+        lines = _lines(text, written, context.limits)
+        tokens = context.tokens(span)
+        prompts = [check_length(Prompt(line, tokens.encode(line).ids), n_ctx) for line in lines]
+        return prompt_set("", prompts)
 
 
-def _lines(text: str, written: str, tokens: Tokens, n_ctx: int) -> list[Prompt]:
+def _lines(text: str, written: str, limits: Limits) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise Mistake("empty-file", f"{written} has no prompts", "write one prompt a line")
-    if len(lines) > MOST_PROMPTS:
-        raise Mistake(
-            "too-many", f"{written} has {len(lines)} prompts", f"at most {MOST_PROMPTS} are read"
-        )
+    limits.check("prompts", len(lines), "too-many", f"{written} has {{}} prompts")
     first = {line: i for i, line in reversed(list(enumerate(lines)))}
     repeated = next((line for i, line in enumerate(lines) if first[line] != i), None)
     if repeated is not None:
@@ -37,7 +37,7 @@ def _lines(text: str, written: str, tokens: Tokens, n_ctx: int) -> list[Prompt]:
             f"{written} has a prompt more than once: {repeated[:60]}",
             "it could stand in training and in what is held out; list it once",
         )
-    return [check_length(Prompt(line, tokens.encode(line).ids), n_ctx) for line in lines]
+    return lines
 
 
 @makes(Sample)

@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from causaldsl.check.context import CHECKS, Context, checks
+from causaldsl.check.limits import DEEPEST_IMPORT
 from causaldsl.check.sources import read_text
 from causaldsl.check.walk import check_statements
-from causaldsl.diagnostics import Label, Source, located, wrong
+from causaldsl.diagnostics import Label, Mistake, Source, located, wrong
 from causaldsl.syntax import ast
 
 
 @checks(ast.ImportFile)
 def import_file(context: Context, node: ast.ImportFile) -> None:
-    path = (context.folder / node.path.text).resolve()
+    with context.scope.until_read(), located(node.path.span):
+        path = context.path(node.path.text).resolve()
     if path in context.importing:
         raise wrong("import-cycle", f"{node.path.text} imports itself", node.path.span)
     if path in context.imported:
@@ -37,5 +39,16 @@ def import_file(context: Context, node: ast.ImportFile) -> None:
 
 def _tree(context: Context, node: ast.ImportFile, path: Path) -> ast.Program:
     with context.scope.until_read(), located(node.path.span):
+        _count(context)
         text = read_text(path, node.path.text)
-    return context.read(Source(str(context.folder / node.path.text), text))
+        return context.read(Source(str(context.folder / node.path.text), text))
+
+
+def _count(context: Context) -> None:
+    """Raise :class:`Mistake` if this is one file too many."""
+    context.limits.check(
+        "imports", len(context.imported) + 1, "too-many-imports", "this is imported file number {}"
+    )
+    if len(context.importing) > DEEPEST_IMPORT:
+        message = f"more than {DEEPEST_IMPORT} files import one another in a row"
+        raise Mistake("too-many-imports", message, "import what they need from one file")

@@ -11,6 +11,7 @@ from causaldsl.check.paths import in_force, what_it_does
 from causaldsl.check.values import Axis, Measurement, Run
 from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
 from causaldsl.model.tokens import Tokens
+from causaldsl.shown import visible
 from causaldsl.syntax import ast
 
 CLEAN = "clean"
@@ -37,7 +38,8 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
 def sweep(context: Context, node: ast.Sweep) -> Measurement:
     """One run for every combination of its loop variables, in order."""
     pairs = context.pair_set(node.pairs)
-    axes, combinations = loops(context, node.bindings, pairs, node.span)
+    arms = len(node.body) if isinstance(node.body, tuple) else 1
+    axes, combinations = loops(context, node.bindings, pairs, node.span, arms)
     metrics = _metrics(context, node.report)
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for labels, inner in combinations:
@@ -63,7 +65,9 @@ def _token_labels(pairs: PairSet, tokens: Tokens, length: int) -> tuple[str, ...
     labels = []
     for index in range(length):
         prompts = [prompt for pair in pairs.pairs for prompt in (pair.base, pair.source)]
-        pieces = list(dict.fromkeys(tokens.piece(int(p.ids[index])).strip() for p in prompts))
+        pieces = list(
+            dict.fromkeys(visible(tokens.piece(int(p.ids[index]))).strip() for p in prompts)
+        )
         shown = "/".join(pieces[:2]) + ("/..." if len(pieces) > 2 else "")
         labels.append(f"{index} {shown}")
     return tuple(labels)

@@ -10,6 +10,7 @@ from causaldsl.check.params import MODEL, ParamText, locate
 from causaldsl.diagnostics import Label, located, suggest, wrong
 from causaldsl.model.catalog import Kind, ModelSpec, kind_of, resolve
 from causaldsl.model.dtypes import DTYPES
+from causaldsl.shown import is_plain
 from causaldsl.syntax import ast
 
 _KINDS: dict[Kind, str] = {
@@ -18,6 +19,8 @@ _KINDS: dict[Kind, str] = {
     "folder": "a local folder",
     "gguf": "a GGUF file",
 }
+_LONGEST = 2000
+"""Bytes of a model's name or path."""
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -34,6 +37,9 @@ def model(context: Context, node: ast.Model) -> ModelSpec:
     context.scope.model = node.span
     options = _options(node)
     source = _source(context, node)
+    if not is_plain(source) or len(source.encode()) > _LONGEST:
+        message = f"`{source}` is not the name of a model"
+        raise wrong("model-absent", message, node.source.span, "`causaldsl models` lists some")
     folder = locate(source, context.folder)
     if "revision" in options and MODEL not in context.program.settings:
         source = _at_revision(source, options["revision"], folder)
@@ -109,7 +115,7 @@ def _source(context: Context, node: ast.Model) -> str:
     """The name or path of the model: as set, else the text or param that the program names."""
     chosen = context.program.settings.get(MODEL)
     if chosen is not None:
-        return ParamText(chosen, Path.cwd())
+        return ParamText(chosen, Path.cwd(), given=True)
     if isinstance(node.source, ast.String):
         return node.source.text
     value = context.scope.look_up(node.source.text, node.source.span)

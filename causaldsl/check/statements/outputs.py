@@ -9,12 +9,15 @@ from causaldsl.check.checked import Output
 from causaldsl.check.context import Context, checks
 from causaldsl.check.kinds import Value
 from causaldsl.check.values import Applied
-from causaldsl.diagnostics import Label, suggest, wrong
+from causaldsl.diagnostics import Label, located, suggest, wrong
+from causaldsl.shown import is_plain
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import NumberType
 
 _ENDINGS = (".svg", ".png", ".pdf")
+_LONGEST = 200
+"""Bytes of a file's name, with room for what is added to it."""
 
 
 @checks(ast.Plot, experiment=True)
@@ -65,6 +68,14 @@ def _along(value: Value, node: ast.Plot) -> str | None:
     return node.by.text
 
 
+def _is_file_name(text: str) -> bool:
+    """Whether a text can be the name of a picture's file, on every system, in one line."""
+    name = Path(text)
+    short = len(text.encode(errors="replace")) <= _LONGEST
+    whole = name.name == text and "\\" not in text and not text.startswith(("-", "."))
+    return is_plain(text) and short and whole and name.suffix in _ENDINGS
+
+
 def _add(
     context: Context,
     node: ast.Plot | ast.Render,
@@ -76,12 +87,7 @@ def _add(
     """One more picture, in a file of its own inside the run's folder."""
     target = node.name.text
     written = Path(node.path.text) if node.path else Path(f"{target}.svg")
-    if (
-        len(written.name.encode()) > 200
-        or written.suffix not in _ENDINGS
-        or len(written.parts) != 1
-    ):
-        assert node.path is not None
+    if node.path is not None and not _is_file_name(node.path.text):
         raise wrong(
             "bad-output",
             f"`{node.path.text}` is not the name of a picture",
@@ -96,8 +102,10 @@ def _add(
             "choose another name",
         )
     outputs = context.program.outputs
+    with located(node.span):
+        context.limits.check("pictures", len(outputs) + 1, "too-many", "this is picture number {}")
     for other in outputs:
-        if other.stem == written.stem:
+        if other.stem.casefold() == written.stem.casefold():  # one file on some systems
             raise wrong(
                 "output-twice",
                 f"two pictures are called {written.stem}",

@@ -50,6 +50,8 @@ def _from_templates(context: Context, node: ast.Pairs, pattern: ast.PatternPairs
         message = f"`{pattern.prompts.text}` is not a prompts block"
         raise wrong("wrong-kind", message, pattern.prompts.span)
     maker = PairMaker(family, _counted(context, pattern), context.tokens(node.span))
+    with located(pattern.span):
+        context.limits.check("pairs", maker.count, "too-many", "this asks for {} pairs")
     return maker.family_of(node.name.text)
 
 

@@ -23,7 +23,7 @@ def param(context: Context, node: ast.Param) -> Applied | ParamText:
     given = program.settings.get(name)
     if isinstance(written, str):
         folder = context.folder if given is None else Path.cwd()
-        text = ParamText(written if given is None else given, folder)
+        text = ParamText(written if given is None else given, folder, given is not None)
         program.params[name] = str(text)
         return text
     number = written.number if isinstance(written, Applied) else None

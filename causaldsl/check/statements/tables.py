@@ -14,7 +14,7 @@ from causaldsl.vocabulary.types import NumberType
 @checks(ast.Table, experiment=True)
 def table(context: Context, node: ast.Table) -> Table:
     """Every arm's number for every combination of the loop variables."""
-    axes, combinations = loops(context, node.bindings, None, node.span)
+    axes, combinations = loops(context, node.bindings, None, node.span, len(node.arms))
     problems = Diagnostics()
     cells: dict[str, dict[str, Applied]] = {}
     seen: dict[str, Span] = {}

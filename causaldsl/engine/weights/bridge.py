@@ -52,6 +52,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
                 tokenizer=tokenizer,
                 dtype=dtype,
                 device=device,
+                trust_remote_code=False,
             )
         except Exception as error:  # its adapters raise what they like
             raise RunFailure(

@@ -25,7 +25,7 @@ def convert(source: Path, folder: Path) -> None:
 
     where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     model: Any = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=torch.float32, local_files_only=True
+        **where, dtype=torch.float32, local_files_only=True, trust_remote_code=False
     )
     # It counts as quantized, and transformers refuses to save such a model.
     model.hf_quantizer = None
@@ -34,7 +34,9 @@ def convert(source: Path, folder: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(folder)
 
-    tokenizer = AutoTokenizer.from_pretrained(**where, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        **where, local_files_only=True, trust_remote_code=False
+    )
     _split_as_trained(tokenizer.backend_tokenizer, _text_field(source, "tokenizer.ggml.pre"))
     tokenizer.save_pretrained(folder)
     _name_source(source, folder)

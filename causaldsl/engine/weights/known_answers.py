@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
 from causaldsl.model.cache import cache_folder, write_atomically
-from causaldsl.model.shapes import ModelDims
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.folders import weights_digest
 
-_FORMAT = "2"
+_FORMAT = "3"
 _TENSORS = ("inv_freq", "embed_positions", "embed_scale")
 _NUMBERS = ("attention_scaling",)
 """Ends of the names of what a module keeps beside its parameters."""
@@ -160,12 +161,13 @@ def _narrowed(module: nn.Module) -> Iterator[bool]:
             part.bias = mask
 
 
-def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers | None:
-    """The answers that an earlier run has kept for this model; None if there are none."""
+def recall(spec: ModelSpec, dtype: torch.dtype, device: str) -> KnownAnswers | None:
+    """The answers that an earlier run has kept for these very weights; None if there are none."""
     from safetensors import SafetensorError, safe_open
 
+    shapes = spec.shapes
     try:
-        with safe_open(_place(shapes, dtype, device), framework="pt") as file:
+        with safe_open(_place(spec, dtype, device), framework="pt") as file:
             said = json.loads(file.metadata()["module"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         answers, ours = tensors.pop("answers"), tensors.pop("ours")
@@ -176,7 +178,7 @@ def recall(shapes: ModelDims, dtype: torch.dtype, device: str) -> KnownAnswers |
     return found if found.answers.shape in right and ours.shape == answers.shape else None
 
 
-def remember(shapes: ModelDims, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
+def remember(spec: ModelSpec, dtype: torch.dtype, device: str, what: KnownAnswers) -> None:
     """Keep answers for later runs; where the cache can't be written to, nothing is kept."""
     from safetensors.torch import save
 
@@ -184,7 +186,7 @@ def remember(shapes: ModelDims, dtype: torch.dtype, device: str, what: KnownAnsw
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     said = {"config": what.config, "parameters": what.parameters, "alone": what.alone}
     said["numbers"] = what.tables.numbers
-    place = _place(shapes, dtype, device)
+    place = _place(spec, dtype, device)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(place, save(kept, {"module": json.dumps(said)}))
@@ -192,10 +194,16 @@ def remember(shapes: ModelDims, dtype: torch.dtype, device: str, what: KnownAnsw
         return
 
 
-def _place(shapes: ModelDims, dtype: torch.dtype, device: str) -> Path:
-    """A file per model, dtype, kind of device, and version of what computed the answers."""
+def _place(spec: ModelSpec, dtype: torch.dtype, device: str) -> Path:
+    """A file per model, dtype, kind of device, and version of what computed the answers.
+
+    The hash of all weights is part of it: answers of other weights never take their place.
+    """
+    weights = "" if spec.path is None else weights_digest(spec.path)
     versions = [f"{library} {version(library)}" for library in ("torch", "transformers")]
     rounding = f"tf32 {torch.backends.cuda.matmul.allow_tf32}"
     kind = torch.device(device).type
-    known = "\n".join([_FORMAT, shapes.fingerprint, str(dtype), kind, rounding, *versions])
+    known = "\n".join(
+        [_FORMAT, spec.shapes.fingerprint, weights, str(dtype), kind, rounding, *versions]
+    )
     return cache_folder() / "references" / hashlib.sha256(known.encode()).hexdigest()

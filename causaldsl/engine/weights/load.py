@@ -8,7 +8,6 @@ to show attention patterns, so that every backend computes the same thing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
 from causaldsl.engine.weights.known_answers import KnownAnswers, recall
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.dtypes import DTYPES
-from causaldsl.model.folders import weight_files
+from causaldsl.model.folders import read_config, weight_files
 
 _OF_A_BLOCK = re.compile(r"\.\d+\.(?!.*(attn|attention)\.(masked_)?bias$)(?!.*inv_freq$)")
 """Names of a block's weights; a file may also hold heads for other tasks, and buffers."""
@@ -107,7 +106,7 @@ def load(
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted: torch.dtype = getattr(torch, dtype)
-    known = recall(spec.shapes, wanted, device) if alone else None
+    known = recall(spec, wanted, device) if alone else None
     source: nn.Module | Checkpoint | None = None
     if known is not None and known.alone:
         source = read_checkpoint(spec.path, known, wanted, device)
@@ -139,6 +138,7 @@ def _parameters(module: nn.Module) -> dict[str, Tensor]:
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
+    _check_own_code(folder)
     with quiet():
         try:
             read: Any = AutoModelForCausalLM.from_pretrained(
@@ -146,6 +146,8 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
                 dtype=dtype,
                 attn_implementation=_attention(folder),
                 local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,  # of a pickled file
                 output_loading_info=True,
             )
         except Exception as error:  # transformers raises what it likes
@@ -174,12 +176,26 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     return model
 
 
+def _check_own_code(folder: Path) -> None:
+    """Raise :class:`RunFailure` for a model that only code in its own folder could build."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    config = read_config(folder.name, folder)
+    kind = config.get("model_type")
+    if "auto_map" in config and not (isinstance(kind, str) and kind in CONFIG_MAPPING):
+        raise RunFailure(
+            f"{kind!r} is an architecture that transformers does not have: the folder brings code "
+            "of its own, which is never run",
+            "models of the architectures that transformers itself has can be loaded",
+        )
+
+
 def _attention(folder: Path) -> str:
     """Which of transformers' attentions gives a model's own numbers.
 
     Its eager one adds the ALiBi of a Falcon twice (transformers 5.23).
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder.name, folder)
     doubled = config.get("model_type") == "falcon" and config.get("alibi")
     return "sdpa" if doubled else "eager"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,10 +82,13 @@ def vector(here: Here[Vector]) -> SubspaceValue:
 
 @evaluates(File)
 def file(here: Here[File]) -> SubspaceValue:
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     word = here.word
-    tensors = load_file(word.path)
+    data = Path(word.path).read_bytes()
+    if hashlib.sha256(data).hexdigest()[:16] != word.digest:
+        raise RunFailure(f"{word.path} has changed since the program was checked", "run it again")
+    tensors = load(data)
     tensor = tensors["basis"] if "basis" in tensors else next(iter(tensors.values()))
     # A direction that is no direction would silently patch nothing.
     if tensor.is_complex() or not tensor.double().isfinite().all():

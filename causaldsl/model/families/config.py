@@ -8,6 +8,8 @@ from typing import Any
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.families.forms import Rotary
 
+LARGEST, MOST_LAYERS = 2**31 - 1, 10_000
+"""What no size of a model is above, and how many layers none has."""
 Windows = Callable[[int], int | None]
 """The window of a layer."""
 
@@ -25,8 +27,17 @@ class Config:
     def first(self, *keys: str) -> int | None:
         """The first of these keys that is set, as a whole number."""
         for key in keys:
-            if self.entries.get(key) is not None:
-                return int(self.entries[key])
+            value = self.entries.get(key)
+            if value is None:
+                continue
+            whole = isinstance(value, int | float) and float(value).is_integer()
+            if not whole or not 0 <= value <= LARGEST:
+                raise Mistake(
+                    "unreadable-config",
+                    f"the configuration of {self.name} has {str(value)[:40]!r} as its {key}",
+                    f"a whole number up to {LARGEST} is expected",
+                )
+            return int(value)
         return None
 
     def needed(self, what: str, *keys: str) -> int:
@@ -43,7 +54,11 @@ class Config:
 
     @property
     def n_layers(self) -> int:
-        return self.needed("layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers")
+        found = self.needed("layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers")
+        if found > MOST_LAYERS:
+            message = f"the configuration of {self.name} names {found} layers"
+            raise Mistake("unreadable-config", message, f"at most {MOST_LAYERS} are read")
+        return found
 
     @property
     def d_model(self) -> int:

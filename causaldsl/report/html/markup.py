@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from causaldsl.shown import visible
+
 _VOID = {"meta", "img", "br", "link", "hr", "col", "wbr"}
 
 
@@ -38,7 +40,7 @@ def join(*content: Content, by: str = "") -> Html:
         if part is None:
             continue
         if isinstance(part, str):
-            pieces.append(part if isinstance(part, Html) else html.escape(part, quote=False))
+            pieces.append(part if isinstance(part, Html) else _escaped(part))
         else:
             pieces += [join(piece) for piece in part]
     return Html(by.join(pieces))
@@ -73,11 +75,15 @@ def prose(text: str) -> Html:
 
 def breakable(name: str) -> Html:
     """A name that may go on in the next line after a `_` or a dot."""
-    return Html(re.sub(r"([_.])(?=.)", r"\1<wbr>", html.escape(name)))
+    return Html(re.sub(r"([_.])(?=.)", r"\1<wbr>", _escaped(name)))
 
 
 def _attribute(key: str, value: str | int | bool | None) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{html.escape(visible(str(value)))}"'
+
+
+def _escaped(text: str) -> str:
+    return html.escape(visible(text), quote=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, badge, join, prose, tag
@@ -25,14 +25,16 @@ class Audits(Kind[AuditRecord]):
     terminal_place = 60
     page_place = 30
 
-    def tables(self, results: Results, name: str, record: AuditRecord) -> Iterator[Table | str]:
+    def tables(
+        self, results: Results, name: str, record: AuditRecord
+    ) -> Iterator[Table | Text | str]:
         yield _verdict(name, record)
         yield _evidence_table(record)
         missing = [row.name for row in record.evidence if row.value is None]
         if missing:
-            yield f"Not to be had here: {escape(', '.join(missing))}."
+            yield f"Not to be had here: {', '.join(missing)}."
         if name == list(results.audits)[-1]:
-            yield escape(next(iter(results.audits.values())).caveat)
+            yield next(iter(results.audits.values())).caveat
 
     def panel(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict, its rule, and the evidence that decided."""
@@ -66,10 +68,10 @@ class Audits(Kind[AuditRecord]):
         )
 
 
-def _verdict(name: str, audit: AuditRecord) -> str:
-    style = _STYLE[audit.verdict]
-    about = escape(f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})")
-    return f"{about}\n[{style}]{audit.verdict.upper()}[/{style}]: {escape(audit.rule)}"
+def _verdict(name: str, audit: AuditRecord) -> Text:
+    about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})\n"
+    verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
+    return Text.assemble(about, verdict, f": {audit.rule}")
 
 
 def _evidence_table(audit: AuditRecord) -> Table:
@@ -83,7 +85,7 @@ def _evidence_table(audit: AuditRecord) -> Table:
             mark = "* " if row.name in audit.decided_by else ""
             pointing = "" if row.points_to == "neither" else row.points_to
             more = "; ".join(f"{what} {_number(value)}" for what, value in row.details.items())
-            out.add_row(mark + escape(row.name), _number(row.value), pointing, escape(more))
+            out.add_row(mark + row.name, _number(row.value), pointing, more)
     return out
 
 

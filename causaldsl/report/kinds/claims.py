@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
 from causaldsl.check.checked import Claim
 from causaldsl.check.values import Applied
@@ -40,8 +41,8 @@ class Claims(Kind[None]):
         for claim in results.expectations:
             compared = (f"{claim.left:.4g}", f"{claim.right:.4g}")
             sides = compared if claim.found is None else (claim.found, "")
-            mark = "[green]held[/green]" if claim.held else "[bold red]FELL[/bold red]"
-            table.add_row(mark, claim.text.replace("[", "\\["), *sides)
+            mark = Text("held", "green") if claim.held else Text("FELL", "bold red")
+            table.add_row(mark, claim.text, *sides)
         show(out, table)
 
     def beside(self, view: View, statement: ast.Statement) -> Html | None:
@@ -145,17 +146,23 @@ def _measured_side(view: View, claim: Claim, side: str) -> Number | None:
     return next(iter(found.values()), None)
 
 
-def _measured(view: View, applied: Applied) -> dict[str, Number]:
+def _measured(
+    view: View, applied: Applied, known: dict[Applied, dict[str, Number]] | None = None
+) -> dict[str, Number]:
     """The measured numbers that an expression speaks of, by name.
 
-    For `max(sweep.metric)` that is the cell it was found in.
+    For `max(sweep.metric)` that is the cell it was found in. ``known`` has what was looked at
+    already: a number may be used many times over.
     """
-    found = _read(view, applied)
+    known = {} if known is None else known
+    if applied in known:
+        return known[applied]
+    found = known[applied] = _read(view, applied)
     for _, value in applied.operands:
         if isinstance(value, Applied):
-            found |= _measured(view, value)
+            found |= _measured(view, value, known)
         elif isinstance(value, tuple):
-            cells = {name: n for part in value for name, n in _measured(view, part).items()}
+            cells = {name: n for part in value for name, n in _measured(view, part, known).items()}
             if cells and (pick := _PICKED.get(applied.word.word)):
                 best = pick(cells, key=lambda name: cells[name].mean)
                 cells = {best: cells[best]}

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from causaldsl.check.checked import Output
@@ -40,9 +39,9 @@ class Histograms(Kind[HistogramRecord]):
                 mean, low, high = map(two_decimals, (counted.mean, counted.low, counted.high))
                 row = [
                     arm if i == 0 else "",
-                    escape(cls),
+                    cls,
                     str(counted.n),
-                    f"{mean} \\[{low}, {high}]",
+                    f"{mean} [{low}, {high}]",
                 ]
                 apart = [found.auc, found.d] if two and i == 0 else [None, None] if two else []
                 shown = ["" if value is None else two_decimals(value) for value in apart]

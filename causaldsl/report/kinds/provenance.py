@@ -62,6 +62,8 @@ def _command(view: View) -> str:
         if value != usual and (setting != "backend" or text):
             words += [f"--{setting}", str(value)]
     words += ["--tf32"] if provenance.get("tf32") else []
+    for path in view.program.allowed:
+        words += ["--allow-path", path.as_posix()]
     for name, value in view.program.settings.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)

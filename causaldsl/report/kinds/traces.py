@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from causaldsl.check.checked import Output
 from causaldsl.report.html.figures import estimate, share
@@ -124,7 +125,7 @@ def _edge_table(name: str, trace: TraceRecord) -> Table:
     for edge in shown:
         effect, natural = with_interval(edge.effect), with_interval(edge.natural)
         shares = hyphened(edge.share), hyphened(edge.natural_share)
-        mark = "[bold]DORMANT[/bold]" if edge.dormant else ""
+        mark = Text("DORMANT", "bold") if edge.dormant else ""
         out.add_row(edge.sender, edge.receiver, effect, shares[0], natural, shares[1], mark)
     return out
 

@@ -25,6 +25,7 @@ from causaldsl.report.pathways.layout import (
 from causaldsl.report.pathways.legend import Entry, caption, legend
 from causaldsl.report.pathways.routes import Point, Route, Router, Wish, bezier
 from causaldsl.results.records import TraceEdge, TraceNode, TraceRecord
+from causaldsl.shown import visible
 
 FOR, AGAINST = "#c44e00", "#0062a3"
 """With and against the total effect; told apart in every common kind of colour blindness."""
@@ -186,7 +187,7 @@ class _Drawing:
         self._node(name, label, roomy, shape="plaintext", **how)
 
     def component(self, node: TraceNode, record: TraceRecord, box: Box) -> None:
-        first, *rest = (escape(line) for line in node_lines(node, record))
+        first, *rest = (_marked(line) for line in node_lines(node, record))
         label = "<" + "<BR/>".join([f"<B>{first}</B>", *rest]) + ">"
         end = node.kind in ("intervention", "logits")
         self._node(
@@ -201,7 +202,7 @@ class _Drawing:
 
     def edge(self, edge: TraceEdge, route: Route, pen: float) -> None:
         full = route.label is not None and route.label.height > 2 * LINE
-        lines = [escape(line) for line in _edge_lines(edge, full)]
+        lines = [_marked(line) for line in _edge_lines(edge, full)]
         frame = (
             {"BORDER": "1", "BGCOLOR": _DORMANT_FILL, "CELLPADDING": "1"}
             if edge.dormant
@@ -255,7 +256,12 @@ class _Drawing:
 
 def _plain(text: str) -> str:
     """Text that DOT takes as it is: a backslash would begin one of its escapes."""
-    return text.replace("\\", "\\\\")
+    return visible(text).replace("\\", "\\\\")
+
+
+def _marked(text: str) -> str:
+    """Text that an HTML-like label of DOT takes as it is."""
+    return escape(visible(text))
 
 
 def _framed(lines: list[str], frame: dict[str, str], bold: bool) -> str:

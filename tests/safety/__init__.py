@@ -1,0 +1,1 @@
+"""What a program of a stranger can and cannot do."""
