@@ -113,7 +113,7 @@ class Audited:
 
     @cached_property
     def bootstrap_of_means(self) -> Bootstrap:
-        """Draws for means over some of the pairs, those of one class."""
+        """For means over some of the pairs, of one class."""
         return Bootstrap(self.draw("means"), self.resamples)
 
     @cached_property
