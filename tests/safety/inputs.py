@@ -18,19 +18,128 @@ CORPUS = sorted(
 )
 _TOKEN = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|\w+|\s+|<->|->|\.\.|[<>=!]=|.', re.S)
 _ODD = [
-    *("\x00", "\x1b[31m", "\u202e", "\ufeff", "\ud83d\ude00", "\uff41", "\u0663", "\r", "\n\n", "\t"),
-    *('"', "\\", "#", "{", "}", "(", ")", "[", "]", "@", "..", "->", "<->", "=", "==", ":", ",", "."),
+    *(
+        "\x00",
+        "\x1b[31m",
+        "\u202e",
+        "\ufeff",
+        "\ud83d\ude00",
+        "\uff41",
+        "\u0663",
+        "\r",
+        "\n\n",
+        "\t",
+    ),
+    *(
+        '"',
+        "\\",
+        "#",
+        "{",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        "@",
+        "..",
+        "->",
+        "<->",
+        "=",
+        "==",
+        ":",
+        ",",
+        ".",
+    ),
     *("1e999", "0.0", "-", "9" * 40, "9" * 500, "a" * 200, "1.10", "\\u0000", '"\\ud800"', '"' * 3),
     *("let", "to", "on", "in", "half", "train", "clean", "base", "source", "all", "END", "layers"),
 ]
-_NAMES = (
-    "lm flip flip.train flip.test ioi name place mid v w m s t h a b c x IO S2 END all layers heads "
-    "positions mlps head kv_head resid_post resid_mid mlp_hidden mlp_out attn_out embed W_out W_U "
-    "patch ablate steer resample das pca mean_difference random span row null project complement cos "
-    "norm abs max min mean illusion jsonl words phrases corpus numbers hook random_mlp fldd "
-    "logit_diff kl along zero along freeze layernorm none recompute frozen attention dim seed base "
-    "source ABB BAB clean total explained number"
-).split()
+_NAMES = [
+    "lm",
+    "flip",
+    "flip.train",
+    "flip.test",
+    "ioi",
+    "name",
+    "place",
+    "mid",
+    "v",
+    "w",
+    "m",
+    "s",
+    "t",
+    "h",
+    "a",
+    "b",
+    "c",
+    "x",
+    "IO",
+    "S2",
+    "END",
+    "all",
+    "layers",
+    "heads",
+    "positions",
+    "mlps",
+    "head",
+    "kv_head",
+    "resid_post",
+    "resid_mid",
+    "mlp_hidden",
+    "mlp_out",
+    "attn_out",
+    "embed",
+    "W_out",
+    "W_U",
+    "patch",
+    "ablate",
+    "steer",
+    "resample",
+    "das",
+    "pca",
+    "mean_difference",
+    "random",
+    "span",
+    "row",
+    "null",
+    "project",
+    "complement",
+    "cos",
+    "norm",
+    "abs",
+    "max",
+    "min",
+    "mean",
+    "illusion",
+    "jsonl",
+    "words",
+    "phrases",
+    "corpus",
+    "numbers",
+    "hook",
+    "random_mlp",
+    "fldd",
+    "logit_diff",
+    "kl",
+    "along",
+    "zero",
+    "along",
+    "freeze",
+    "layernorm",
+    "none",
+    "recompute",
+    "frozen",
+    "attention",
+    "dim",
+    "seed",
+    "base",
+    "source",
+    "ABB",
+    "BAB",
+    "clean",
+    "total",
+    "explained",
+    "number",
+]
 _TEXTS = ['"tiny-llama"', '"names.txt"', '"even.jsonl"', '"texts.txt"', '"The {X} {Y} and {Z}"']
 
 
@@ -54,9 +163,9 @@ def _statements() -> list[str]:
 
 
 GOOD = """site mid = resid_post[1] @ END
+subspace v = random(resid_post[1] @ END, seed: 3)
 param layer = 2
 let half = norm(v) / 2
-subspace v = random(resid_post[1] @ END, seed: 3)
 subspace u = mean_difference(resid_post[1] @ END, ABB, BAB, on: flip.train)
 subspace d = das(resid_post[1] @ END, on: flip.train, epochs: 1, neurons: [1, 2, 3])
 subspace w = project(v, onto: complement(span(v, v)))
@@ -81,7 +190,7 @@ lexicon x = words(["Mary", "John", "Tom"]) split half""".replace("\n  ", " ").sp
 
 def _excerpt(rng: random.Random) -> str:
     if rng.random() < 0.5:
-        chosen = sorted(rng.sample(range(len(GOOD)), rng.randint(1, 6)) + [3, 8, 9, 11])
+        chosen = sorted(rng.sample(range(len(GOOD)), rng.randint(1, 6)) + [1, 8, 9, 11])
         return "\n".join(['import "prompts.cpatch"', *(GOOD[i] for i in dict.fromkeys(chosen))])
     return "\n".join(rng.choice(_statements()) for _ in range(rng.randint(1, 4))) + "\n"
 
@@ -89,7 +198,7 @@ def _excerpt(rng: random.Random) -> str:
 def _bytes(rng: random.Random) -> str:
     """Bytes changed, cut out and put in; as text, however that reads."""
     data = bytearray(_excerpt(rng).encode())
-    for _ in range(rng.randint(1, 8)):
+    for _ in range(rng.choice([1, 1, 2, 5])):
         at = rng.randrange(len(data) + 1)
         how = rng.random()
         if how < 0.4:
@@ -104,7 +213,7 @@ def _bytes(rng: random.Random) -> str:
 def _tokens(rng: random.Random) -> str:
     """Tokens left out, doubled, exchanged and put in."""
     tokens = _TOKEN.findall(_excerpt(rng))
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.choice([1, 1, 2, 4])):
         at = rng.randrange(len(tokens))
         how = rng.random()
         if how < 0.3:
