@@ -53,93 +53,15 @@ _ODD = [
     *("1e999", "0.0", "-", "9" * 40, "9" * 500, "a" * 200, "1.10", "\\u0000", '"\\ud800"', '"' * 3),
     *("let", "to", "on", "in", "half", "train", "clean", "base", "source", "all", "END", "layers"),
 ]
-_NAMES = [
-    "lm",
-    "flip",
-    "flip.train",
-    "flip.test",
-    "ioi",
-    "name",
-    "place",
-    "mid",
-    "v",
-    "w",
-    "m",
-    "s",
-    "t",
-    "h",
-    "a",
-    "b",
-    "c",
-    "x",
-    "IO",
-    "S2",
-    "END",
-    "all",
-    "layers",
-    "heads",
-    "positions",
-    "mlps",
-    "head",
-    "kv_head",
-    "resid_post",
-    "resid_mid",
-    "mlp_hidden",
-    "mlp_out",
-    "attn_out",
-    "embed",
-    "W_out",
-    "W_U",
-    "patch",
-    "ablate",
-    "steer",
-    "resample",
-    "das",
-    "pca",
-    "mean_difference",
-    "random",
-    "span",
-    "row",
-    "null",
-    "project",
-    "complement",
-    "cos",
-    "norm",
-    "abs",
-    "max",
-    "min",
-    "mean",
-    "illusion",
-    "jsonl",
-    "words",
-    "phrases",
-    "corpus",
-    "numbers",
-    "hook",
-    "random_mlp",
-    "fldd",
-    "logit_diff",
-    "kl",
-    "along",
-    "zero",
-    "along",
-    "freeze",
-    "layernorm",
-    "none",
-    "recompute",
-    "frozen",
-    "attention",
-    "dim",
-    "seed",
-    "base",
-    "source",
-    "ABB",
-    "BAB",
-    "clean",
-    "total",
-    "explained",
-    "number",
-]
+_WORDS = """
+lm flip flip.train flip.test ioi name place mid v w m s t h a b c x IO S2 END all layers
+heads positions mlps head kv_head resid_post resid_mid mlp_hidden mlp_out attn_out embed
+W_out W_U patch ablate steer resample das pca mean_difference random span row null project
+complement cos norm abs max min mean illusion jsonl words phrases corpus numbers hook
+random_mlp fldd logit_diff kl along zero along freeze layernorm none recompute frozen
+attention dim seed base source ABB BAB clean total explained number
+"""
+_NAMES = _WORDS.split()
 _TEXTS = ['"tiny-llama"', '"names.txt"', '"even.jsonl"', '"texts.txt"', '"The {X} {Y} and {Z}"']
 
 
@@ -190,7 +112,7 @@ lexicon x = words(["Mary", "John", "Tom"]) split half""".replace("\n  ", " ").sp
 
 def _excerpt(rng: random.Random) -> str:
     if rng.random() < 0.5:
-        chosen = sorted(rng.sample(range(len(GOOD)), rng.randint(1, 6)) + [1, 8, 9, 11])
+        chosen = sorted([*rng.sample(range(len(GOOD)), rng.randint(1, 6)), 1, 8, 9, 11])
         return "\n".join(['import "prompts.cpatch"', *(GOOD[i] for i in dict.fromkeys(chosen))])
     return "\n".join(rng.choice(_statements()) for _ in range(rng.randint(1, 4))) + "\n"
 
