@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from causaldsl.check.context import CHECKS, Context
-from causaldsl.diagnostics import ProgramError, wrong
+from causaldsl.diagnostics import Diagnostic, ProgramError, wrong
 from causaldsl.syntax import ast
+
+MOST = 100
+"""Mistakes after which a program is not checked further."""
 
 
 def check_statements(context: Context, tree: ast.Program) -> None:
@@ -19,6 +22,12 @@ def check_statements(context: Context, tree: ast.Program) -> None:
         if name is not None:
             scope.later.setdefault(name.text, name.span)
     for statement in tree.statements:
+        if len(context.problems.found) >= MOST:
+            message = f"there are {MOST} mistakes and perhaps more: the rest is not checked"
+            context.problems.add(
+                Diagnostic("too-many", message, statement.span, "mend these first")
+            )
+            return
         name = _defined(statement)
         with context.problems.collecting(statement.span):
             try:

@@ -164,6 +164,13 @@ def test_the_page_lists_all_limits() -> None:
     assert [row for row in rows if row] == [[n, str(USUAL[n]), ABOUT[n]] for n in sorted(USUAL)]
 
 
+def test_a_program_full_of_mistakes_is_not_checked_to_its_end(world: Path) -> None:
+    text = "".join(f"let a{i} = b{i}\n" for i in range(9_000))
+    message = said('model lm = "tiny-llama"\n' + text, world)
+    assert message.count("there is nothing called") == 100
+    assert "the rest is not checked" in message
+
+
 def test_files_that_import_one_another_are_counted(world: Path, tmp_path: Path) -> None:
     for i in range(120):
         more = f'import "f{i + 1}.cpatch"\n' if i < 30 else ""
