@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from causaldsl.commands.options import (
     read_settings,
 )
 from causaldsl.commands.output import announce, bars, console, tell, warn
+from causaldsl.diagnostics import Diagnostic
 from causaldsl.plan.settings import USUAL, Settings
 
 if TYPE_CHECKING:
@@ -30,8 +32,15 @@ def add(commands: Commands) -> None:
     run.set_defaults(command=lambda options: run_file(options.program, options))
 
 
-def run_file(path: Path, options: argparse.Namespace) -> int:
-    """Run a program file with the options of :func:`add_run_options` and :func:`add_settings`."""
+def run_file(
+    path: Path,
+    options: argparse.Namespace,
+    placed: Callable[[Diagnostic], Diagnostic] = lambda warning: warning,
+) -> int:
+    """Run a program file with the options of :func:`add_run_options` and :func:`add_settings`.
+
+    ``placed`` gives a warning the place that its reader knows.
+    """
     settings = read_settings(options.settings)
     compiled = api.compile(path, settings=settings, progress=announce)
     compiled = api.with_weights(compiled, options.out, announce)
@@ -45,6 +54,8 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
         tf32=options.tf32,
         memory=options.memory,
     ).of_program(compiled.program.model, options.dtype)
+    warnings = compiled.program.warnings
+    warnings[:] = map(placed, warnings)
     warn(compiled.program)
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model

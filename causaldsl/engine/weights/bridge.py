@@ -59,6 +59,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
                 "its documentation lists the architectures that TransformerBridge supports",
             ) from error
     bridge.originals = originals
+    _alibi_of_falcon(spec.shapes.form, bridge)
     bridge = bridge.eval().requires_grad_(False)
     _check_bridge(spec.shapes, hf, bridge, dtype)
     return bridge
@@ -106,6 +107,18 @@ def _groups_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
         yield
     finally:
         setattr(adapter, own, before)
+
+
+def _alibi_of_falcon(form: Architecture | None, bridge: Any) -> None:
+    """Falcon's mask has the ALiBi in it already; TransformerLens's attention would add it again."""
+    if form is None or form.family != "falcon" or not form.blocks[0].attention.alibi:
+        return
+
+    def without(module: nn.Module, args: Any, named: Any) -> Any:
+        return args, {**named, "alibi": None}
+
+    for block in bridge.blocks:
+        block.attn.register_forward_pre_hook(without, with_kwargs=True)
 
 
 def _apart(form: Attention, module: Any) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
