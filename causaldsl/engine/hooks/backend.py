@@ -216,7 +216,7 @@ class _Forward:
             self._on_site(read.site, self._read(index, read, head_out.get(_layer(read.site))))
         for layer in mid_layers:
             mid = _ResidMid(_at(edits, "resid_mid", layer))
-            self._on_site(Site("resid_pre", layer), mid.capture)
+            self._on(Site("resid_pre", layer), points.beside_attention(layer), mid.capture)
             self._on_site(Site("attn_out", layer), mid.write)
             self._on_site(Site("resid_mid", layer), mid.check)
 
@@ -333,8 +333,9 @@ class _ResidMid:
         self._edits = edits
         self._pre = self._mid = torch.empty(0)
 
-    def capture(self, resid_pre: Tensor) -> None:
-        self._pre = resid_pre
+    def capture(self, beside: Tensor) -> None:
+        """What goes past attention: resid_pre, or its norm."""
+        self._pre = beside
 
     def write(self, attn_out: Tensor) -> Tensor:
         mid = self._pre + attn_out

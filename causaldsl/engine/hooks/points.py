@@ -61,6 +61,15 @@ class Points:
         """Where the heads have been summed, before any norm or multiplier."""
         return self._names[f"blocks.{layer}.attn.hook_out"]
 
+    def beside_attention(self, layer: int) -> str:
+        """Where the stream is seen that attention's output is added to."""
+        block = self.form.blocks[layer] if self.form is not None else None
+        if block is not None and block.skip_normed and block.before_attention is not None:
+            normed = self.behind(block.before_attention.module)
+            assert normed is not None
+            return normed
+        return self._names[f"blocks.{layer}.hook_resid_pre"]
+
     def factor(self, site: Site) -> float:
         """What the hook point shows, as a multiple of the site."""
         return self.form.embed_scale if site.kind == "embed" and self.form is not None else 1.0

@@ -44,7 +44,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path, spec.bos).tokenizer)
     twin = _twin(hf)
     originals = dict(twin.named_modules())
-    with quiet(), _groups_of_falcon(spec.shapes.form, twin):
+    with quiet(), _layout_of_falcon(spec.shapes.form, twin):
         try:
             bridge = TransformerBridge.boot_transformers(
                 str(spec.path),
@@ -55,7 +55,8 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
             )
         except Exception as error:  # its adapters raise what they like
             raise RunFailure(
-                f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
+                f"TransformerLens can't serve {spec.shapes.architecture}: "
+                f"{str(error) or type(error).__name__}",
                 "its documentation lists the architectures that TransformerBridge supports",
             ) from error
     bridge.originals = originals
@@ -88,25 +89,41 @@ def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -
 
 
 @contextmanager
-def _groups_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
-    """TransformerLens splits a Falcon's q, k and v as if they were not kept group by group.
+def _layout_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
+    """TransformerLens splits a Falcon's q, k and v as if they were not kept group by group, and
+    looks for two norms in a block that may have one.
 
-    Its splitting is replaced while the bridge is built, for such a model alone.
+    Both are replaced while the bridge is built, for such a model alone.
     """
     if form is None or form.family != "falcon" or not twin.config.new_decoder_architecture:
         yield
         return
-    from transformer_lens.model_bridge.supported_architectures import falcon
+    from transformer_lens.model_bridge.supported_architectures.falcon import (
+        FalconArchitectureAdapter as Adapter,
+    )
 
     # Of no meaning in this layout, where transformers does not look at it; the bridge does.
     twin.config.multi_query = False
-    adapter, own = falcon.FalconArchitectureAdapter, "_split_falcon_qkv"
-    before = getattr(adapter, own)
-    setattr(adapter, own, lambda self, attention: _apart(form.blocks[0].attention, attention))
+    block, make = form.blocks[0], Adapter.__init__
+    assert block.before_attention is not None
+    norm = block.before_attention.module.rpartition(".")[2]
+
+    def make_named(self: Any, config: Any) -> None:
+        make(self, config)
+        self.component_mapping["blocks"].submodules["ln1"].name = norm
+
+    ours = {
+        "__init__": make_named,
+        "_split_falcon_qkv": lambda self, module: _apart(block.attention, module),
+    }
+    before = {name: getattr(Adapter, name) for name in ours}
+    for name, method in ours.items():
+        setattr(Adapter, name, method)
     try:
         yield
     finally:
-        setattr(adapter, own, before)
+        for name, method in before.items():
+            setattr(Adapter, name, method)
 
 
 def _alibi_of_falcon(form: Architecture | None, bridge: Any) -> None:

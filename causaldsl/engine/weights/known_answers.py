@@ -150,7 +150,7 @@ def _narrowed(module: nn.Module) -> Iterator[bool]:
     for config in sliding:
         config.sliding_window = PROBED_WINDOW
     for part in local:
-        part.bias = part.bias & part.bias.new_ones(part.bias.shape).triu(1 - PROBED_WINDOW)
+        part.bias = torch.ones_like(part.bias).tril().triu(1 - PROBED_WINDOW)
     try:
         yield bool(sliding or local)
     finally:
