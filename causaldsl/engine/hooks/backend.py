@@ -18,6 +18,7 @@ each one is counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -298,6 +299,14 @@ class _Forward:
             raise RunFailure(
                 f"{site} has shape {tuple(x.shape)}, which is not one vector a prompt and token",
                 "only hooks of shape (prompts, tokens, ...) can be read and written",
+            )
+        wanted, shown = self._points.shape(site), tuple(x.shape[2:])
+        found = shown if site.head is not None else (math.prod(shown),)
+        if wanted is not None and found != wanted:
+            raise RunFailure(
+                f"TransformerLens shows {site} as numbers of shape {shown} a token, not {wanted}",
+                f"how {self._points.shapes.architecture} keeps it is not known here; use another "
+                "site, such as attn_out or resid_post",
             )
         return x[:, :, site.head] if site.head is not None else x.flatten(2)
 

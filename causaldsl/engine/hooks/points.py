@@ -57,6 +57,15 @@ class Points:
             return self.behind(norm.module)
         return self._names.get(site.hook_name)
 
+    def shape(self, site: Site) -> tuple[int, ...] | None:
+        """What its hook point shows for a token: (heads, d_head) or (width,), where it is known."""
+        z_of_all = site.word.written == "heads"  # read and written where z is seen
+        width = self.shapes.d_head if z_of_all else site.width(self.shapes)
+        if site.head is None or width is None:
+            return None if width is None else (width,)
+        shared = site.kind.endswith((".k", ".v"))
+        return (self.shapes.n_kv_heads if shared else self.shapes.n_heads), width
+
     def attention_sum(self, layer: int) -> str:
         """Where the heads have been summed, before any norm or multiplier."""
         return self._names[f"blocks.{layer}.attn.hook_out"]

@@ -14,7 +14,7 @@ from torch import nn
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
-from causaldsl.engine.weights.known_answers import probe_tokens
+from causaldsl.engine.weights.known_answers import probe_tokens, runnable
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.families.forms import Architecture, Attention, Stored
 from causaldsl.model.shapes import ModelDims
@@ -54,16 +54,20 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
                 device=device,
             )
         except Exception as error:  # its adapters raise what they like
-            raise RunFailure(
-                f"TransformerLens can't serve {spec.shapes.architecture}: "
-                f"{str(error) or type(error).__name__}",
-                "its documentation lists the architectures that TransformerBridge supports",
-            ) from error
+            raise _unserved(spec.shapes, error) from error
     bridge.originals = originals
     _alibi_of_falcon(spec.shapes.form, bridge)
     bridge = bridge.eval().requires_grad_(False)
     _check_bridge(spec.shapes, hf, bridge, dtype)
     return bridge
+
+
+def _unserved(shapes: ModelDims, error: Exception) -> RunFailure:
+    reason = str(error) or type(error).__name__
+    return RunFailure(
+        f"TransformerLens can't serve {shapes.architecture}: {reason}",
+        "its documentation lists the architectures that TransformerBridge supports",
+    )
 
 
 @torch.no_grad()
@@ -74,8 +78,12 @@ def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -
     """
     tokens = probe_tokens(shapes.d_vocab, hf.device)
     with exact(dtype):
-        wanted = hf(tokens).logits[:, -1].float()
-        found = bridge(tokens)[:, -1].float()
+        with runnable():
+            wanted = hf(tokens).logits[:, -1].float()
+        try:
+            found = bridge(tokens)[:, -1].float()
+        except Exception as error:
+            raise _unserved(shapes, error) from error
     if not bool(wanted.isfinite().all()):
         return  # the model itself is broken, which is said elsewhere
     error = float((found - wanted).abs().max())

@@ -23,10 +23,22 @@ class Config:
         return self.entries.get(key, default)
 
     def first(self, *keys: str) -> int | None:
-        """The first of these keys that is set, as a whole number."""
+        """The first of these keys that is set, as a whole number.
+
+        Raises :class:`Mistake` for one that has several values, a layer each.
+        """
         for key in keys:
-            if self.entries.get(key) is not None:
-                return int(self.entries[key])
+            value = self.entries.get(key)
+            if isinstance(value, list) and len(set(value)) == 1:
+                value = value[0]
+            if isinstance(value, list):
+                raise Mistake(
+                    "unreadable-config",
+                    f"the configuration of {self.name} has several values of {key}",
+                    "layers of one size are expected",
+                )
+            if value is not None:
+                return int(value)
         return None
 
     def needed(self, what: str, *keys: str) -> int:
