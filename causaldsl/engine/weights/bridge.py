@@ -82,8 +82,8 @@ def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -
             wanted = hf(tokens).logits[:, -1].float()
         try:
             found = bridge(tokens)[:, -1].float()
-        except Exception as error:
-            raise _unserved(shapes, error) from error
+        except Exception as reason:
+            raise _unserved(shapes, reason) from reason
     if not bool(wanted.isfinite().all()):
         return  # the model itself is broken, which is said elsewhere
     error = float((found - wanted).abs().max())
