@@ -56,11 +56,8 @@ class Written:
             self.text += text
         self.text += "\n"
 
-    def as_given(self, error: ProgramError) -> ProgramError:
-        """The same mistakes, placed in the arguments that the user gave."""
-        return ProgramError([self._placed(diagnostic) for diagnostic in error.diagnostics])
-
-    def _placed(self, diagnostic: Diagnostic) -> Diagnostic:
+    def placed(self, diagnostic: Diagnostic) -> Diagnostic:
+        """The same mistake or warning, placed in the argument that the user gave."""
         labels = [replace(label, span=self._span(label.span)) for label in diagnostic.labels]
         kept = tuple(label for label in labels if label.span.source.name != _WRITTEN)
         return replace(diagnostic, span=self._span(diagnostic.span), labels=kept)
@@ -101,7 +98,7 @@ def program_of(options: argparse.Namespace) -> Written:
         share = Source("--train", f"{options.train:g}")
         part = [", train: ", (f"{options.train:.9f}", share)]
     path = _quoted(options.pairs.resolve())
-    written.add("pairs prompts_in_pairs = jsonl(", (path, pairs), *part, ")")
+    written.add("pairs prompts_in_pairs = ", (f"jsonl({path}", pairs), *part, ")")
     written.add(_SITE, (site.text, site), at_end)
     written.add("subspace v = file(", (_quoted(options.direction.resolve()), direction), ")")
     against: list[Piece] = []
@@ -150,9 +147,9 @@ def _audit(options: argparse.Namespace) -> int:
         program = Path(folder) / "audit.cpatch"
         program.write_bytes(text)
         try:
-            return run_file(program, options)
+            return run_file(program, options, written.placed)
         except ProgramError as error:
-            raise written.as_given(error) from None
+            raise ProgramError([written.placed(d) for d in error.diagnostics]) from None
 
 
 def _quoted(text: object) -> str:

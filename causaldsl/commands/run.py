@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from causaldsl.commands.options import (
     read_settings,
 )
 from causaldsl.commands.output import announce, bars, complain, console, tell, warn
+from causaldsl.diagnostics import Diagnostic
 from causaldsl.plan.settings import USUAL, Settings
 
 _UNWRITTEN = 3
@@ -36,9 +38,16 @@ def add(commands: Commands) -> None:
     run.set_defaults(command=lambda options: run_file(options.program, options))
 
 
-def run_file(path: Path, options: argparse.Namespace) -> int:
+def run_file(
+    path: Path,
+    options: argparse.Namespace,
+    placed: Callable[[Diagnostic], Diagnostic] = lambda warning: warning,
+) -> int:
     """Run a program file with the options of :func:`add_run_options`, :func:`add_settings` and
-    :func:`add_reading`."""
+    :func:`add_reading`.
+
+    ``placed`` gives a warning the place that its reader knows.
+    """
     settings, limits = read_settings(options.settings), read_limits(options.limits)
     compiled = api.compile(
         path, settings=settings, progress=announce, allow=options.allow, limits=limits
@@ -54,6 +63,8 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
         tf32=options.tf32,
         memory=options.memory,
     ).of_program(compiled.program.model, options.dtype)
+    warnings = compiled.program.warnings
+    warnings[:] = map(placed, warnings)
     warn(compiled.program)
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model

@@ -50,6 +50,6 @@ def expected_backend(shapes: ModelDims, wanted: str = "cone") -> Callable[[Itera
     served = wanted == "cone" and form is not None and not without_cone(form)
 
     def backend_of(sites: Iterable[Site]) -> str:
-        return "cone" if served and all(site.hook is None for site in sites) else "hooks"
+        return "cone" if served and all(site.word.tap for site in sites) else "hooks"
 
     return backend_of

@@ -31,6 +31,9 @@ class SiteWord:
     """Where in its block it is computed: it can change only sites of the block that are deeper."""
     hook: str = ""
     """The TransformerLens hook point that shows it, with ``{layer}``."""
+    tap: str = ""
+    """The name of its place in our own forward pass; "" if that has none, so that hooks serve it. A
+    shared key head and a head's own key are the same place."""
     into: str = ""
     """What is computed from it inside its component: q, k and v make z, z makes a head's output."""
     receives: bool = False
@@ -54,13 +57,6 @@ class SiteWord:
     """How a site is written that is written as a call."""
 
     @property
-    def tap(self) -> str:
-        """The name of its place in our own forward pass: a shared key head and a head's own key are
-        the same place."""
-        owner, _, part = self.word.rpartition(".")
-        return {"out": "head_out"}.get(part, part) if owner else self.word
-
-    @property
     def form(self) -> str:
         """The word, or how it is called."""
         return self.call or self.word
@@ -69,75 +65,78 @@ class SiteWord:
 _ALL = (
     SiteWord(
         "embed", "none", "d_embed", "Token embeddings, as looked up: rows of W_E.", "stream",
-        hook="hook_embed", attends=True, entry="tokens",
+        hook="hook_embed", tap="embed", attends=True, entry="tokens",
     ),
     SiteWord(
         "resid_pre", "layer", "d_model", "Residual stream entering a block.", "stream",
-        depth=0, hook="blocks.{layer}.hook_resid_pre", receives=True, attends=True,
+        depth=0, hook="blocks.{layer}.hook_resid_pre", tap="resid_pre", receives=True,
+        attends=True,
     ),
     SiteWord(
         "head.q", "head", "d_head",
         "A head's query, as W_Q gives it: before any norm or rotation.", "attention", depth=1,
-        hook="blocks.{layer}.attn.hook_q", into="head.z", receives=True,
+        hook="blocks.{layer}.attn.hook_q", tap="q", into="head.z", receives=True,
     ),
     SiteWord(
         "head.k", "head", "d_head",
         "A head's key, as W_K gives it: before any norm or rotation.", "attention", depth=1,
-        hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True, attends=True,
+        hook="blocks.{layer}.attn.hook_k", tap="k", into="head.z", receives=True, attends=True,
         needs="own",
     ),
     SiteWord(
         "kv_head.k", "kv_head", "d_head", "A key head shared by a group of query heads.",
-        "attention", depth=1, hook="blocks.{layer}.attn.hook_k", into="head.z", receives=True,
-        attends=True, needs="shared",
+        "attention", depth=1, hook="blocks.{layer}.attn.hook_k", tap="k", into="head.z",
+        receives=True, attends=True, needs="shared",
     ),
     SiteWord(
         "head.v", "head", "d_head", "A head's value.", "attention",
-        depth=1, hook="blocks.{layer}.attn.hook_v", into="head.z", receives=True, attends=True,
-        needs="own",
+        depth=1, hook="blocks.{layer}.attn.hook_v", tap="v", into="head.z",
+        receives=True, attends=True, needs="own",
     ),
     SiteWord(
         "kv_head.v", "kv_head", "d_head", "A value head shared by a group of query heads.",
-        "attention", depth=1, hook="blocks.{layer}.attn.hook_v", into="head.z", receives=True,
-        attends=True, needs="shared",
+        "attention", depth=1, hook="blocks.{layer}.attn.hook_v", tap="v", into="head.z",
+        receives=True, attends=True, needs="shared",
     ),
     SiteWord(
         "head.z", "head", "d_head", "A head's attention-weighted value, before W_O.", "attention",
-        depth=2, hook="blocks.{layer}.attn.hook_z", into="head.out",
+        depth=2, hook="blocks.{layer}.attn.hook_z", tap="z", into="head.out",
     ),
     SiteWord(
         "head.out", "head", "d_model", "What one head adds to attention's output: z W_O.",
-        "attention", depth=2, hook="blocks.{layer}.attn.hook_z", written="heads",
+        "attention", depth=2, hook="blocks.{layer}.attn.hook_z", tap="head_out", written="heads",
     ),
     SiteWord(
         "attn_out", "layer", "d_model", "What the attention layer adds to the residual.",
-        "attention", depth=3, hook="blocks.{layer}.hook_attn_out",
+        "attention", depth=3, hook="blocks.{layer}.hook_attn_out", tap="attn_out",
     ),
     SiteWord(
         "resid_mid", "layer", "d_model", "Residual stream between attention and MLP.", "stream",
-        depth=4, hook="blocks.{layer}.hook_resid_mid", receives=True, entry="mid",
+        depth=4, hook="blocks.{layer}.hook_resid_mid", tap="resid_mid", receives=True, entry="mid",
         written="stream", needs="sequential",
     ),
     SiteWord(
         "mlp_in", "layer", "d_model", "What the MLP's weights read: the output of its norm.", "mlp",
-        depth=5, hook="blocks.{layer}.mlp.hook_in", into="mlp_out", receives=True, entry="mid",
+        depth=5, hook="blocks.{layer}.mlp.hook_in", tap="mlp_in", into="mlp_out", receives=True,
+        entry="mid",
     ),
     SiteWord(
         "mlp_hidden", "layer", "d_mlp", "MLP neurons after the nonlinearity, before W_out.", "mlp",
-        depth=6, hook="blocks.{layer}.mlp.hook_post", into="mlp_out", entry="hidden",
-        needs="neurons",
+        depth=6, hook="blocks.{layer}.mlp.hook_post", tap="mlp_hidden", into="mlp_out",
+        entry="hidden", needs="neurons",
     ),
     SiteWord(
         "mlp_out", "layer", "d_model", "What the MLP adds to the residual.", "mlp",
-        depth=7, hook="blocks.{layer}.hook_mlp_out", entry="mid",
+        depth=7, hook="blocks.{layer}.hook_mlp_out", tap="mlp_out", entry="mid",
     ),
     SiteWord(
         "resid_post", "layer", "d_model", "Residual stream leaving a block.", "stream",
-        depth=8, hook="blocks.{layer}.hook_resid_post", receives=True, entry="next",
+        depth=8, hook="blocks.{layer}.hook_resid_post", tap="resid_post", receives=True,
+        entry="next",
     ),
     SiteWord(
         "logits", "none", "d_vocab", "The model's output.", "output",
-        hook="unembed.hook_out", entry="end",
+        hook="unembed.hook_out", tap="logits", entry="end",
     ),
     SiteWord(
         "random_mlp", "none", "d_mlp",

@@ -85,3 +85,16 @@ def test_mistakes_in_the_directions(folder: Path, capsys: pytest.CaptureFixture[
     assert command(folder, "never", "--site", "resid_post[0]") == 2
     assert f"--> direction:1:1\n   |\n 1 | {own}\n" in capsys.readouterr().err
     assert not (folder / "never").exists()
+
+
+def test_warnings_stand_at_the_arguments(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    rows[0]["base"] += " "
+    pairs = folder / "spaced.jsonl"
+    pairs.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    assert command(folder, "spaced", "--pairs", str(pairs), "--train", "0.5") == 0
+    warned = capsys.readouterr().err
+    assert "warning[trailing-space]" in warned
+    assert f"\n  --> --pairs:1:1\n   |\n 1 | {pairs}\n" in warned
+    notes = json.loads((folder / "spaced/results.json").read_text())["notes"]
+    assert [note for note in notes if note.startswith("--pairs:1:1 a prompt ends in white space")]

@@ -16,6 +16,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.sites import Site, all_sites
+from causaldsl.plan.entries import expected_backend
 from causaldsl.vocabulary.sites import SITES, SiteWord
 from tests.engine.conftest import Parties
 from tests.engine.same import differences
@@ -67,6 +68,13 @@ def test_what_the_pass_does_not_offer_is_not_served(llama: Parties) -> None:
         Site("norm_out", 1),
     ):
         assert not llama.backends["cone"].serves(site)
+
+
+def test_the_plan_expects_what_is_served(llama: Parties) -> None:
+    """Where a kind of site says its tap, the pass offers it."""
+    expected = expected_backend(llama.shapes)
+    for site in [*all_sites(llama.shapes), Site("norm_out", 1)]:
+        assert (expected([site]) == "cone") == llama.backends["cone"].serves(site), site
 
 
 def test_a_kind_that_the_cone_does_not_know_falls_back_with_a_note(world: Path) -> None:

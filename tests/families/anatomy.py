@@ -36,6 +36,8 @@ class Anatomy:
     mlp_end: str = ""
     stream_is_normed: bool = False
     """Whether norms lie on the stream itself, so that ``middle`` gives what goes on."""
+    goes_on_normed: bool = False
+    """Whether nothing goes past ``middle``: what it gives is both read and added to."""
 
     @cached_property
     def ends(self) -> tuple[str, str]:
@@ -105,7 +107,6 @@ _MPT = Anatomy(
 _PHI = replace(_LLAMA, out="self_attn.dense", middle=None, down="mlp.fc2")
 
 _BY_TYPE = {
-    "bloom": _BLOOM,
     "codegen": replace(_GPTJ, qkv=("attn.qkv_proj",), fused="four"),
     "cohere": replace(_LLAMA, middle=None),
     "cohere2": replace(_LLAMA, middle=None),
@@ -115,7 +116,6 @@ _BY_TYPE = {
     "glm": _LLAMA,
     "glm4": replace(_LLAMA, attention_end="post_self_attn_layernorm", mlp_end="post_mlp_layernorm"),
     "gpt2": _GPT,
-    "gpt_bigcode": _GPT,
     "gpt_neo": replace(_GPT, qkv=_NEO, fused="", out="attn.attention.out_proj"),
     "gpt_oss": _MOE,
     "gptj": _GPTJ,
@@ -151,6 +151,10 @@ def anatomy_of(config: Any) -> Anatomy:
         if config.do_layer_norm_before:
             return _OPT
         return replace(_OPT, middle="self_attn_layer_norm", stream_is_normed=True)
+    if kind == "bloom":
+        return replace(_BLOOM, goes_on_normed=config.apply_residual_connection_post_layernorm)
+    if kind == "gpt_bigcode":
+        return _GPT if config.multi_query else replace(_GPT, fused="by head")
     if kind == "falcon":
         by_group = config.new_decoder_architecture
         fused = "by group" if by_group else "joined" if config.multi_query else "by head"

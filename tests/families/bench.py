@@ -46,12 +46,6 @@ ONE_LENGTH = "\n".join(line for line in PRELUDE.splitlines() if " met. " not in 
 """The same with test prompts of one length, for runs of one length at a time."""
 CLOSE, CHANGED = 1e-9, 1e-7
 BACKENDS = ("hooks", "cone")
-NOT_ON_HOOKS = ("falcon_alibi",)
-"""TransformerLens computes another model (ALiBi twice), so the hooks backend refuses them."""
-
-
-def served(name: str) -> tuple[str, ...]:
-    return tuple(b for b in BACKENDS if b != "hooks" or name not in NOT_ON_HOOKS)
 
 
 class Keeping(Session):

@@ -174,6 +174,9 @@ FAMILIES: dict[str, Tiny] = {
         sizes=_opt,
     ),
     "bloom": Tiny("BloomConfig", {}, sizes=_bloom),
+    "bloom_normed": Tiny(
+        "BloomConfig", {"apply_residual_connection_post_layernorm": True}, sizes=_bloom
+    ),
     "falcon": Tiny(
         "FalconConfig",
         {"multi_query": True, "parallel_attn": True, "bias": False, "alibi": False},
@@ -182,6 +185,17 @@ FAMILIES: dict[str, Tiny] = {
     "falcon_new": Tiny(
         "FalconConfig",
         {"num_kv_heads": 2, "new_decoder_architecture": True, "bias": False, "alibi": False},
+        sizes=_falcon,
+    ),
+    "falcon_new_one_norm": Tiny(
+        "FalconConfig",
+        {
+            "num_kv_heads": 1,
+            "new_decoder_architecture": True,
+            "num_ln_in_parallel_attn": 1,
+            "bias": True,
+            "alibi": False,
+        },
         sizes=_falcon,
     ),
     "falcon_alibi": Tiny(

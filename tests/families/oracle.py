@@ -275,6 +275,8 @@ def _hook_middle(at: _At, layer: int, change: Change) -> list[Any]:
     middle = model.part(layer, parts.middle)
     if parts.stream_is_normed:
         return [at.output(middle, change)]
+    if parts.goes_on_normed:
+        return [at.input(middle, change)]
     moved: list[Tensor] = []
 
     def into(mid: Tensor) -> Tensor:

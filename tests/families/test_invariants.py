@@ -20,7 +20,7 @@ from causaldsl.model.sites import Site
 from causaldsl.plan.freeze import Freeze
 from tests.families import matrix, oracle
 from tests.families.arms import At
-from tests.families.bench import BACKENDS, CLOSE, PRELUDE, served
+from tests.families.bench import BACKENDS, CLOSE, PRELUDE
 from tests.families.models import FAMILIES, LAYERS, WINDOW, family_folder
 
 LENGTH = 2 * WINDOW + 1
@@ -35,7 +35,7 @@ class Subject:
         loaded = load(spec, dtype=dtype)
         self.shapes, self.dtype, notes = spec.shapes, getattr(torch, dtype), []
         made = Backends(loaded, notes, "cone")
-        wanted = [name for name in served(folder.name) if name == "hooks" or name in made]
+        wanted = [name for name in BACKENDS if name == "hooks" or name in made]
         self.backends = {name: made[name] for name in wanted}
         self.model = oracle.load(folder, self.dtype)
         generator = torch.Generator().manual_seed(1)

@@ -18,6 +18,7 @@ each one is counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -217,7 +218,7 @@ class _Forward:
             self._on_site(read.site, self._read(index, read, head_out.get(_layer(read.site))))
         for layer in mid_layers:
             mid = _ResidMid(_at(edits, "resid_mid", layer))
-            self._on_site(Site("resid_pre", layer), mid.capture)
+            self._on(Site("resid_pre", layer), points.beside_attention(layer), mid.capture)
             self._on_site(Site("attn_out", layer), mid.write)
             self._on_site(Site("resid_mid", layer), mid.check)
 
@@ -300,6 +301,14 @@ class _Forward:
                 f"{site} has shape {tuple(x.shape)}, which is not one vector a prompt and token",
                 "only hooks of shape (prompts, tokens, ...) can be read and written",
             )
+        wanted, shown = self._points.shape(site), tuple(x.shape[2:])
+        found = shown if site.head is not None else (math.prod(shown),)
+        if wanted is not None and found != wanted:
+            raise RunFailure(
+                f"TransformerLens shows {site} as numbers of shape {shown} a token, not {wanted}",
+                f"how {self._points.shapes.architecture} keeps it is not known here; use another "
+                "site, such as attn_out or resid_post",
+            )
         return x[:, :, site.head] if site.head is not None else x.flatten(2)
 
 
@@ -334,8 +343,9 @@ class _ResidMid:
         self._edits = edits
         self._pre = self._mid = torch.empty(0)
 
-    def capture(self, resid_pre: Tensor) -> None:
-        self._pre = resid_pre
+    def capture(self, beside: Tensor) -> None:
+        """What goes past attention: resid_pre, or its norm."""
+        self._pre = beside
 
     def write(self, attn_out: Tensor) -> Tensor:
         mid = self._pre + attn_out

@@ -57,9 +57,27 @@ class Points:
             return self.behind(norm.module)
         return self._names.get(site.hook_name)
 
+    def shape(self, site: Site) -> tuple[int, ...] | None:
+        """What its hook point shows for a token: (heads, d_head) or (width,), where it is known."""
+        z_of_all = site.word.written == "heads"  # read and written where z is seen
+        width = self.shapes.d_head if z_of_all else site.width(self.shapes)
+        if site.head is None or width is None:
+            return None if width is None else (width,)
+        shared = site.kind.endswith((".k", ".v"))
+        return (self.shapes.n_kv_heads if shared else self.shapes.n_heads), width
+
     def attention_sum(self, layer: int) -> str:
         """Where the heads have been summed, before any norm or multiplier."""
         return self._names[f"blocks.{layer}.attn.hook_out"]
+
+    def beside_attention(self, layer: int) -> str:
+        """Where the stream is seen that attention's output is added to."""
+        block = self.form.blocks[layer] if self.form is not None else None
+        if block is not None and block.skip_normed and block.before_attention is not None:
+            normed = self.behind(block.before_attention.module)
+            assert normed is not None
+            return normed
+        return self._names[f"blocks.{layer}.hook_resid_pre"]
 
     def factor(self, site: Site) -> float:
         """What the hook point shows, as a multiple of the site."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
-from causaldsl.engine.weights.known_answers import probe_tokens
+from causaldsl.engine.weights.known_answers import probe_tokens, runnable
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.families.forms import Architecture, Attention, Stored
 from causaldsl.model.shapes import ModelDims
@@ -44,7 +44,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path, spec.bos).tokenizer)
     twin = _twin(hf)
     originals = dict(twin.named_modules())
-    with quiet(), _groups_of_falcon(spec.shapes.form, twin):
+    with quiet(), _layout_of_falcon(spec.shapes.form, twin):
         try:
             bridge = TransformerBridge.boot_transformers(
                 str(spec.path),
@@ -55,14 +55,20 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
                 trust_remote_code=False,
             )
         except Exception as error:  # its adapters raise what they like
-            raise RunFailure(
-                f"TransformerLens can't serve {spec.shapes.architecture}: {error}",
-                "its documentation lists the architectures that TransformerBridge supports",
-            ) from error
+            raise _unserved(spec.shapes, error) from error
     bridge.originals = originals
+    _alibi_of_falcon(spec.shapes.form, bridge)
     bridge = bridge.eval().requires_grad_(False)
     _check_bridge(spec.shapes, hf, bridge, dtype)
     return bridge
+
+
+def _unserved(shapes: ModelDims, error: Exception) -> RunFailure:
+    reason = str(error) or type(error).__name__
+    return RunFailure(
+        f"TransformerLens can't serve {shapes.architecture}: {reason}",
+        "its documentation lists the architectures that TransformerBridge supports",
+    )
 
 
 @torch.no_grad()
@@ -73,8 +79,12 @@ def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -
     """
     tokens = probe_tokens(shapes.d_vocab, hf.device)
     with exact(dtype):
-        wanted = hf(tokens).logits[:, -1].float()
-        found = bridge(tokens)[:, -1].float()
+        with runnable():
+            wanted = hf(tokens).logits[:, -1].float()
+        try:
+            found = bridge(tokens)[:, -1].float()
+        except Exception as reason:
+            raise _unserved(shapes, reason) from reason
     if not bool(wanted.isfinite().all()):
         return  # the model itself is broken, which is said elsewhere
     error = float((found - wanted).abs().max())
@@ -88,25 +98,53 @@ def _check_bridge(shapes: ModelDims, hf: Any, bridge: Any, dtype: torch.dtype) -
 
 
 @contextmanager
-def _groups_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
-    """TransformerLens splits a Falcon's q, k and v as if they were not kept group by group.
+def _layout_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
+    """TransformerLens splits a Falcon's q, k and v as if they were not kept group by group, and
+    looks for two norms in a block that may have one.
 
-    Its splitting is replaced while the bridge is built, for such a model alone.
+    Both are replaced while the bridge is built, for such a model alone.
     """
     if form is None or form.family != "falcon" or not twin.config.new_decoder_architecture:
         yield
         return
-    from transformer_lens.model_bridge.supported_architectures import falcon
+    from transformer_lens.model_bridge.supported_architectures.falcon import (
+        FalconArchitectureAdapter as Adapter,
+    )
 
     # Of no meaning in this layout, where transformers does not look at it; the bridge does.
     twin.config.multi_query = False
-    adapter, own = falcon.FalconArchitectureAdapter, "_split_falcon_qkv"
-    before = getattr(adapter, own)
-    setattr(adapter, own, lambda self, attention: _apart(form.blocks[0].attention, attention))
+    block, make = form.blocks[0], Adapter.__init__
+    assert block.before_attention is not None
+    norm = block.before_attention.module.rpartition(".")[2]
+
+    def make_named(self: Any, config: Any) -> None:
+        make(self, config)
+        self.component_mapping["blocks"].submodules["ln1"].name = norm
+
+    ours = {
+        "__init__": make_named,
+        "_split_falcon_qkv": lambda self, module: _apart(block.attention, module),
+    }
+    before = {name: getattr(Adapter, name) for name in ours}
+    for name, method in ours.items():
+        setattr(Adapter, name, method)
     try:
         yield
     finally:
-        setattr(adapter, own, before)
+        for name, method in before.items():
+            setattr(Adapter, name, method)
+
+
+def _alibi_of_falcon(form: Architecture | None, bridge: Any) -> None:
+    """Falcon's mask has the ALiBi in it already; TransformerLens's attention would add it again."""
+    if form is None or form.family != "falcon" or not form.blocks[0].attention.alibi:
+        return
+
+    def without(module: nn.Module, args: Any, named: Any) -> Any:
+        return args, {**named, "alibi": None}
+
+    for block in bridge.blocks:
+        block.attn.register_forward_pre_hook(without, with_kwargs=True)
 
 
 def _apart(form: Attention, module: Any) -> tuple[nn.Linear, nn.Linear, nn.Linear]:

@@ -109,20 +109,26 @@ def answers_of(module: nn.Module, weight: Tensor) -> Tensor:
     be run at all.
     """
     tokens = probe_tokens(len(weight), weight.device)
+    with runnable(), exact(weight.dtype):
+        logits: Tensor = cast(Any, module)(tokens).logits[:, -1]
+        with _narrowed(module) as found:
+            if found:
+                logits = torch.cat((logits, cast(Any, module)(tokens).logits[:, -1]))
+    check_numbers(logits)
+    return logits
+
+
+@contextmanager
+def runnable() -> Iterator[None]:
+    """Raise :class:`RunFailure` for a module that can't be run at all."""
     try:
-        with exact(weight.dtype):
-            logits: Tensor = cast(Any, module)(tokens).logits[:, -1]
-            with _narrowed(module) as found:
-                if found:
-                    logits = torch.cat((logits, cast(Any, module)(tokens).logits[:, -1]))
+        yield
     except Exception as error:  # transformers raises what it likes
         reason = " ".join(str(error).split())
         raise RunFailure(
             f"transformers can't run this model: {type(error).__name__}: {reason}",
             "its config.json may contradict itself; save_pretrained writes one that does not",
         ) from error
-    check_numbers(logits)
-    return logits
 
 
 def check_numbers(logits: Tensor) -> None:
@@ -151,7 +157,7 @@ def _narrowed(module: nn.Module) -> Iterator[bool]:
     for config in sliding:
         config.sliding_window = PROBED_WINDOW
     for part in local:
-        part.bias = part.bias & part.bias.new_ones(part.bias.shape).triu(1 - PROBED_WINDOW)
+        part.bias = torch.ones_like(part.bias).tril().triu(1 - PROBED_WINDOW)
     try:
         yield bool(sliding or local)
     finally:

@@ -25,11 +25,22 @@ class Config:
         return self.entries.get(key, default)
 
     def first(self, *keys: str) -> int | None:
-        """The first of these keys that is set, as a whole number."""
+        """The first of these keys that is set, as a whole number.
+
+        Raises :class:`Mistake` for one that has several values, a layer each.
+        """
         for key in keys:
             value = self.entries.get(key)
             if value is None:
                 continue
+            if isinstance(value, list) and len(set(map(str, value))) == 1:
+                value = value[0]
+            if isinstance(value, list):
+                raise Mistake(
+                    "unreadable-config",
+                    f"the configuration of {self.name} has several values of {key}",
+                    "layers of one size are expected",
+                )
             whole = isinstance(value, int | float) and float(value).is_integer()
             if not whole or not 0 <= value <= LARGEST:
                 raise Mistake(

@@ -31,6 +31,11 @@ _SMALL = {
     "logits_scaling": 8.0,
 }
 _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "bloom": {
+        "apply_residual_connection_post_layernorm": {
+            "apply_residual_connection_post_layernorm": True
+        }
+    },
     "cohere": {"with use_qk_norm": {"use_qk_norm": True}},
     "falcon": {
         "new_decoder_architecture": {"new_decoder_architecture": True},
