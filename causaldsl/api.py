@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +19,12 @@ from causaldsl.plan.settings import USUAL, Progress, Settings
 from causaldsl.process import uncollected
 
 if TYPE_CHECKING:
+    from pyarrow import Table
+
     from causaldsl.check.checked import CheckedProgram
     from causaldsl.graph.graph import Graph
     from causaldsl.results.records import Results
+    from causaldsl.results.values import Block
 
 Params = Mapping[str, str | float]
 """Other values for a program's params by name; `model` is its model."""
@@ -52,6 +55,8 @@ class Run:
     subspaces: Mapping[str, Mapping[str, Any]] = field(repr=False)
     """For every named subspace two float64 tensors on the CPU: `vectors` (d, k), as they were made,
     and `basis` (d, rank), orthonormal columns with the same span."""
+    by_pair: Sequence[Block] = field(repr=False)
+    """The numbers by pair behind the results, one metric of one arm each."""
     folder: Path | None = None
     """Where the run's files are; None if none were written."""
 
@@ -59,6 +64,13 @@ class Run:
     def held(self) -> bool:
         """Whether all claims held."""
         return self.results.held
+
+    @property
+    def values(self) -> Table:
+        """The same as one pyarrow table in long form; `run.values.to_pandas()` is a frame."""
+        from causaldsl.results.values import values_table
+
+        return values_table(self.by_pair)
 
 
 Program = str | Path
@@ -201,6 +213,7 @@ def run_compiled(
     with _TURN, nullcontext() if out is None else run_folder(out) as draft:
         with uncollected():
             from causaldsl.engine.arithmetic import arithmetic
+            from causaldsl.engine.by_pair import blocks
             from causaldsl.engine.interpret import interpret
             from causaldsl.engine.open import open_session
             from causaldsl.engine.precision import measure_precision
@@ -215,10 +228,12 @@ def run_compiled(
             measure_precision(session)
             results = gather(program, session, time.perf_counter() - started)
             subspaces = subspace_tensors(program, session)
+            by_pair = tuple(blocks(program, session))
         if draft is not None:
             tell("writing the run's files", 0, 0)
-            write_run(draft, program, graph, results, subspaces)
-    return Run(program, graph, results, subspaces, None if out is None else out.absolute())
+            write_run(draft, program, graph, results, subspaces, by_pair)
+    where = None if out is None else out.absolute()
+    return Run(program, graph, results, subspaces, by_pair, where)
 
 
 def with_weights(

@@ -62,7 +62,8 @@ class Pair:
     """A base and a source prompt.
 
     ``answer`` and ``foil`` are the base's, ``counterfactual`` is what the high-level model says for
-    the base with the variable taken from the source; all three are token ids.
+    the base with the variable taken from the source; all three are token ids. ``template`` is that
+    of both prompts, as written with its slots; "" if there is none.
     """
 
     base: Prompt
@@ -70,6 +71,7 @@ class Pair:
     answer: int
     foil: int
     counterfactual: int
+    template: str = ""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -96,6 +98,12 @@ class PairSet(Value):
     def side(self, side: str) -> list[Prompt]:
         """The bases or the sources, in order."""
         return [getattr(pair, side) for pair in self.pairs]
+
+    @property
+    def split(self) -> str:
+        """`train` or `test` of a family's part, else ""."""
+        part = self.name.rpartition(".")[2]
+        return part if part in ("train", "test") and part != self.name else ""
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

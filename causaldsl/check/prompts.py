@@ -34,6 +34,12 @@ class Template:
     slots: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
 
+    @property
+    def text(self) -> str:
+        """The template as it was written."""
+        slots = [f"{{{slot}}}" for slot in self.slots]
+        return "".join(a + b for a, b in zip(self.pieces, [*slots, ""], strict=True))
+
 
 @dataclass(frozen=True)
 class PromptFamily(Value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from causaldsl.report.pictures import draw_dot
 from causaldsl.report.saved_pairs import saved_lines
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
+from causaldsl.results.values import FILE as VALUES
+from causaldsl.results.values import Block, write_values
 
 
 def write_run(
@@ -25,12 +27,14 @@ def write_run(
     graph: Graph,
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
+    by_pair: Iterable[Block] = (),
 ) -> None:
-    """Write results, program, graph, pictures, pairs and subspaces.
+    """Write results, numbers by pair, program, graph, pictures, pairs and subspaces.
 
     ``subspaces`` gives, by name, the tensors of each named subspace.
     """
     (folder / "results.json").write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
+    write_values(folder / VALUES, by_pair)
     (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")
     (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
     (folder / "graph.json").write_text(graph_json(graph), "utf-8")

@@ -10,7 +10,7 @@ from causaldsl.check.values import CheckedTrace
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
-from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Sender, Traced
+from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Traced, ends
 from causaldsl.plan.components import Component
 from causaldsl.vocabulary.traces import RankCorrelation
 
@@ -94,9 +94,10 @@ def _node(component: Component, mediated: Mediated) -> dict[str, Any]:
 
 
 def _edge(edge: Edge) -> dict[str, Any]:
+    sender, receiver = ends(edge.sender, edge.receiver)
     return {
-        "sender": _id(edge.sender, "patch"),
-        "receiver": _id(edge.receiver, "logits"),
+        "sender": sender,
+        "receiver": receiver,
         "effect": asdict(edge.effect),
         "natural": asdict(edge.natural),
         "share": edge.share,
@@ -104,7 +105,3 @@ def _edge(edge: Edge) -> dict[str, Any]:
         "dormant": edge.dormant,
         "shown": edge.shown,
     }
-
-
-def _id(end: Sender, itself: str) -> str:
-    return itself if end is None else end.id
