@@ -101,6 +101,8 @@ class CheckedProgram:
     """The model's tokenizer, if any prompts needed it."""
     warnings: list[Diagnostic] = field(default_factory=list)
     """What may not be meant, though the program is right; each said once."""
+    allowed: list[tuple[str, Source | None]] = field(default_factory=list)
+    """Warnings that are not to be given, by name; those of an imported file only about it."""
 
     def definitions(self) -> Iterator[tuple[str, object]]:
         """All that is compiled, by name: what claims and plots speak of comes before them."""

@@ -35,6 +35,7 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.recover import read
 from causaldsl.vocabulary.base import Maker, NumberType, Vocabulary
+from causaldsl.vocabulary.warnings import WARNINGS
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class Context:
     def warn(
         self, code: str, message: str, span: Span, help: str, labels: Iterable[Label] = ()
     ) -> None:
-        """Keep a warning. The program is right all the same."""
+        """Keep a warning of the register. The program is right all the same."""
+        assert code in WARNINGS, code
         warning = Diagnostic(code, message, span, help, tuple(labels), warning=True)
         if warning not in self.program.warnings:
             self.program.warnings.append(warning)

@@ -325,6 +325,12 @@ class Use(Statement):
     package: String
 
 
+class Allow(Statement):
+    """Names of warnings that are not to be given."""
+
+    names: tuple[Identifier, ...]
+
+
 class Definition(Statement):
     """A statement that gives something a name."""
 

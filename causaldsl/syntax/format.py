@@ -290,6 +290,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Binding: lambda n: f"{n.name.text} in {show(n.values)}",
     ast.ImportFile: lambda n: f"import {show(n.path)}",
     ast.Use: lambda n: f"use {show(n.package)}",
+    ast.Allow: lambda n: f"allow {_list(n.names)}",
     ast.ModelOption: lambda n: f"{n.name.text} {show(n.value)}",
     ast.Model: _model,
     ast.Lexicon: lambda n: (
