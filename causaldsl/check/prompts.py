@@ -34,6 +34,12 @@ class Template:
     slots: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
 
+    @property
+    def text(self) -> str:
+        """As it is written, with its slots in braces."""
+        filled = zip(self.slots, self.pieces[1:], strict=True)
+        return self.pieces[0] + "".join(f"{{{slot}}}{piece}" for slot, piece in filled)
+
 
 @dataclass(frozen=True)
 class PromptFamily(Value):
