@@ -64,10 +64,11 @@ def _warn_of_unused(context: Context) -> None:
     """Of names in the program's own file; a file of definitions alone is there to be imported."""
     program, scope = context.program, context.scope
     results = {name for name, value in program.defined.items() if _is_result(program, name, value)}
-    if not (results or program.claims):
+    if not (results or program.claims or program.outputs):
         return
     for name, span in scope.places.items():
-        if name not in scope.used | results and span.source is program.source:
+        model = isinstance(program.defined[name], ModelSpec)
+        if name not in scope.used | results and span.source is program.source and not model:
             param = name in program.params
             context.warn(
                 "unused-definition",
@@ -80,8 +81,7 @@ def _warn_of_unused(context: Context) -> None:
 def _is_result(program: Any, name: str, value: Any) -> bool:
     """Whether what a statement defines is something that the program wants to know."""
     number = isinstance(value, Applied) and isinstance(value.type, NumberType)
-    compiled = getattr(value, "compiled", False) or isinstance(value, ModelSpec)
-    return compiled or (number and name not in program.params)
+    return getattr(value, "compiled", False) or (number and name not in program.params)
 
 
 def _warn_of_templates(context: Context, family: PromptFamily) -> None:
@@ -200,8 +200,10 @@ class _Comparisons:
         if isinstance(word, Compare) or (isinstance(word, Arithmetic) and word.operator in "+-"):
             self._check_units(applied, list(units))
         scaled = not isinstance(word, Arithmetic) or word.operator in "+-" or len(parts) == 1
-        inverse = isinstance(word, Arithmetic) and word.operator == "/" and not (
-            parts and parts[0] is applied.operand("left")
+        inverse = (
+            isinstance(word, Arithmetic)
+            and word.operator == "/"
+            and not (parts and parts[0] is applied.operand("left"))
         )
         kept = scaled and not inverse and isinstance(applied.type, NumberType)
         return next(iter(units)) if kept and len(units) == 1 else None

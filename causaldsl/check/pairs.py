@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from causaldsl.check.kinds import Value
+from causaldsl.check.units import Units, units_of
 from causaldsl.diagnostics import Mistake, wrong
 from causaldsl.syntax import ast
 
@@ -62,8 +63,8 @@ class Pair:
     """A base and a source prompt.
 
     ``answer`` and ``foil`` are the base's, ``counterfactual`` is what the high-level model says for
-    the base with the variable taken from the source; all three are token ids. ``template`` is that
-    of both prompts, as written with its slots; "" if there is none.
+    the base with the variable taken from the source; all three are token ids. ``template`` is the
+    text that it was made from, with its slots; pairs of one ``cluster`` are no new evidence.
     """
 
     base: Prompt
@@ -72,6 +73,13 @@ class Pair:
     foil: int
     counterfactual: int
     template: str = ""
+    cluster: str = ""
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """What makes it one unit with other pairs that name the same: its prompts and cluster."""
+        cluster = (("cluster", self.cluster),) if self.cluster else ()
+        return ("prompt", self.base.text), ("prompt", self.source.text), *cluster
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -118,6 +126,11 @@ class PairSet(Value):
         return next((cls for cls in self.classes if shape_of(cls) == shape_of(text)), None)
 
     @cached_property
+    def units(self) -> Units:
+        """What of its pairs counts as one observation, and the templates that they are from."""
+        return units_of([pair.named for pair in self.pairs], [p.template for p in self.pairs])
+
+    @cached_property
     def both_ways(self) -> tuple[Pair, Pair] | None:
         """Two pairs that run in opposite directions: between the same classes or prompts."""
         first: dict[tuple[str, str], Pair] = {}
@@ -149,6 +162,8 @@ class PairSet(Value):
                     "source_positions": pair.source.named,
                     "base_pattern": pair.base.cls,
                     "source_pattern": pair.source.cls,
+                    "template": pair.template,
+                    "cluster": pair.cluster,
                 },
                 ensure_ascii=False,
             )

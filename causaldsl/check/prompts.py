@@ -36,9 +36,9 @@ class Template:
 
     @property
     def text(self) -> str:
-        """The template as it was written."""
-        slots = [f"{{{slot}}}" for slot in self.slots]
-        return "".join(a + b for a, b in zip(self.pieces, [*slots, ""], strict=True))
+        """As it is written, with its slots in braces."""
+        filled = zip(self.slots, self.pieces[1:], strict=True)
+        return self.pieces[0] + "".join(f"{{{slot}}}{piece}" for slot, piece in filled)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
+from causaldsl.check.units import join
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
@@ -19,7 +20,8 @@ from causaldsl.vocabulary.makers import Reader, RowMistake
 
 _END: Any = object()
 _TEXTS = ("base", "source", "answer", "foil")
-_FIELDS = {*_TEXTS, "counterfactual_answer", "split", "positions", "class"}
+_NAMED = ("split", "counterfactual_answer", "template", "cluster")
+_FIELDS = {*_TEXTS, *_NAMED, "positions", "class"}
 _SAVED = {"tokens", "pattern"}
 """What the pairs that a run has saved say beyond that, by side; older ones call the class so."""
 
@@ -122,17 +124,19 @@ def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
     train = reader.train
     if train is None:
         return PairFamily("", whole=PairSet("", tuple(pairs)))
-    # A pair, its mirror and its repeats share their prompts, so they go to the same part.
-    identities = list(dict.fromkeys(pair.identity for pair in pairs))
-    random.Random(0).shuffle(identities)
-    chosen = set(identities[: round(train * len(identities))])
-    if not 0 < len(chosen) < len(identities):
+    # Pairs that share a prompt, as a pair and its mirror, go to the same part.
+    of_pair = join([pair.named for pair in pairs])
+    units = list(dict.fromkeys(of_pair))
+    random.Random(0).shuffle(units)
+    chosen = set(units[: round(train * len(units))])
+    if not 0 < len(chosen) < len(units):
         raise Mistake(
             "bad-split",
-            f"a share of {train:g} of {len(identities)} pairs of prompts leaves one part empty",
-            "choose another share",
+            f"a share of {train:g} of {len(units)} units of pairs leaves one part empty",
+            "pairs that share a prompt or a cluster are one unit; choose another share",
         )
-    return _parts([("train" if p.identity in chosen else "test", p) for p in pairs])
+    parts = ("train" if unit in chosen else "test" for unit in of_pair)
+    return _parts(list(zip(parts, pairs, strict=True)))
 
 
 def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
@@ -168,9 +172,9 @@ def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | Non
         _check_tokens(base, saved["base"], "base", where)
         _check_tokens(source, saved["source"], "source", where)
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
-    counterfactual, split = record.get("counterfactual_answer"), record.get("split")
-    for field, value in (("split", split), ("counterfactual_answer", counterfactual)):
-        if value is not None and not isinstance(value, str):
+    split, counterfactual, template, cluster = (record.get(field) for field in _NAMED)
+    for field in _NAMED:
+        if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
     if answer == foil:
         raise Mistake(
@@ -182,6 +186,8 @@ def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | Non
         answer,
         foil,
         foil if counterfactual is None else _answer(counterfactual, where, tokens),
+        template or "",
+        cluster or "",
     )
 
 

@@ -3,7 +3,7 @@
 One row is one number of one pair. ``measure`` is the statement's name (of a learned subspace: its
 own), ``arm`` the arm without its cell, then comes a column for each loop variable of the program
 (null where an arm is in no such loop), ``metric``, ``pairs`` and ``pair`` (the line, from 0, of
-``pairs/NAME.jsonl``), the pair's ``template``, its base's ``pattern`` or class and its ``split``,
+``pairs/NAME.jsonl``), the ``unit`` of evidence that the pair belongs to, its ``template``, its base's ``pattern`` or class and its ``split``,
 and the ``value``. A loop variable that is called like another column gets a line behind its name.
 """
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 FILE = "values.parquet"
-COLUMNS = ("measure", "arm", "metric", "pairs", "pair", "template", "pattern", "split", "value")
+COLUMNS = (
+    *("measure", "arm", "metric", "pairs", "pair", "unit"),
+    *("template", "pattern", "split", "value"),
+)
 """Those of every run; its loop variables stand behind `arm`."""
 
 
@@ -63,6 +66,7 @@ def values_table(blocks: Iterable[Block]) -> Table:
         "metric": _said(found, [block.metric for block in found]),
         "pairs": _said(found, [block.pairs.name for block in found]),
         "pair": pa.array(_joined([block.indices for block in found], np.int32)),
+        "unit": pa.array(_joined([_units(block) for block in found], np.int32)),
         "template": _said_of_pairs(found, lambda pair: pair.template or None),
         "pattern": _said_of_pairs(found, lambda pair: pair.base.cls or None),
         "split": _said(found, [block.pairs.split or None for block in found]),
@@ -90,6 +94,10 @@ def read_values(run: Path) -> Table:
         return parquet.read_table(path)
     except ArrowInvalid as error:
         raise Mistake("unreadable-file", f"{path} is not a Parquet file: {error}") from None
+
+
+def _units(block: Block) -> np.ndarray:
+    return np.asarray(block.pairs.units.of_pair, np.int32)[block.indices]
 
 
 def _free(variable: str) -> str:

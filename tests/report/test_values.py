@@ -178,7 +178,7 @@ def test_intervals_are_recomputed(
 def test_every_value_says_what_it_is_of(frame: pd.DataFrame, run: Path) -> None:
     assert list(frame.columns) == [
         "measure", "arm", "value_", "l", "p", "metric",
-        "pairs", "pair", "template", "pattern", "split", "value",
+        "pairs", "pair", "unit", "template", "pattern", "split", "value",
     ]  # fmt: skip
     assert frame.value.notna().all()
     assert set(frame.split) == {"train", "test"}
