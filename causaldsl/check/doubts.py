@@ -1,10 +1,11 @@
-"""Warnings about a whole program that is right: what is defined for nothing, done twice, or compared
+"""Warnings about a program that is right: what is defined for nothing, done twice, or put together
 though it differs."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -18,7 +19,7 @@ from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measureme
 from causaldsl.diagnostics import Label, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.base import NumberType
+from causaldsl.vocabulary.base import SIDES, NumberType, Side
 from causaldsl.vocabulary.metrics import metric_named
 from causaldsl.vocabulary.numbers import Arithmetic, Compare, Result
 
@@ -100,8 +101,8 @@ def _warn_of_templates(context: Context, family: PromptFamily) -> None:
 
 
 def _likeness(one: Template, other: Template) -> float:
-    words = [_WORDS.findall(template.text.lower()) for template in (one, other)]
-    return SequenceMatcher(None, *words, autojunk=False).ratio()
+    words, others = (_WORDS.findall(template.text.lower()) for template in (one, other))
+    return SequenceMatcher(None, words, others, autojunk=False).ratio()
 
 
 class _Repeats:
@@ -110,6 +111,7 @@ class _Repeats:
     def __init__(self, context: Context):
         self.context = context
         self._known: dict[int, str] = {}
+        self._tokens: dict[str, str] = {}
 
     def warn(self) -> None:
         program = self.context.program
@@ -117,7 +119,8 @@ class _Repeats:
             arms: dict[str, tuple[Span, list[str]]] = {}
             for run in measurement.runs[1:]:
                 arm = run.name.partition("[")[0] if run.coordinates else run.name
-                arms.setdefault(arm, (run.span, []))[1].append(self._key(run.interventions))
+                key = str([self._does(part, measurement.pairs) for part in run.interventions])
+                arms.setdefault(arm, (run.span, []))[1].append(key)
             self._warn_of(measurement, arms)
         for table in program.tables.values():
             cells = {
@@ -155,6 +158,32 @@ class _Repeats:
             for w in unused
         )
 
+    def _does(self, part: Applied | CheckedPath, pairs: PairSet) -> str:
+        """Equal for what does the same to these pairs, whatever a position is called."""
+        if isinstance(part, CheckedPath):
+            return self._key(part)
+        sides: list[Side] = [side for side in SIDES if side == "base" or side in part.word.sides]
+        at = self._tokens_at(site_of(part), pairs, sides)
+        return self._word(part, {"site": f"{site_of(part).site} {at}"})
+
+    def _tokens_at(self, place: Place, pairs: PairSet, sides: list[Side]) -> str:
+        """A digest of the tokens where a place is in all prompts of these sides."""
+        assert place.position is not None
+        known = f"{place.position} {pairs.digest} {sides}"
+        if known not in self._tokens:
+            prompts = [prompt for side in sides for prompt in pairs.side(side)]
+            found = [place.position.resolve(prompt) for prompt in prompts]
+            self._tokens[known] = hashlib.sha256(str(found).encode()).hexdigest()
+        return self._tokens[known]
+
+    def _word(self, applied: Applied, said: Mapping[str, str]) -> str:
+        """A word with its options and operands, of which ``said`` gives some."""
+        operands = [
+            f"{name}: {said[name] if name in said else self._key(operand)}"
+            for name, operand in applied.operands
+        ]
+        return f"{applied.word.word} {applied.word.identity()} {operands}"
+
     def _key(self, value: Any) -> str:
         """Equal for values that come to the same operations."""
         if id(value) in self._known:
@@ -162,8 +191,7 @@ class _Repeats:
         if isinstance(value, tuple):
             key = f"({', '.join(map(self._key, value))})"
         elif isinstance(value, Applied):
-            operands = [f"{name}: {self._key(operand)}" for name, operand in value.operands]
-            key = f"{value.word.word} {value.word.identity()} {operands}"
+            key = self._word(value, {})
         elif isinstance(value, CheckedPath):
             hops = [[str(place) for place in hop] for hop in value.hops]
             key = f"{self._key(value.sender)} {hops} {value.policy}"
@@ -212,7 +240,7 @@ class _Comparisons:
         if len(units) > 1:
             self.context.warn(
                 "different-units",
-                f"one of these numbers is in {units[0]}, the other in {units[1]}",
+                f"these numbers are of different units: {units[0]} and {units[1]}",
                 applied.span,
                 "compare numbers of one metric, or say what they have in common by dividing them",
             )

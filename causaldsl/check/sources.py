@@ -22,6 +22,8 @@ _END: Any = object()
 _TEXTS = ("base", "source", "answer", "foil")
 _NAMED = ("split", "counterfactual_answer", "template", "cluster")
 _FIELDS = {*_TEXTS, *_NAMED, "positions", "class"}
+_SHOWN = 4
+"""How many wrong rows of a file are shown beside the first; others are counted."""
 _SAVED = {"tokens", "pattern"}
 """What the pairs that a run has saved say beyond that, by side; older ones call the class so."""
 
@@ -73,7 +75,7 @@ def check_words(words: tuple[str, ...], written: str) -> None:
 
 def read_pairs(reader: Reader, path: Path, written: str, tokens: Tokens) -> PairFamily:
     """Pairs from a file, without a name yet; ``written`` is what the program calls the file."""
-    pairs = [_pair(row, where, tokens) for where, row in _rows(reader, path, written)]
+    pairs = _pairs(reader, path, written, tokens)
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", reader.form)
     if len({pair.base.cls == "" for _, pair in pairs}) > 1:
@@ -96,6 +98,28 @@ def read_pairs(reader: Reader, path: Path, written: str, tokens: Tokens) -> Pair
             f"either every {reader.row} says `train` or `test`, or none has a split",
         )
     return _parts([(str(split), pair) for split, pair in pairs])
+
+
+def _pairs(
+    reader: Reader, path: Path, written: str, tokens: Tokens
+) -> list[tuple[str | None, Pair]]:
+    """The pair of every row, with its split. Raises one :class:`Mistake` for all wrong rows."""
+    pairs, mistakes = [], []
+    for where, row in _rows(reader, path, written):
+        try:
+            pairs.append(_pair(row, where, tokens))
+        except Mistake as mistake:
+            mistakes.append(mistake)
+    if mistakes:
+        first, *others = mistakes
+        message = first.message
+        if others:
+            shown = "; ".join(other.message for other in others[:_SHOWN])
+            hidden = len(others) - _SHOWN
+            more = f"; and {hidden} more" if hidden > 0 else ""
+            message = f"{len(mistakes)} {reader.row}s are wrong. {message}; {shown}{more}"
+        raise Mistake(first.code, message, first.help)
+    return pairs
 
 
 def _rows(reader: Reader, path: Path, written: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,8 +3,9 @@
 One row is one number of one pair. ``measure`` is the statement's name (of a learned subspace: its
 own), ``arm`` the arm without its cell, then comes a column for each loop variable of the program
 (null where an arm is in no such loop), ``metric``, ``pairs`` and ``pair`` (the line, from 0, of
-``pairs/NAME.jsonl``), the ``unit`` of evidence that the pair belongs to, its ``template``, its base's ``pattern`` or class and its ``split``,
-and the ``value``. A loop variable that is called like another column gets a line behind its name.
+``pairs/NAME.jsonl``), the ``unit`` of evidence that the pair belongs to, its ``template``, its
+base's ``pattern`` or class, its ``split``, and the ``value``. A loop variable that is called like
+another column gets a line behind its name.
 """
 
 from __future__ import annotations

@@ -14,13 +14,15 @@ def allow(context: Context, node: ast.Allow) -> None:
     unknown = [name for name in node.names if name.text not in WARNINGS]
     if unknown:
         raise ProgramError(
-            Diagnostic(
-                "unknown-warning",
-                f"there is no warning `{name.text}`",
-                name.span,
-                suggest(name.text, WARNINGS, "warnings"),
-            )
-            for name in unknown
+            [
+                Diagnostic(
+                    "unknown-warning",
+                    f"there is no warning `{name.text}`",
+                    name.span,
+                    suggest(name.text, WARNINGS, "warnings"),
+                )
+                for name in unknown
+            ]
         )
     where = None if len(context.importing) == 1 else node.span.source
     context.program.allowed += [(name.text, where) for name in node.names]
