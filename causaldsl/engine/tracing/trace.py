@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
+from causaldsl.engine.drawn import mean, ratio
 from causaldsl.engine.edits import Freeze
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
@@ -142,9 +143,9 @@ class Tracer:
         explained = self._explained(top, [edge for edge in edges if edge.shown])
         bootstrap = self.bootstrap
         return Traced(
-            bootstrap.mean(self.clean),
-            bootstrap.mean(self.total),
-            bootstrap.ratio(explained - self.clean, self.whole),
+            mean(bootstrap, self.clean),
+            mean(bootstrap, self.total),
+            ratio(bootstrap, explained - self.clean, self.whole),
             mediated,
             self._by_name(mediated),
             top,
@@ -180,8 +181,8 @@ class Tracer:
         held = [[Setting(c.at, self.case.base[c]) for c in components] for components in sets]
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
         gone = [self.on - each for each in left]
-        share = self.bootstrap.ratio
-        return [Mediated(self.bootstrap.mean(g), share(g, self.whole)) for g in gone]
+        made = self.bootstrap
+        return [Mediated(mean(made, g), ratio(made, g, self.whole)) for g in gone]
 
     def _edges(self, top: list[Component]) -> list[Edge]:
         case, edges = self.case, []
