@@ -72,6 +72,11 @@ class Run:
 
         return values_table(self.by_pair)
 
+    @property
+    def verdict(self) -> str:
+        """`held` if all claims did, `fell` if one fell, else `undecided`."""
+        return self.results.verdict
+
 
 Program = str | Path
 """A program's text, or the path of a file: a `Path`, or one line that ends in `.cpatch`."""

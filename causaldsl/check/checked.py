@@ -32,6 +32,8 @@ class Claim:
     text: str
     condition: Applied
     span: Span = field(compare=False, repr=False)
+    selected: str = ""
+    """What of it was chosen on the very pairs that it is about."""
 
 
 @dataclass(frozen=True)

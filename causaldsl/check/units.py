@@ -76,6 +76,11 @@ def units_of(named: Sequence[Sequence[Hashable]], templates: Sequence[str]) -> U
     return Units(tuple(of_pair), _strata(of_template), of_template, tuple(texts))
 
 
+def apart(count: int) -> Units:
+    """So many pairs without templates, each a unit of its own."""
+    return units_of([[number] for number in range(count)], [""] * count)
+
+
 def _strata(of_template: Sequence[int]) -> tuple[int, ...]:
     """Templates with one unit are put together; a single one of these joins the smallest other."""
     sizes = Counter(of_template)

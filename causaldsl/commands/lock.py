@@ -39,9 +39,6 @@ def _lock(options: argparse.Namespace) -> int:
     warn(compiled.program)
     path.write_text(made.text(), "utf-8")
     count = len(made.claims)
-    said = "1 claim" if count == 1 else f"{count} claims"
-    tell(
-        made.text() if options.json else f"{path} has {said} on record",
-        "" if options.json else "\n",
-    )
+    said = "1 claim is" if count == 1 else f"{count} claims are"
+    tell(made.text().rstrip() if options.json else f"{said} on record in {path}")
     return 0

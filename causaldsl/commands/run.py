@@ -20,9 +20,14 @@ from causaldsl.plan.settings import USUAL, Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXITS = {"held": 0, "fell": 1, "undecided": 4}
+
 
 def add(commands: Commands) -> None:
-    exits = "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed."
+    exits = (
+        "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed, "
+        "4 none fell and one is undecided."
+    )
     run = commands.add_parser("run", help="run a program and check its claims", epilog=exits)
     add_program(run)
     add_run_options(run)
@@ -59,7 +64,7 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
         out = console()
         print_results(run.results, out)
         _name_files(out, folder, run)
-    return 0 if run.held else 1
+    return EXITS[run.verdict]
 
 
 def _name_files(out: Console, folder: Path, run: api.Run) -> None:

@@ -44,3 +44,7 @@ class HistogramNumber(Pure):
 
     def result(self, types: Mapping[str, Any]) -> NumberType:
         return NumberType()
+
+    @property
+    def estimated(self) -> bool:
+        return self.statistic != "n"

@@ -52,6 +52,10 @@ class TraceNumber(Pure):
     def result(self, types: Mapping[str, Any]) -> NumberType:
         return NumberType()
 
+    @property
+    def estimated(self) -> bool:
+        return self.name != "dormant"
+
 
 @function
 class RankCorrelation(Pure):
@@ -72,3 +76,7 @@ class RankCorrelation(Pure):
                 "a rank correlation needs at least 3; let both go through the same components",
             )
         return NumberType()
+
+    @property
+    def estimated(self) -> bool:
+        return True

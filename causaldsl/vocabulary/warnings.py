@@ -23,5 +23,6 @@ WARNINGS = {
     "duplicate-cell": "Cells of an arm do the same, though their loop variables differ.",
     "different-units": "Numbers of different units are compared, added or subtracted.",
     "different-pairs": "Numbers that are measured on different pairs are compared or combined.",
+    "chosen-here": "A cell is claimed to be the largest, and its size too, on the same pairs.",
     "other-site": "A direction that was made at one site is used at another.",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
@@ -43,9 +42,9 @@ def _trace(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
         "n": len(trace.pairs),
         "positions": list(trace.positions),
         "policy": POLICY,
-        "clean": asdict(found.clean),
-        "total": asdict(found.total),
-        "explained": asdict(found.explained),
+        "clean": found.clean.record(),
+        "total": found.total.record(),
+        "explained": found.explained.record(),
         "nodes": [
             {"id": "patch", "kind": "intervention"},
             *(_node(component, found.mediated[component]) for component in found.top),
@@ -72,8 +71,8 @@ def _comparison(left: tuple[str, Traced], right: tuple[str, Traced], rho: float)
         "rows": [
             {
                 "component": name,
-                "left": asdict(share(first, name)),
-                "right": asdict(share(second, name)),
+                "left": share(first, name).record(),
+                "right": share(second, name).record(),
             }
             for name in common
         ],
@@ -88,8 +87,8 @@ def _node(component: Component, mediated: Mediated) -> dict[str, Any]:
         "layer": component.layer,
         "head": None if is_mlp else component.head,
         "position": component.position,
-        "mediated": asdict(mediated.effect),
-        "share": asdict(mediated.share),
+        "mediated": mediated.effect.record(),
+        "share": mediated.share.record(),
     }
 
 
@@ -98,8 +97,8 @@ def _edge(edge: Edge) -> dict[str, Any]:
     return {
         "sender": sender,
         "receiver": receiver,
-        "effect": asdict(edge.effect),
-        "natural": asdict(edge.natural),
+        "effect": edge.effect.record(),
+        "natural": edge.natural.record(),
         "share": edge.share,
         "natural_share": edge.natural_share,
         "dormant": edge.dormant,

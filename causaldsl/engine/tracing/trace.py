@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
+from causaldsl.engine.drawn import mean, ratio
 from causaldsl.engine.edits import Freeze
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
@@ -149,9 +150,9 @@ class Tracer:
         logit_diffs = {"clean": self.clean, "patched": self.on, "explained": explained}
         arms = {(arm, "logit_diff"): values for arm, values in logit_diffs.items()}
         return Traced(
-            bootstrap.mean(self.clean),
-            bootstrap.mean(self.total),
-            bootstrap.ratio(explained - self.clean, self.whole),
+            mean(bootstrap, self.clean),
+            mean(bootstrap, self.total),
+            ratio(bootstrap, explained - self.clean, self.whole),
             mediated,
             self._by_name(mediated),
             top,
@@ -188,8 +189,8 @@ class Tracer:
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
         gone = dict(zip(sets, (self.on - each for each in left), strict=True))
         self.by_pair |= {(name, "mediated"): lost for name, lost in gone.items()}
-        share = self.bootstrap.ratio
-        return {n: Mediated(self.bootstrap.mean(g), share(g, self.whole)) for n, g in gone.items()}
+        made = self.bootstrap
+        return {n: Mediated(mean(made, g), ratio(made, g, self.whole)) for n, g in gone.items()}
 
     def _edges(self, top: list[Component]) -> list[Edge]:
         case, edges = self.case, []
