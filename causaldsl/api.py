@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from causaldsl.check.checked import CheckedProgram
     from causaldsl.graph.graph import Graph
+    from causaldsl.results.lock import Lock
     from causaldsl.results.records import Results
     from causaldsl.results.values import Block
 
@@ -203,9 +204,15 @@ def run(
 
 
 def run_compiled(
-    compiled: Compiled, chosen: Settings, out: Path | None = None, progress: Progress | None = None
+    compiled: Compiled,
+    chosen: Settings,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    lock: Lock | None = None,
 ) -> Run:
     """The same for what :func:`with_weights` gives, with the choices as one value.
+
+    ``lock`` says which claims were made before the run.
 
     Raises:
         RunFailure: as :func:`run`.
@@ -213,6 +220,7 @@ def run_compiled(
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     program, graph = compiled.program, compiled.graph
+    from causaldsl.results.lock import registered, with_registered
     from causaldsl.results.store import run_folder
 
     with _TURN, nullcontext() if out is None else run_folder(out) as draft:
@@ -232,11 +240,12 @@ def run_compiled(
             interpret(session)
             measure_precision(session)
             results = gather(program, session, time.perf_counter() - started)
+            results = with_registered(results, registered(lock, graph, chosen.seed))
             subspaces = subspace_tensors(program, session)
             by_pair = tuple(blocks(program, session))
         if draft is not None:
             tell("writing the run's files", 0, 0)
-            write_run(draft, program, graph, results, subspaces, by_pair)
+            write_run(draft, program, graph, results, subspaces, by_pair, chosen)
     where = None if out is None else out.absolute()
     return Run(program, graph, results, subspaces, by_pair, where)
 

@@ -6,7 +6,18 @@ import argparse
 import traceback
 from collections.abc import Callable, Sequence
 
-from causaldsl.commands import audit, check, format, graph, models, run, sites, values
+from causaldsl.commands import (
+    audit,
+    check,
+    format,
+    graph,
+    lock,
+    models,
+    run,
+    sites,
+    values,
+    verify,
+)
 from causaldsl.commands.output import complain
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 from causaldsl.version import VERSION
@@ -54,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, audit, check, graph, format, sites, models, values):
+    for command in (run, audit, check, graph, format, sites, models, lock, values, verify):
         command.add(commands)
     return parser

@@ -93,6 +93,8 @@ class CheckedProgram:
     """What the command line set, as it was written."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
+    files: dict[Path, str] = field(default_factory=dict)
+    """The data files that it reads, by their full path, each as it was written."""
     packages: dict[str, str] = field(default_factory=dict)
     """The version of each package whose words it uses, by the name that it uses."""
     engines: list[str] = field(default_factory=list)

@@ -75,7 +75,9 @@ class Context:
 
     def path(self, written: str) -> Path:
         """The file that a text of the program names."""
-        return locate(written, self.folder) / written
+        path = locate(written, self.folder) / written
+        self.program.files[path.resolve()] = str(written)
+        return path
 
     def shapes(self, span: Span) -> ModelDims:
         """The model's shapes; an error at ``span`` if there is no model."""

@@ -15,10 +15,13 @@ from causaldsl.commands.options import (
     read_settings,
 )
 from causaldsl.commands.output import announce, bars, console, tell, warn
+from causaldsl.diagnostics import Mistake
 from causaldsl.plan.settings import USUAL, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from causaldsl.results.lock import Lock
 
 EXITS = {"held": 0, "fell": 1, "undecided": 4}
 
@@ -32,6 +35,9 @@ def add(commands: Commands) -> None:
     add_program(run)
     add_run_options(run)
     add_settings(run)
+    run.add_argument(
+        "--locked", action="store_true", help="refuse a program that is not as it was locked"
+    )
     run.set_defaults(command=lambda options: run_file(options.program, options))
 
 
@@ -51,11 +57,12 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
         memory=options.memory,
     ).of_program(compiled.program.model, options.dtype)
     warn(compiled.program)
+    lock = _lock(path, compiled, chosen.seed, getattr(options, "locked", False))
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model
     )
     with bars() as progress:
-        run = api.run_compiled(compiled, chosen, folder, progress)
+        run = api.run_compiled(compiled, chosen, folder, progress, lock)
     if options.json:
         tell(run.results.model_dump_json(indent=1))
     else:
@@ -65,6 +72,23 @@ def run_file(path: Path, options: argparse.Namespace) -> int:
         print_results(run.results, out)
         _name_files(out, folder, run)
     return EXITS[run.verdict]
+
+
+def _lock(path: Path, compiled: api.Compiled, seed: int, refuse: bool) -> Lock | None:
+    """The lock beside a program, if any; with ``refuse`` the program must be as it says."""
+    from causaldsl.results.lock import SUFFIX, differences, lock_of, read_lock
+
+    beside = path.with_suffix(SUFFIX)
+    if not refuse and not beside.is_file():
+        return None
+    lock = read_lock(beside)
+    if refuse and (changed := differences(lock, lock_of(compiled.program, compiled.graph, seed))):
+        raise Mistake(
+            "not-as-locked",
+            f"{path} is not as it was locked: {'; '.join(changed)}",
+            "run it without --locked: claims that are not on record are marked exploratory",
+        )
+    return lock
 
 
 def _name_files(out: Console, folder: Path, run: api.Run) -> None:

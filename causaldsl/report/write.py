@@ -10,15 +10,19 @@ from typing import Any
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.printing import graph_json, graph_text
+from causaldsl.plan.settings import Settings
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.kinds.base import pictures
 from causaldsl.report.page.build import report_html
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.saved_pairs import saved_lines
+from causaldsl.report.saved_sources import write_sources
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
 from causaldsl.results.values import FILE as VALUES
 from causaldsl.results.values import Block, write_values
+
+_USUAL = Settings()
 
 
 def write_run(
@@ -28,13 +32,16 @@ def write_run(
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
     by_pair: Iterable[Block] = (),
+    settings: Settings = _USUAL,
 ) -> None:
     """Write results, numbers by pair, program, graph, pictures, pairs and subspaces.
 
-    ``subspaces`` gives, by name, the tensors of each named subspace.
+    ``subspaces`` gives, by name, the tensors of each named subspace; ``settings`` are those of the
+    run, which `causaldsl verify` needs.
     """
     (folder / "results.json").write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
     write_values(folder / VALUES, by_pair)
+    write_sources(folder, program, settings)
     (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")
     (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
     (folder / "graph.json").write_text(graph_json(graph), "utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import Mistake, Source
 from causaldsl.graph.graph import Graph
+from causaldsl.results.records import Results
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.recover import read
 
@@ -85,6 +86,13 @@ def registered(lock: Lock | None, graph: Graph, seed: int) -> list[bool | None]:
         return [None] * len(keys)
     known = {claim.key for claim in lock.claims} if lock.seed == seed else set()
     return [key in known for key in keys]
+
+
+def with_registered(results: Results, marks: Sequence[bool | None]) -> Results:
+    """The results with what is registered marked so."""
+    claims = zip(results.expectations, marks, strict=True)
+    marked = [claim.model_copy(update={"registered": mark}) for claim, mark in claims]
+    return results.model_copy(update={"expectations": marked})
 
 
 def differences(before: Lock, now: Lock) -> list[str]:

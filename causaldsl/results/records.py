@@ -54,6 +54,8 @@ class Expectation(Record):
     found: str | None = None
     why: str = ""
     selected: str = ""
+    registered: bool | None = None
+    """Whether a lock had the claim before the run; None if there was no lock."""
 
     @property
     def held(self) -> bool:

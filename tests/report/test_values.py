@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import beta, norm, t
 
 from causaldsl import api
 from causaldsl.cli import main
 from tests.frontend.world import PRELUDE, make_world
 
+PAIRS = PRELUDE.replace("{ train 8  test 6", "{ train 8  test 40")
 PROGRAM = (
-    PRELUDE.replace("{ train 8  test 6", "{ train 8  test 40")
+    PAIRS
     + """
+pairs sure = jsonl("sure.jsonl")
 pairs more = ioi ABB <-> BAB { test 5  seed 7 }
 site mlp = mlp_hidden[1] @ END
 subspace v = das(mlp, on: flip.train, epochs: 1)
@@ -27,6 +30,11 @@ measure m on flip.test {
   whole = patch mlp
   along_v = patch mlp along v
   report logit_diff, fldd, flip_rate, positive_rate, interchange_accuracy, prob, kl
+}
+measure certain on sure {
+  whole = patch mlp
+  early = patch resid_post[0] @ S2
+  report fldd, flip_rate
 }
 sweep s on flip.test { for value in layers: patch resid_post[value] @ END  report fldd, prob }
 sweep t on flip.train {
@@ -50,9 +58,25 @@ FORMULAS: dict[str, Callable[[pd.Series, pd.Series], float]] = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_world(tmp_path_factory.mktemp("values"))
+    write_sure_pairs(folder)
     (folder / "all.cpatch").write_text(PROGRAM)
     assert main(["run", str(folder / "all.cpatch"), "--out", str(folder / "run")]) == 0
     return folder / "run"
+
+
+def write_sure_pairs(folder: Path) -> None:
+    """Pairs of which the model, which knows nothing, prefers the answer: else fldd is withheld."""
+    first = "measure m on flip.test { a = patch resid_post[0] @ END  report logit_diff }\n"
+    (folder / "first.cpatch").write_text(PAIRS + first)
+    assert main(["run", str(folder / "first.cpatch"), "--out", str(folder / "first")]) == 0
+    values = pd.read_parquet(folder / "first" / "values.parquet")
+    clean = values[(values.arm == "clean") & (values.metric == "logit_diff")].value
+    lines = [json.loads(line) for line in (folder / "first/pairs/flip.test.jsonl").open()]
+    for line, preferred in zip(lines, clean > 0, strict=True):
+        if not preferred:
+            line["answer"], line["foil"] = line["foil"], line["answer"]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "sure.jsonl").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -140,39 +164,71 @@ def evidence(
     return None
 
 
-def interval(formula: Callable[..., float], columns: list[pd.Series]) -> tuple[float, float]:
-    """A percentile bootstrap of our own."""
-    rng, n = np.random.default_rng(1), len(columns[0])
-    rows = rng.integers(0, n, (4000, n))
-    means = [formula(*(column.iloc[draw] for column in columns)) for draw in rows]
-    return tuple(np.quantile(means, [0.025, 0.975]))
+def interval(
+    frame: pd.DataFrame, formula: Callable[..., float], columns: list[pd.Series], pairs: str
+) -> tuple[float, float]:
+    """A bootstrap of our own: units drawn within templates, percentiles expanded."""
+    of = frame[frame.pairs == pairs].drop_duplicates("pair").set_index("pair")
+    assert of.unit.is_unique
+    strata = [of.index.get_indexer(rows) for rows in of.groupby("template").groups.values()]
+    n, arrays = len(of), [column.loc[of.index].to_numpy() for column in columns]
+    rng, found = np.random.default_rng(1), []
+    for _ in range(4000):
+        rows = np.concatenate([rng.choice(rows, len(rows)) for rows in strata])
+        found.append(formula(*(array[rows] for array in arrays)))
+    free = n - len(strata)
+    tail = norm.cdf(-np.sqrt(n / free) * t.ppf(0.975, free))
+    return tuple(np.quantile(found, [tail, 1 - tail]))
 
 
 def test_every_number_is_recomputed(frame: pd.DataFrame, results: dict[str, Any]) -> None:
-    found = list(numbers(results))
+    found, withheld = list(numbers(results)), 0
     for at, number in found:
         made = recomputed(frame, results, at)
         if made is None:
             assert at[0] == "audits", at
             continue
         formula, columns = made
-        assert len(columns[0]) == number["n"], at
+        if number["mean"] is None:
+            withheld += 1
+            assert at[-1] == "fldd", at
+            assert results["measures"]["m"]["clean"]["logit_diff"]["low"] < 0
+            continue
+        if at[0] != "histograms":
+            assert len(columns[0]) >= number["n"], at
         assert formula(*columns) == pytest.approx(number["mean"], rel=1e-9, abs=1e-12), at
     assert {at[0] for at, _ in found} == {"measures", "subspaces", "histograms", "traces", "audits"}
-    assert len(found) > 130
+    assert len(found) - withheld > 120
 
 
-@pytest.mark.parametrize("metric", ["logit_diff", "flip_rate", "positive_rate", "kl"])
+CHECKED = [
+    *((m, "whole", metric) for m, metric in (("m", "logit_diff"), ("m", "kl"), ("m", "prob"))),
+    *(("certain", arm, "fldd") for arm in ("whole", "early")),
+]
+
+
+@pytest.mark.parametrize(("measure", "arm", "metric"), CHECKED)
 def test_intervals_are_recomputed(
-    frame: pd.DataFrame, results: dict[str, Any], metric: str
+    frame: pd.DataFrame, results: dict[str, Any], measure: str, arm: str, metric: str
 ) -> None:
-    at = ("measures", "m", "whole", metric)
-    number = results["measures"]["m"]["whole"][metric]
-    made = recomputed(frame, results, at)
+    number = results["measures"][measure][arm][metric]
+    made = recomputed(frame, results, ("measures", measure, arm, metric))
     assert made is not None
-    ours, width = interval(*made), number["high"] - number["low"]
+    pairs = frame[frame.measure == measure].pairs.iloc[0]
+    ours, width = interval(frame, *made, pairs), number["high"] - number["low"]
     assert width > 0
-    assert ours == pytest.approx((number["low"], number["high"]), abs=0.1 * width)
+    assert ours == pytest.approx((number["low"], number["high"]), abs=0.06 * width)
+
+
+def test_exact_intervals_of_rates_are_recomputed(
+    frame: pd.DataFrame, results: dict[str, Any]
+) -> None:
+    for arm in ("whole", "along_v"):
+        number = results["measures"]["m"][arm]["positive_rate"]
+        column = arm_of(frame[frame.measure == "m"], {}, arm, "positive_rate")
+        n, right = len(column), int(column.sum())
+        low, high = beta.ppf([0.025, 0.975], [right, right + 1], [n - right + 1, n - right])
+        assert (number["low"], number["high"]) == pytest.approx((low, high), rel=1e-6)
 
 
 def test_every_value_says_what_it_is_of(frame: pd.DataFrame, run: Path) -> None:
@@ -181,7 +237,7 @@ def test_every_value_says_what_it_is_of(frame: pd.DataFrame, run: Path) -> None:
         "pairs", "pair", "unit", "template", "pattern", "split", "value",
     ]  # fmt: skip
     assert frame.value.notna().all()
-    assert set(frame.split) == {"train", "test"}
+    assert set(frame.split.dropna()) == {"train", "test"}
     assert frame[frame.measure == "t"][["l", "p"]].drop_duplicates().dropna().values.tolist() == [
         [layer, place] for layer in "01" for place in ("S2", "END")
     ]

@@ -26,6 +26,7 @@ _INTRODUCTION = join(
     tag("a", "What the words mean", href="#words"),
     ".",
 )
+REGISTERED = {True: " (registered)", False: " (exploratory)"}
 _PICKED = {"max": max, "min": min}
 """Words that give one of the numbers in front of them."""
 _LARGE = 1e6
@@ -50,6 +51,7 @@ class Claims(Kind[None]):
             sides = compared if claim.found is None else (claim.found, "", "")
             style, mark = _STYLES[claim.verdict], MARKS[claim.verdict]
             text = claim.text + (" (selected)" if claim.selected else "")
+            text += REGISTERED.get(claim.registered, "")
             n = "" if claim.n is None else _units(claim)
             table.add_row(f"[{style}]{mark}[/{style}]", escape(text), *sides, n)
         show(out, table)
