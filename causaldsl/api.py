@@ -245,6 +245,8 @@ def run_compiled(
             by_pair = tuple(blocks(program, session))
         if draft is not None:
             tell("writing the run's files", 0, 0)
+            if lock is not None:
+                (draft / f"{program.path.stem}.lock").write_text(lock.text(), "utf-8")
             write_run(draft, program, graph, results, subspaces, by_pair, chosen)
     where = None if out is None else out.absolute()
     return Run(program, graph, results, subspaces, by_pair, where)

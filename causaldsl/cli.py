@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 
 from causaldsl.commands import (
     audit,
+    bundle,
     check,
+    diff,
     format,
     graph,
     lock,
     models,
+    power,
+    replicate,
     run,
     sites,
     values,
@@ -65,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, audit, check, graph, format, sites, models, lock, values, verify):
+    of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
+    of_runs = (values, verify, diff, power, bundle)
+    for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

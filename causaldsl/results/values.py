@@ -136,3 +136,30 @@ def _column(texts: dict[str, int], codes: list[np.ndarray]) -> Any:
     joined = _joined(codes, np.int32)
     indices = pa.array(joined, mask=joined < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(texts), pa.string()))
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What is kept of one arm: ``values`` (n,) by metric, and each pair's unit and template."""
+
+    values: dict[str, np.ndarray]
+    units: np.ndarray
+    templates: list[str | None]
+
+
+def column_of(table: Table, measure: str, arm: str, cell: Mapping[str, str]) -> Columns:
+    """The values of an arm of a measure, or of one cell of a sweep."""
+    from pyarrow import compute
+
+    wanted = {"measure": measure, "arm": arm} | {_free(name): v for name, v in cell.items()}
+    chosen = compute.scalar(True)
+    for name, value in wanted.items():
+        chosen = chosen & (compute.field(name) == value)
+    found = table.filter(chosen)
+    metrics = found["metric"].unique().to_pylist()
+    parts = {metric: found.filter(compute.field("metric") == metric) for metric in metrics}
+    if not parts:
+        raise Mistake("missing-values", f"{FILE} has no values of {measure}.{arm}")
+    first = next(iter(parts.values()))
+    values = {metric: part["value"].to_numpy() for metric, part in parts.items()}
+    return Columns(values, first["unit"].to_numpy(), first["template"].to_pylist())
