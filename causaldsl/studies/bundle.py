@@ -106,8 +106,8 @@ def methods(results: Results) -> str:
     if claims:
         found = _listed([f"{n} {verdict}" for verdict, n in counts.items() if n])
         parts.append(
-            f"Of {len(claims)} claims {found}: a claim held if the interval of the difference of its"
-            f" sides lay on the claimed side of 0. {on_record} of them were on record before the run."
+            f"Of {len(claims)} claims {found}: one held if the interval of the difference of its"
+            f" sides lay on the claimed side of 0. {on_record} were on record before the run."
         )
     return " ".join(part for part in parts if part) + "\n"
 

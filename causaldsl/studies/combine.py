@@ -4,10 +4,10 @@ For estimates y_i with standard errors s_i, w_i = 1 / s_i^2, and m their mean so
 
     Q     = sum w_i (y_i - m)^2                     chi^2 with k - 1 degrees if all are the same
     I^2   = max(0, (Q - (k - 1)) / Q)               share of the spread that is no sampling error
-    tau^2 = max(0, (Q - (k - 1)) / (sum w_i - sum w_i^2 / sum w_i))         (DerSimonian, Laird 1986)
+    tau^2 = max(0, (Q - (k - 1)) / (sum w_i - sum w_i^2 / sum w_i))    (DerSimonian, Laird 1986)
 
-The mean is weighted by v_i = 1 / (s_i^2 + tau^2); its interval is that of Hartung and Knapp (2001),
-with t of k - 1 degrees. Runs on the same pairs are not independent: then only the model or the seed
+The mean is weighted by v_i = 1 / (s_i^2 + tau^2); its interval is that of Hartung and Knapp
+(2001), with t of k - 1 degrees. Runs on the same pairs are not independent: then only the model or the seed
 varies, and s_i is larger than what would let them differ.
 """
 

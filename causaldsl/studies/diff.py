@@ -21,8 +21,8 @@ _CHOICES = (
 def diff(before: Path, after: Path) -> dict[str, Any]:
     """Everything that differs, as plain data; what is the same is not there.
 
-    `choices`, `params`, `pairs` and `claims` are by name with what they were and are, `numbers` have
-    both means and intervals, and `program` is a list of changed lines.
+    `choices`, `params`, `pairs` and `claims` are by name with what they were and are, `numbers`
+    have both means and intervals, and `program` is a list of changed lines.
     """
     one, two = read_run(before).results, read_run(after).results
     was, now = one.provenance, two.provenance

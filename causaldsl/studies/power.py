@@ -30,6 +30,7 @@ from causaldsl.plan.settings import Progress
 from causaldsl.results.records import Expectation
 from causaldsl.results.values import column_of, read_values
 from causaldsl.studies.runs import compiled_again, read_run
+from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.metrics import metric_named
 from causaldsl.vocabulary.numbers import (
     FEWEST_TEMPLATES,
@@ -45,7 +46,7 @@ from causaldsl.vocabulary.numbers import (
 )
 
 _MOST = 10**7
-_WORKED = {
+_WORKED: dict[type[Word], Callable[[list[Tensor]], Tensor]] = {
     Abs: lambda of: of[0].abs(),
     Largest: lambda of: torch.stack(of).amax(0),
     Smallest: lambda of: torch.stack(of).amin(0),

@@ -26,7 +26,7 @@ _INTRODUCTION = join(
     tag("a", "What the words mean", href="#words"),
     ".",
 )
-REGISTERED = {True: " (registered)", False: " (exploratory)"}
+REGISTERED: dict[bool | None, str] = {True: " (registered)", False: " (exploratory)"}
 _PICKED = {"max": max, "min": min}
 """Words that give one of the numbers in front of them."""
 _LARGE = 1e6
