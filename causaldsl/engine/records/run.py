@@ -51,8 +51,8 @@ def _few(session: Session) -> list[str]:
         count, n = len(pairs), pairs.units.count
         if n < count:
             said.append(
-                f"{pairs.name}: {count} pairs are {n} unit{'s' * (n != 1)} of every interval; those "
-                "that share a prompt or a cluster count once"
+                f"{pairs.name}: {count} pairs are {n} unit{'s' * (n != 1)} of every interval; "
+                "those that share a prompt or a cluster count once"
             )
         if n < _ROUGH:
             said.append(f"{pairs.name}: an interval over {n} units, fewer than {_ROUGH}, is rough")
