@@ -50,6 +50,8 @@ def _print(found: dict[str, Any]) -> None:
             table.add_column(column, overflow="fold")
         for name, change in changes.items():
             sides = [escape(_side(change[side])) for side in ("before", "after")]
+            if sides[0] == sides[1]:  # they differ by less than is shown
+                sides = [str(change[side]) for side in ("before", "after")]
             more = [] if kind != "numbers" else ["apart" if change["apart"] else "overlap"]
             table.add_row(escape(name), *sides, *more)
         out.print(table)

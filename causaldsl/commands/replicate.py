@@ -102,6 +102,8 @@ def _print(found: Grid, out: Path) -> None:
         marks = [_MARKS.get(by_run.get(name, ""), "") for name in names]
         table.add_row(escape(claim), *marks, *map(escape, about))
     screen.print(table)
+    if found.share_pairs():
+        screen.print("These runs share pairs: the means' intervals count that sampling error once.")
     for name, reason in found.failed.items():
         screen.print(f"failed: {name}\n{reason}", markup=False, highlight=False)
     screen.print(f"all numbers  {out / 'replicate.json'}", soft_wrap=True)

@@ -225,7 +225,7 @@ class _Reader:
             short = arm.partition("[")[0] if cell else arm
             found = column_of(self.table, name, short, cell)
             self._units.setdefault(pairs, (torch.tensor(found.units), found.templates))
-            columns = {m: torch.from_numpy(v) for m, v in found.values.items()}
+            columns = {m: torch.tensor(v) for m, v in found.values.items()}
             return {"logit_diff": columns["output"], **columns} if "output" in columns else columns
 
         columns = metric.means(column(word.arm), column("clean"))

@@ -30,6 +30,8 @@ from causaldsl.studies.runs import read_run
 _DONE = (0, 1, 4)
 """Exit codes of a run that gave numbers."""
 Tell = Callable[[str], None]
+_Interval = tuple[float, float, float, int]
+"""A number, both ends of its interval, and over how many units it is."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Grid:
 
     def numbers(self) -> dict[str, Any]:
         """Every number, and every claim's difference, in each run and over all of them."""
-        found: dict[str, dict[str, tuple[float, float, float, int]]] = {}
+        found: dict[str, dict[str, _Interval]] = {}
         for run, results in self.results.items():
             for name, number in named_numbers(results):
                 found.setdefault(name, {})[run] = (number.mean, number.low, number.high, number.n)
@@ -83,7 +85,14 @@ class Grid:
                 mean, low, high = (math.nan if end is None else end for end in ends)
                 if claim.n is not None:
                     found.setdefault(f"claim {claim.text}", {})[run] = (mean, low, high, claim.n)
-        return {name: _combined(by_run) for name, by_run in found.items()}
+        shared = self.share_pairs()
+        return {name: _combined(by_run, shared) for name, by_run in found.items()}
+
+    def share_pairs(self) -> bool:
+        """Whether two of the runs are on the same pairs."""
+        sets = [pairs.values() for r in self.results.values() if (pairs := r.provenance["pairs"])]
+        digests = [{about["digest"] for about in pairs} for pairs in sets]
+        return any(a & b for a, b in itertools.combinations(digests, 2))
 
 
 def grid(
@@ -169,9 +178,11 @@ def _about(cell: Cell) -> dict[str, Any]:
     return {"program": str(cell.program), "settings": dict(cell.settings), "seed": cell.seed}
 
 
-def _combined(by_run: Mapping[str, tuple[float, float, float, int]]) -> dict[str, Any]:
+def _combined(
+    by_run: Mapping[str, tuple[float, float, float, int]], shared: bool
+) -> dict[str, Any]:
     errors = [error_of(low, high, n) for _, low, high, n in by_run.values()]
-    mean = combined([number[0] for number in by_run.values()], errors)
+    mean = combined([number[0] for number in by_run.values()], errors, shared)
     runs = {
         run: dict(zip(("mean", "low", "high", "n"), number, strict=True))
         for run, number in by_run.items()
