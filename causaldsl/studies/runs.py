@@ -69,6 +69,11 @@ def compiled_again(
     return compiled, Settings(**said["choices"])
 
 
+def files_set(folder: Path) -> set[str]:
+    """The params that were given a file on the command line: its copy has another path."""
+    return {n for n, value in _choices(folder)["settings"].items() if isinstance(value, dict)}
+
+
 _WHERE = "say where the model of the run is: --model PATH"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from causaldsl import api
 from causaldsl.plan.settings import Progress
 from causaldsl.results.values import FILE, read_values
-from causaldsl.studies.runs import compiled_again, read_run
+from causaldsl.studies.runs import compiled_again, files_set, read_run
 
 ROUNDING = {"bfloat16": 3e-2, "float32": 1e-4, "float64": 1e-9}
 """How far numbers may lie apart on another machine, relative to the larger one or to 1."""
@@ -49,7 +49,7 @@ def verify(folder: Path, model: str | None = None, progress: Progress | None = N
     Raises:
         Mistake, ProgramError, RunFailure: if it can't be read or run.
     """
-    kept = read_run(folder)
+    kept, files = read_run(folder), files_set(folder)
     compiled, chosen = compiled_again(folder, model, progress)
     run = api.run_compiled(api.with_weights(compiled, None, progress), chosen, None, progress)
     before, now = (r.model_dump(mode="json") for r in (kept.results, run.results))
@@ -65,6 +65,7 @@ def verify(folder: Path, model: str | None = None, progress: Progress | None = N
         for claim in results["expectations"]:
             claim["place"] = claim["registered"] = None
         results.update(dict.fromkeys(set(_NOT_COMPARED) - {"provenance"}))
+        results["params"] = {n: v for n, v in results["params"].items() if n not in files}
     comparison = _Comparison(allowed)
     comparison.compare("results", before, now)
     if (folder / FILE).is_file():
