@@ -154,8 +154,8 @@ def _gpt2(planted: Planted, w_in: Tensor, w_out: Tensor) -> torch.nn.Module:
     return model
 
 
-BEGINNINGS = "Then Afterwards When After While If So As".split()
-PEOPLE = "man woman boy girl child".split()
+BEGINNINGS = ["Then", "Afterwards", "When", "After", "While", "If", "So", "As"]
+PEOPLE = ["man", "woman", "boy", "girl", "child"]
 
 
 def write_pairs(path: Path, count: int = 40) -> None:
