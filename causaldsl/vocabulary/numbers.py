@@ -135,6 +135,12 @@ class Claimed(Pure):
     level: float = 0.95
     over: Over = "pairs"
 
+    def identity(self) -> dict[str, Any]:
+        """Without what is as it always is."""
+        usual = {name: field.default for name, field in Claimed.model_fields.items()}
+        found = super().identity()
+        return {n: v for n, v in found.items() if n not in usual or v != usual[n]}
+
     def result(self, types: Mapping[str, Any]) -> TruthType:
         return TruthType()
 

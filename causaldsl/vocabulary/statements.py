@@ -85,8 +85,9 @@ _ALL = (
     ),
     Statement(
         "expect",
-        "expect NUMBER < NUMBER and .. | AUDIT is VERDICT",
-        "A claim, which holds or falls.",
+        "expect NUMBER < NUMBER and .. | argmax(SWEEP.METRIC) is CELL | AUDIT is VERDICT "
+        "[over templates] [at LEVEL]",
+        "A claim, which an interval decides: it held, fell, or is undecided.",
     ),
     Statement(
         "plot",

@@ -110,8 +110,11 @@ def _relative(session: Session, output: Output) -> float | None:
     if output.relative is None:
         return None
     value = float(session.values[session.graph.key_of(f"plot {output.stem}")])
-    if not value or not math.isfinite(value):
-        raise RunFailure(
-            f"the plot of {output.target} is relative to a number that is 0 or withheld"
+    if value == 0:
+        raise RunFailure(f"the plot of {output.target} is relative to a number that is 0")
+    if math.isnan(value):
+        session.note(
+            f"the plot of {output.target} is not divided by {output.relative_to}, which is withheld"
         )
+        return None
     return value

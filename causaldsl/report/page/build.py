@@ -66,9 +66,9 @@ def _outcome(results: Results) -> str:
     found: Counter[str] = Counter(claim.verdict for claim in claims)
     if found["held"] == len(claims):
         return "its claim held" if len(claims) == 1 else f"all {len(claims)} claims held"
-    words = {"fell": "fell", "undecided": "undecided"}
-    said = [f"{found[verdict]} {word}" for verdict, word in words.items() if found[verdict]]
-    return f"{' and '.join(said)}, of {len(claims)} claims"
+    said = [(found[verdict], verdict) for verdict in ("fell", "undecided") if found[verdict]]
+    (count, verdict), *rest = said
+    return ", ".join([f"{count} of {len(claims)} claims {verdict}", *(f"{n} {v}" for n, v in rest)])
 
 
 def _header(view: View) -> Html:
