@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from causaldsl.check.program import Checker, check_file
+from causaldsl.cli import _parser
 from causaldsl.diagnostics import Source
 from causaldsl.model.catalog import catalog
 from causaldsl.vocabulary.statements import STATEMENTS
@@ -65,6 +66,17 @@ def test_the_reference_has_every_statement_of_the_grammar() -> None:
     assert {r: w for r, w in words if r in STATEMENTS} == {
         rule: statement.form.split()[0] for rule, statement in STATEMENTS.items()
     }
+
+
+def test_every_command_is_documented() -> None:
+    (commands,) = (a for a in _parser()._actions if isinstance(a.choices, dict))
+    text = "".join(page.read_text() for page in PAGES)
+    missing = [name for name in commands.choices if f"causaldsl {name}" not in text]
+    assert not missing
+    page = (ROOT / "docs" / "studies.md").read_text()
+    for name in ("lock", "verify", "diff", "replicate", "power", "bundle"):
+        assert f"$ causaldsl {name} " in page, name
+        assert "--json" in commands.choices[name].format_help(), name
 
 
 def test_the_pictures_of_the_policies_are_up_to_date() -> None:
