@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +19,13 @@ from causaldsl.plan.settings import USUAL, Progress, Settings
 from causaldsl.process import uncollected
 
 if TYPE_CHECKING:
+    from pyarrow import Table
+
     from causaldsl.check.checked import CheckedProgram
     from causaldsl.graph.graph import Graph
+    from causaldsl.results.lock import Lock
     from causaldsl.results.records import Results
+    from causaldsl.results.values import Block
 
 Params = Mapping[str, str | float]
 """Other values for a program's params by name; `model` is its model."""
@@ -55,6 +59,8 @@ class Run:
     subspaces: Mapping[str, Mapping[str, Any]] = field(repr=False)
     """For every named subspace two float64 tensors on the CPU: `vectors` (d, k), as they were made,
     and `basis` (d, rank), orthonormal columns with the same span."""
+    by_pair: Sequence[Block] = field(repr=False)
+    """The numbers by pair behind the results, one metric of one arm each."""
     folder: Path | None = None
     """Where the run's files are; None if none were written."""
     unwritten: str = ""
@@ -64,6 +70,18 @@ class Run:
     def held(self) -> bool:
         """Whether all claims held."""
         return self.results.held
+
+    @property
+    def values(self) -> Table:
+        """The same as one pyarrow table in long form; `run.values.to_pandas()` is a frame."""
+        from causaldsl.results.values import values_table
+
+        return values_table(self.by_pair)
+
+    @property
+    def verdict(self) -> str:
+        """`held` if all claims did, `fell` if one fell, else `undecided`."""
+        return self.results.verdict
 
 
 Program = str | Path
@@ -209,9 +227,15 @@ def run(
 
 
 def run_compiled(
-    compiled: Compiled, chosen: Settings, out: Path | None = None, progress: Progress | None = None
+    compiled: Compiled,
+    chosen: Settings,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    lock: Lock | None = None,
 ) -> Run:
     """Run what :func:`with_weights` gives, with the choices as one value.
+
+    ``lock`` says which claims were made before the run.
 
     Raises:
         RunFailure: as :func:`run`.
@@ -220,6 +244,7 @@ def run_compiled(
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     program, graph = compiled.program, compiled.graph
+    from causaldsl.results.lock import registered, with_registered
     from causaldsl.results.store import run_folder
 
     found: Run | None = None
@@ -228,6 +253,7 @@ def run_compiled(
             with nullcontext() if out is None else run_folder(out) as draft:
                 with uncollected():
                     from causaldsl.engine.arithmetic import arithmetic
+                    from causaldsl.engine.by_pair import blocks
                     from causaldsl.engine.interpret import interpret
                     from causaldsl.engine.open import open_session
                     from causaldsl.engine.precision import measure_precision
@@ -241,11 +267,15 @@ def run_compiled(
                     interpret(session)
                     measure_precision(session)
                     results = gather(program, session, time.perf_counter() - started)
+                    results = with_registered(results, registered(lock, graph, chosen.seed))
                     subspaces = subspace_tensors(program, session)
-                found = Run(program, graph, results, subspaces)
+                    by_pair = tuple(blocks(program, session))
+                found = Run(program, graph, results, subspaces, by_pair)
                 if draft is not None:
                     tell("writing the run's files", 0, 0)
-                    write_numbers(draft, program, graph, results, subspaces)
+                    if lock is not None:
+                        (draft / f"{program.path.stem}.lock").write_text(lock.text(), "utf-8")
+                    write_numbers(draft, program, graph, results, subspaces, by_pair, chosen)
         except (OSError, RunFailure) as error:
             if found is None:  # else what was found is not lost with the disk
                 raise

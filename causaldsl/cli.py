@@ -6,7 +6,22 @@ import argparse
 import traceback
 from collections.abc import Callable, Sequence
 
-from causaldsl.commands import audit, check, format, graph, models, run, sites
+from causaldsl.commands import (
+    audit,
+    bundle,
+    check,
+    diff,
+    format,
+    graph,
+    lock,
+    models,
+    power,
+    replicate,
+    run,
+    sites,
+    values,
+    verify,
+)
 from causaldsl.commands.output import complain
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 from causaldsl.version import VERSION
@@ -54,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, audit, check, graph, format, sites, models):
+    of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
+    of_runs = (values, verify, diff, power, bundle)
+    for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

@@ -21,6 +21,7 @@ from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
+from causaldsl.vocabulary.warnings import WARNINGS
 
 
 def reference() -> str:
@@ -44,6 +45,9 @@ def reference() -> str:
     ]
     lines += ["", *_words(BUILT_IN)]
     lines += ["## Audits", "", *_entry(Illusion, Illusion.signature())]
+    lines += ["## Warnings", "", "`allow NAME` in a program turns one off.", ""]
+    lines += ["| Name | |", "|---|---|"]
+    lines += [f"| `{name}` | {doc} |" for name, doc in WARNINGS.items()]
     return "\n".join(lines).rstrip() + "\n"
 
 

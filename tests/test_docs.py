@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from causaldsl.check.program import Checker, check_file
+from causaldsl.cli import _parser
 from causaldsl.diagnostics import Source
 from causaldsl.model.catalog import catalog
 from causaldsl.syntax import ast
@@ -120,6 +121,17 @@ def measuring(text: str) -> list[ast.Statement]:
     """The statements of a program that its numbers depend on: all but the claims."""
     statements = parse(Source("program", text)).statements
     return [one for one in statements if not isinstance(one, ast.Expect)]
+
+
+def test_every_command_is_documented() -> None:
+    (commands,) = (a for a in _parser()._actions if isinstance(a.choices, dict))
+    text = "".join(page.read_text() for page in PAGES)
+    missing = [name for name in commands.choices if f"causaldsl {name}" not in text]
+    assert not missing
+    page = (ROOT / "docs" / "studies.md").read_text()
+    for name in ("lock", "verify", "diff", "replicate", "power", "bundle"):
+        assert f"$ causaldsl {name} " in page, name
+        assert "--json" in commands.choices[name].format_help(), name
 
 
 def test_the_pictures_of_the_policies_are_up_to_date() -> None:

@@ -49,7 +49,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     rows = [
         f"The {who} gave {a} the;The {who} gave {b} the; book; ring"
         for who in ("man", "boy", "girl")
-        for a, b in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True)
+        for a, b in zip(NAMES[::2], NAMES[1::2], strict=False)
     ]
     (tmp_path / "pairs.csv").write_text("base;source;answer;foil\n" + "\n".join(rows) + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))

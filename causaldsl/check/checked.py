@@ -32,6 +32,8 @@ class Claim:
     text: str
     condition: Applied
     span: Span = field(compare=False, repr=False)
+    selected: str = ""
+    """What of it was chosen on the very pairs that it is about."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,12 @@ class CheckedProgram:
     outputs: list[Output] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """What the command line set, as it was written."""
-    allowed: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
     """The files and folders outside of its own that it was allowed to read."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
+    files: dict[Path, str] = field(default_factory=dict)
+    """The data files that it reads, by their full path, each as it was written."""
     packages: dict[str, str] = field(default_factory=dict)
     """The version of each package whose words it uses, by the name that it uses."""
     engines: list[str] = field(default_factory=list)
@@ -103,6 +107,8 @@ class CheckedProgram:
     """The model's tokenizer, if any prompts needed it."""
     warnings: list[Diagnostic] = field(default_factory=list)
     """What may not be meant, though the program is right; each said once."""
+    allowed: list[tuple[str, Source | None]] = field(default_factory=list)
+    """Warnings that are not to be given, by name; those of an imported file only about it."""
 
     def definitions(self) -> Iterator[tuple[str, object]]:
         """All that is compiled, by name: what claims and plots speak of comes before them."""

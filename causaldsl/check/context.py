@@ -38,6 +38,7 @@ from causaldsl.syntax.recover import read
 from causaldsl.vocabulary.base import Maker
 from causaldsl.vocabulary.register import Vocabulary
 from causaldsl.vocabulary.types import NumberType
+from causaldsl.vocabulary.warnings import WARNINGS
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class Context:
         Raises:
             Mistake: as :meth:`Readable.file`.
         """
-        return self.readable.file(written, self.folder, self.limits)
+        path = self.readable.file(written, self.folder, self.limits)
+        self.program.files[path.resolve()] = str(written)
+        return path
 
     def shapes(self, span: Span) -> ModelDims:
         """The model's shapes; an error at ``span`` if there is no model."""
@@ -133,7 +136,8 @@ class Context:
     def warn(
         self, code: str, message: str, span: Span, help: str, labels: Iterable[Label] = ()
     ) -> None:
-        """Keep a warning. The program is right all the same."""
+        """Keep a warning of the register. The program is right all the same."""
+        assert code in WARNINGS, code
         warning = Diagnostic(code, message, span, help, tuple(labels), warning=True)
         if warning not in self.program.warnings:
             self.program.warnings.append(warning)

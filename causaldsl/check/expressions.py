@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.apply import apply, arguments, build, make, matrix
+from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
@@ -143,6 +144,13 @@ def called(context: Context, node: ast.Call) -> Any:
         )
     if maker is not None:
         return replace(make(context, maker, node), span=node.span)
+    if text == "argmax" and text not in words.functions:
+        raise wrong(
+            "argmax-here",
+            "`argmax` names a cell, which is no number",
+            node.span,
+            "claim it: expect argmax(SWEEP.METRIC) is CELL",
+        )
     if text not in words.functions:
         context.scope.check_words()
         sites = [word for word, cls in words.makers.items() if not isinstance(cls.gives, DataType)]
@@ -225,6 +233,7 @@ def _arithmetic(operator: str, left: Applied, right: Applied, span: Span) -> App
 def comparison(context: Context, node: ast.Comparison) -> Applied:
     left = context.of_type(node.left, NumberType, "a number")
     right = context.of_type(node.right, NumberType, "a number")
+    check_comparison(context, node, left, right)
     word = Compare.model_validate({"operator": node.operator})
     return Applied(word, (("left", left), ("right", right)), TruthType(), node.span)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from causaldsl.check.kinds import Value
+from causaldsl.check.units import Units, units_of
 from causaldsl.diagnostics import Mistake, wrong
 from causaldsl.syntax import ast
 
@@ -62,7 +63,8 @@ class Pair:
     """A base and a source prompt.
 
     ``answer`` and ``foil`` are the base's, ``counterfactual`` is what the high-level model says for
-    the base with the variable taken from the source; all three are token ids.
+    the base with the variable taken from the source; all three are token ids. ``template`` is the
+    text that it was made from, with its slots; pairs of one ``cluster`` are no new evidence.
     """
 
     base: Prompt
@@ -70,6 +72,14 @@ class Pair:
     answer: int
     foil: int
     counterfactual: int
+    template: str = ""
+    cluster: str = ""
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """What makes it one unit with other pairs that name the same: its prompts and cluster."""
+        cluster = (("cluster", self.cluster),) if self.cluster else ()
+        return ("prompt", self.base.text), ("prompt", self.source.text), *cluster
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -97,6 +107,12 @@ class PairSet(Value):
         """The bases or the sources, in order."""
         return [getattr(pair, side) for pair in self.pairs]
 
+    @property
+    def split(self) -> str:
+        """`train` or `test` of a family's part, else ""."""
+        part = self.name.rpartition(".")[2]
+        return part if part in ("train", "test") and part != self.name else ""
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes of its prompts, in alphabetical order; none if not every prompt has one."""
@@ -108,6 +124,11 @@ class PairSet(Value):
         if text in self.classes or not self.patterns:
             return text if text in self.classes else None
         return next((cls for cls in self.classes if shape_of(cls) == shape_of(text)), None)
+
+    @cached_property
+    def units(self) -> Units:
+        """What of its pairs counts as one observation, and the templates that they are from."""
+        return units_of([pair.named for pair in self.pairs], [p.template for p in self.pairs])
 
     @cached_property
     def both_ways(self) -> tuple[Pair, Pair] | None:
@@ -141,6 +162,8 @@ class PairSet(Value):
                     "source_positions": pair.source.named,
                     "base_pattern": pair.base.cls,
                     "source_pattern": pair.source.cls,
+                    "template": pair.template,
+                    "cluster": pair.cluster,
                 },
                 ensure_ascii=False,
             )

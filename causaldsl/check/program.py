@@ -7,12 +7,13 @@ from pathlib import Path
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.context import Context
+from causaldsl.check.doubts import warn_of_program
 from causaldsl.check.files import Readable
 from causaldsl.check.limits import Limits
 from causaldsl.check.params import check_all_used
 from causaldsl.check.scope import Scope
 from causaldsl.check.walk import check_statements
-from causaldsl.diagnostics import Diagnostics, Source
+from causaldsl.diagnostics import Diagnostic, Diagnostics, Source
 from causaldsl.discovery import import_all
 
 
@@ -52,7 +53,7 @@ class Checker:
     ):
         load_handlers()
         allowed = tuple(allowed)
-        self.program = CheckedProgram(source, path, settings=dict(settings or {}), allowed=allowed)
+        self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
         self.problems = Diagnostics()
         self.context = Context(
             self.program,
@@ -70,7 +71,13 @@ class Checker:
         self.problems.raise_if_any()
         self.program.words = self.context.words
         check_all_used(self.program.settings, self.program.params)
+        warn_of_program(self.context)
+        self.program.warnings = [w for w in self.program.warnings if not self._allowed(w)]
         return self.program
+
+    def _allowed(self, warning: Diagnostic) -> bool:
+        allowed = [where for name, where in self.program.allowed if name == warning.code]
+        return None in allowed or warning.span.source in allowed
 
 
 def load_handlers() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from causaldsl.check.kinds import Value
-from causaldsl.diagnostics import Mistake, Span
+from causaldsl.diagnostics import Span
 from causaldsl.model.tokens import Tokens
 
 
 @dataclass(frozen=True)
 class Lexicon(Value):
-    """Words to fill slots with; with a split, training and test prompts share no word."""
+    """Words to fill slots with; with a split, training and test prompts share no word.
+
+    ``dropped`` are those that are not one token for this model: the others keep their part of the
+    split, whatever model it is.
+    """
 
     kind = "a lexicon"
     name: str
@@ -19,12 +24,14 @@ class Lexicon(Value):
     halves: bool
     one_token: bool
     span: Span = field(compare=False, repr=False)
+    dropped: frozenset[str] = frozenset()
 
     def of_role(self, role: str) -> tuple[str, ...]:
         """The words for a role. The split takes every other word, so that a sorted list is fair."""
-        if not self.halves:
-            return self.words
-        return self.words[0::2] if role == "train" else self.words[1::2]
+        words = self.words
+        if self.halves:
+            words = words[0::2] if role == "train" else words[1::2]
+        return tuple(word for word in words if word not in self.dropped)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,12 @@ class Template:
     pieces: tuple[str, ...]
     slots: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """As it is written, with its slots in braces."""
+        filled = zip(self.slots, self.pieces[1:], strict=True)
+        return self.pieces[0] + "".join(f"{{{slot}}}{piece}" for slot, piece in filled)
 
 
 @dataclass(frozen=True)
@@ -53,17 +66,12 @@ class PromptFamily(Value):
         return tuple(t for t in self.templates if t.role == role)
 
 
-def check_lexicon_tokens(lexicon: Lexicon, tokens: Tokens, model: str) -> None:
-    """Every word must be one token after a space, so that it can be an answer."""
-    if not lexicon.one_token:
-        return
-    bad = [word for word in lexicon.words if tokens.single(" " + word) is None]
-    if bad:
-        shown = ", ".join(f"{w} ({'|'.join(tokens.pieces(' ' + w)).strip()})" for w in bad[:4])
-        more = f" and {len(bad) - 4} more" if len(bad) > 4 else ""
-        count = "is not one token" if len(bad) == 1 else "are not one token each"
-        raise Mistake(
-            "not-one-token",
-            f"{shown}{more} {count} in {model}",
-            "take them out of the lexicon, or write phrases(...) for words that are never answers",
-        )
+def split_words(words: Sequence[str], tokens: Tokens) -> frozenset[str]:
+    """The words that are not one token after a space, so that they can't be an answer."""
+    return frozenset(word for word in words if tokens.single(" " + word) is None)
+
+
+def in_pieces(words: Sequence[str], tokens: Tokens) -> str:
+    """The first of some words with their tokens: `Bartholomew (Bart|hol|omew) and 3 more`."""
+    shown = ", ".join(f"{w} ({'|'.join(tokens.pieces(' ' + w)).strip()})" for w in words[:4])
+    return shown + (f" and {len(words) - 4} more" if len(words) > 4 else "")

@@ -37,6 +37,8 @@ class Scope:
     later: dict[str, Span] = field(default_factory=dict)
     loops: dict[str, Span] = field(default_factory=dict)
     """Loop variables of the file's sweeps, by where they are bound."""
+    used: set[str] = field(default_factory=set)
+    """The names that something has asked for."""
     model: Span | None = None
     """The model's statement, be it right or wrong."""
     incomplete: bool = False
@@ -90,6 +92,7 @@ class Scope:
             self.values[name], self.places[name] = BROKEN, span
 
     def look_up(self, name: str, span: Span) -> Any:
+        self.used.add(name)
         if name in self.values:
             if self.values[name] is BROKEN:
                 raise ProgramError([])

@@ -14,6 +14,7 @@ from typing import Any
 
 from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
+from causaldsl.check.units import join
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
@@ -23,7 +24,10 @@ _END: Any = object()
 _FEW = 12
 """How many words a message lists."""
 _TEXTS = ("base", "source", "answer", "foil")
-_FIELDS = {*_TEXTS, "counterfactual_answer", "split", "positions", "class"}
+_NAMED = ("split", "counterfactual_answer", "template", "cluster")
+_FIELDS = {*_TEXTS, *_NAMED, "positions", "class"}
+_SHOWN = 4
+"""How many wrong rows of a file are shown beside the first; others are counted."""
 _SAVED = {"tokens"}
 """What the pairs that a run has saved say beyond that, by side."""
 
@@ -78,10 +82,7 @@ def read_pairs(
     reader: Reader, path: Path, written: str, tokens: Tokens, limits: Limits
 ) -> PairFamily:
     """Pairs from a file, without a name yet; ``written`` is what the program calls the file."""
-    pairs: list[tuple[str | None, Pair]] = []
-    for where, row in _rows(reader, path, written):
-        limits.check("pairs", len(pairs) + 1, "too-many", f"{written} has {{}} pairs or more")
-        pairs.append(_pair(row, where, tokens))
+    pairs = _pairs(reader, path, written, tokens, limits)
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", reader.form)
     if len({pair.base.cls == "" for _, pair in pairs}) > 1:
@@ -104,6 +105,30 @@ def read_pairs(
             f"either every {reader.row} says `train` or `test`, or none has a split",
         )
     return _parts([(str(split), pair) for split, pair in pairs])
+
+
+def _pairs(
+    reader: Reader, path: Path, written: str, tokens: Tokens, limits: Limits
+) -> list[tuple[str | None, Pair]]:
+    """The pair of every row, with its split. Raises one :class:`Mistake` for all wrong rows."""
+    pairs: list[tuple[str | None, Pair]] = []
+    mistakes: list[Mistake] = []
+    for number, (where, row) in enumerate(_rows(reader, path, written), 1):
+        limits.check("pairs", number, "too-many", f"{written} has {{}} pairs or more")
+        try:
+            pairs.append(_pair(row, where, tokens))
+        except Mistake as mistake:
+            mistakes.append(mistake)
+    if mistakes:
+        first, *others = mistakes
+        message = first.message
+        if others:
+            shown = "; ".join(other.message for other in others[:_SHOWN])
+            hidden = len(others) - _SHOWN
+            more = f"; and {hidden} more" if hidden > 0 else ""
+            message = f"{len(mistakes)} {reader.row}s are wrong. {message}; {shown}{more}"
+        raise Mistake(first.code, message, first.help)
+    return pairs
 
 
 def _rows(reader: Reader, path: Path, written: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -132,17 +157,19 @@ def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
     train = reader.train
     if train is None:
         return PairFamily("", whole=PairSet("", tuple(pairs)))
-    # A pair, its mirror and its repeats share their prompts, so they go to the same part.
-    identities = list(dict.fromkeys(pair.identity for pair in pairs))
-    random.Random(0).shuffle(identities)
-    chosen = set(identities[: round(train * len(identities))])
-    if not 0 < len(chosen) < len(identities):
+    # Pairs that share a prompt, as a pair and its mirror, go to the same part.
+    of_pair = join([pair.named for pair in pairs])
+    units = list(dict.fromkeys(of_pair))
+    random.Random(0).shuffle(units)
+    chosen = set(units[: round(train * len(units))])
+    if not 0 < len(chosen) < len(units):
         raise Mistake(
             "bad-split",
-            f"a share of {train:g} of {len(identities)} pairs of prompts leaves one part empty",
-            "choose another share",
+            f"a share of {train:g} of {len(units)} units of pairs leaves one part empty",
+            "pairs that share a prompt or a cluster are one unit; choose another share",
         )
-    return _parts([("train" if p.identity in chosen else "test", p) for p in pairs])
+    parts = ("train" if unit in chosen else "test" for unit in of_pair)
+    return _parts(list(zip(parts, pairs, strict=True)))
 
 
 def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
@@ -178,9 +205,9 @@ def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | Non
         _check_tokens(base, saved["base"], "base", where)
         _check_tokens(source, saved["source"], "source", where)
     answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
-    counterfactual, split = record.get("counterfactual_answer"), record.get("split")
-    for field, value in (("split", split), ("counterfactual_answer", counterfactual)):
-        if value is not None and not isinstance(value, str):
+    split, counterfactual, template, cluster = (record.get(field) for field in _NAMED)
+    for field in _NAMED:
+        if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
     if answer == foil:
         raise Mistake(
@@ -192,6 +219,8 @@ def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | Non
         answer,
         foil,
         foil if counterfactual is None else _answer(counterfactual, where, tokens),
+        template or "",
+        cluster or "",
     )
 
 

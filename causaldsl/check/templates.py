@@ -172,7 +172,8 @@ class PairMaker:
             base, source = (left, right) if forward else (right, left)
         answer = self._token(named[self.family.answer])
         foil = self._token(named[self.family.foil])
-        return Pair(base, source, answer, foil, answer if base.cls == source.cls else foil)
+        counterfactual = answer if base.cls == source.cls else foil
+        return Pair(base, source, answer, foil, counterfactual, template.text)
 
     def _draw(self, rng: random.Random, lexicon: Lexicon, role: str, count: int) -> list[str]:
         words = lexicon.of_role(role)

@@ -76,13 +76,18 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let an NVIDIA GPU round float32 factors to 10 bits (off by default)",
     )
+    add_seed(command)
+    command.add_argument("--json", action="store_true", help="print results.json instead of tables")
+
+
+def add_seed(command: argparse.ArgumentParser) -> None:
+    """What is added to every seed."""
     command.add_argument(
         "--seed",
         type=_seed,
         default=0,
         help="added to the seeds of das, random, resample and bootstrap; pairs keep their own",
     )
-    command.add_argument("--json", action="store_true", help="print results.json instead of tables")
 
 
 def add_work_options(command: argparse.ArgumentParser) -> None:

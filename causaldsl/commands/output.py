@@ -39,7 +39,10 @@ def complain(text: str) -> None:
 def warn(program: CheckedProgram) -> None:
     """The warnings of a program that is right, on standard error."""
     if program.warnings:
-        complain(render_all(program.warnings) + "\n")
+        count = len(program.warnings)
+        said = "1 warning" if count == 1 else f"{count} warnings"
+        off = "`allow NAME` in the program turns off those of a name"
+        complain(f"{render_all(program.warnings)}\n\n{said}; {off}\n")
 
 
 def announce(what: str, done: int, total: int) -> None:

@@ -18,7 +18,7 @@ from causaldsl.commands.options import (
     read_settings,
 )
 from causaldsl.commands.output import announce, bars, complain, console, tell, warn
-from causaldsl.diagnostics import Diagnostic
+from causaldsl.diagnostics import Diagnostic, Mistake
 from causaldsl.plan.settings import USUAL, Settings
 
 _UNWRITTEN = 3
@@ -27,14 +27,24 @@ _UNWRITTEN = 3
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from causaldsl.results.lock import Lock
+
+EXITS = {"held": 0, "fell": 1, "undecided": 4}
+
 
 def add(commands: Commands) -> None:
-    exits = "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed."
+    exits = (
+        "Exit code: 0 all claims held, 1 one fell, 2 the program is wrong, 3 the run failed, "
+        "4 none fell and one is undecided."
+    )
     run = commands.add_parser("run", help="run a program and check its claims", epilog=exits)
     add_program(run)
     add_run_options(run)
     add_settings(run)
     add_reading(run)
+    run.add_argument(
+        "--locked", action="store_true", help="refuse a program that is not as it was locked"
+    )
     run.set_defaults(command=lambda options: run_file(options.program, options))
 
 
@@ -66,11 +76,12 @@ def run_file(
     warnings = compiled.program.warnings
     warnings[:] = map(placed, warnings)
     warn(compiled.program)
+    lock = _lock(path, compiled, chosen.seed, getattr(options, "locked", False))
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model
     )
     with bars() as progress:
-        run = api.run_compiled(compiled, chosen, folder, progress)
+        run = api.run_compiled(compiled, chosen, folder, progress, lock)
     try:
         _show(run, folder, options.json)
     except Exception as error:  # of the terminal; what was found is on disk
@@ -78,7 +89,24 @@ def run_file(
     if run.unwritten:
         complain(f"error: the run's files could not be written: {run.unwritten}")
         return _UNWRITTEN
-    return 0 if run.held else 1
+    return EXITS[run.verdict]
+
+
+def _lock(path: Path, compiled: api.Compiled, seed: int, refuse: bool) -> Lock | None:
+    """The lock beside a program, if any; with ``refuse`` the program must be as it says."""
+    from causaldsl.results.lock import SUFFIX, differences, lock_of, read_lock
+
+    beside = path.with_suffix(SUFFIX)
+    if not refuse and not beside.is_file():
+        return None
+    lock = read_lock(beside)
+    if refuse and (changed := differences(lock, lock_of(compiled.program, compiled.graph, seed))):
+        raise Mistake(
+            "not-as-locked",
+            f"{path} is not as it was locked: {'; '.join(changed)}",
+            "run it without --locked: claims that are not on record are marked exploratory",
+        )
+    return lock
 
 
 def _show(run: api.Run, folder: Path, as_json: bool) -> None:

@@ -1,42 +1,101 @@
-"""Means and ratios of means over pairs, with percentile bootstrap intervals (95%).
+"""Means over pairs and what follows from them, in bootstrap draws of units, and their intervals.
 
-For the ratio of means both means are taken over the same resample.
+A draw weights every pair by how often its unit was drawn, so for weights w and numbers x by pair::
+
+    mean in a draw = sum_i w_i x_i / sum_i w_i
+
+Units are drawn within their strata (``check/units.py``). For claims about other templates too,
+templates are drawn first, and then as many units as each has. A resample spreads too little by
+(n - s) / n for n units in s strata, and is closer to a normal than to a t distribution. So the
+percentiles of a 1 - a interval lie at (Hesterberg 2015, "What teachers should know about the
+bootstrap", for one stratum)::
+
+    Phi(-sqrt(n / (n - s)) t_{a/2, n - s})        and as far from the other end
+
+A tail with fewer than eight draws is carried on from the 2.5% points, in units of a normal's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from torch import Tensor
 
-_KEPT = 2**21
-"""Drawn pairs at a time: 16 MB of indices."""
+from causaldsl.check.units import Units
+
+Over = Literal["pairs", "templates"]
+"""Whether other pairs of these templates are spoken of, or other templates too."""
+LEVEL = 0.95
+_KEPT = 2**22
+"""Weights at a time: 32 MB."""
+_FEWEST, _NEAR = 8, 0.025
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How many units in how many strata were drawn: what the percentiles are expanded by."""
+
+    n: int
+    strata: int = 1
+
+    @property
+    def free(self) -> int:
+        return self.n - self.strata
+
+    def tail(self, level: float = LEVEL) -> float:
+        """The share of draws that lies outside of an interval, at each end."""
+        if self.free < 1:
+            return 0.0
+        t = stdtrit(self.free, (1 - level) / 2)
+        return float(ndtr(t * (self.n / self.free) ** 0.5))
+
+    def level_of(self, share: Tensor) -> Tensor:
+        """The inverse: the level a/2 whose expanded percentile is this share of draws."""
+        if self.free < 1:
+            return torch.full_like(share, 0.5)
+        z = ndtri(share.numpy()) * (self.free / self.n) ** 0.5
+        return torch.as_tensor(stdtr(self.free, z))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n pairs with its bootstrap interval (95%)."""
+    """A number over n units with its bootstrap interval (95%).
+
+    One over one unit has no interval: both ends are the number. One that is withheld is nan.
+    """
 
     mean: float
     n: int
     low: float
     high: float
+    drawn: Any = field(default=None, compare=False, repr=False)
+    """The number with its values in draws, which are made when a claim asks (``drawn.Drawn``)."""
+
+    def record(self) -> dict[str, Any]:
+        return {"mean": self.mean, "n": self.n, "low": self.low, "high": self.high}
 
 
 class Bootstrap:
-    """Resamples of pairs: the same ones for all numbers over equally many pairs."""
+    """Resamples of the units of pairs: the same ones for all numbers on these pairs."""
 
-    def __init__(self, generator: torch.Generator, resamples: int):
-        self.resamples = resamples
+    def __init__(self, generator: torch.Generator, resamples: int, units: Units, pairs: str = ""):
+        self.resamples, self.units, self.pairs = resamples, units, pairs
         self._start = generator.get_state()
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[Over, Tensor] = {}
+
+    def spread(self, over: Over = "pairs") -> Spread:
+        if over == "templates":
+            return Spread(len(self.units.templates))
+        return Spread(self.units.count, self.units.count - self.units.free)
 
     def mean(self, values: Tensor) -> Estimate:
         """Mean of numbers by pair (n,)."""
-        (means,) = self.means(values)
-        return interval(float(values.mean()), len(values), means)
+        return self.interval(float(values.mean()), self.means([values])[0])
 
     def ratio(self, top: Tensor, bottom: Tensor) -> Estimate:
         """mean(top) / mean(bottom) over the same pairs; 0 if the lower one is 0.
@@ -44,43 +103,108 @@ class Bootstrap:
         A draw whose lower mean is 0 has no ratio and is left out.
         """
         if bottom.mean() == 0:
-            return Estimate(0.0, len(top), 0.0, 0.0)
-        upper, lower = self.means(top, bottom)
+            return Estimate(0.0, self.units.count, 0.0, 0.0)
+        found = float(top.mean() / bottom.mean())
+        return self.interval(found, self.ratios(top, bottom))
+
+    def ratios(self, top: Tensor, bottom: Tensor, over: Over = "pairs") -> Tensor:
+        """The ratio in every draw in which the lower mean is not 0."""
+        upper, lower = self.means([top, bottom], over)
         defined = lower != 0
         found = top.mean() / bottom.mean()
-        ratios = upper[defined] / lower[defined] if defined.any() else found[None]
-        return interval(float(found), len(top), ratios)
+        return torch.where(defined, upper / torch.where(defined, lower, 1.0), found)
 
-    def means(self, *rows: Tensor) -> list[Tensor]:
-        """Means (r,) of each row of numbers by pair (n,), in the same resamples."""
-        n = len(rows[0])
-        found: list[list[Tensor]] = [[] for _ in rows]
-        for draws in self._draws(n):
-            for means, values in zip(found, rows, strict=True):
-                means.append(values[draws].mean(1))
-        return [torch.cat(means) for means in found]
+    def interval(self, found: float, draws: Tensor) -> Estimate:
+        """A number with the interval of its values in draws, those left out that are not finite."""
+        n = self.units.count
+        if n == 1:
+            return Estimate(found, 1, found, found)
+        low, high = ends(draws, found, self.spread())
+        return Estimate(found, n, low, high)
 
-    def _draws(self, n: int) -> Iterator[Tensor]:
-        """Draws (r, n) of n pairs: kept, or drawn again in parts where they take much memory."""
-        if n in self._kept:
-            yield self._kept[n]
+    def means(self, rows: Sequence[Tensor], over: Over = "pairs") -> list[Tensor]:
+        """Means (r,) of each row of numbers by pair (n,), in the same draws."""
+        return list(self.of_columns(torch.stack([row.double() for row in rows], 1), over).unbind(1))
+
+    def of_columns(self, columns: Tensor, over: Over = "pairs") -> Tensor:
+        """Means (r, c) of columns of numbers by pair (n, c)."""
+        parts = [w @ columns / w.sum(1, keepdim=True) for w in self.weights(over)]
+        return torch.cat(parts)
+
+    def weights(self, over: Over = "pairs") -> Iterator[Tensor]:
+        """How often each pair was drawn, (r, n); in parts, drawn again, where there are many."""
+        if over in self._kept:
+            yield self._kept[over]
             return
         generator = torch.Generator()
         generator.set_state(self._start)
+        n = len(self.units.of_pair)
         at_once = max(1, _KEPT // max(1, n))
         for begin in range(0, self.resamples, at_once):
-            draws = draw(n, generator, min(at_once, self.resamples - begin))
+            rows = min(at_once, self.resamples - begin)
+            weights = self._drawn(generator, rows, over)[:, self._of_pair]
             if at_once >= self.resamples:
-                self._kept[n] = draws
-            yield draws
+                self._kept[over] = weights
+            yield weights
+
+    def _drawn(self, generator: torch.Generator, rows: int, over: Over) -> Tensor:
+        """How often each unit was drawn, (rows, units)."""
+        found = torch.zeros(rows, self.units.count, dtype=torch.float64)
+        groups = self._by(self.units.strata if over == "pairs" else self.units.of_template)
+        times = torch.ones(rows, len(groups), dtype=torch.long)
+        if over == "templates":
+            drawn = torch.randint(len(groups), times.shape, generator=generator)
+            times = torch.zeros_like(times).scatter_add_(1, drawn, torch.ones_like(drawn))
+        for group, wanted in zip(groups, times.unbind(1), strict=True):
+            ones = torch.ones(rows, len(group), dtype=torch.float64)
+            for again in range(int(wanted.max())):
+                chosen = torch.randint(len(group), ones.shape, generator=generator)
+                of_these = ones * (wanted > again)[:, None]
+                found.scatter_add_(1, group[chosen], of_these)
+        return found
+
+    @cached_property
+    def _of_pair(self) -> Tensor:
+        return torch.tensor(self.units.of_pair)
+
+    def _by(self, labels: Sequence[int]) -> list[Tensor]:
+        given = torch.tensor(labels)
+        return [(given == label).nonzero()[:, 0] for label in range(int(given.max()) + 1)]
 
 
-def draw(n: int, generator: torch.Generator, resamples: int) -> Tensor:
-    """Bootstrap draws (resamples, n) of n pairs."""
-    return torch.randint(0, n, (resamples, n), generator=generator)
+def ends(draws: Tensor, found: float, spread: Spread, level: float = LEVEL) -> tuple[float, float]:
+    """Both ends of the interval of a number with these values (r,) in draws."""
+    low, high = all_ends(draws[:, None], torch.tensor([found]), spread, level)
+    return float(low), float(high)
 
 
-def interval(mean: float, n: int, means: Tensor) -> Estimate:
-    """A number over n pairs with the 95% interval of its values in bootstrap draws."""
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
-    return Estimate(mean, n, low, high)
+def all_ends(
+    draws: Tensor, found: Tensor, spread: Spread, level: float = LEVEL
+) -> tuple[Tensor, Tensor]:
+    """The same for many numbers (c,) with draws (r, c)."""
+    return lower_ends(draws, found, spread, level), upper_ends(draws, found, spread, level)
+
+
+def lower_ends(draws: Tensor, found: Tensor, spread: Spread, level: float = LEVEL) -> Tensor:
+    """The lower ends (c,); a draw that is no number counts as below all others."""
+    if spread.free < 1:
+        return torch.full_like(found, float("-inf"), dtype=torch.float64)
+    ordered = draws.nan_to_num(float("-inf"), float("inf"), float("-inf")).sort(0).values
+    tail = spread.tail(level)
+    if tail * len(draws) >= _FEWEST:
+        return _quantile(ordered, tail)
+    near = _quantile(ordered, _NEAR)
+    z = stdtrit(spread.free, (1 - level) / 2) * (spread.n / spread.free) ** 0.5
+    return found + (near - found) * float(z / ndtri(_NEAR))
+
+
+def upper_ends(draws: Tensor, found: Tensor, spread: Spread, level: float = LEVEL) -> Tensor:
+    return -lower_ends(-draws, -found, spread, level)
+
+
+def _quantile(ordered: Tensor, share: float) -> Tensor:
+    """Of each sorted column (r, c), linear between its values; an infinite one stays what it is."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    first, second = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    return torch.where(first == second, first, first + (place - below) * (second - first))

@@ -9,6 +9,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.answerable import answerable
 from causaldsl.engine.declared import check_declared
 from causaldsl.engine.here import Here
+from causaldsl.engine.lift import lifted
 from causaldsl.engine.memory.retry import is_out_of_memory, make_room
 from causaldsl.engine.registry import evaluator_of, together
 from causaldsl.engine.session import Session
@@ -58,8 +59,9 @@ def evaluate(session: Session, keys: Sequence[str]) -> list[Any]:
     for operation in operations:
         with answerable(word, word.word):
             here: Here[Any] = Here(session, operation)
-            values.append(evaluator(here))
-            check_declared(here, values[-1])
+            value = evaluator(here)
+            check_declared(here, value)
+            values.append(lifted(here, evaluator, value))
     return values
 
 

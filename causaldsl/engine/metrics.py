@@ -6,7 +6,7 @@ The formulas are in the vocabulary (``vocabulary/metrics.py``).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,15 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.answerable import answerable, version_of
-from causaldsl.engine.bootstrap import Bootstrap, Estimate, interval
+from causaldsl.engine.bootstrap import LEVEL, Bootstrap, Estimate, Over, Spread, all_ends
+from causaldsl.engine.drawn import Drawn, Draws, exact_ends, of_rate
 from causaldsl.plan.chunks import DOUBLE_ROWS
 from causaldsl.vocabulary.metrics import Metric, Seen
+
+ROUNDING = {"bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-9}
+"""Numbers that differ by up to this share of their size are equal, by the dtype of the run."""
+_AT_ONCE = 256
+"""Runs whose draws are made at once."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +71,119 @@ def _by_pair(metric: Metric, seen: Seen) -> Tensor:
     return found.double()
 
 
-def estimate(metric: Metric, run: Outcome, clean: Outcome, bootstrap: Bootstrap) -> Estimate:
-    """A metric over the pairs, with its interval, in the metric's unit.
+class Measured(dict[str, dict[str, Estimate]]):
+    """Every metric of every run, by the run's name, and all their draws at once."""
 
-    A draw of pairs in which it is not defined is left out.
+    def __init__(self, runs: Mapping[str, Outcome], clean: Outcome, bootstrap: Bootstrap):
+        super().__init__({name: {} for name in runs})
+        self.runs, self.clean, self.bootstrap = runs, clean, bootstrap
+        self.withheld: dict[str, str] = {}
 
-    Raises:
-        RunFailure: if it is not a number, as fldd where the clean logit differences average to 0.
-    """
-    with answerable(type(metric), metric.word):
-        columns = metric.means(run.columns, clean.columns)
-        found = float(metric.value(*(column.mean() for column in columns)))
-        drawn = metric.value(*bootstrap.means(*columns))
-    if not math.isfinite(found):
-        raise RunFailure(
-            f"{metric.word} is not defined: {metric.undefined}", "report another metric instead"
-        )
-    return interval(found, len(columns[0]), drawn[drawn.isfinite()])
+    def add(self, metric: Metric) -> None:
+        """Work out a metric of all runs.
+
+        Raises:
+            RunFailure: if it is not a number, as a divergence of logits that are not finite.
+        """
+        names = list(self.runs)
+        found = self.values_of(metric, _means(self.columns_of(metric, names))[None])[0]
+        self._withhold(metric)
+        if metric.word in self.withheld:
+            found = torch.full_like(found, math.nan)
+        elif not bool(found.isfinite().all()):
+            raise RunFailure(
+                f"{metric.word} is not defined: {metric.undefined}", "report another metric instead"
+            )
+        n = self.bootstrap.units.count
+        low = high = found
+        if n > 1 and metric.word not in self.withheld:
+            if metric.rate:
+                low, high = exact(found, n)
+            else:
+                low, high = all_ends(self.draws(metric, names), found, self.bootstrap.spread())
+        numbers = zip(names, found.tolist(), low.tolist(), high.tolist(), strict=True)
+        for name, mean, below, above in numbers:
+            drawn = self._drawn(metric, name, mean)
+            self[name][metric.word] = Estimate(mean, n, below, above, drawn)
+
+    def draws(self, metric: Metric, names: Sequence[str], over: Over = "pairs") -> Tensor:
+        """The metric's values in every draw (r, c) of these runs."""
+        parts = []
+        for begin in range(0, len(names), _AT_ONCE):
+            columns = self.columns_of(metric, names[begin : begin + _AT_ONCE])
+            n, k, c = columns.shape
+            means = self.bootstrap.of_columns(columns.reshape(n, k * c), over).reshape(-1, k, c)
+            parts.append(self.values_of(metric, means))
+        return torch.cat(parts, 1)
+
+    def columns_of(self, metric: Metric, names: Sequence[str]) -> Tensor:
+        """The columns (n, k, c) whose means the metric of each of these runs is worked out from."""
+        with answerable(type(metric), metric.word):
+            found = [metric.means(self.runs[name].columns, self.clean.columns) for name in names]
+            return torch.stack([torch.stack(list(columns), 1).double() for columns in found], 2)
+
+    def values_of(self, metric: Metric, means: Tensor) -> Tensor:
+        """The metric (r, c) from means (r, k, c)."""
+        with answerable(type(metric), metric.word):
+            found: Tensor = metric.value(*means.unbind(1))
+            return found
+
+    def _withhold(self, metric: Metric) -> None:
+        """Withhold a metric that divides by what may be 0."""
+        columns = self.columns_of(metric, [next(iter(self.runs))])
+        divisor = metric.divisor(*_means(columns))
+        if divisor is None:
+            return
+        n, k, _ = columns.shape
+        low = high = found = divisor
+        if self.bootstrap.units.count > 1:
+            means = self.bootstrap.of_columns(columns.reshape(n, k))[:, :, None]
+            drawn = metric.divisor(*means.unbind(1))
+            assert drawn is not None
+            low, high = all_ends(drawn, found, self.bootstrap.spread())
+        if float(low) <= 0 <= float(high):
+            self.withheld[metric.word] = (
+                f"{metric.word} on {self.bootstrap.pairs} is withheld: what it divides by, "
+                f"{float(found):.3g} [{float(low):.3g}, {float(high):.3g}], may be 0"
+            )
+
+    def _drawn(self, metric: Metric, name: str, mean: float) -> Drawn:
+        pairs = frozenset([self.bootstrap.pairs])
+        if metric.word in self.withheld:
+            return Drawn(mean, None, pairs, self.withheld[metric.word])
+
+        def make(over: Over) -> Draws:
+            spread = self.bootstrap.spread(over)
+            drawn = self.draws(metric, [name], over)[:, 0]
+            if metric.rate:
+                return of_rate(mean, drawn, spread, self._count(mean, drawn, spread, over))
+            return Draws(drawn, drawn, spread)
+
+        return Drawn(mean, make, pairs)
+
+    def _count(self, share: float, drawn: Tensor, spread: Spread, over: Over) -> float:
+        """How many independent units a share is over; fewer where templates disagree."""
+        n, variance = self.bootstrap.units.count, share * (1 - share)
+        if over == "pairs":
+            return n
+        spreads = float(drawn.var()) * spread.n / max(1, spread.free)
+        return min(n, max(spread.n, variance / spreads)) if variance and spreads else spread.n
+
+
+def _means(columns: Tensor) -> Tensor:
+    return columns.mean(0)
+
+
+def exact(shares: Tensor, n: int, level: float = LEVEL) -> tuple[Tensor, Tensor]:
+    """Exact intervals (c,) of shares over n units."""
+    levels = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    known: dict[float, tuple[float, float]] = {}
+    for share in shares.tolist():
+        if share not in known:
+            low, high = exact_ends(share, n, levels)
+            known[share] = float(low[0]), float(high[1])
+    ends = torch.tensor([known[share] for share in shares.tolist()], dtype=torch.float64)
+    return ends[:, 0], ends[:, 1]
 
 
 def at_chance(right: int, n: int) -> bool:
@@ -96,16 +198,16 @@ def at_chance(right: int, n: int) -> bool:
     return share < 0.75 and (middle - half) / (1 + z2 / n) <= 0.5
 
 
-def auc(first: Tensor, second: Tensor) -> float:
+def auc(first: Tensor, second: Tensor, rounding: float = 0.0) -> float:
     """Share of (i, j) with first_i > second_j, ties counting half; nan for none.
 
-    By sorting: the table of all comparisons would not fit into memory for many pairs.
+    Values that differ by no more than ``rounding`` are equal: which of them is larger may depend on
+    which prompts ran together. By sorting: the table of all comparisons would not fit into memory
+    for many pairs.
     """
     if not len(first) or not len(second):
         return math.nan
     ordered = second.sort().values
-    below, up_to = (
-        int(torch.searchsorted(ordered, first.contiguous(), right=right).sum())
-        for right in (False, True)
-    )
+    below = int(torch.searchsorted(ordered, (first - rounding).contiguous()).sum())
+    up_to = int(torch.searchsorted(ordered, (first + rounding).contiguous(), right=True).sum())
     return (below + up_to) / (2 * len(first) * len(second))

@@ -42,11 +42,15 @@ class Evaluator:
     """Roles of inputs, and whether all of that role are taken, as a list."""
 
     def __call__(self, here: Any) -> Any:
-        found = {
-            role: here.values(role) if several else here.value(role)
-            for role, several in self.inputs.items()
-        }
-        return self.function(here, **found) if self.takes_here else self.function(**found)
+        return self.call(here, {role: self.given(here, role) for role in self.inputs})
+
+    def given(self, here: Any, role: str) -> Any:
+        """What the operation has for an input."""
+        return here.values(role) if self.inputs[role] else here.value(role)
+
+    def call(self, here: Any, given: dict[str, Any]) -> Any:
+        """The function's value for these inputs."""
+        return self.function(here, **given) if self.takes_here else self.function(**given)
 
 
 _EVALUATORS: dict[type[Word], Evaluator] = {}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.units import apart
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.bootstrap import Bootstrap
@@ -55,6 +56,9 @@ class Session:
     precision: Any = None
     """How far a run in bfloat16 lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
+    measured: list[PairSet] = field(default_factory=list)
+    """The sets of pairs that numbers with intervals are over, but inputs of a toy model."""
+    _bootstraps: dict[str, Bootstrap] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
@@ -168,9 +172,19 @@ class Session:
         digest = hashlib.sha256(words.encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
-    def bootstrap(self, *labels: str) -> Bootstrap:
-        """Intervals over pairs, with draws of their own."""
-        return Bootstrap(self.generator(0, *labels), self.settings.resamples)
+    def bootstrap(self, pairs: PairSet) -> Bootstrap:
+        """Draws of pairs: the same for every number on them, others for other pairs.
+
+        Inputs of a toy model are not drawn from anything, so each is a unit.
+        """
+        if pairs.digest not in self._bootstraps:
+            text = self.loaded.spec.shapes.text
+            units = pairs.units if text else apart(len(pairs))
+            generator = self.generator(0, "bootstrap", pairs.digest)
+            made = Bootstrap(generator, self.settings.resamples, units, pairs.name)
+            self._bootstraps[pairs.digest] = made
+            self.measured += [pairs] if text else []
+        return self._bootstraps[pairs.digest]
 
 
 def stack(values: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ the program would name.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded
-from causaldsl.report.numbers import tint, with_interval
+from causaldsl.report.numbers import MARKS, furthest, tint, with_interval
 from causaldsl.results.records import Results
 from causaldsl.shown import visible
 from causaldsl.vocabulary.metrics import headline, metric_named
@@ -41,6 +42,7 @@ _STYLE = {
     "inconclusive": ("octagon", "#fdf3d6"),
     "held": ("note", "#dff0d8"),
     "fell": ("note", "#f8d7d3"),
+    "undecided": ("note", "#fdf3d6"),
     "claim": ("note", "#ffffff"),
 }
 
@@ -97,12 +99,12 @@ def _nodes(
             drawn_in.setdefault(key, []).append(node.name)
     for i, claim in enumerate(program.claims):
         found = results.expectations[i] if results else None
-        kind = "claim" if found is None else "held" if found.held else "fell"
+        kind = "claim" if found is None else found.verdict
         lines = [_wrap(claim.text)]
         if found is not None:
             sides = f": {found.left:.3g} and {found.right:.3g}"
             compared = found.found is None  # a verdict has no sides
-            lines.append(("held" if found.held else "FELL") + (sides if compared else ""))
+            lines.append(MARKS[found.verdict] + (sides if compared else ""))
         drawn[f"claim {i}"] = _Drawn(f"claim {i}", kind, tuple(lines))
     for part in parts:
         words = [w for w in (_subspace_word(graph, key) for key in part.inside) if w]
@@ -180,8 +182,9 @@ def _run_nodes(
         axes = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in measurement.axes)
         lines = [f"sweep {measurement.name}", f"{_count(len(cells), 'run')} ({axes})"]
         if table:
-            best = max(cells, key=lambda run: abs(table[run.name][metric].mean))
-            lines.append(f"largest {metric} {table[best.name][metric].mean:.3g} at {best.name}")
+            best = furthest(table, metric)[0]
+            said = with_interval(table[best][metric])
+            lines.append(f"{metric} changes most at {best}: {said}, selected")
         name = f"sweep {measurement.name}"
         node = _Drawn(name, "sweep", tuple(lines))
         return [(node, graph.arm(measurement.name, run.name)) for run in cells]
@@ -192,7 +195,8 @@ def _run_nodes(
         if table:
             number = table[run.name][metric]
             lines.append(f"{metric} {with_interval(number)}")
-            effect = max(-1.0, min(1.0, number.mean)) if _is_fraction(metric) else None
+            shown = _is_fraction(metric) and not math.isnan(number.mean)
+            effect = max(-1.0, min(1.0, number.mean)) if shown else None
         node = _Drawn(f"run {measurement.name}.{run.name}", "run", tuple(lines), effect)
         found.append((node, graph.arm(measurement.name, run.name)))
     return found

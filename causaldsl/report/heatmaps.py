@@ -1,5 +1,7 @@
 """Sweeps as heatmaps: a panel for each metric and arm, all panels of a metric on one colour scale.
 
+Colours show the change from the clean run; dots stand where it is not 0, with all looked at once.
+
 The first loop variable runs along x; the second, if any, along y; further ones are joined with it.
 A sweep over one variable has its arms along y; one over all heads of layers is layer by head.
 """
@@ -11,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from causaldsl.report.numbers import change
 from causaldsl.report.plots import save, subplots
 from causaldsl.results.records import Results, SweepRecord
 from causaldsl.vocabulary.metrics import metric_named
@@ -39,11 +42,14 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     height = 0.8 + 0.26 * len(rows)
     figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
     for panel, axis in zip(panels, axes, strict=True):
-        values = [[table[cell][panel.metric].mean for cell in row] for row in panel.cells]
-        everywhere = [n[panel.metric].mean for cell, n in table.items() if cell != "clean"]
+        values = [[change(table, cell, panel.metric) for cell in row] for row in panel.cells]
+        everywhere = [change(table, cell, panel.metric) for cell in table if cell != "clean"]
         _draw(figure, axis, panel, values, _colours(panel.metric, everywhere))
+        _mark(axis, panel, results.sweeps[name].differs.get(panel.metric, []))
     n = table["clean"][metrics[0]].n
-    figure.suptitle(f"{name}, {results.provenance.get('model', '')}, {n} pairs", fontsize=10)
+    said = "changes from clean; dots: differs, by intervals for all cells at once"
+    figure.suptitle(f"{name}, {results.provenance.get('model', '')}, n = {n}", fontsize=10)
+    figure.supxlabel(said, fontsize=7)
     save(figure, path)
 
 
@@ -82,11 +88,24 @@ def _layers_and_heads(labels: list[str]) -> tuple[list[str], list[str]] | None:
 
 
 def _colours(metric: str, values: list[float]) -> dict[str, Any]:
-    """The colour scale of a metric; that of a signed one is centred on 0."""
-    if metric_named(metric).signed:
+    """The colour scale of a metric's changes, centred on 0 if they have both signs."""
+    if metric_named(metric).signed or min(values) < 0:
         limit = max(max(abs(value) for value in values), 1e-9)
         return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     return {"cmap": "viridis", "vmin": min(0.0, *values), "vmax": max(1e-9, *values)}
+
+
+def _mark(axis: Any, panel: _Panel, marked: list[str]) -> None:
+    """A dot on every cell that differs from the clean run."""
+    found = [
+        (x, y)
+        for y, row in enumerate(panel.cells)
+        for x, cell in enumerate(row)
+        if cell in set(marked)
+    ]
+    if found:
+        columns, rows = zip(*found, strict=True)
+        axis.plot(columns, rows, ".", color="black", markersize=3, markeredgewidth=0)
 
 
 def _draw(

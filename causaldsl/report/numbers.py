@@ -1,15 +1,20 @@
-"""Numbers as a reader sees them, in words."""
+"""Numbers as a reader sees them, in words. One that is withheld is nan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from causaldsl.results.records import Number
+
+WITHHELD = "withheld"
+MARKS = {"held": "held", "fell": "FELL", "undecided": "undecided"}
+"""Verdicts on claims as pictures and the terminal write them."""
 
 
 def decimals(values: Iterable[float]) -> int:
     """How many decimals tell numbers of this size apart: two, and more where all are small."""
-    largest = max((abs(value) for value in values), default=0.0)
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if largest >= 100:
         return 1
     return 2 if largest >= 0.1 or largest < 5e-5 else 3 if largest >= 0.01 else 4
@@ -21,6 +26,8 @@ def plain(value: float, places: int | None = None) -> str:
     >>> plain(-0.1011, 2), plain(-1e-9, 2), plain(0.3)
     ('−0.10', '0.00', '0.3')
     """
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     text = f"{value:.4g}" if places is None else f"{value:.{places}f}"
     if places is None and abs(value) < 1e-6:
         text = "0"
@@ -52,7 +59,21 @@ def two_decimals(value: float) -> str:
 
 def with_interval(number: Number, form: Callable[[float], str] | None = None) -> str:
     """A mean with its interval: `0.57 [0.53, 0.62]`; ``form`` writes each of the three."""
+    if math.isnan(number.mean):
+        return WITHHELD
     if number.n == 1:
         return form(number.mean) if form else f"{number.mean:.4g}"
     mean, low, high = map(form or two_decimals, (number.mean, number.low, number.high))
     return f"{mean} [{low}, {high}]"
+
+
+def change(arms: Mapping[str, Mapping[str, Number]], arm: str, metric: str) -> float:
+    """How far a metric of an arm lies from that of the clean run; 0 where it is withheld."""
+    found = arms[arm][metric].mean - arms["clean"][metric].mean
+    return 0.0 if math.isnan(found) else found
+
+
+def furthest(arms: Mapping[str, Mapping[str, Number]], metric: str) -> list[str]:
+    """The cells of a sweep, the one with the largest change from the clean run first."""
+    cells = [cell for cell in arms if cell != "clean"]
+    return sorted(cells, key=lambda cell: -abs(change(arms, cell, metric)))

@@ -60,6 +60,14 @@ def picture_text(dot: str) -> str:
         return path.read_text(encoding="utf-8")
 
 
+def pdf_of_svg(svg: str) -> bytes:
+    """An SVG picture as a PDF; equal pictures give equal files."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.pdf"
+        _write_pdf(svg, path)
+        return path.read_bytes()
+
+
 def _write_pdf(svg: str, path: Path) -> None:
     from reportlab.graphics import renderPDF
     from svglib.svglib import svg2rlg

@@ -38,7 +38,8 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
     }
     if base.cls:
         line["class"] = {"base": base.cls, "source": source.cls}
-    return line
+    named = {"template": pair.template, "cluster": pair.cluster}
+    return line | {name: text for name, text in named.items() if text}
 
 
 def _numbers(pair: Pair) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,20 @@ from typing import Any
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.printing import graph_json, graph_text
+from causaldsl.plan.settings import Settings
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.kinds.base import Picture, pictures
 from causaldsl.report.page.build import report_html
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.saved_pairs import saved_lines
+from causaldsl.report.saved_sources import write_sources
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
 from causaldsl.results.store import drawing
+from causaldsl.results.values import FILE as VALUES
+from causaldsl.results.values import Block, write_values
 
+_USUAL = Settings()
 _DRAFT = ".results.json"
 
 
@@ -30,9 +35,11 @@ def write_run(
     graph: Graph,
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
+    by_pair: Iterable[Block] = (),
+    settings: Settings = _USUAL,
 ) -> Results:
     """Write everything: the numbers, then what shows them. Gives what :func:`draw_run` gives."""
-    write_numbers(folder, program, graph, results, subspaces)
+    write_numbers(folder, program, graph, results, subspaces, by_pair, settings)
     return draw_run(folder, program, graph, results)
 
 
@@ -42,12 +49,17 @@ def write_numbers(
     graph: Graph,
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
+    by_pair: Iterable[Block] = (),
+    settings: Settings = _USUAL,
 ) -> None:
-    """Write results, subspaces, pairs, program and graph: all that took time to find.
+    """Write results, numbers by pair, subspaces, pairs, program and graph: what took time to find.
 
-    ``subspaces`` gives, by name, the tensors of each named subspace.
+    ``subspaces`` gives, by name, the tensors of each named subspace; ``settings`` are those of the
+    run, which `causaldsl verify` needs.
     """
     _results(folder, results)
+    write_values(folder / VALUES, by_pair)
+    write_sources(folder, program, settings)
     _subspaces(folder / "subspaces", subspaces)
     _pairs(folder / "pairs", View(program, graph, results, folder))
     (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")

@@ -2,50 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-SCHEMA = 1
+SCHEMA = 2
+
+Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A number; null in JSON, and nan here, where it is withheld or has no end."""
+HELD, FELL, UNDECIDED = "held", "fell", "undecided"
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
 class Number(Record):
-    """A mean over n pairs with its 95% bootstrap interval."""
+    """A number over n units with its 95% bootstrap interval; over one unit it has none.
 
-    mean: float
+    Pairs that share a prompt are one unit. A number that is withheld is null; a note says why.
+    """
+
+    mean: Value
     n: int
-    low: float
-    high: float
+    low: Value
+    high: Value
 
 
 class Expectation(Record):
     """A claim of the program, both sides of its comparison, and whether it held.
 
-    ``found`` is what an audit found, where the claim is about its verdict.
+    ``difference`` is left - right with its interval from ``low`` to ``high`` at ``level`` over
+    ``n`` units (pairs, or templates for a claim over templates); the interval decides. Exact
+    numbers have none, and ``n`` is then null. ``found`` is what an audit found, where the claim is
+    about its verdict. ``why`` says why nothing could be decided, ``selected`` what of the claim was
+    chosen on the pairs that it is about.
     """
 
     text: str
     place: str
-    left: float
-    right: float
-    held: bool
+    verdict: Literal["held", "fell", "undecided"]
+    left: Value
+    right: Value
+    difference: Value | None = None
+    low: Value | None = None
+    high: Value | None = None
+    n: int | None = None
+    level: float = 0.95
+    over: Literal["pairs", "templates"] = "pairs"
     found: str | None = None
+    why: str = ""
+    selected: str = ""
+    registered: bool | None = None
+    """Whether a lock had the claim before the run; None if there was no lock."""
+
+    @property
+    def held(self) -> bool:
+        return self.verdict == HELD
 
 
 class SweepRecord(Record):
     """The axes of a sweep; its numbers are under `measures`, one arm a cell.
 
     ``shown`` has, for some axes, what a reader should see instead of the cell's name: the tokens at
-    a token index.
+    a token index. ``simultaneous`` has for each metric, in the order of the cells, half the width
+    of an interval around the mean such that all cells' intervals hold at once (95%); ``differs``
+    the cells whose change from the clean run is not 0 in that sense.
     """
 
     axes: dict[str, list[str]]
     shown: dict[str, list[str]] = {}
     arms: list[str]
+    simultaneous: dict[str, list[float]] = {}
+    differs: dict[str, list[str]] = {}
 
 
 class SubspaceRecord(Record):
@@ -142,10 +172,31 @@ class ComparisonRecord(Record):
 
 
 class TableRecord(Record):
-    """Numbers over loop variables: ``cells`` by arm, and by the values joined with dots."""
+    """Numbers over loop variables: ``cells`` by arm, and by the values joined with dots.
+
+    Where they are averages over pairs, ``intervals`` has both ends of each one's own (95%), and
+    ``simultaneous`` by which factor those are to be widened so that all of an arm hold at once.
+    """
 
     axes: dict[str, list[str]]
-    cells: dict[str, dict[str, float]]
+    cells: dict[str, dict[str, Value]]
+    intervals: dict[str, dict[str, tuple[Value, Value]]] = {}
+    simultaneous: dict[str, float] = {}
+
+
+class TemplatesRecord(Record):
+    """A metric in each template that a measure's pairs are from.
+
+    ``units`` are those of each template, ``arms`` have the metric in each, None where it is not a
+    number there, and ``between`` the standard deviation between templates that sampling does not
+    explain (DerSimonian and Laird 1986), in the metric's unit.
+    """
+
+    metric: str
+    templates: list[str]
+    units: list[int]
+    arms: dict[str, list[float | None]]
+    between: dict[str, float]
 
 
 class PlotRecord(Record):
@@ -181,8 +232,8 @@ class HistogramClass(Record):
 
     n: int
     mean: float
-    low: float
-    high: float
+    low: Value
+    high: Value
     sd: float
     counts: list[int]
 
@@ -265,7 +316,11 @@ class Results(Record):
     """By the name of the picture's file, without its ending."""
     probes: dict[str, ProbeRecord] = {}
     histograms: dict[str, HistogramRecord] = {}
-    numbers: dict[str, float] = {}
+    numbers: dict[str, Value] = {}
+    intervals: dict[str, Number] = {}
+    """Those of the numbers that are worked out from averages over pairs, with their intervals."""
+    templates: dict[str, TemplatesRecord] = {}
+    """By measure: what its headline metric is in each template."""
     subspaces: dict[str, SubspaceRecord] = {}
     expectations: list[Expectation] = []
     audits: dict[str, AuditRecord] = {}
@@ -278,4 +333,10 @@ class Results(Record):
 
     @property
     def held(self) -> bool:
-        return all(expectation.held for expectation in self.expectations)
+        return self.verdict == HELD
+
+    @property
+    def verdict(self) -> str:
+        """Whether all claims held, or else one fell, or else one is undecided."""
+        found = {expectation.verdict for expectation in self.expectations}
+        return FELL if FELL in found else UNDECIDED if UNDECIDED in found else HELD

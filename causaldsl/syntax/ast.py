@@ -152,10 +152,10 @@ class Comparison(Expression):
 
 
 class IsVerdict(Expression):
-    """``NAME is illusory``: a claim on an audit."""
+    """``NAME is illusory``: a claim on an audit; ``argmax(sweep.metric) is 20.0``."""
 
     owner: Expression
-    verdict: Identifier
+    verdict: Expression
 
 
 class Conjunction(Expression):
@@ -325,6 +325,12 @@ class Use(Statement):
     package: String
 
 
+class Allow(Statement):
+    """Names of warnings that are not to be given."""
+
+    names: tuple[Identifier, ...]
+
+
 class Definition(Statement):
     """A statement that gives something a name."""
 
@@ -430,7 +436,11 @@ class Audit(Assignment):
 
 
 class Expect(Statement):
+    """``over`` is `templates` where those are drawn too, ``level`` that of its intervals."""
+
     condition: Expression
+    over: str | None
+    level: Number | None
 
 
 class Plot(Statement):

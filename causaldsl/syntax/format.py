@@ -261,7 +261,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.BinarySum: _binary(2),
     ast.BinaryProduct: _binary(3),
     ast.Comparison: lambda n: f"{_inside(n.left, 2)} {n.operator} {_inside(n.right, 2)}",
-    ast.IsVerdict: lambda n: f"{_inside(n.owner, 2)} is {n.verdict.text}",
+    ast.IsVerdict: lambda n: f"{_inside(n.owner, 2)} is {_inside(n.verdict, 2)}",
     ast.Conjunction: lambda n: " and ".join(_inside(part, 1) for part in n.parts),
     ast.Template: lambda n: f"{n.role:<5} {show(n.text)}",
     ast.Slot: lambda n: f"{' '.join(i.text for i in n.letters)}: {n.lexicon.text}",
@@ -290,6 +290,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Binding: lambda n: f"{n.name.text} in {show(n.values)}",
     ast.ImportFile: lambda n: f"import {show(n.path)}",
     ast.Use: lambda n: f"use {show(n.package)}",
+    ast.Allow: lambda n: f"allow {_list(n.names)}",
     ast.ModelOption: lambda n: f"{n.name.text} {show(n.value)}",
     ast.Model: _model,
     ast.Lexicon: lambda n: (
@@ -310,7 +311,11 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
         f"histogram {n.name.text} on {_list(n.pairs)}", _rows(n.arms)
     ),
     ast.Trace: _trace,
-    ast.Expect: lambda n: f"expect {show(n.condition)}",
+    ast.Expect: lambda n: (
+        f"expect {show(n.condition)}"
+        + (f" over {n.over}" if n.over else "")
+        + (f" at {n.level.text}" if n.level else "")
+    ),
     ast.Plot: lambda n: (
         f"plot {n.name.text}"
         + (f" by {n.by.text}" if n.by else "")

@@ -19,6 +19,7 @@ _TERMINALS = {
     "NUMBER": "a number",
     "INDEX": "a head's number",
     "STRING": 'a text in "quotes"',
+    "WARNING": "the name of a warning, such as `unused-definition`",
     "COMPARISON": "a comparison",
     "PRODUCT_OPERATOR": "`*` or `/`",
     "PLACE": "a letter's occurrence such as `A.1`, or `last`",

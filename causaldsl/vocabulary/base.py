@@ -196,6 +196,11 @@ class Word(BaseModel):
         """The metric of which its value is one number, if it is."""
         return None
 
+    @property
+    def estimated(self) -> bool:
+        """Whether its value is an average over pairs, and so has an interval."""
+        return False
+
     computed: ClassVar[tuple[str, ...]] = ()
     """Fields that are worked out from the operands, and so can't be written as options."""
 

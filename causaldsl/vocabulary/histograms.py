@@ -43,3 +43,7 @@ class HistogramNumber(Pure):
     arm: str
     statistic: str
     cls: str
+
+    @property
+    def estimated(self) -> bool:
+        return self.statistic != "n"

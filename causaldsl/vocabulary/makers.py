@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -26,8 +26,8 @@ _ONE_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": .
 class Words(Maker):
     """A list of words, from a file (one a line) or a list of texts.
 
-    Each must be one token after a space, so that it can be an answer. With `several: skip`, those
-    that are several tokens in this model are left out, and a warning names them.
+    Each must be one token after a space, so that it can be an answer. Those that are several tokens
+    in this model are left out, and a warning names them.
     """
 
     word = "words"
@@ -36,7 +36,6 @@ class Words(Maker):
     operands = (Operand("list", "texts"),)
     example = 'words("file.txt")'
     one_token: ClassVar[bool] = True
-    several: Literal["refuse", "skip"] = "refuse"
 
 
 @maker
@@ -96,8 +95,8 @@ class RowMistake(Mistake):
 class Reader(Maker):
     """Reads pairs from a file. A subclass with ``rows`` and the decorator ``maker`` is a format.
 
-    `train` is the share of pairs of prompts that goes to `.train`, by a seeded shuffle, where the
-    file itself does not say which rows do; a pair, its mirror and its repeats go together.
+    `train` is the share of units that goes to `.train`, by a seeded shuffle, where the file itself
+    does not say which rows do; pairs that share a prompt or a cluster are one unit.
     """
 
     gives = PairsType()
@@ -114,7 +113,7 @@ class Reader(Maker):
         """The file's rows in order, None for one that is blank.
 
         Texts `base`, `source`, `answer`, `foil`; and optionally `counterfactual_answer`, `split`
-        (`train` or `test`), `positions` and `class`, as in a line of JSONL.
+        (`train` or `test`), `positions`, `class`, `template` and `cluster`, as in a line of JSONL.
 
         Raises:
             RowMistake: for a row that can't be read. Any other error is reported with its row too.
@@ -127,9 +126,9 @@ class Jsonl(Reader):
     """Pairs from a file of JSON objects, one a line.
 
     An object has the texts base, source, answer and foil, and optionally counterfactual_answer
-    (else the foil), split, positions and class. `train` is the share of pairs of prompts that goes
-    to `.train`, by a seeded shuffle, where the file itself does not say which do; a pair, its
-    mirror and its repeats go together.
+    (else the foil), split, positions, class, template and cluster. Pairs that share a prompt or a
+    cluster are one unit of every interval. `train` is the share of units that goes to `.train`, by
+    a seeded shuffle, where the file itself does not say which pairs do.
     """
 
     word = "jsonl"

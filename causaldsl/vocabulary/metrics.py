@@ -61,6 +61,8 @@ class Metric:
     """A table of several metrics is ordered by the one with the largest, or else by the first."""
     undefined: ClassVar[str] = "these runs give no finite number"
     """Why it can fail to be a number."""
+    rate: ClassVar[bool] = False
+    """Whether it is the share of pairs for which something is so, and its interval an exact one."""
     doc: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
@@ -77,6 +79,10 @@ class Metric:
     def value(self, *means: Tensor) -> Tensor:
         """The metric from the means of these columns, elementwise."""
         return means[0]
+
+    def divisor(self, *means: Tensor) -> Tensor | None:
+        """What it divides by, which must not be 0 within its interval; None if nothing."""
+        return None
 
 
 def metric_named(word: str) -> Metric:
@@ -125,7 +131,7 @@ class Fldd(Metric):
     unit = "fraction"
     signed = True
     headline = 1
-    undefined = "the mean logit difference of the clean run is 0"
+    undefined = "the mean logit difference of the clean run may be 0"
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
         return run["logit_diff"], clean["logit_diff"]
@@ -133,6 +139,9 @@ class Fldd(Metric):
     def value(self, *means: Tensor) -> Tensor:
         patched, clean = means
         return 1 - patched / clean
+
+    def divisor(self, *means: Tensor) -> Tensor:
+        return means[1]
 
 
 @metric
@@ -142,6 +151,7 @@ class FlipRate(Metric):
     word = "flip_rate"
     needs = "answers"
     unit = "share"
+    rate = True
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
         return ((run["logit_diff"] * clean["logit_diff"] < 0).double(),)
@@ -154,6 +164,7 @@ class PositiveRate(Metric):
     word = "positive_rate"
     needs = "answers"
     unit = "share"
+    rate = True
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
         return ((run["logit_diff"] > 0).double(),)
@@ -166,6 +177,7 @@ class InterchangeAccuracy(Metric):
     word = "interchange_accuracy"
     needs = "vocabulary"
     unit = "share"
+    rate = True
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
         return seen.logits.argmax(-1) == seen.counterfactual

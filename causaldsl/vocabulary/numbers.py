@@ -138,6 +138,10 @@ class Result(Pure):
     def measured(self) -> str:
         return self.metric
 
+    @property
+    def estimated(self) -> bool:
+        return True
+
 
 class Arithmetic(Pure):
     """`+`, `-`, `*`, `/` on numbers."""
@@ -148,10 +152,39 @@ class Arithmetic(Pure):
     operator: Literal["+", "-", "*", "/"]
 
 
-class Compare(Pure):
+Over = Literal["pairs", "templates"]
+"""Whether a claim is about new pairs from the same templates, or from other templates too."""
+FEWEST_TEMPLATES = 5
+"""Over fewer templates nothing is claimed: the intervals would not cover (docs/claims.md)."""
+
+
+class Claimed(Pure):
+    """A claim on numbers: at which level it is decided, and over what its interval is."""
+
+    level: float = 0.95
+    over: Over = "pairs"
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is as it always is."""
+        usual = {name: field.default for name, field in Claimed.model_fields.items()}
+        found = super().identity()
+        return {n: v for n, v in found.items() if n not in usual or v != usual[n]}
+
+    def result(self, types: Mapping[str, Any]) -> TruthType:
+        return TruthType()
+
+
+class Compare(Claimed):
     """A comparison of two numbers: what `expect` claims."""
 
     word = "compare"
     gives = TruthType()
     operands = (Operand("left", "number"), Operand("right", "number"))
     operator: Literal["<", ">", "<=", ">=", "==", "!="]
+
+
+class ArgmaxIs(Claimed):
+    """`argmax(sweep.metric) is CELL`: the cell's number is larger than every other."""
+
+    word = "argmax_is"
+    operands = (Operand("cell", "number"), Operand("others", "numbers"))

@@ -17,6 +17,7 @@ class Statement:
 _ALL = (
     Statement("import_file", 'import "FILE.cpatch"', "Brings the definitions of another file."),
     Statement("use", 'use "PACKAGE"', "Brings the words of an installed Python package."),
+    Statement("allow", "allow WARNING, ..", "Turns warnings of `check` off, by their names."),
     Statement("param", "param NAME = VALUE", "A constant that `--set NAME=VALUE` can change."),
     Statement(
         "model",
@@ -84,8 +85,9 @@ _ALL = (
     ),
     Statement(
         "expect",
-        "expect NUMBER < NUMBER and .. | AUDIT is VERDICT",
-        "A claim, which holds or falls.",
+        "expect NUMBER < NUMBER and .. | argmax(SWEEP.METRIC) is CELL | AUDIT is VERDICT "
+        "[over templates] [at LEVEL]",
+        "A claim, which an interval decides: it held, fell, or is undecided.",
     ),
     Statement(
         "plot",

@@ -45,6 +45,10 @@ class TraceNumber(Pure):
     operands = (Operand("trace", "trace"),)
     name: str
 
+    @property
+    def estimated(self) -> bool:
+        return self.name != "dormant"
+
 
 @function
 class RankCorrelation(Pure):
@@ -65,3 +69,7 @@ class RankCorrelation(Pure):
                 "a rank correlation needs at least 3; let both go through the same components",
             )
         return NumberType()
+
+    @property
+    def estimated(self) -> bool:
+        return True

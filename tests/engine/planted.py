@@ -154,6 +154,10 @@ def _gpt2(planted: Planted, w_in: Tensor, w_out: Tensor) -> torch.nn.Module:
     return model
 
 
+BEGINNINGS = ["Then", "Afterwards", "When", "After", "While", "If", "So", "As"]
+PEOPLE = ["man", "woman", "boy", "girl", "child"]
+
+
 def write_pairs(path: Path, count: int = 40) -> None:
     """Pairs of prompts whose last words are of different classes, in both directions."""
     first, second = NAMES[::2], NAMES[1::2]
@@ -163,7 +167,8 @@ def write_pairs(path: Path, count: int = 40) -> None:
         answers = [" " + PLACES[0], " " + PLACES[1]]
         if i % 2:
             words, answers = words[::-1], answers[::-1]
-        base, source = (f"Then the man gave {word}" for word in words)
+        begin, who = BEGINNINGS[i % 8], PEOPLE[i // 8 % 5]  # no two pairs share a prompt
+        base, source = (f"{begin} the {who} gave {word}" for word in words)
         pair = {"base": base, "source": source, "answer": answers[0], "foil": answers[1]}
         lines.append(json.dumps(pair))
     path.write_text("\n".join(lines) + "\n")

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from causaldsl.check.units import apart
 from causaldsl.engine import bootstrap
 from causaldsl.engine.bootstrap import Bootstrap
 
@@ -16,8 +17,8 @@ def numbers(n: int, seed: int) -> torch.Tensor:
     return 1 + torch.randn(n, generator=generator, dtype=torch.float64)
 
 
-def fresh(resamples: int) -> Bootstrap:
-    return Bootstrap(torch.Generator().manual_seed(7), resamples)
+def fresh(resamples: int, n: int = 400) -> Bootstrap:
+    return Bootstrap(torch.Generator().manual_seed(7), resamples, apart(n))
 
 
 def test_the_interval_of_a_mean_is_the_normal_one() -> None:
@@ -41,20 +42,19 @@ def test_the_interval_of_a_ratio_is_that_of_the_delta_method() -> None:
 
 def test_draws_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     top, bottom = numbers(30, 1), numbers(30, 2)
-    whole = fresh(200)
+    whole = fresh(200, 30)
     monkeypatch.setattr(bootstrap, "_KEPT", 30 * 64)
-    parts = fresh(200)
-    assert not parts._kept
+    parts = fresh(200, 30)
     assert parts.mean(top) == whole.mean(top) == parts.mean(top)
+    assert not parts._kept
     assert parts.ratio(top, bottom) == whole.ratio(top, bottom)
 
 
 def test_every_number_has_the_same_draws() -> None:
     top, bottom = numbers(30, 1), numbers(30, 2)
-    one = fresh(200)
-    one.mean(numbers(12, 3))
+    one = fresh(200, 30)
     assert [one.mean(top), one.mean(top), one.ratio(top, bottom)] == [
-        fresh(200).mean(top),
-        fresh(200).mean(top),
-        fresh(200).ratio(top, bottom),
+        fresh(200, 30).mean(top),
+        fresh(200, 30).mean(top),
+        fresh(200, 30).ratio(top, bottom),
     ]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from causaldsl.check.units import apart
 from causaldsl.cli import main
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Bootstrap
@@ -28,7 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_draws_without_a_ratio_do_not_count() -> None:
     """Of two pairs, one has no effect: a quarter of the draws hold that one alone."""
     top = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    found = Bootstrap(torch.Generator().manual_seed(0), 200).ratio(top, 2 * top)
+    found = Bootstrap(torch.Generator().manual_seed(0), 200, apart(len(top))).ratio(top, 2 * top)
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
 
 

@@ -214,7 +214,7 @@ let rise = slope(points.y, over: points.x)
 let start = intercept(points.y, over: points.x)
 let straight = line_r2(points.y, over: points.x)
 let through = line_r2(points.y, over: points.y)
-expect shares[8] == s[8, 0].kl / m.a.kl
+expect abs(shares[8] - s[8, 0].kl / m.a.kl) <= 0
 plot lengths
 plot lengths by z as "by_z.png"
 plot s by k relative m.a.kl as "curve.svg"

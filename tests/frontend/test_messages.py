@@ -13,6 +13,7 @@ import pytest
 
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import ProgramError, Source, render_all
+from causaldsl.vocabulary.warnings import WARNINGS
 from tests.frontend.world import PRELUDE, sections
 
 FOLDER = Path(__file__).parent / "messages"
@@ -64,6 +65,11 @@ def test_message(title: str, program: str, expected: str, path: Path, world: Pat
         path.write_text(f"{head}## {title}\n" + tail.replace(old, new, 1))
         return
     assert found == expected
+
+
+def test_every_warning_has_a_case() -> None:
+    shown = "".join(expected for _, _, expected, _ in cases())
+    assert set(re.findall(r"^warning\[([a-z-]+)\]", shown, flags=re.M)) == WARNINGS.keys()
 
 
 def test_there_are_enough_cases() -> None:

@@ -68,6 +68,16 @@ def make_world(folder: Path) -> Path:
         (folder / name / "config.json").write_text(json.dumps(config))
         (folder / name / "tokenizer_config.json").write_text(json.dumps(settings))
         shutil.copy(folder / "tiny-gpt2" / "tokenizer.json", folder / name)
+    lines = [
+        {"base": base, "source": "The boy", "answer": answer, "foil": " snack"}
+        for base, answer in (
+            *[("The man", " Bartholomew"), ("The girl", " ring"), ("", " ring"), ("A", 3)],
+            *[(f"The man {n}", " snack") for n in range(4)],
+        )
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "many_wrong.jsonl").write_text(text)
+    (folder / "all_long.txt").write_text("Bartholomew\nMaximilian\n")
     bad = {"base": "The man", "source": "The boy", "answer": " Bartholomew", "foil": " snack"}
     (folder / "bad_answer.jsonl").write_text(json.dumps(bad) + "\n")
     saved = {"base": "The man", "source": "The boy", "answer": " ring", "foil": " snack"}
@@ -89,6 +99,10 @@ def make_world(folder: Path) -> Path:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(text)
     (folder / "prompts.cpatch").write_text(PRELUDE)
+    (folder / "allows.cpatch").write_text(
+        "allow other-site, unspaced-answer\n" + PRELUDE + "site other_place = resid_post[1] @ END\n"
+        "subspace v = random(resid_post[0] @ END, seed: 1)\n"
+    )
     (folder / "looks.cpatch").write_text('import "looks.cpatch"\n')
     (folder / "measures.cpatch").write_text(
         PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report fldd }\n"

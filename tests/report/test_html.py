@@ -60,7 +60,7 @@ READ = (
 prompts written = sample(lm, n: 24, length: 6, seed: 0)
 prompts lines = corpus("texts.txt")
 site mlp = mlp_hidden[1] @ END
-sweep by_layer on flip.test { for l in layers: patch resid_post[l] @ END  report fldd }
+sweep by_layer on flip.test { for l in layers: patch resid_post[l] @ END  report logit_diff }
 sweep by_head on flip.test { for h in heads: patch head[h].z @ END  report fldd }
 sweep single on flip.test { for l in 0..0: patch resid_post[l] @ END  report fldd }
 table read {
@@ -73,8 +73,8 @@ let alone = logistic_accuracy(mlp, direction: random(resid_mid[1] @ END),
   scale: 0.1, unit: absolute,
   at: resid_mid[1] @ END, on: written)
 histogram apart on flip.test { plain = random(mlp) at mlp }
-measure whole on flip.test { mlp = patch mlp  report fldd }
-plot by_layer relative whole.mlp.fldd as "asked.svg"
+measure whole on flip.test { mlp = patch mlp  report logit_diff }
+plot by_layer relative whole.mlp.logit_diff as "asked.svg"
 """
 )
 PARTS = """# Parts </code>
@@ -381,7 +381,7 @@ def test_what_nobody_plots_is_drawn_all_the_same(read: Path) -> None:
     relative = found(read).plots["asked"].relative
     assert relative is not None
     (pointer,) = [e.words for e in page.all("p", "small") if e.words.startswith("picture: asked")]
-    assert pointer == f"picture: asked.svg, relative to whole.mlp.fldd = {plain(relative)}"
+    assert pointer == f"picture: asked.svg, relative to whole.mlp.logit_diff = {plain(relative)}"
 
 
 def test_texts_without_answers_are_among_the_prompts(read: Path) -> None:

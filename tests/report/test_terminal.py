@@ -32,8 +32,8 @@ def test_titles_verdicts_and_notes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 1
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "a_rather_long_name (n = 1)" in lines
-    assert "│ FELL │ alias is illusory │ faithful │ │" in lines
-    assert "│ held │ 2 > 1 │ 2 │ 1 │" in lines
+    assert "│ FELL │ alias is illusory │ faithful │ │ │ │" in lines
+    assert "│ held │ 2 > 1 │ 2 │ 1 │ │ │" in lines
     said = "the intervention at mlp_hidden[0] @ END left every activation as it was"
     (note,) = [line for line in lines if said in line]
     assert note.startswith("note: a_rather_long_name.third")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from causaldsl.check.context import Context, Operands, makes
-from causaldsl.check.prompts import Lexicon, check_lexicon_tokens
+from causaldsl.check.prompts import Lexicon, in_pieces, split_words
 from causaldsl.check.sources import check_words, read_words
-from causaldsl.diagnostics import located
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.vocabulary.makers import Words
 
 
@@ -20,26 +18,28 @@ def words(context: Context, word: Words, operands: Operands) -> Lexicon:
         else:
             check_words(value, "this list")
         context.limits.check("words", len(value), "too-many", "this lexicon has {} words")
-        lexicon = Lexicon("", tuple(value), False, word.one_token, span)
-        if word.several == "skip" and word.one_token:
-            return _of_one_token(context, lexicon)
-        check_lexicon_tokens(lexicon, context.tokens(span), context.shapes(span).name)
-    return lexicon
+    dropped = _dropped(context, value, span) if word.one_token else frozenset()
+    return Lexicon("", value, False, word.one_token, span, dropped)
 
 
-def _of_one_token(context: Context, lexicon: Lexicon) -> Lexicon:
-    """Without the words that are several tokens in the model."""
-    tokens, model = context.tokens(lexicon.span), context.shapes(lexicon.span).name
-    left_out = [word for word in lexicon.words if tokens.single(f" {word}") is None]
-    kept = tuple(word for word in lexicon.words if word not in left_out)
-    if not kept:
-        check_lexicon_tokens(lexicon, tokens, model)
-    if left_out:
-        context.warn(
-            "words-left-out",
-            f"of {len(lexicon.words)} words, these are left out, as several tokens in {model}: "
-            f"{', '.join(left_out[:8])}{', ...' if len(left_out) > 8 else ''}",
-            lexicon.span,
-            "numbers are then of other prompts than with a model that has them all",
+def _dropped(context: Context, words: tuple[str, ...], span: Span) -> frozenset[str]:
+    """The words that this model has no single token for; a warning says which."""
+    tokens, model = context.tokens(span), context.shapes(span).name
+    dropped = split_words(words, tokens)
+    shown = in_pieces([word for word in words if word in dropped], tokens)
+    if len(dropped) == len(words):
+        raise wrong(
+            "not-one-token",
+            f"none of these words is one token in {model}: {shown}",
+            span,
+            "choose others, or write phrases(...) for words that are never answers",
         )
-    return replace(lexicon, words=kept)
+    if dropped:
+        are = "is not one token" if len(dropped) == 1 else "are not one token each"
+        context.warn(
+            "dropped-words",
+            f"{len(dropped)} of {len(words)} words {are} in {model}; left out: {shown}",
+            span,
+            "take them out of the lexicon, or write phrases(...) for words that are never answers",
+        )
+    return dropped

@@ -24,6 +24,7 @@ from typing import Any
 
 from causaldsl.check.agreement import check_held_out, check_place
 from causaldsl.check.apply import apply, arguments, matrix
+from causaldsl.check.claims import argmax_is
 from causaldsl.check.context import Context, checks, handles
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
@@ -95,16 +96,19 @@ def audit(context: Context, node: ast.Audit) -> CheckedAudit:
 
 @handles(ast.IsVerdict)
 def is_verdict(context: Context, node: ast.IsVerdict) -> Applied:
-    """The claim `NAME is illusory`."""
+    """The claim `NAME is illusory`, or `argmax(SWEEP.METRIC) is CELL`."""
+    if isinstance(node.owner, ast.Call) and getattr(node.owner.function, "text", "") == "argmax":
+        return argmax_is(context, node.owner, node)
     audit = context.value(node.owner)
     if not isinstance(audit, CheckedAudit):
         message = f"`{show(node.owner)}` is not an audit"
         raise wrong("wrong-kind", message, node.owner.span, "only an audit has a verdict")
-    if node.verdict.text not in VERDICTS:
-        message = f"`{node.verdict.text}` is not a verdict"
-        way = suggest(node.verdict.text, VERDICTS, "verdicts")
+    verdict = show(node.verdict)
+    if verdict not in VERDICTS:
+        message = f"`{verdict}` is not a verdict"
+        way = suggest(verdict, VERDICTS, "verdicts")
         raise wrong("unknown-verdict", message, node.verdict.span, way)
-    word = VerdictIs.model_validate({"verdict": node.verdict.text})
+    word = VerdictIs.model_validate({"verdict": verdict})
     return Applied(word, (("audit", audit),), TruthType(), node.span)
 
 

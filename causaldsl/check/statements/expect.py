@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from causaldsl.check.checked import Claim
+from causaldsl.check.claims import chosen_here, claimed
 from causaldsl.check.context import Context, checks
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -13,6 +16,28 @@ from causaldsl.vocabulary.types import TruthType
 def expect(context: Context, node: ast.Expect) -> None:
     condition = node.condition
     parts = condition.parts if isinstance(condition, ast.Conjunction) else (condition,)
+    tail = (f" over {node.over}" if node.over else "") + (
+        f" at {node.level.text}" if node.level else ""
+    )
     for part in parts:
-        value = context.of_type(part, TruthType, "a comparison")
-        context.program.claims.append(Claim(show(part), value, part.span))
+        value = claimed(context, context.of_type(part, TruthType, "a comparison"), node)
+        context.program.claims.append(Claim(show(part) + tail, value, part.span))
+    _mark_chosen(context)
+
+
+def _mark_chosen(context: Context) -> None:
+    """Mark claims on a cell that is claimed to be the largest on the same pairs, and warn."""
+    claims = context.program.claims
+    for i, claim in enumerate(claims):
+        if claim.selected:
+            continue
+        if chosen_here(claim.condition, (other.condition for other in claims)) is not None:
+            said = "a cell that is claimed to be the largest on the same pairs"
+            claims[i] = replace(claim, selected=said)
+            context.warn(
+                "chosen-here",
+                f"`{claim.text}` is about {said}: chosen for its size, it is too large on them",
+                claim.span,
+                "choose the cell on other pairs, such as the .train part, and claim its size on "
+                "these",
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from causaldsl.check.context import Context, checks
+from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.loops import loops, new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.paths import in_force, what_it_does
@@ -40,6 +41,7 @@ def sweep(context: Context, node: ast.Sweep) -> Measurement:
     pairs = context.pair_set(node.pairs)
     arms = len(node.body) if isinstance(node.body, tuple) else 1
     axes, combinations = loops(context, node.bindings, pairs, node.span, arms)
+    warn_of_loops(context, node.bindings, _body(node))
     metrics = _metrics(context, node.report)
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for labels, inner in combinations:
@@ -49,6 +51,10 @@ def sweep(context: Context, node: ast.Sweep) -> Measurement:
         for binding, axis in zip(node.bindings, axes, strict=True)
     )
     return Measurement(node.name.text, pairs, tuple(runs), metrics, shown, node.span)
+
+
+def _body(node: ast.Sweep) -> tuple[ast.Node, ...]:
+    return node.body if isinstance(node.body, tuple) else (node.body,)
 
 
 def _with_tokens(

@@ -38,6 +38,7 @@ def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
     used = {s.lexicon.text for i in node.items if isinstance(i, ast.Slots) for s in i.slots}
     if used & broken:
         raise ProgramError([])
+    context.scope.used |= used
     block = _Block({name: value for name, value in values.items() if isinstance(value, Lexicon)})
     for item in node.items:
         if isinstance(item, ast.Slots):

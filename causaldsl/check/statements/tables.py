@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from causaldsl.check.context import Context, checks
+from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.loops import loops, new_name
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied
@@ -15,6 +16,7 @@ from causaldsl.vocabulary.types import NumberType
 def table(context: Context, node: ast.Table) -> Table:
     """Every arm's number for every combination of the loop variables."""
     axes, combinations = loops(context, node.bindings, None, node.span, len(node.arms))
+    warn_of_loops(context, node.bindings, node.arms)
     problems = Diagnostics()
     cells: dict[str, dict[str, Applied]] = {}
     seen: dict[str, Span] = {}

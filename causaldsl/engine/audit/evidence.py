@@ -8,14 +8,14 @@ and for a toy model, which has no answers, the share of the whole patch's change
 
     effect = sum (p_i - c_i)(w_i - c_i) / sum (w_i - c_i)^2
 
-Shares are ratios of two effects. All intervals are 95% bootstraps over pairs, with the same draws
-for every number, so that ratios keep their pairs together.
+Shares are ratios of two effects. All intervals are 95% bootstraps over units of
+pairs, with the same draws for every number, so that ratios keep their pairs together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.units import apart
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.audit.rule import NOTHING
-from causaldsl.engine.bootstrap import Bootstrap, Estimate, draw, interval
+from causaldsl.engine.bootstrap import Bootstrap, Estimate
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
 
@@ -44,8 +45,8 @@ class Row:
     details: tuple[tuple[str, Estimate | float], ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        value = asdict(self.value) if isinstance(self.value, Estimate) else self.value
-        details = {n: asdict(v) if isinstance(v, Estimate) else v for n, v in self.details}
+        value = self.value.record() if isinstance(self.value, Estimate) else self.value
+        details = {n: v.record() if isinstance(v, Estimate) else v for n, v in self.details}
         return {
             "name": self.name,
             "value": value,
@@ -74,7 +75,7 @@ class Audited:
     rows: Tensor | None
     text: bool
     draw: Callable[[str], torch.Generator]
-    resamples: int
+    bootstrap: Bootstrap
 
     @property
     def of(self) -> SubspaceValue:
@@ -107,14 +108,10 @@ class Audited:
         """For each pair, +1 or -1: which way it crosses; 0 if it stays in its class."""
         return torch.sign(self.moves @ self.natural) if self.labels is None else self.labels
 
-    @cached_property
-    def bootstrap(self) -> Bootstrap:
-        return Bootstrap(self.draw("bootstrap"), self.resamples)
-
-    @cached_property
-    def bootstrap_of_means(self) -> Bootstrap:
-        """For means over some of the pairs, of one class."""
-        return Bootstrap(self.draw("means"), self.resamples)
+    def mean_of(self, values: Tensor) -> Estimate:
+        """The mean of numbers of some prompts (n,), each of them a unit."""
+        made = Bootstrap(self.draw("means"), self.bootstrap.resamples, apart(len(values)))
+        return made.mean(values)
 
     @cached_property
     def scale(self) -> Tensor:
@@ -161,11 +158,10 @@ class Audited:
         if self.matrix is None or self.share("v") is None:
             return None
         n = len(self.pairs)
-        drawn = draw(n, self.draw("neurons"), _NEURON_DRAWS)
-        weights = torch.zeros(_NEURON_DRAWS, n, dtype=torch.float64)
-        weights.scatter_add_(1, drawn, torch.ones_like(weights)).div_(n)
+        weights = next(self.bootstrap.weights())[:_NEURON_DRAWS]
         found = self._overlap(torch.full((1, n), 1 / n, dtype=torch.float64))
-        return interval(float(found[0]), n, self._overlap(weights))
+        drawn = self._overlap(weights / weights.sum(1, keepdim=True))
+        return self.bootstrap.interval(float(found[0]), drawn)
 
     def _overlap(self, weights: Tensor) -> Tensor:
         """(r,) overlaps for r ways to weight the pairs, (r, n)."""

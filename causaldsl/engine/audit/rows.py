@@ -244,8 +244,7 @@ def _combinations(
 
 
 def _mean(audited: Audited, values: list[float]) -> Estimate:
-    numbers = torch.tensor(values, dtype=torch.float64)
-    return audited.bootstrap_of_means.mean(numbers)
+    return audited.mean_of(torch.tensor(values, dtype=torch.float64))
 
 
 def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]:

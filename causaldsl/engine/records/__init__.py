@@ -33,6 +33,7 @@ def gathers(field: str) -> Callable[[Gather], Gather]:
 def gather(program: CheckedProgram, session: Session, seconds: float) -> Results:
     """Everything that a run found, which took so long."""
     import_all(__name__)
-    found = {field: function(program, session) for field, function in _FIELDS.items()}
+    last = sorted(_FIELDS, key=lambda field: field == "notes")  # others may still note something
+    found = {field: _FIELDS[field](program, session) for field in last}
     timings = {"run_seconds": round(seconds, 3)}
     return Results.model_validate({"program": program.path.name, "timings": timings, **found})

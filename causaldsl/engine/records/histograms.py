@@ -14,7 +14,11 @@ from causaldsl.engine.session import Session
 def histograms(program: CheckedProgram, session: Session) -> dict[str, Any]:
     found = {}
     for name, histogram in program.histograms.items():
-        record = asdict(session.values[session.graph.key_of(name)])
+        value = session.values[session.graph.key_of(name)]
+        record = {
+            "edges": value.edges,
+            "arms": {arm: asdict(found) for arm, found in value.arms.items()},
+        }
         for arm in histogram.arms:
             record["arms"][arm.name]["label"] = arm.label
         found[name] = record

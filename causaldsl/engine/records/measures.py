@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram, Output
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.drawn import Drawn, widened
+from causaldsl.engine.looks import all_at_once
+from causaldsl.engine.metrics import Measured
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 
@@ -24,7 +27,7 @@ def _table(arms: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
 
 def numbers(metrics: dict[str, Estimate]) -> dict[str, Any]:
     """Metrics of one arm, by their names."""
-    return {metric: asdict(value) for metric, value in metrics.items()}
+    return {metric: value.record() for metric, value in metrics.items()}
 
 
 @gathers("arms")
@@ -38,15 +41,22 @@ def arms(program: CheckedProgram, session: Session) -> dict[str, Any]:
 
 @gathers("sweeps")
 def sweeps(program: CheckedProgram, session: Session) -> dict[str, Any]:
-    return {
-        m.name: {
+    known = session.graph.vocabulary.metrics
+    found = {}
+    for m in program.measurements.values():
+        if not m.axes:
+            continue
+        measured: Measured = session.values[session.graph.key_of(m.name)]
+        metrics = [known[name] for name in m.metrics]
+        looks = {metric.word: all_at_once(measured, metric) for metric in metrics}
+        found[m.name] = {
             "axes": {axis.name: list(axis.labels) for axis in m.axes},
             "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
             "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
+            "simultaneous": {name: look.half for name, look in looks.items() if look.half},
+            "differs": {name: look.differs for name, look in looks.items() if look.half},
         }
-        for m in program.measurements.values()
-        if m.axes
-    }
+    return found
 
 
 @gathers("tables")
@@ -54,14 +64,30 @@ def tables(program: CheckedProgram, session: Session) -> dict[str, Any]:
     found = {}
     for table in program.tables.values():
         values = session.values[session.graph.key_of(table.name)]
+        by_arm = {
+            arm: {cell: values[f"{arm}[{cell}]"] for cell in cells}
+            for arm, cells in table.cells.items()
+        }
+        drawn = {arm: _drawn(cells) for arm, cells in by_arm.items()}
         found[table.name] = {
             "axes": {axis.name: list(axis.labels) for axis in table.axes},
-            "cells": {
-                arm: {cell: values[f"{arm}[{cell}]"] for cell in cells}
-                for arm, cells in table.cells.items()
+            "cells": {a: {c: float(v) for c, v in cells.items()} for a, cells in by_arm.items()},
+            "intervals": {
+                arm: {cell: value.interval() for cell, value in cells.items()}
+                for arm, cells in drawn.items()
+                if cells
             },
+            "simultaneous": {arm: widened(list(c.values())) for arm, c in drawn.items() if c},
         }
     return found
+
+
+def _drawn(cells: dict[str, float]) -> dict[str, Drawn]:
+    return {
+        cell: value
+        for cell, value in cells.items()
+        if isinstance(value, Drawn) and value.make is not None and value.draws().spread.n > 1
+    }
 
 
 @gathers("plots")
@@ -86,4 +112,9 @@ def _relative(session: Session, output: Output) -> float | None:
     value = float(session.values[session.graph.key_of(f"plot {output.stem}")])
     if value == 0:
         raise RunFailure(f"the plot of {output.target} is relative to a number that is 0")
+    if math.isnan(value):
+        session.note(
+            f"the plot of {output.target} is not divided by {output.relative_to}, which is withheld"
+        )
+        return None
     return value

@@ -15,6 +15,9 @@ from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 from causaldsl.version import VERSION
 
+_ROUGH = 20
+"""With fewer units an interval leans on the numbers' being near normal (docs/claims.md)."""
+
 
 @gathers("params")
 def params(program: CheckedProgram, session: Session) -> dict[str, float | str]:
@@ -31,6 +34,7 @@ def notes(program: CheckedProgram, session: Session) -> list[str]:
     """What was noted on the way, and on which pairs the model does not do the task at all."""
     return [
         *session.notes,
+        *_few(session),
         *(
             f"the model does not do the task of {pairs}: it prefers the answer to the foil in "
             f"{right} of {n} prompts, no better than chance, so effects on it say little"
@@ -38,6 +42,21 @@ def notes(program: CheckedProgram, session: Session) -> list[str]:
             if at_chance(right, n)
         ),
     ]
+
+
+def _few(session: Session) -> list[str]:
+    """Which numbers rest on fewer units than there are pairs, or on few."""
+    said = []
+    for pairs in session.measured:
+        count, n = len(pairs), pairs.units.count
+        if n < count:
+            said.append(
+                f"{pairs.name}: {count} pairs are {n} unit{'s' * (n != 1)} of every interval; "
+                "those that share a prompt or a cluster count once"
+            )
+        if n < _ROUGH:
+            said.append(f"{pairs.name}: an interval over {n} units, fewer than {_ROUGH}, is rough")
+    return said
 
 
 @gathers("provenance")
@@ -58,7 +77,12 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "pairs": {
-            pairs.name: {"n": len(pairs), "digest": pairs.digest}
+            pairs.name: {
+                "n": len(pairs),
+                "units": pairs.units.count,
+                "templates": pairs.units.from_templates,
+                "digest": pairs.digest,
+            }
             for pairs in session.graph.pairs.values()
         },
         **({"packages": program.packages} if program.packages else {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
@@ -10,7 +9,7 @@ from causaldsl.check.values import CheckedTrace
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
-from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Sender, Traced
+from causaldsl.engine.tracing.trace import POLICY, Edge, Mediated, Traced, ends
 from causaldsl.plan.components import Component
 from causaldsl.vocabulary.traces import RankCorrelation
 
@@ -43,9 +42,9 @@ def _trace(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
         "n": len(trace.pairs),
         "positions": list(trace.positions),
         "policy": POLICY,
-        "clean": asdict(found.clean),
-        "total": asdict(found.total),
-        "explained": asdict(found.explained),
+        "clean": found.clean.record(),
+        "total": found.total.record(),
+        "explained": found.explained.record(),
         "nodes": [
             {"id": "patch", "kind": "intervention"},
             *(_node(component, found.mediated[component]) for component in found.top),
@@ -72,8 +71,8 @@ def _comparison(left: tuple[str, Traced], right: tuple[str, Traced], rho: float)
         "rows": [
             {
                 "component": name,
-                "left": asdict(share(first, name)),
-                "right": asdict(share(second, name)),
+                "left": share(first, name).record(),
+                "right": share(second, name).record(),
             }
             for name in common
         ],
@@ -88,23 +87,20 @@ def _node(component: Component, mediated: Mediated) -> dict[str, Any]:
         "layer": component.layer,
         "head": None if is_mlp else component.head,
         "position": component.position,
-        "mediated": asdict(mediated.effect),
-        "share": asdict(mediated.share),
+        "mediated": mediated.effect.record(),
+        "share": mediated.share.record(),
     }
 
 
 def _edge(edge: Edge) -> dict[str, Any]:
+    sender, receiver = ends(edge.sender, edge.receiver)
     return {
-        "sender": _id(edge.sender, "patch"),
-        "receiver": _id(edge.receiver, "logits"),
-        "effect": asdict(edge.effect),
-        "natural": asdict(edge.natural),
+        "sender": sender,
+        "receiver": receiver,
+        "effect": edge.effect.record(),
+        "natural": edge.natural.record(),
         "share": edge.share,
         "natural_share": edge.natural_share,
         "dormant": edge.dormant,
         "shown": edge.shown,
     }
-
-
-def _id(end: Sender, itself: str) -> str:
-    return itself if end is None else end.id

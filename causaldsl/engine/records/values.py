@@ -6,10 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.records import gathers
 from causaldsl.engine.records.measures import numbers as measured
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.words.numbers import Verdict
+from causaldsl.results.records import FELL, HELD, UNDECIDED
 
 
 def _named(program: CheckedProgram, session: Session, kind: type) -> dict[str, Any]:
@@ -20,7 +23,19 @@ def _named(program: CheckedProgram, session: Session, kind: type) -> dict[str, A
 
 @gathers("numbers")
 def numbers(program: CheckedProgram, session: Session) -> dict[str, Any]:
-    return _named(program, session, float)
+    named = _named(program, session, float)
+    return {name: float(value) for name, value in named.items()}
+
+
+@gathers("intervals")
+def intervals(program: CheckedProgram, session: Session) -> dict[str, Any]:
+    found = {}
+    for name, value in _named(program, session, float).items():
+        if isinstance(value, Drawn) and value.make is not None:
+            n = value.draws().spread.n
+            low, high = value.interval() if n > 1 else (value, value)
+            found[name] = {"mean": float(value), "n": n, "low": float(low), "high": float(high)}
+    return found
 
 
 @gathers("subspaces")
@@ -50,9 +65,16 @@ def probes(program: CheckedProgram, session: Session) -> dict[str, Any]:
 def expectations(program: CheckedProgram, session: Session) -> list[dict[str, Any]]:
     keys = session.graph.keys("claim")
     return [
-        {"text": claim.text, "place": claim.span.place, **asdict(session.values[key])}
+        {"text": claim.text, "place": claim.span.place, "selected": claim.selected}
+        | _verdict(session.values[key])
         for claim, key in zip(program.claims, keys, strict=True)
     ]
+
+
+def _verdict(value: Verdict) -> dict[str, Any]:
+    found = asdict(value)
+    held = found.pop("held")
+    return found | {"verdict": UNDECIDED if held is None else HELD if held else FELL}
 
 
 def _subspace(session: Session, key: str, value: SubspaceValue) -> dict[str, Any]:

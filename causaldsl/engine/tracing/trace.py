@@ -26,13 +26,14 @@ that the data do not use, which is evidence and no proof of an illusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
+from causaldsl.engine.drawn import mean, ratio
 from causaldsl.engine.tracing.runner import Runner, Setting, Values
 from causaldsl.plan.components import Component
 from causaldsl.plan.freeze import Freeze
@@ -82,6 +83,10 @@ class Traced:
     edges: list[Edge]
     has_shares: bool
     """False where the total effect is nothing, so that there are no shares of it."""
+    by_pair: dict[tuple[str, str], Tensor]
+    """What all of it is a mean or a ratio of means of, (n,), by arm and metric: `logit_diff` of
+    `clean`, `patched` and `explained`, `whole` (what shares are of), `mediated` for a component's
+    id or name, `effect` and `natural` for an edge, `20.0@END -> logits`."""
 
     @property
     def dormant(self) -> int:
@@ -120,6 +125,7 @@ class Tracer:
     ):
         self.runner, self.case, self.bootstrap = runner, case, bootstrap
         self.progress = progress
+        self.by_pair: dict[tuple[str, str], Tensor] = {}
         self.clean = runner.logit_diff([])
         self.on = runner.logit_diff(case.on)
         self.total = self.on - self.clean
@@ -141,15 +147,18 @@ class Tracer:
         edges = self._edges(top)
         explained = self._explained(top, [edge for edge in edges if edge.shown])
         bootstrap = self.bootstrap
+        logit_diffs = {"clean": self.clean, "patched": self.on, "explained": explained}
+        arms = {(arm, "logit_diff"): values for arm, values in logit_diffs.items()}
         return Traced(
-            bootstrap.mean(self.clean),
-            bootstrap.mean(self.total),
-            bootstrap.ratio(explained - self.clean, self.whole),
+            mean(bootstrap, self.clean),
+            mean(bootstrap, self.total),
+            ratio(bootstrap, explained - self.clean, self.whole),
             mediated,
             self._by_name(mediated),
             top,
             edges,
             bool(self.whole.any()),
+            {**arms, ("patched", "whole"): self.whole, **self.by_pair},
         )
 
     def _size(self, mediated: Mediated) -> float:
@@ -159,9 +168,8 @@ class Tracer:
 
     def _mediated(self) -> dict[Component, Mediated]:
         self.progress("mediated effects", 0, len(self.case.components))
-        return dict(
-            zip(self.case.components, self._held([[c] for c in self.case.components]), strict=True)
-        )
+        found = self._held({c.id: [c] for c in self.case.components})
+        return dict(zip(self.case.components, found.values(), strict=True))
 
     def _by_name(self, mediated: dict[Component, Mediated]) -> dict[str, Mediated]:
         """What each component mediates at all positions together, by its name."""
@@ -169,19 +177,20 @@ class Tracer:
         for component in mediated:
             by_name.setdefault(component.name, []).append(component)
         several = {name: same for name, same in by_name.items() if len(same) > 1}
-        together = dict(zip(several, self._held(list(several.values())), strict=True))
+        together = self._held(several)
         return {
             name: together[name] if name in together else mediated[same[0]]
             for name, same in by_name.items()
         }
 
-    def _held(self, sets: Sequence[Sequence[Component]]) -> list[Mediated]:
+    def _held(self, sets: Mapping[str, Sequence[Component]]) -> dict[str, Mediated]:
         """The effect that is lost when each of these sets of components is held at clean."""
-        held = [[Setting(c.at, self.case.base[c]) for c in components] for components in sets]
+        held = [[Setting(c.at, self.case.base[c]) for c in some] for some in sets.values()]
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
-        gone = [self.on - each for each in left]
-        share = self.bootstrap.ratio
-        return [Mediated(self.bootstrap.mean(g), share(g, self.whole)) for g in gone]
+        gone = dict(zip(sets, (self.on - each for each in left), strict=True))
+        self.by_pair |= {(name, "mediated"): lost for name, lost in gone.items()}
+        made = self.bootstrap
+        return {n: Mediated(mean(made, g), ratio(made, g, self.whole)) for n, g in gone.items()}
 
     def _edges(self, top: list[Component]) -> list[Edge]:
         case, edges = self.case, []
@@ -227,6 +236,8 @@ class Tracer:
 
     def _edge(self, sender: Sender, receiver: Sender, effect: Tensor, natural: Tensor) -> Edge:
         bootstrap, total = self.bootstrap, float(self.whole.mean())
+        name = edge_name(sender, receiver)
+        self.by_pair |= {(name, "effect"): effect, (name, "natural"): natural}
         found, own = bootstrap.mean(effect), bootstrap.mean(natural)
         dormant = _dormant(found, own, total)
         share = found.mean / total if total else 0.0
@@ -257,6 +268,16 @@ class Tracer:
         last = into(None)
         held = Freeze(attention=True, mlp=True)
         return self.runner.logit_diff(last, held) if last else self.clean
+
+
+def ends(sender: Sender, receiver: Sender) -> tuple[str, str]:
+    """What an edge's two ends are called in the results."""
+    return "patch" if sender is None else sender.id, "logits" if receiver is None else receiver.id
+
+
+def edge_name(sender: Sender, receiver: Sender) -> str:
+    """An edge in the values by pair: `patch -> 20.0@END`."""
+    return " -> ".join(ends(sender, receiver))
 
 
 def _dormant(effect: Estimate, natural: Estimate, total: float) -> bool:

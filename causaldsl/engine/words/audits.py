@@ -96,16 +96,17 @@ def illusion(here: Here[Illusion]) -> dict[str, object]:
         rows=None if matrix is None else row_space(session, matrix),
         text=session.loaded.spec.shapes.text,
         draw=lambda label: here.generator(0, label, here.key),
-        resamples=session.settings.resamples,
+        bootstrap=session.bootstrap(here.pairs),
     )
     return record(audited)
 
 
 @evaluates(VerdictIs)
 def verdict_is(here: Here[VerdictIs], audit: dict[str, Any]) -> Verdict:
-    found = audit["verdict"]
-    held = found == here.word.verdict
-    return Verdict(float(held), 1.0, held, found)
+    found, claimed = audit["verdict"], here.word.verdict
+    held = found == claimed
+    open_ = found == "inconclusive" and not held
+    return Verdict(float(held), 1.0, None if open_ else held, found)
 
 
 def _moves(here: Here[Any]) -> Tensor:

@@ -14,19 +14,23 @@ uses it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import activations_of
-from causaldsl.engine.bootstrap import Bootstrap
+from causaldsl.engine.bootstrap import Over, Spread, ends
+from causaldsl.engine.drawn import Drawn, Draws
 from causaldsl.engine.edits import Read
 from causaldsl.engine.here import Here
-from causaldsl.engine.metrics import auc
+from causaldsl.engine.metrics import ROUNDING, auc
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
+from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.runs import Arm, changes_of, check_fired
 from causaldsl.graph.operations import Operation
@@ -35,10 +39,52 @@ from causaldsl.vocabulary.histograms import HistogramNumber, HistogramWord, Proj
 
 @dataclass(frozen=True)
 class Projected:
-    """Projections (n, k) of n prompts at k positions, with the class of each prompt."""
+    """Projections (k,) of each of n prompts at its k positions, with the class of each prompt."""
 
     values: list[Tensor]
     classes: list[str]
+    pairs: PairSet
+
+    def rows(self, cls: str | None = None) -> Rows:
+        """All projections of one class, or of all."""
+        kept = [i for i, name in enumerate(self.classes) if cls is None or name == cls]
+        sizes = torch.tensor([len(self.values[i]) for i in kept])
+        return Rows(
+            torch.cat([self.values[i] for i in kept]),
+            torch.tensor(kept).repeat_interleave(sizes),
+            self.pairs,
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Projections (m,) of one class in one row, and the pairs (m,) that they come from."""
+
+    values: Tensor
+    of_pair: Tensor
+    pairs: PairSet
+
+    def spread(self, session: Session, over: Over) -> Spread:
+        """As many units as there are behind the class."""
+        bootstrap = session.bootstrap(self.pairs)
+        if over == "templates":
+            return bootstrap.spread(over)
+        units = bootstrap.units
+        mine = {units.of_pair[pair] for pair in self.of_pair.tolist()}
+        return Spread(len(mine), len({units.strata[unit] for unit in mine}))
+
+    def weights(self, session: Session, over: Over) -> Iterator[Tensor]:
+        """How often each projection was drawn, (r, m), in parts."""
+        for weights in session.bootstrap(self.pairs).weights(over):
+            yield weights[:, self.of_pair]
+
+    def sums(self, session: Session, over: Over) -> tuple[Tensor, Tensor, Tensor]:
+        """In every draw (r,): how many projections, their mean, their summed squares around it."""
+        centre = self.values.mean()
+        x = self.values - centre
+        x = torch.stack([torch.ones_like(x), x, x.square()], 1)
+        total, first, second = torch.cat([w @ x for w in self.weights(session, over)]).unbind(1)
+        return total, centre + first / total, second - first.square() / total
 
 
 @dataclass(frozen=True)
@@ -64,8 +110,12 @@ class ArmValue:
 
 @dataclass(frozen=True)
 class HistogramValue:
+    """``rows`` has the projections themselves, by arm and class; ``rounding`` is their own."""
+
     edges: list[float]
     arms: dict[str, ArmValue]
+    rows: dict[str, dict[str, Rows]]
+    rounding: float
 
 
 @evaluates(Projection)
@@ -81,7 +131,7 @@ def projection(here: Here[Projection], along: SubspaceValue) -> Projected:
     values = _edited(here, run, runs) if changed else here.of_run(key)
     direction = along.direction
     projected = [value.cpu().double() @ direction for value in values]
-    return Projected(projected, [prompt.cls for prompt in runs.prompts])
+    return Projected(projected, [prompt.cls for prompt in runs.prompts], runs.pairs)
 
 
 def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Tensor]:
@@ -98,58 +148,101 @@ def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Te
 
 @evaluates(HistogramWord)
 def histogram(here: Here[HistogramWord]) -> HistogramValue:
-    word = here.word
+    word, session = here.word, here.session
     names = dict.fromkeys(projected.role for projected in here.operation.inputs)
     arms = {name: _by_class(word, here.values(name)) for name in names}
-    everything = torch.cat([values for arm in arms.values() for values in arm.values()])
+    everything = torch.cat([rows.values for arm in arms.values() for rows in arm.values()])
     low, high = float(everything.min()), float(everything.max())
+    rounding = ROUNDING[session.loaded.dtype_name] * max(abs(low), abs(high))
     if low == high:  # all the same: a bin of width 1 around it
         low, high = low - 0.5, high + 0.5
     edges = torch.linspace(low, high, word.bins + 1, dtype=torch.float64)
-    bootstrap = here.session.bootstrap("bootstrap histogram")
-    return HistogramValue(
-        edges.tolist(), {name: _arm(bootstrap, arm, edges) for name, arm in arms.items()}
-    )
+    made = {name: _arm(session, arm, edges, rounding) for name, arm in arms.items()}
+    return HistogramValue(edges.tolist(), made, arms, rounding)
 
 
 @evaluates(HistogramNumber)
 def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> float:
-    word, arm = here.word, histogram.arms[here.word.arm]
+    """A number of an arm, with its draws; how many prompts there are has none."""
+    word, session, arm = here.word, here.session, histogram.arms[here.word.arm]
     value = getattr(arm.classes[word.cls] if word.cls else arm, word.statistic)
     if value is None:
         raise RunFailure(f"{word.statistic} is not defined: the classes have no spread")
-    return float(value)
+    if word.statistic == "n" or not session.loaded.spec.shapes.text:
+        return float(value)
+    rows = histogram.rows[word.arm]
+    parts = [rows[word.cls]] if word.cls else list(rows.values())
+
+    def make(over: Over) -> Draws:
+        spread = min((part.spread(session, over) for part in parts), key=lambda each: each.free)
+        if word.statistic == "auc":
+            drawn = _auc_draws(session, parts[0], parts[1], histogram.rounding, over)
+        else:
+            drawn = _statistic(word.statistic, [part.sums(session, over) for part in parts])
+        return Draws(drawn, drawn, spread)
+
+    return Drawn(float(value), make, frozenset(part.pairs.name for part in parts))
 
 
-def _by_class(word: HistogramWord, projected: list[Projected]) -> dict[str, Tensor]:
-    """All projections of each class in one arm, in one row."""
+def _statistic(name: str, sums: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """The mean or standard deviation of a class, or d of two, in every draw (r,)."""
+    total, mean, squares = sums[0]
+    if name == "mean":
+        return mean
+    if name == "sd":
+        return (squares / (total - 1)).sqrt()
+    other_total, other_mean, other_squares = sums[1]
+    variance = (squares + other_squares) / (total + other_total - 2)
+    return (mean - other_mean) / variance.sqrt()
+
+
+def _auc_draws(session: Session, first: Rows, second: Rows, rounding: float, over: Over) -> Tensor:
+    """AUC in every draw (r,): the share of weighted comparisons that the first class wins."""
+    order = second.values.argsort()
+    ordered = second.values[order]
+    below = torch.searchsorted(ordered, first.values - rounding)
+    up_to = torch.searchsorted(ordered, first.values + rounding, right=True)
+    parts = []
+    both = zip(first.weights(session, over), second.weights(session, over), strict=True)
+    for mine, theirs in both:
+        zero = torch.zeros(len(theirs), 1, dtype=torch.float64)
+        passed = torch.cat([zero, theirs[:, order].cumsum(1)], 1)
+        won = (mine * (passed[:, below] + passed[:, up_to])).sum(1)
+        parts.append(won / (2 * mine.sum(1) * theirs.sum(1)))
+    return torch.cat(parts)
+
+
+def _by_class(word: HistogramWord, projected: list[Projected]) -> dict[str, Rows]:
+    """All projections of each class in one arm."""
     if word.by != "class":
-        return {
-            name: torch.cat(part.values) for name, part in zip(word.classes, projected, strict=True)
-        }
+        return {name: part.rows() for name, part in zip(word.classes, projected, strict=True)}
     (only,) = projected
-    return {
-        name: torch.cat([v for v, c in zip(only.values, only.classes, strict=True) if c == name])
-        for name in word.classes
-    }
+    return {name: only.rows(name) for name in word.classes}
 
 
-def _arm(bootstrap: Bootstrap, classes: dict[str, Tensor], edges: Tensor) -> ArmValue:
-    separation = separate(*classes.values()) if len(classes) == 2 else (None, None)
-    return ArmValue({name: _class(bootstrap, v, edges) for name, v in classes.items()}, *separation)
+def _arm(session: Session, classes: dict[str, Rows], edges: Tensor, rounding: float) -> ArmValue:
+    values = [rows.values for rows in classes.values()]
+    separation = separate(values[0], values[1], rounding) if len(values) == 2 else (None, None)
+    return ArmValue({name: _class(session, v, edges) for name, v in classes.items()}, *separation)
 
 
-def _class(bootstrap: Bootstrap, values: Tensor, edges: Tensor) -> ClassValue:
-    found = bootstrap.mean(values)
+def _class(session: Session, rows: Rows, edges: Tensor) -> ClassValue:
+    values, spread = rows.values, rows.spread(session, "pairs")
+    mean = low = high = float(values.mean())
+    if spread.n > 1:
+        _, means, _ = rows.sums(session, "pairs")
+        low, high = ends(means, mean, spread)
     inner = torch.bucketize(values, edges[1:-1], right=True)
     counts = torch.bincount(inner, minlength=len(edges) - 1)
-    sd = float(values.std()) if found.n > 1 else 0.0
-    return ClassValue(found.n, found.mean, found.low, found.high, sd, counts.tolist())
+    sd = float(values.std()) if len(values) > 1 else 0.0
+    return ClassValue(len(values), mean, low, high, sd, counts.tolist())
 
 
-def separate(first: Tensor, second: Tensor) -> tuple[float, float | None]:
+def separate(first: Tensor, second: Tensor, rounding: float = 0.0) -> tuple[float, float | None]:
     """AUC and Cohen's d of two classes; no d where neither class has any spread."""
     n, m = len(first), len(second)
     squares = sum(float((v - v.mean()).square().sum()) for v in (first, second))
     spread = math.sqrt(squares / (n + m - 2)) if n + m > 2 else 0.0
-    return auc(first, second), float(first.mean() - second.mean()) / spread if spread > 0 else None
+    return auc(first, second, rounding), float(
+        first.mean() - second.mean()
+    ) / spread if spread > 0 else None

@@ -10,8 +10,21 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.bootstrap import LEVEL, Over, Spread
+from causaldsl.engine.drawn import (
+    Drawn,
+    combined,
+    divided,
+    extreme,
+    minus,
+    monotone,
+    times,
+    unbounded,
+    withheld,
+)
+from causaldsl.engine.drawn import absolute as absolute_draws
 from causaldsl.engine.here import Here
+from causaldsl.engine.metrics import ROUNDING, Measured
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.weights.matrices import matrix
@@ -19,6 +32,7 @@ from causaldsl.graph.operations import TableWord
 from causaldsl.vocabulary.matrices import Matrix
 from causaldsl.vocabulary.numbers import (
     Abs,
+    ArgmaxIs,
     Arithmetic,
     Average,
     Compare,
@@ -34,29 +48,33 @@ from causaldsl.vocabulary.numbers import (
 )
 
 _ARITHMETIC = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-}
-_COMPARE = {
-    "<": operator.lt,
-    ">": operator.gt,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": lambda a, b: abs(a - b) <= 1e-9 * max(1.0, abs(a), abs(b)),
-    "!=": lambda a, b: abs(a - b) > 1e-9 * max(1.0, abs(a), abs(b)),
+    "+": (operator.add, monotone(operator.add)),
+    "-": (operator.sub, minus),
+    "*": (operator.mul, times),
+    "/": (operator.truediv, divided),
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both sides of a comparison, and whether it holds; for an audit's, what was ``found``."""
+    """Both sides of a claim, and whether it holds; None if that is undecided.
+
+    For an audit's verdict, what was ``found``. Where numbers have draws, the interval of the
+    ``difference`` at this ``level``, over ``n`` units of pairs or templates. ``why`` says what
+    stood against a decision.
+    """
 
     left: float
     right: float
-    held: bool
+    held: bool | None
     found: str | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    level: float = LEVEL
+    over: Over = "pairs"
+    why: str = ""
 
 
 @evaluates(Constant)
@@ -86,22 +104,25 @@ def norm(of: SubspaceValue) -> float:
 
 @evaluates(Abs)
 def absolute(of: float) -> float:
-    return abs(of)
+    return combined(abs(of), [of], absolute_draws)
 
 
 @evaluates(Largest)
 def largest(of: list[float]) -> float:
-    return max(of)
+    return extreme(of, 1)
 
 
 @evaluates(Smallest)
 def smallest(of: list[float]) -> float:
-    return min(of)
+    return extreme(of, -1)
 
 
 @evaluates(Average)
 def average(of: list[float]) -> float:
-    return math.fsum(of) / len(of)
+    def mean(*parts: Tensor) -> Tensor:
+        return torch.stack(parts).mean(0)
+
+    return combined(math.fsum(of) / len(of), of, monotone(mean))
 
 
 @evaluates(Slope)
@@ -139,23 +160,115 @@ def _line(of: list[float], over: list[float]) -> tuple[float, float]:
 @evaluates(TableWord)
 def table(here: Here[TableWord]) -> dict[str, float]:
     """The number of every cell, by arm and cell."""
-    return {cell.role: float(here.value(cell.role)) for cell in here.operation.inputs}
+    return {cell.role: here.value(cell.role) for cell in here.operation.inputs}
 
 
 @evaluates(Result)
-def result(here: Here[Result], measure: dict[str, dict[str, Estimate]]) -> float:
-    return measure[here.word.arm][here.word.metric].mean
+def result(here: Here[Result], measure: Measured) -> float:
+    """A number with its draws; a toy model's has none: its inputs are drawn from nothing."""
+    found = measure[here.word.arm][here.word.metric]
+    if not here.session.loaded.spec.shapes.text:
+        return found.mean
+    drawn: Drawn = found.drawn
+    return drawn
 
 
 @evaluates(Arithmetic)
 def arithmetic(here: Here[Arithmetic], left: float, right: float) -> float:
     if here.word.operator == "/" and right == 0:
         raise RunFailure("division by zero in an expression of the program")
-    return float(_ARITHMETIC[here.word.operator](left, right))
+    plain, formula = _ARITHMETIC[here.word.operator]
+    if here.word.operator == "/" and isinstance(right, Drawn) and right.make is not None:
+        low, high = right.interval()
+        formula = unbounded if low <= 0 <= high else formula
+    return combined(plain(float(left), float(right)), [left, right], formula)
 
 
 @evaluates(Compare)
 def compare(here: Here[Compare], left: float, right: float) -> Verdict:
+    word, sides = here.word, (float(left), float(right))
+    if reason := withheld([left, right]):
+        return Verdict(*sides, None, level=word.level, over=word.over, why=reason)
     if not (math.isfinite(left) and math.isfinite(right)):
         raise RunFailure(f"a claim compares {left:g} with {right:g}, which says nothing")
-    return Verdict(left, right, bool(_COMPARE[here.word.operator](left, right)))
+    rounding = ROUNDING[here.session.loaded.dtype_name]
+    difference = combined(sides[0] - sides[1], [left, right], minus)
+    if not isinstance(difference, Drawn):
+        held = _decided(
+            word.operator, difference, difference, rounding * max(1.0, *map(abs, sides))
+        )
+        return Verdict(*sides, held, difference=difference)
+    draws = difference.draws(word.over)
+    low, high = draws.ends(float(difference), word.level)
+    held = _decided(word.operator, low, high, rounding * max(map(abs, sides)))
+    return Verdict(
+        *sides,
+        held,
+        difference=float(difference),
+        low=low,
+        high=high,
+        n=draws.spread.n,
+        level=word.level,
+        over=word.over,
+        why=few(draws.spread, word.over) if held is None else "",
+    )
+
+
+@evaluates(ArgmaxIs)
+def argmax_is(here: Here[ArgmaxIs], cell: float, others: list[float]) -> Verdict:
+    """Whether one number is larger than all others.
+
+    It holds if its difference to every other one, taken alone, has an interval above 0: an
+    intersection of tests. It falls if one of the differences lies below 0 with an interval that
+    holds for all of them at once.
+    """
+    word, best = here.word, max(map(float, others))
+    sides = float(cell), best
+    if reason := withheld([cell, *others]):
+        return Verdict(*sides, None, level=word.level, over=word.over, why=reason)
+    differences = [combined(float(cell) - float(o), [cell, o], minus) for o in others]
+    drawn = [one for one in differences if isinstance(one, Drawn)]
+    rounding = ROUNDING[here.session.loaded.dtype_name] * max(map(abs, sides))
+    if not drawn:
+        return Verdict(*sides, min(differences) > rounding, difference=min(differences))
+    known = [one for one in differences if not isinstance(one, Drawn)]
+    lows = [*known, *(one.interval(word.level, word.over)[0] for one in drawn)]
+    worst = extreme(differences, -1)
+    assert isinstance(worst, Drawn)
+    draws = worst.draws(word.over)
+    _, high = draws.ends(float(worst), word.level)
+    held = True if min(lows) > rounding else False if high < -rounding else None
+    return Verdict(
+        *sides,
+        held,
+        difference=float(worst),
+        low=min(lows),
+        high=high,
+        n=draws.spread.n,
+        level=word.level,
+        over=word.over,
+        why=few(draws.spread, word.over) if held is None else "",
+    )
+
+
+def few(spread: Spread, over: Over) -> str:
+    """What stands against any decision: nothing is known of the spread of a single unit."""
+    return "" if spread.free > 0 else f"one {over[:-1]} says nothing of other {over}"
+
+
+def _decided(operator: str, low: float, high: float, rounding: float) -> bool | None:
+    """Whether a difference between ``low`` and ``high`` compares so with 0; None if it may or not.
+
+    What lies within ``rounding`` of 0 is 0.
+    """
+    low, high = (0.0 if abs(end) <= rounding else end for end in (low, high))
+    above, below = (low > 0, low >= 0), (high < 0, high <= 0)
+    match operator:
+        case ">" | ">=":
+            holds, fails = above[operator == ">="], below[operator == ">"]
+        case "<" | "<=":
+            holds, fails = below[operator == "<="], above[operator == "<"]
+        case _:
+            same, other = low == high == 0, above[0] or below[0]
+            holds, fails = (same, other) if operator == "==" else (other, same)
+    return True if holds else False if fails else None

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
-from causaldsl.engine.metrics import Outcome, estimate
+from causaldsl.engine.metrics import Measured, Outcome
 from causaldsl.engine.outcomes import Found, group_outcomes
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.registry import evaluates, evaluates_together
@@ -158,22 +157,20 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
 
 
 @evaluates(MeasureWord)
-def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
+def measure(here: Here[MeasureWord]) -> Measured:
     """Every metric of every run, by the run's name."""
-    known = here.session.graph.vocabulary.metrics
-    metrics = [known[name] for name in here.word.metrics]
-    if not metrics:
-        return {}
+    session, known = here.session, here.session.graph.vocabulary.metrics
     clean: Outcome = here.value("clean")
-    if here.session.loaded.spec.shapes.text:
-        pairs = here.session.graph.pairs_of(here.operation.input("clean"))
-        here.session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
-    # The same draws of pairs for every arm, so that arms can be compared.
-    bootstrap = here.session.bootstrap("bootstrap", here.operation.input("clean"))
-    return {
-        arm.role: {m.word: estimate(m, here.value(arm.role), clean, bootstrap) for m in metrics}
-        for arm in here.operation.inputs
-    }
+    pairs = session.graph.pairs_of(here.operation.input("clean"))
+    if session.loaded.spec.shapes.text and here.word.metrics:
+        session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
+    runs = {arm.role: here.value(arm.role) for arm in here.operation.inputs}
+    measured = Measured(runs, clean, session.bootstrap(pairs))
+    for name in here.word.metrics:
+        measured.add(known[name])
+    for reason in measured.withheld.values():
+        here.note(reason)
+    return measured
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.drawn import combined
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
@@ -49,7 +51,7 @@ def trace(here: Here[TraceWord]) -> Traced:
     def progress(what: str, done: int, total: int) -> None:
         session.progress(f"trace {name}: {what}", done, total)
 
-    bootstrap = session.bootstrap("bootstrap", operation.input("base"))
+    bootstrap = session.bootstrap(here.pairs)
     found = Tracer(Runner(base), case, bootstrap, progress).trace()
     if not found.has_shares:
         here.note(f"trace {name}: the total effect is 0, so its shares are shown as 0")
@@ -58,28 +60,45 @@ def trace(here: Here[TraceWord]) -> Traced:
 
 @evaluates(TraceNumber)
 def trace_number(here: Here[TraceNumber], trace: Traced) -> float:
-    plain = {
-        "total": trace.total.mean,
-        "explained": trace.explained.mean,
-        "dormant": float(trace.dormant),
-    }
+    """A number with its draws; how many edges are dormant was decided on intervals already."""
     name = here.word.name
-    return plain[name] if name in plain else trace.by_name[name].share.mean
+    if name == "dormant":
+        return float(trace.dormant)
+    found = {"total": trace.total, "explained": trace.explained}
+    estimate = found[name] if name in found else trace.by_name[name].share
+    return estimate.mean if estimate.drawn is None else estimate.drawn
 
 
 @evaluates(RankCorrelation)
 def rank_correlation(left: Traced, right: Traced) -> float:
-    from scipy.stats import spearmanr
-
     common = [name for name in left.by_name if name in right.by_name]
-    # Shares that differ by rounding alone are equal: their order would be chance.
-    shares = [[round(t.by_name[name].share.mean, 6) for name in common] for t in (left, right)]
-    if any(len(set(side)) == 1 for side in shares):
+    sides = [[trace.by_name[name].share for name in common] for trace in (left, right)]
+    found = _correlation(*(torch.tensor([[s.mean for s in side]]).double() for side in sides))
+    if not bool(found.isfinite()):
         raise RunFailure(
             "this rank correlation is not defined: in one trace all components have the same share",
             "trace an intervention that has an effect, through components that carry it",
         )
-    return float(spearmanr(*shares).statistic)
+
+    def formula(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        first, second = lows[: len(common)], lows[len(common) :]
+        drawn = _correlation(torch.stack(list(first), 1), torch.stack(list(second), 1))
+        return drawn, drawn
+
+    drawn = [s.mean if s.drawn is None else s.drawn for side in sides for s in side]
+    return combined(float(found), drawn, formula)
+
+
+def _correlation(left: Tensor, right: Tensor) -> Tensor:
+    """Spearman's correlation (r,) of the rows of two tables (r, c).
+
+    Shares that differ by rounding alone are equal: their order would be chance.
+    """
+    ranks = [
+        torch.as_tensor(rankdata(side.round(decimals=6).numpy(), axis=1)) for side in (left, right)
+    ]
+    first, second = (rank - rank.mean(1, keepdim=True) for rank in ranks)
+    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
 
 
 def _from_source(at: SiteAt, base: PromptRuns, source: PromptRuns) -> Setting:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from causaldsl.report.html.markup import Html, join, tag
-from causaldsl.report.numbers import percent, places_of, plain
+from causaldsl.report.numbers import WITHHELD, percent, places_of, plain
 from causaldsl.results.records import Number
 
 
 def estimate(number: Number, places: int | None = None) -> Html:
-    """A mean, and its interval if there is more than one value behind it."""
+    """A mean, and its interval if there is more than one unit behind it."""
+    if math.isnan(number.mean):
+        return tag("span", WITHHELD, class_="interval")
     if number.n == 1:
         return tag("span", plain(number.mean), class_="mean")
     if places is None:
@@ -44,6 +47,8 @@ def whisker(number: Number, low: float, high: float) -> Html:
         return f"{4 + (width - 8) * (value - low) / ((high - low) or 1.0):.1f}"
 
     middle = height / 2
+    if math.isnan(number.mean):
+        return Html("")
     line = f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="{height:g}"/>'
     if number.n > 1:
         line += (

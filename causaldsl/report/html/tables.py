@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -40,8 +41,8 @@ def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what:
     metrics = list(next(iter(arms.values())))
     main = headline(metrics)
     drawn = [numbers[main] for numbers in arms.values()]
-    low = min(0.0, *(n.low for n in drawn))
-    high = max(0.0, *(n.high for n in drawn))
+    low = min(0.0, *(n.low for n in drawn if math.isfinite(n.low)), 0.0)
+    high = max(0.0, *(n.high for n in drawn if math.isfinite(n.high)), 0.0)
     places = {m: places_of([numbers[m] for numbers in arms.values()]) for m in metrics}
     ordered = [main, *(metric for metric in metrics if metric != main)]
     columns: list[Content] = [what, *map(metric_name, ordered)]
@@ -57,9 +58,9 @@ def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what:
 
 
 def measured_on(name: str, arms: Arms) -> Html:
-    """The caption of a measure or sweep: its name, and how many pairs it was measured on."""
+    """The caption of a measure or sweep: its name, and how many units it was measured on."""
     n = next(iter(next(iter(arms.values())).values())).n
-    return join(tag("b", name), f", {n} pairs, 95% intervals" if n > 1 else ", one pair")
+    return join(tag("b", name), f", n = {n}, 95% intervals" if n > 1 else ", n = 1")
 
 
 def metric_name(metric: str) -> Html:

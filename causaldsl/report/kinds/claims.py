@@ -1,6 +1,8 @@
-"""The claims of a program: which held, which fell, and the measured numbers behind them."""
+"""The claims of a program: which held, fell or are undecided, and the numbers behind them."""
 
 from __future__ import annotations
+
+import math
 
 from rich.console import Console
 from rich.text import Text
@@ -11,20 +13,26 @@ from causaldsl.report.html.code import coloured
 from causaldsl.report.html.figures import estimate, interval_of
 from causaldsl.report.html.markup import Html, badge, join, prose, section, tag
 from causaldsl.report.kinds.base import Kind, kind, kinds
-from causaldsl.report.numbers import places_of, plain
+from causaldsl.report.numbers import MARKS, WITHHELD, decimals, places_of, plain
 from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Expectation, Number, Results
 from causaldsl.syntax import ast
 
 _INTRODUCTION = join(
-    "What the program says will come out, each claim as a comparison that held or fell. ",
-    "Below a claim stand both sides as measured; a number in brackets is a 95% interval. ",
+    "What the program says will come out. A claim held if the interval of the difference of its ",
+    "sides lies on the claimed side of 0, fell if on the other, and else is undecided. Below it ",
+    "stand both sides as measured, and that difference; numbers in brackets are 95% intervals. ",
     tag("a", "What the words mean", href="#words"),
     ".",
 )
+REGISTERED: dict[bool | None, str] = {True: " (registered)", False: " (exploratory)"}
 _PICKED = {"max": max, "min": min}
 """Words that give one of the numbers in front of them."""
+_LARGE = 1e6
+"""From here on a difference is shown with an exponent."""
+_STYLES = {"held": "green", "fell": "bold red", "undecided": "yellow"}
+_MARKS = {"held": "✓", "fell": "✗", "undecided": "?"}
 _SIGNS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}
 
 
@@ -37,19 +45,25 @@ class Claims(Kind[None]):
     def terminal(self, results: Results, out: Console) -> None:
         if not results.expectations:
             return
-        table = titled("Claims", ["", "claim"], ["left", "right"])
+        table = titled("Claims", ["", "claim"], ["left", "right", "difference", "n"])
         for claim in results.expectations:
-            compared = (f"{claim.left:.4g}", f"{claim.right:.4g}")
-            sides = compared if claim.found is None else (claim.found, "")
-            mark = Text("held", "green") if claim.held else Text("FELL", "bold red")
-            table.add_row(mark, claim.text, *sides)
+            compared = (_short(claim.left), _short(claim.right), _difference(claim))
+            sides = compared if claim.found is None else (claim.found, "", "")
+            text = claim.text + (" (selected)" if claim.selected else "")
+            text += REGISTERED.get(claim.registered, "")
+            n = "" if claim.n is None else _units(claim)
+            mark = Text(MARKS[claim.verdict], _STYLES[claim.verdict])
+            table.add_row(mark, text, *sides, n)
         show(out, table)
+        reasons = dict.fromkeys(claim.why for claim in results.expectations if claim.why)
+        for why in (why for why in reasons if why not in results.notes):
+            out.print(f"undecided: {why}", style="yellow", markup=False, highlight=False)
 
     def beside(self, view: View, statement: ast.Statement) -> Html | None:
         """The verdicts of an `expect`, with both sides."""
         start, end = statement.span.start, statement.span.end
         lines = [
-            tag("li", _held(found.held), " ", _sides(view, found, claim))
+            tag("li", _held(found.verdict), " ", _sides(view, found, claim))
             for claim, found in view.claims
             if claim.span.source == statement.span.source and start <= claim.span.start < end
         ]
@@ -75,10 +89,34 @@ class Claims(Kind[None]):
         return section("claims", "Claims", tag("p", _INTRODUCTION), parts)
 
 
-def _held(held: bool) -> Html:
+def _held(verdict: str) -> Html:
     """The verdict in a word and a sign, so that it doesn't hang on its colour."""
-    sign, word = ("✓", "held") if held else ("✗", "fell")
-    return badge(word, tag("span", sign, aria_hidden="true"), f" {word}")
+    return badge(verdict, tag("span", _MARKS[verdict], aria_hidden="true"), f" {verdict}")
+
+
+def _short(value: float) -> str:
+    return WITHHELD if math.isnan(value) else f"{value:.4g}"
+
+
+def _difference(claim: Expectation) -> str:
+    """Left minus right, with its interval; of exact numbers there is none."""
+    if claim.difference is None or claim.low is None or claim.high is None:
+        return ""
+    places = decimals([claim.difference, claim.low, claim.high])
+    found, low, high = (
+        plain(value, places if abs(value) < _LARGE else None).replace("−", "-")
+        for value in (claim.difference, _end(claim.low, -1), _end(claim.high, 1))
+    )
+    return f"{found} [{low}, {high}]"
+
+
+def _end(value: float, sign: int) -> float:
+    """An end of an interval, which has none where it is not a number."""
+    return sign * math.inf if math.isnan(value) else value
+
+
+def _units(claim: Expectation) -> str:
+    return f"{claim.n} {claim.over}" if claim.over == "templates" else str(claim.n)
 
 
 def _claim(view: View, claim: Claim, expectation: Expectation) -> Html:
@@ -91,13 +129,25 @@ def _claim(view: View, claim: Claim, expectation: Expectation) -> Html:
         if name not in claim.text
     ]
     ns = sorted({number.n for number in plain_sides if number is not None and number.n > 1})
-    count = f" (n = {', '.join(map(str, ns))})" if ns else None
+    count = f" (n = {', '.join(map(str, ns))})" if ns and expectation.n is None else None
     about = [
         tag("code", coloured(claim.text), class_="claim"),
         tag("div", _sides(view, expectation, claim), count, where, class_="sides"),
+        _decided(expectation),
         tag("ul", measured, class_="measured") if measured else None,
     ]
-    return tag("li", _held(expectation.held), tag("div", *about))
+    return tag("li", _held(expectation.verdict), tag("div", *about))
+
+
+def _decided(claim: Expectation) -> Html | None:
+    """What decided a claim, or why nothing did."""
+    said = [claim.why] if claim.why else []
+    if shown := _difference(claim).replace("-", "−"):
+        percent = f"{100 * claim.level:g}%"
+        said.append(f"difference {shown} at {percent}, n = {_units(claim)}")
+    if claim.selected:
+        said.append(f"selected: {claim.selected}")
+    return tag("div", "; ".join(said), class_="options") if said else None
 
 
 def _sides(view: View, expectation: Expectation, claim: Claim) -> Html:
@@ -112,10 +162,12 @@ def _sides(view: View, expectation: Expectation, claim: Claim) -> Html:
     sides = []
     for side, value in values.items():
         number = _measured_side(view, claim, side)
-        interval = None if number is None or number.n == 1 else join(" ", interval_of(number))
-        sides.append(join(tag("b", plain(value, _places(expectation, number))), interval))
+        known = number is not None and number.n > 1 and not math.isnan(number.mean)
+        interval = join(" ", interval_of(number)) if number is not None and known else None
+        text = WITHHELD if math.isnan(value) else plain(value, _places(expectation, number))
+        sides.append(join(tag("b", text), interval))
     shown = _SIGNS.get(sign, sign)
-    between = f" {shown} " if expectation.held else f", not {shown} "
+    between = f" {shown} " if expectation.verdict != "fell" else f", not {shown} "
     if not sign:  # a word, whose name the claim shows
         between = " and "
     return tag("span", sides[0], between, sides[1], class_="compared")
@@ -130,7 +182,7 @@ def _verdict(view: View, claim: Claim, found: str) -> Html:
 
 def _places(expectation: Expectation, number: Number | None) -> int | None:
     """Decimals of a measured side, unless they would hide on which side of the claim it lies."""
-    if number is None or number.n == 1:
+    if number is None or number.n == 1 or math.isnan(number.mean):
         return None
     places = places_of([number])
     alike = plain(expectation.left, places) == plain(expectation.right, places)

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from causaldsl.report.html.markup import Content, Html, join, tag
-from causaldsl.report.html.tables import Arms, arms_table, measured_on
+from causaldsl.report.html.markup import Content, Html, breakable, join, tag
+from causaldsl.report.html.tables import Arms, arms_table, measured_on, table
 from causaldsl.report.kinds.base import Kind, Named, Options, kind
 from causaldsl.report.kinds.sweeps import sweep_table
-from causaldsl.report.numbers import with_interval
+from causaldsl.report.numbers import decimals, plain, with_interval
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import Results
+from causaldsl.results.records import Results, TemplatesRecord
 
 
 @kind
 class Measures(Kind[Arms]):
-    fields = ("measures", "arms")
+    fields = ("measures", "arms", "templates")
     terminal_place = 10
     page_place = 40
     operand = "measure"
@@ -29,7 +29,9 @@ class Measures(Kind[Arms]):
     def panel(self, view: View, name: str, record: Arms) -> Html | None:
         if name in view.results.sweeps:
             return None
-        return arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
+        made = arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
+        found = view.results.templates.get(name)
+        return made if found is None else join(made, _by_template(name, found))
 
     def metrics(self, results: Results) -> set[str]:
         return {m for arms in results.measures.values() for row in arms.values() for m in row}
@@ -39,6 +41,27 @@ class Measures(Kind[Arms]):
         number = results.measures.get(name, {}).get(arm, {}).get(metric)
         dot = "" if arm.startswith("[") else "."
         return None if number is None else (f"{name}{dot}{arm}.{metric}", number)
+
+
+def _by_template(name: str, record: TemplatesRecord) -> Html:
+    """The headline metric in each template, folded away, and what varies between templates."""
+    arms = record.arms
+    every = [value for row in arms.values() for value in row if value is not None]
+    places = decimals(every)
+    rows: list[list[Content]] = [
+        [
+            tag("code", template),
+            str(units),
+            *("" if row[i] is None else plain(row[i] or 0.0, places) for row in arms.values()),
+        ]
+        for i, (template, units) in enumerate(zip(record.templates, record.units, strict=True))
+    ]
+    spread = (plain(record.between[arm], places) for arm in arms)
+    rows.append(["between templates, beyond sampling (sd)", "", *spread])
+    head: list[Content] = ["template", "n", *(tag("code", breakable(arm)) for arm in arms)]
+    caption = join(tag("b", name), f": {record.metric} in each template")
+    summary = tag("summary", f"{record.metric} in each of {len(record.templates)} templates")
+    return tag("details", summary, table(head, rows, caption, class_="numbers"))
 
 
 def _table(name: str, arms: Arms) -> Table:

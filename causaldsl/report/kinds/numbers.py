@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from causaldsl.report.html.figures import interval_of
 from causaldsl.report.html.markup import Content, Html, breakable, join, section, tag
 from causaldsl.report.html.tables import folded, table
 from causaldsl.report.kinds.base import Kind, kind
@@ -14,12 +15,15 @@ from causaldsl.results.records import ProbeRecord
 
 @kind
 class Numbers(Kind[float]):
-    fields = ("numbers", "probes")
+    fields = ("numbers", "probes", "intervals")
     page_place = 55
 
     def panel(self, view: View, name: str, record: float) -> Html:
         """The number; for a probe's score, also what it was trained and tested on."""
-        value = tag("p", tag("code", name), " = ", tag("b", plain(record)))
+        found = view.results.intervals.get(name)
+        known = found is not None and found.n > 1
+        interval = join(" ", interval_of(found)) if found is not None and known else None
+        value = tag("p", tag("code", name), " = ", tag("b", plain(record)), interval)
         probe = view.results.probes.get(name)
         return value if probe is None else join(value, tag("p", probed([probe]), class_="small"))
 

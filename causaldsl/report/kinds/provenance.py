@@ -62,7 +62,7 @@ def _command(view: View) -> str:
         if value != usual and (setting != "backend" or text):
             words += [f"--{setting}", str(value)]
     words += ["--tf32"] if provenance.get("tf32") else []
-    for path in view.program.allowed:
+    for path in view.program.readable:
         words += ["--allow-path", path.as_posix()]
     for name, value in view.program.settings.items():
         words += ["--set", f"{name}={value}"]

@@ -1,4 +1,4 @@
-"""Sweeps: the cells with the largest effect, all of them further down, and a heatmap or curves."""
+"""Sweeps: the cells that change most, all of them further down, and a heatmap or curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from causaldsl.report.heatmaps import plot_sweep
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import Arms, arms_table, measured_on, metric_name
 from causaldsl.report.kinds.base import Draw, Kind, kind
-from causaldsl.report.numbers import with_interval
+from causaldsl.report.numbers import furthest, with_interval
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import PlotRecord, Results, SweepRecord
@@ -36,7 +36,8 @@ class Sweeps(Kind[SweepRecord]):
             measured_on(name, arms),
             f": the {len(best)} of {len(arms) - 1} cells whose ",
             metric_name(main),
-            " is furthest from 0",
+            " is furthest from the clean run's",
+            _differing(record, main),
         )
         shown = {cell: arms[cell] for cell in ["clean", *best]}
         axes, names = _cells(record)
@@ -68,24 +69,36 @@ class Sweeps(Kind[SweepRecord]):
 
 
 def sweep_table(results: Results, name: str) -> Table:
-    """The cells with the largest effect; all of them are in results.json and in the plot."""
+    """The cells that change most; all of them are in results.json and in the plot."""
     arms = results.measures[name]
     metrics = list(arms["clean"])
     main, best = _best(arms, _ROWS)
-    said = f"the {len(best)} of {len(arms) - 1} cells with the largest |{main}|"
+    record = results.sweeps[name]
+    said = f"the {len(best)} of {len(arms) - 1} cells whose {main} changes most"
+    said += _differing(record, main)
+    marked = record.differs.get(main, ())
     rows = (
-        [cell.replace("[", " ").strip(" ]"), *(with_interval(arms[cell][m]) for m in metrics)]
+        [
+            cell.replace("[", " ").strip(" ]") + (" *" if cell in marked else ""),
+            *(with_interval(arms[cell][m]) for m in metrics),
+        ]
         for cell in ["clean", *best]
     )
-    over = ", ".join(results.sweeps[name].axes)
+    over = ", ".join(record.axes)
     return titled(f"{name} (n = {arms['clean'][main].n}): {said}", [over], metrics, rows)
 
 
 def _best(arms: Arms, count: int) -> tuple[str, list[str]]:
-    """The headline metric, and the cells in which it is furthest from 0."""
+    """The headline metric, and the cells in which it is furthest from the clean run's."""
     main = headline(arms["clean"])
-    cells = [cell for cell in arms if cell != "clean"]
-    return main, sorted(cells, key=lambda cell: -abs(arms[cell][main].mean))[:count]
+    return main, furthest(arms, main)[:count]
+
+
+def _differing(record: SweepRecord, metric: str) -> str:
+    """How many cells differ from the clean run when all of them are looked at."""
+    if metric not in record.differs:
+        return ""
+    return f"; * {len(record.differs[metric])} differ from clean, by intervals for all at once"
 
 
 def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
@@ -97,8 +110,9 @@ def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
     shown = [sweep.shown.get(axis, labels) for axis, labels in sweep.axes.items()]
     for at, places in zip(product(*sweep.axes.values()), product(*shown), strict=True):
         for arm in sweep.arms:
-            parts = [arm, *places] if arm else places
-            names[f"{arm}[{'.'.join(at)}]"] = tag("code", " · ".join(parts))
+            parts, cell = [arm, *places] if arm else places, f"{arm}[{'.'.join(at)}]"
+            star = " *" if any(cell in marked for marked in sweep.differs.values()) else None
+            names[cell] = join(tag("code", " · ".join(parts)), star)
     return " · ".join(sweep.axes), names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -62,15 +63,16 @@ def _outcome(results: Results) -> str:
     claims = results.expectations
     if not claims:
         return "no claims"
-    held = sum(claim.held for claim in claims)
-    if held == len(claims):
-        return "its claim held" if held == 1 else f"all {held} claims held"
-    return f"{len(claims) - held} of {len(claims)} claims fell"
+    found: Counter[str] = Counter(claim.verdict for claim in claims)
+    if found["held"] == len(claims):
+        return "its claim held" if len(claims) == 1 else f"all {len(claims)} claims held"
+    said = [(found[verdict], verdict) for verdict in ("fell", "undecided") if found[verdict]]
+    (count, verdict), *rest = said
+    return ", ".join([f"{count} of {len(claims)} claims {verdict}", *(f"{n} {v}" for n, v in rest)])
 
 
 def _header(view: View) -> Html:
     results = view.results
-    fell = not results.held
     outcome = _outcome(results).capitalize()
     facts = [str(results.provenance.get("model", ""))]
     facts += [fact for known in kinds() for fact in known.facts(view)]
@@ -83,7 +85,7 @@ def _header(view: View) -> Html:
         tag("p", prose(view.opening), class_="opening") if view.opening else None,
         tag(
             "p",
-            tag("strong", outcome, class_="fell" if fell else "held"),
+            tag("strong", outcome, class_=results.verdict),
             " · " + " · ".join(fact for fact in facts if fact),
             class_="outcome",
         ),

@@ -11,9 +11,10 @@ from causaldsl.vocabulary.sites import SITES
 def glossary_section(view: View) -> Html:
     """Metrics, interventions, subspaces and sites of this run."""
     intervals = (
-        "A number in brackets is a 95% bootstrap interval of the mean over pairs of prompts: "
-        "[low, high]. It says how sure the mean is on prompts like these, not that the reading of "
-        "it is right."
+        "Numbers in brackets are a 95% bootstrap interval, [low, high], over n units: pairs of "
+        "prompts, of which those that share a prompt count once. It says how sure the number is on "
+        "new prompts from these templates, not that the reading of it is right. A * or dot marks a "
+        "cell that differs from the clean run by an interval that holds for all cells at once."
     )
     runs = (
         "Every pair has two prompts, a base and a source. A measure runs the model on the bases "

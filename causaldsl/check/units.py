@@ -1,0 +1,93 @@
+"""What counts as one observation: the units of a set of pairs, and the templates they come from.
+
+Pairs that share a prompt are one unit, as are equal lines of a file, a pair and its mirror, and
+pairs of one cluster: none of them is new evidence beside the other. Units are drawn within their
+templates, for it is new pairs from these templates that an interval speaks of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Units:
+    """The unit of every pair, and the stratum and template of every unit, as indices from 0.
+
+    A stratum is a template that has several units; the units of all others are one stratum, since
+    a single one shows no spread. ``templates`` are their texts, "" for pairs that have none.
+    """
+
+    of_pair: tuple[int, ...]
+    strata: tuple[int, ...]
+    of_template: tuple[int, ...]
+    templates: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.strata)
+
+    @cached_property
+    def free(self) -> int:
+        """Degrees of freedom: units less strata."""
+        return self.count - len(set(self.strata))
+
+    @property
+    def from_templates(self) -> int:
+        """How many templates the pairs are from; 0 if they say none."""
+        return 0 if "" in self.templates else len(self.templates)
+
+
+def join(groups: Sequence[Sequence[Hashable]]) -> list[int]:
+    """The number of each member's component, where members that name the same thing are joined.
+
+    >>> join([["a", "b"], ["c"], ["b", "d"]])
+    [0, 1, 0]
+    """
+    parent: dict[Hashable, Hashable] = {}
+
+    def root(name: Hashable) -> Hashable:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for names in groups:
+        for name in names[1:]:
+            parent[root(name)] = root(names[0])
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(root(names[0]), len(numbers)) for names in groups]
+
+
+def units_of(named: Sequence[Sequence[Hashable]], templates: Sequence[str]) -> Units:
+    """The units of pairs, of which ``named`` says what each is made from, and their templates.
+
+    A unit whose pairs come from several templates counts for the first of them.
+    """
+    of_pair = join(named)
+    texts = list(dict.fromkeys(templates))
+    first: dict[int, int] = {}
+    for unit, template in zip(of_pair, templates, strict=True):
+        first.setdefault(unit, texts.index(template))
+    of_template = tuple(first[unit] for unit in range(len(first)))
+    return Units(tuple(of_pair), _strata(of_template), of_template, tuple(texts))
+
+
+def apart(count: int) -> Units:
+    """So many pairs without templates, each a unit of its own."""
+    return units_of([[number] for number in range(count)], [""] * count)
+
+
+def _strata(of_template: Sequence[int]) -> tuple[int, ...]:
+    """Templates with one unit are put together; a single one of these joins the smallest other."""
+    sizes = Counter(of_template)
+    alone = [template for template, size in sizes.items() if size == 1]
+    shared = alone[0] if alone else -1
+    if len(alone) == 1 and len(sizes) > 1:
+        shared = min((t for t in sizes if t != shared), key=lambda t: sizes[t])
+    numbers: dict[int, int] = {}
+    found = (shared if template in alone else template for template in of_template)
+    return tuple(numbers.setdefault(template, len(numbers)) for template in found)

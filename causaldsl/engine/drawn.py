@@ -1,0 +1,279 @@
+"""Numbers that know their values in draws, so that claims can be put to any expression of them.
+
+A :class:`Drawn` is a float with a function that gives its draws: two values a draw, the lower and
+the upper one that it may have there. They are the same for a mean. They differ for a rate, whose
+exact interval (Clopper and Pearson 1934) has two one-sided halves, and for the largest of several
+numbers, which is bounded by the simultaneous interval of every one of them. Expressions are worked
+out draw by draw, in interval arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from scipy.special import betaincinv, ndtr, stdtrit
+from torch import Tensor
+
+from causaldsl.engine.bootstrap import (
+    LEVEL,
+    Bootstrap,
+    Estimate,
+    Over,
+    Spread,
+    lower_ends,
+    upper_ends,
+)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Lower and upper values (r,) of a number in every draw, and what was drawn."""
+
+    low: Tensor
+    high: Tensor
+    spread: Spread
+
+    def ends(self, found: float, level: float = LEVEL) -> tuple[float, float]:
+        """The number's interval."""
+        at = torch.tensor([found], dtype=torch.float64)
+        low = lower_ends(self.low[:, None], at, self.spread, level)
+        return float(low), float(upper_ends(self.high[:, None], at, self.spread, level))
+
+
+class Drawn(float):
+    """A number, with its draws by what is drawn, or the reason for which it has none."""
+
+    make: Callable[[Over], Draws] | None
+    withheld: str
+    pairs: frozenset[str]
+    """The sets of pairs that it was measured on."""
+    _made: dict[Over, Draws]
+
+    def __new__(
+        cls,
+        value: float,
+        make: Callable[[Over], Draws] | None = None,
+        pairs: frozenset[str] = frozenset(),
+        withheld: str = "",
+    ) -> Drawn:
+        self = super().__new__(cls, value)
+        self.make, self.pairs, self.withheld, self._made = make, pairs, withheld, {}
+        return self
+
+    def draws(self, over: Over = "pairs") -> Draws:
+        assert self.make is not None
+        if over not in self._made:
+            self._made[over] = self.make(over)
+        return self._made[over]
+
+    def interval(self, level: float = LEVEL, over: Over = "pairs") -> tuple[float, float]:
+        return self.draws(over).ends(float(self), level)
+
+
+def has_draws(value: float) -> bool:
+    return isinstance(value, Drawn) and value.make is not None
+
+
+def withheld(values: Sequence[float]) -> str:
+    """Why one of these numbers is none; "" if all are numbers."""
+    return next((v.withheld for v in values if isinstance(v, Drawn) and v.withheld), "")
+
+
+Formula = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, Tensor]]
+"""From the lower and the upper values of operands to those of the result."""
+
+
+def combined(value: float, operands: Sequence[float], formula: Formula) -> float:
+    """The value of an expression, which has draws if an operand has some."""
+    if reason := withheld(operands):
+        return Drawn(float("nan"), withheld=reason)
+    drawn = [one for one in operands if isinstance(one, Drawn) and one.make is not None]
+    if not drawn:
+        return float(value)
+
+    def make(over: Over) -> Draws:
+        made = {id(one): one.draws(over) for one in drawn}
+        spread = min((each.spread for each in made.values()), key=lambda s: s.free)
+        r = len(next(iter(made.values())).low)
+        fixed = {
+            id(one): torch.full((r,), float(one), dtype=torch.float64)
+            for one in operands
+            if id(one) not in made
+        }
+        lows = [made[id(o)].low if id(o) in made else fixed[id(o)] for o in operands]
+        highs = [made[id(o)].high if id(o) in made else fixed[id(o)] for o in operands]
+        return Draws(*formula(lows, highs), spread)
+
+    return Drawn(value, make, frozenset().union(*(one.pairs for one in drawn)))
+
+
+def monotone(function: Callable[..., Tensor]) -> Formula:
+    """The formula of a function that grows with each operand."""
+
+    def formula(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        low = function(*lows)
+        same = all(a is b for a, b in zip(lows, highs, strict=True))
+        return (low, low) if same else (low, function(*highs))
+
+    return formula
+
+
+def minus(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    low = lows[0] - highs[1]
+    same = lows[0] is highs[0] and lows[1] is highs[1]
+    return (low, low) if same else (low, highs[0] - lows[1])
+
+
+def times(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    corners = torch.stack([a * b for a in (lows[0], highs[0]) for b in (lows[1], highs[1])])
+    return corners.amin(0), corners.amax(0)
+
+
+def divided(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """A quotient; unbounded in a draw in which the divisor may be 0."""
+    corners = torch.stack([a / b for a in (lows[0], highs[0]) for b in (lows[1], highs[1])])
+    open_ = (lows[1] <= 0) & (highs[1] >= 0)
+    infinite = torch.full_like(lows[0], float("inf"))
+    return (
+        torch.where(open_, -infinite, corners.amin(0)),
+        torch.where(open_, infinite, corners.amax(0)),
+    )
+
+
+def unbounded(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """A quotient whose divisor has 0 in its interval: nothing is known of it."""
+    infinite = torch.full_like(lows[0], float("inf"))
+    return -infinite, infinite
+
+
+def absolute(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    (low,), (high,) = lows, highs
+    if low is high:
+        found = low.abs()
+        return found, found
+    inside = (low <= 0) & (high >= 0)
+    nearer = torch.minimum(low.abs(), high.abs())
+    return torch.where(inside, 0.0, nearer), torch.maximum(low.abs(), high.abs())
+
+
+def of_rate(found: float, means: Tensor, spread: Spread, n: float) -> Draws:
+    """Draws of a share, spread so that their ends are those of the exact interval over n units.
+
+    Every draw keeps its rank among the ``means`` (r,) of the share; equal ones are put in an order
+    that is the same for all rates.
+    """
+    generator = torch.Generator().manual_seed(0)
+    broken = torch.rand(len(means), generator=generator, dtype=torch.float64)
+    order = torch.argsort(broken)
+    ranks = torch.empty(len(means), dtype=torch.float64)
+    by_size = order[torch.argsort(means[order], stable=True)]
+    ranks[by_size] = (torch.arange(len(means), dtype=torch.float64) + 0.5) / len(means)
+    levels = spread.level_of(ranks)
+    low, high = exact_ends(found, n, levels)
+    return Draws(low, high, spread)
+
+
+def exact_ends(found: float, n: float, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Clopper and Pearson's limits of a share at these levels: lower ones, and upper ones."""
+    k = found * n
+    zero, one = torch.zeros_like(levels), torch.ones_like(levels)
+    p = levels.numpy()
+    low = zero if k <= 0 else torch.as_tensor(betaincinv(k, n - k + 1, p))
+    high = one if k >= n else torch.as_tensor(betaincinv(k + 1, n - k, p))
+    return low, high
+
+
+def simultaneous(
+    means: Tensor, draws: Tensor, spread: Spread, level: float = LEVEL
+) -> tuple[Tensor, float]:
+    """Half the widths (c,) of intervals that hold for all of some numbers at once, and by which
+    factor such an interval is wider than that of a number alone.
+
+    For numbers (c,) with draws (r, c) of standard deviations s_c, n units in s strata (max-T)::
+
+        q     = quantile over draws of  max_c |draw_c - mean_c| / s_c
+        t     = t_{p, n - s},  p = Phi(-q)
+        width = 2 t sqrt(n / (n - s)) s_c
+
+    The second line carries the quantile, which the draws give as of a normal, over to t: with few
+    units the standard deviations are uncertain themselves. Numbers that no draw moves have width 0.
+    """
+    scale = draws.nan_to_num(float("nan")).std(0)
+    moved = (scale > 0) & scale.isfinite()
+    if spread.free < 1 or not bool(moved.any()):
+        return torch.zeros_like(scale), 1.0
+    distances = (draws - means).abs() / torch.where(moved, scale, 1.0)
+    q = float(distances[:, moved].amax(1).quantile(level))
+    alone = -stdtrit(spread.free, (1 - level) / 2)
+    t = max(-stdtrit(spread.free, ndtr(-q)), alone)
+    half = torch.where(moved, float(t * (spread.n / spread.free) ** 0.5) * scale, 0.0)
+    return half, float(t / alone)
+
+
+def widened(numbers: Sequence[Drawn]) -> float:
+    """By which factor the intervals of some numbers are to be widened so that all hold at once."""
+    each = [one.draws() for one in numbers]
+    spread = min((one.spread for one in each), key=lambda s: s.free)
+    draws = torch.stack([(one.low + one.high) / 2 for one in each], 1)
+    found = torch.tensor([float(one) for one in numbers], dtype=torch.float64)
+    return simultaneous(found, draws, spread)[1]
+
+
+def extreme(operands: Sequence[float], sign: int) -> float:
+    """The largest (sign 1) or smallest (-1) of some numbers, within what holds for all at once.
+
+    Its lower draws are those of the number with the largest lower end, widened about its mean, its
+    upper ones those of the number with the largest upper end.
+    """
+    values = [sign * float(one) for one in operands]
+    if reason := withheld(operands):
+        return Drawn(float("nan"), withheld=reason)
+    drawn = [one for one in operands if isinstance(one, Drawn) and one.make is not None]
+    best = sign * max(values)
+    if not drawn:
+        return best
+
+    def make(over: Over) -> Draws:
+        each = [one.draws(over) for one in drawn]
+        spread = min((one.spread for one in each), key=lambda s: s.free)
+        found = torch.tensor([sign * float(one) for one in drawn], dtype=torch.float64)
+        lows, highs = (
+            torch.stack([sign * getattr(one, side) for one in each], 1)
+            for side in (("low", "high") if sign > 0 else ("high", "low"))
+        )
+        _, factor = simultaneous(found, (lows + highs) / 2, spread)
+        lows, highs = (found + factor * (side - found) for side in (lows, highs))
+        low = lows[:, int(lower_ends(lows, found, spread).argmax())]
+        high = highs[:, int(upper_ends(highs, found, spread).argmax())]
+        known = [sign * float(one) for one in operands if not has_draws(one)]
+        if known:
+            low, high = low.clamp_min(max(known)), high.clamp_min(max(known))
+        return Draws(low, high, spread) if sign > 0 else Draws(-high, -low, spread)
+
+    return Drawn(best, make, frozenset().union(*(one.pairs for one in drawn)))
+
+
+def mean(bootstrap: Bootstrap, values: Tensor) -> Estimate:
+    """The mean of numbers by pair (n,), which knows its draws."""
+    found = bootstrap.mean(values)
+    return of_draws(bootstrap, found, lambda over: bootstrap.means([values], over)[0])
+
+
+def ratio(bootstrap: Bootstrap, top: Tensor, bottom: Tensor) -> Estimate:
+    """mean(top) / mean(bottom) over the same pairs, which knows its draws; else 0."""
+    found = bootstrap.ratio(top, bottom)
+    if bottom.mean() == 0:
+        return found
+    return of_draws(bootstrap, found, lambda over: bootstrap.ratios(top, bottom, over))
+
+
+def of_draws(bootstrap: Bootstrap, found: Estimate, sample: Callable[[Over], Tensor]) -> Estimate:
+    """The same number, whose draws (r,) a function gives."""
+
+    def make(over: Over) -> Draws:
+        drawn = sample(over)
+        return Draws(drawn, drawn, bootstrap.spread(over))
+
+    return replace(found, drawn=Drawn(found.mean, make, frozenset([bootstrap.pairs])))

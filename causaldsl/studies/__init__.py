@@ -1,0 +1,1 @@
+"""What is done with runs: repeated, compared, planned from and packed."""

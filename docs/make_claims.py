@@ -1,0 +1,190 @@
+"""How often intervals cover, by simulation: `python docs/make_claims.py` writes the tables of
+docs/claims.md anew, with 2,000 runs a number (about ten minutes).
+
+Every run draws new numbers by pair from a known distribution, and asks whether the interval of the
+estimate holds the true value. The intervals are the engine's. All runs of a setting share the draws
+of the bootstrap, as all numbers on the same pairs do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from causaldsl.check.units import units_of
+from causaldsl.engine.bootstrap import Bootstrap, Over, all_ends
+from causaldsl.engine.drawn import Drawn, Draws, combined, extreme, minus, simultaneous
+from causaldsl.engine.metrics import exact
+
+PAGE = Path(__file__).parent / "claims.md"
+SIZES = (8, 12, 20, 40, 150)
+RUNS, LOOKS = 2000, 1000
+CELLS, FACTORS = 270, 6
+
+
+def bootstrap(n: int, templates: int = 1) -> Bootstrap:
+    """Draws of n pairs, from so many templates in turn."""
+    units = units_of([[i] for i in range(n)], [f"template {i % templates}" for i in range(n)])
+    return Bootstrap(torch.Generator().manual_seed(1), 2000, units)
+
+
+def covered(low: Tensor, high: Tensor, true: float) -> float:
+    return float(((low <= true) & (high >= true)).double().mean())
+
+
+def means(n: int, runs: int, draw: Callable[[Tensor], Tensor], templates: int = 1) -> float:
+    """Coverage of the mean of n numbers with mean 0 that are made from standard normal ones."""
+    made, numbers = bootstrap(n, templates), draw(_normal(n, runs, seed=n))
+    found = made.of_columns(numbers)
+    return covered(*all_ends(found, numbers.mean(0), made.spread()), 0.0)
+
+
+def exponential(normal: Tensor) -> Tensor:
+    """Exponential numbers less their mean, by their quantiles."""
+    return -torch.log(torch.special.ndtr(-normal)) - 1
+
+
+def fldd(n: int, runs: int) -> float:
+    """Coverage of 1 - mean(patched) / mean(clean), clean 5 +/- 2, patched 0.4 clean +/- 1."""
+    made, noise = bootstrap(n), _normal(n, 2 * runs, seed=n)
+    clean = 5 + 2 * noise[:, :runs]
+    patched = 0.4 * clean + noise[:, runs:]
+    draws = 1 - made.of_columns(patched) / made.of_columns(clean)
+    found = 1 - patched.mean(0) / clean.mean(0)
+    return covered(*all_ends(draws, found, made.spread()), 0.6)
+
+
+def rates(n: int, runs: int, p: float) -> float:
+    """Coverage of a share."""
+    shares = (
+        _normal(n, runs, seed=n) < float(torch.special.ndtri(torch.tensor(p).double()))
+    ).double()
+    return covered(*exact(shares.mean(0), n), p)
+
+
+def differences(n: int, runs: int) -> float:
+    """Coverage of the difference of two arms on the same pairs, which share most of their noise."""
+    made, noise = bootstrap(n), _normal(n, 3 * runs, seed=n)
+    left, right = noise[:, :runs] + 0.5 * noise[:, runs:-runs], noise[:, :runs] + noise[:, -runs:]
+    draws, found = made.of_columns(left), left.mean(0)
+    other, beside = made.of_columns(right), right.mean(0)
+    return covered(*all_ends(draws - other, found - beside, made.spread()), 0.0)
+
+
+def over_templates(templates: int, runs: int, between: float, each: int = 10) -> float:
+    """Coverage over templates whose means vary ``between`` times as much as pairs within them."""
+    n = templates * each
+    made, noise = bootstrap(n, templates), _normal(n + templates, runs, seed=n)
+    effects = between**0.5 * noise[n:]
+    numbers = noise[:n] + effects[torch.arange(n) % templates]
+    over: Over = "templates"
+    ends = all_ends(made.of_columns(numbers, over), numbers.mean(0), made.spread(over))
+    return covered(*ends, 0.0)
+
+
+def family(n: int, runs: int, cells: int = CELLS) -> float:
+    """How often one of so many cells without effect is said to have one.
+
+    The cells share noise, as heads of a model do on the same prompts: six factors with random
+    loadings, besides noise of their own.
+    """
+    made, generator, wrong = bootstrap(n), torch.Generator().manual_seed(n), 0
+    for _ in range(runs):
+        shared = _normal(n, FACTORS, generator=generator)
+        loadings = 0.5 * _normal(FACTORS, cells, generator=generator)
+        numbers = shared @ loadings + _normal(n, cells, generator=generator)
+        found = numbers.mean(0)
+        half, _ = simultaneous(found, made.of_columns(numbers), made.spread())
+        wrong += bool((found.abs() > half).any())
+    return wrong / runs
+
+
+def argmax(n: int, runs: int, cells: int = 12) -> float:
+    """How often `argmax is` decides between two cells that are equal, of which the one is named
+    that came out larger; the other cells are smaller by two standard deviations."""
+    made, generator, wrong = bootstrap(n), torch.Generator().manual_seed(n), 0
+    for _ in range(runs):
+        numbers = _normal(n, cells, generator=generator)
+        numbers[:, 2:] -= 2
+        draws, found = made.of_columns(numbers), numbers.mean(0)
+        drawn = [_drawn(made, draws[:, c], float(found[c])) for c in range(cells)]
+        named = 0 if found[0] > found[1] else 1
+        others = [
+            combined(float(drawn[named]) - float(other), [drawn[named], other], minus)
+            for i, other in enumerate(drawn)
+            if i != named
+        ]
+        lowest = min(one.interval()[0] for one in others if isinstance(one, Drawn))
+        worst = extreme(others, -1)
+        assert isinstance(worst, Drawn)
+        wrong += lowest > 0 or worst.interval()[1] < 0
+    return wrong / runs
+
+
+def _drawn(made: Bootstrap, draws: Tensor, found: float) -> Drawn:
+    return Drawn(found, lambda over: Draws(draws, draws, made.spread(over)))
+
+
+def _normal(
+    rows: int, columns: int, seed: int = 0, generator: torch.Generator | None = None
+) -> Tensor:
+    generator = generator or torch.Generator().manual_seed(1000 + seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+
+def coverage(runs: int = RUNS) -> dict[str, list[float]]:
+    """Coverage by what is estimated, at each of the sizes."""
+    kinds: dict[str, Callable[[int], float]] = {
+        "mean of normal numbers": lambda n: means(n, runs, lambda x: x),
+        "the same, pairs from 3 templates": lambda n: means(n, runs, lambda x: x, templates=3),
+        "mean of exponential numbers": lambda n: means(n, runs, exponential),
+        "fldd, clean 5 ± 2": lambda n: fldd(n, runs),
+        "rate of 5%": lambda n: rates(n, runs, 0.05),
+        "rate of 50%": lambda n: rates(n, runs, 0.5),
+        "difference of two arms": lambda n: differences(n, runs),
+    }
+    return {name: [kind(n) for n in SIZES] for name, kind in kinds.items()}
+
+
+def templates(runs: int = RUNS) -> dict[str, list[float]]:
+    """Coverage over templates, by their number, for variances between them of a tenth, a half and
+    all of that within."""
+    return {
+        f"{count} templates": [over_templates(count, runs, share) for share in (0.1, 0.5, 1.0)]
+        for count in (3, 5, 8, 12)
+    }
+
+
+def errors(runs: int = LOOKS) -> dict[str, list[float]]:
+    """Shares of runs with a wrong finding, at 20, 60 and 150 pairs."""
+    return {
+        f"one of {CELLS} cells without effect marked": [family(n, runs) for n in (20, 60, 150)],
+        "`argmax is` decided between two equal cells": [argmax(n, runs) for n in (20, 60, 150)],
+    }
+
+
+def table(head: list[str], rows: dict[str, list[float]]) -> str:
+    lines = [" | ".join(["", *head]), "|".join(["---"] * (len(head) + 1))]
+    lines += [" | ".join([name, *(f"{value:.3f}" for value in row)]) for name, row in rows.items()]
+    return "\n".join(f"| {line} |" for line in lines).replace("|  |", "| |")
+
+
+def page(text: str, made: dict[str, str]) -> str:
+    """The page with these tables between their marks."""
+    for name, rows in made.items():
+        marks = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        text = re.sub(f"(?s){marks[0]}.*?{marks[1]}", lambda _, r=rows, m=marks: r.join(m), text)
+    return text
+
+
+if __name__ == "__main__":
+    made = {
+        "coverage": table([f"n = {n}" for n in SIZES], coverage()),
+        "templates": table(["a tenth", "a half", "as much"], templates()),
+        "errors": table(["n = 20", "n = 60", "n = 150"], errors()),
+    }
+    PAGE.write_text(page(PAGE.read_text("utf-8"), made), "utf-8")
