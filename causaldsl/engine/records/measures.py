@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram, Output
-from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.drawn import Drawn, widened
 from causaldsl.engine.looks import all_at_once
@@ -106,12 +105,16 @@ def plots(program: CheckedProgram, session: Session) -> dict[str, Any]:
 
 
 def _relative(session: Session, output: Output) -> float | None:
-    """The number that a plot's numbers are divided by."""
+    """The number that a plot's numbers are divided by; None where it is 0, with a note."""
     if output.relative is None:
         return None
     value = float(session.values[session.graph.key_of(f"plot {output.stem}")])
     if value == 0:
-        raise RunFailure(f"the plot of {output.target} is relative to a number that is 0")
+        session.note(
+            f"the plot of {output.target} is not relative to {output.relative_to}, which is 0: it "
+            "shows the numbers as they are"
+        )
+        return None
     if math.isnan(value):
         session.note(
             f"the plot of {output.target} is not divided by {output.relative_to}, which is withheld"
