@@ -103,8 +103,12 @@ class Measured(dict[str, dict[str, Estimate]]):
                 low, high = all_ends(self.draws(metric, names), found, self.bootstrap.spread())
         numbers = zip(names, found.tolist(), low.tolist(), high.tolist(), strict=True)
         for name, mean, below, above in numbers:
-            drawn = self._drawn(metric, name, mean)
-            self[name][metric.word] = Estimate(mean, n, below, above, drawn)
+            known = metric.of_clean if self.runs[name] is self.clean else None
+            if known is not None and metric.word not in self.withheld:
+                self[name][metric.word] = Estimate(known, n, known, known, known)
+            else:
+                drawn = self._drawn(metric, name, mean)
+                self[name][metric.word] = Estimate(mean, n, below, above, drawn)
 
     def draws(self, metric: Metric, names: Sequence[str], over: Over = "pairs") -> Tensor:
         """The metric's values in every draw (r, c) of these runs."""

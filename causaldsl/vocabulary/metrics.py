@@ -61,6 +61,8 @@ class Metric:
     """Of several metrics, a table is ordered by the one with the largest, or else the first."""
     undefined: ClassVar[str] = "these runs give no finite number"
     """Why it can fail to be a number."""
+    of_clean: ClassVar[float | None] = None
+    """What it is of the clean run, where its definition says so."""
     rate: ClassVar[bool] = False
     """Whether it is the share of pairs for which something is so, and its interval an exact one."""
     doc: ClassVar[str]
@@ -128,6 +130,7 @@ class Fldd(Metric):
 
     word = "fldd"
     needs = "answers"
+    of_clean = 0.0
     unit = "fraction"
     signed = True
     headline = 1
@@ -150,6 +153,7 @@ class FlipRate(Metric):
 
     word = "flip_rate"
     needs = "answers"
+    of_clean = 0.0
     unit = "share"
     rate = True
 
@@ -201,6 +205,7 @@ class Kl(Metric):
 
     word = "kl"
     needs = "vocabulary"
+    of_clean = 0.0
     unit = "nats"
     compares = True
 

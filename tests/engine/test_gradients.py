@@ -186,18 +186,18 @@ site mlp = mlp_hidden[2] @ END
 sweep growth on flip.test {
   for k in {1, 5, 48}, s in 0..1:
     patch mlp along das(mlp, on: flip.train, neurons: k, seed: s, epochs: 2)
-  report fldd
+  report logit_diff
 }
 sweep rates on flip.test {
   for r in {0.001, 0.1}: patch mlp along das(mlp, on: flip.train, lr: r, epochs: 3)
-  report fldd
+  report logit_diff
 }
-expect growth[5.1].fldd > -100 and rates[0.001].fldd > -100
+expect growth[5.1].logit_diff > -100 and rates[0.001].logit_diff > -100
 """
     )
     results, session = run(text, world)
     table = results.measures["growth"]
     assert set(table) == {"clean", *(f"[{k}.{s}]" for k in (1, 5, 48) for s in (0, 1))}
-    assert len({round(n["fldd"].mean, 12) for n in table.values()}) == 7
+    assert len({round(n["logit_diff"].mean, 12) for n in table.values()}) == 7
     words = [session.graph.operation(key).word for key in session.graph.order()]
     assert sorted({w.lr for w in words if w.word == "das"}) == [0.001, 0.01, 0.1]

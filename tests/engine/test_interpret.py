@@ -1,6 +1,7 @@
 """Whole programs on tiny models: both backends, the oracle, properties, exit codes and files."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_every_arm_is_the_same_on_both_backends(model: str, world: Path) -> None
         for arm, metrics in table.items():
             for metric, number in metrics.items():
                 other = hooks.measures[name][arm][metric]
-                assert number.mean == pytest.approx(other.mean, abs=1e-8), (name, arm, metric)
+                same = pytest.approx(other.mean, abs=1e-8, nan_ok=True)
+                assert number.mean == same, (name, arm, metric)
     assert cone.numbers == pytest.approx(hooks.numbers, abs=1e-7)
 
 
@@ -134,7 +136,7 @@ site mlp = mlp_hidden[2] @ END
 subspace v = random(mlp, seed: 3)
 subspace r = row(W_out[2], v)
 subspace n = null(W_out[2], v)
-measure m on flip.test { null_only = patch mlp along n  row_only = patch mlp along r  report fldd }
+measure m on flip.test { null_only = patch mlp along n  row_only = patch mlp along r  report logit_diff }
 let squared = norm(r) * norm(r) + norm(n) * norm(n)
 let seen = norm(n * W_out[2])
 """
@@ -142,8 +144,9 @@ let seen = norm(n * W_out[2])
     results, _ = run(text, world)
     assert results.numbers["squared"] == pytest.approx(1, abs=1e-9)
     assert results.numbers["seen"] == pytest.approx(0, abs=1e-5)
-    assert results.measures["m"]["null_only"]["fldd"].mean == pytest.approx(0, abs=1e-5)
-    assert abs(results.measures["m"]["row_only"]["fldd"].mean) > 1e-4
+    means = {arm: n["logit_diff"].mean for arm, n in results.measures["m"].items()}
+    assert means["null_only"] == pytest.approx(means["clean"], abs=1e-5)
+    assert abs(means["row_only"] - means["clean"]) > 1e-4
     assert results.subspaces["r"].rank == results.subspaces["n"].rank == 1
 
 
@@ -154,12 +157,13 @@ def test_a_direction_of_rank_0_changes_nothing(world: Path) -> None:
 site resid = resid_post[1] @ END
 subspace e = neurons(resid, [0])
 subspace other = project(e, onto: neurons(resid, [1]))
-measure m on flip.test { a = patch resid along other  report fldd, kl }
+measure m on flip.test { a = patch resid along other  report logit_diff, kl }
 """
     )
     results, _ = run(text, world)
     assert results.subspaces["other"].rank == 0
-    assert results.measures["m"]["a"]["fldd"].mean == pytest.approx(0, abs=1e-12)
+    means = {arm: n["logit_diff"].mean for arm, n in results.measures["m"].items()}
+    assert means["a"] == pytest.approx(means["clean"], abs=1e-12)
     with pytest.raises(RunFailure, match="zero vector"):
         run(text + "expect cos(e, other) == 0\n", world)
 
@@ -241,7 +245,10 @@ def test_metrics_by_hand(world: Path) -> None:
         "kl": sum(kls) / len(kls),
     }
     found = {metric: n.mean for metric, n in results.measures["m"]["a"].items()}
-    assert found == pytest.approx(expected, abs=1e-9)
+    divisor = results.measures["m"]["clean"]["logit_diff"]
+    if divisor.low <= 0 <= divisor.high:  # it is withheld
+        expected["fldd"] = math.nan
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def test_a_hook_that_is_not_there_fails_the_run(world: Path) -> None:
@@ -271,11 +278,11 @@ def test_exit_codes_and_files(world: Path, capsys: pytest.CaptureFixture[str]) -
         + """
 site mlp = mlp_hidden[2] @ END
 subspace v = das(mlp, on: flip.train, epochs: 1)
-measure m on flip.test { a = patch mlp along v  report fldd }
-sweep s on flip.test { for l in layers: patch resid_post[l] @ END  report fldd }
+measure m on flip.test { a = patch mlp along v  report logit_diff }
+sweep s on flip.test { for l in layers: patch resid_post[l] @ END  report logit_diff }
 plot s
 render m as "m.png"
-expect m.a.fldd < 100
+expect m.a.logit_diff < 100
 """
     )
     program.write_text(held)
@@ -283,8 +290,8 @@ expect m.a.fldd < 100
     assert main(["run", str(program), "--out", str(out), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "results.json").read_text())
-    assert {"mean", "n", "low", "high"} == set(printed["measures"]["m"]["a"]["fldd"])
-    assert printed["expectations"][0]["held"] is True
+    assert {"mean", "n", "low", "high"} == set(printed["measures"]["m"]["a"]["logit_diff"])
+    assert printed["expectations"][0]["verdict"] == "held"
     pictures = {"graph.dot", "graph.svg", "s.svg", "m.png", "m.dot"}
     data = {"subspaces/v.safetensors", "pairs/flip.test.jsonl", "pairs/flip.train.jsonl"}
     wanted = {"files.cpatch", "results.json", *pictures, *data}
@@ -300,10 +307,10 @@ expect m.a.fldd < 100
     ran = check(held, world).families["flip"].test
     assert read_back == replace(ran, name="p", patterns=False)  # a file has labels, no patterns
 
-    program.write_text(held + "expect m.a.fldd > 100\n")
+    program.write_text(held + "expect m.a.logit_diff > 100\n")
     assert main(["run", str(program), "--out", str(out)]) == 1
     assert "FELL" in capsys.readouterr().out
-    program.write_text(held + "expect m.b.fldd > 100\n")
+    program.write_text(held + "expect m.b.logit_diff > 100\n")
     assert main(["run", str(program), "--out", str(world / "none")]) == 2
     assert "no arm `b`" in capsys.readouterr().err
     program.write_text(PRELUDE + 'measure m on flip.test { a = patch hook("x") @ END report fldd }')

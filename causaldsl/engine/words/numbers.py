@@ -134,7 +134,7 @@ def result(here: Here[Result], measure: Measured) -> float:
     found = measure[here.word.arm][here.word.metric]
     if not here.session.loaded.spec.shapes.text:
         return found.mean
-    drawn: Drawn = found.drawn
+    drawn: float = found.drawn
     return drawn
 
 
