@@ -122,6 +122,8 @@ def _needed(reader: _Reader, claim: Claim, found: Expectation, wanted: float) ->
     about = (found.text, found.verdict, d, n, templates or None, between, within)
     if n < 3 or d == 0 or not math.isfinite(within):
         return Needed(*about, why="there is no effect, or are too few units, to plan from")
+    if within == 0:
+        return Needed(*about, why="all units gave the same, so there is no spread to plan from")
     a = 1 - found.level
     variance = sum(s.within / s.n for s in sets)
     units = _smallest(lambda k: variance * n / k / d**2, a, wanted, 2)
