@@ -8,7 +8,6 @@ of the bootstrap, as all numbers on the same pairs do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,18 +172,15 @@ def table(head: list[str], rows: dict[str, list[float]]) -> str:
     return "\n".join(f"| {line} |" for line in lines).replace("|  |", "| |")
 
 
-def page(text: str, made: dict[str, str]) -> str:
-    """The page with these tables between their marks."""
-    for name, rows in made.items():
-        marks = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-        text = re.sub(f"(?s){marks[0]}.*?{marks[1]}", lambda _, r=rows, m=marks: r.join(m), text)
-    return text
+def write(name: str, rows: str) -> None:
+    """Put a table between its marks in the page."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    text = PAGE.read_text("utf-8")
+    before, rest = text.split(begin)
+    PAGE.write_text(f"{before}{begin}{rows}\n{end}{rest.split(end)[1]}", "utf-8")
 
 
 if __name__ == "__main__":
-    made = {
-        "coverage": table([f"n = {n}" for n in SIZES], coverage()),
-        "templates": table(["a tenth", "a half", "as much"], templates()),
-        "errors": table(["n = 20", "n = 60", "n = 150"], errors()),
-    }
-    PAGE.write_text(page(PAGE.read_text("utf-8"), made), "utf-8")
+    write("coverage", table([f"n = {n}" for n in SIZES], coverage()))
+    write("templates", table(["a tenth", "a half", "as much"], templates()))
+    write("errors", table(["n = 20", "n = 60", "n = 150"], errors()))

@@ -136,7 +136,11 @@ site mlp = mlp_hidden[2] @ END
 subspace v = random(mlp, seed: 3)
 subspace r = row(W_out[2], v)
 subspace n = null(W_out[2], v)
-measure m on flip.test { null_only = patch mlp along n  row_only = patch mlp along r  report logit_diff }
+measure m on flip.test {
+  null_only = patch mlp along n
+  row_only = patch mlp along r
+  report logit_diff
+}
 let squared = norm(r) * norm(r) + norm(n) * norm(n)
 let seen = norm(n * W_out[2])
 """
