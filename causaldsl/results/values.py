@@ -66,14 +66,14 @@ def values_table(blocks: Iterable[Block]) -> Table:
         },
         "metric": _said(found, [block.metric for block in found]),
         "pairs": _said(found, [block.pairs.name for block in found]),
-        "pair": pa.array(_joined([block.indices for block in found], np.int32)),
-        "unit": pa.array(_joined([_units(block) for block in found], np.int32)),
+        "pair": _numbers(pa.int32(), _joined([block.indices for block in found], np.int32)),
+        "unit": _numbers(pa.int32(), _joined([_units(block) for block in found], np.int32)),
         "template": _said_of_pairs(found, lambda pair: pair.template or None),
         "pattern": _said_of_pairs(found, lambda pair: pair.base.cls or None),
         "split": _said(found, [block.pairs.split or None for block in found]),
-        "value": pa.array(_joined([block.values for block in found], np.float64)),
+        "value": _numbers(pa.float64(), _joined([block.values for block in found], np.float64)),
     }
-    return pa.table(columns)
+    return pa.Table.from_arrays(list(columns.values()), list(columns))
 
 
 def write_values(path: Path, blocks: Iterable[Block]) -> None:
@@ -134,8 +134,22 @@ def _column(texts: dict[str, int], codes: list[np.ndarray]) -> Any:
     import pyarrow as pa
 
     joined = _joined(codes, np.int32)
-    indices = pa.array(joined, mask=joined < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(texts), pa.string()))
+    said = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, said)], dtype=np.int32)
+    buffers = (pa.py_buffer(ends), pa.py_buffer(b"".join(said)))
+    dictionary = pa.StringArray.from_buffers(len(said), *buffers)
+    return pa.DictionaryArray.from_arrays(_numbers(pa.int32(), joined, joined >= 0), dictionary)
+
+
+def _numbers(kind: Any, values: np.ndarray, known: np.ndarray | None = None) -> Any:
+    """An array of numbers, null where they are not ``known``.
+
+    Made from buffers: pyarrow.array looks for pandas, which takes half a second to import.
+    """
+    import pyarrow as pa
+
+    mask = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [mask, pa.py_buffer(values)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from causaldsl.check.values import Applied
 from causaldsl.plan.settings import Progress
 from causaldsl.results.records import Expectation
 from causaldsl.results.values import column_of, read_values
-from causaldsl.studies.runs import compiled_again, read_run
+from causaldsl.studies.runs import compiled_again, finite, read_run
 from causaldsl.vocabulary.base import Word
 from causaldsl.vocabulary.metrics import metric_named
 from causaldsl.vocabulary.numbers import (
@@ -104,7 +104,7 @@ def power(
     compiled, _ = compiled_again(folder, model, progress)
     reader = _Reader(compiled.program, read_values(folder))
     claims = zip(compiled.program.claims, kept.results.expectations, strict=True)
-    return [asdict(_needed(reader, claim, found, wanted)) for claim, found in claims]
+    return [finite(asdict(_needed(reader, claim, found, wanted))) for claim, found in claims]
 
 
 def _needed(reader: _Reader, claim: Claim, found: Expectation, wanted: float) -> Needed:
@@ -120,8 +120,10 @@ def _needed(reader: _Reader, claim: Claim, found: Expectation, wanted: float) ->
     within = math.sqrt(sum(s.within for s in sets))
     between = math.sqrt(sum(s.between for s in sets))
     about = (found.text, found.verdict, d, n, templates or None, between, within)
-    if n < 3 or d == 0 or not math.isfinite(d):
+    if n < 3 or d == 0 or not math.isfinite(within):
         return Needed(*about, why="there is no effect, or are too few units, to plan from")
+    if within == 0:
+        return Needed(*about, why="all units gave the same, so there is no spread to plan from")
     a = 1 - found.level
     variance = sum(s.within / s.n for s in sets)
     units = _smallest(lambda k: variance * n / k / d**2, a, wanted, 2)

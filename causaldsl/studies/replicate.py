@@ -25,7 +25,7 @@ from causaldsl.results.records import Results
 from causaldsl.results.store import run_key
 from causaldsl.studies.combine import combined, error_of
 from causaldsl.studies.diff import named_numbers
-from causaldsl.studies.runs import read_run
+from causaldsl.studies.runs import finite, read_run
 
 _DONE = (0, 1, 4)
 """Exit codes of a run that gave numbers."""
@@ -194,7 +194,7 @@ def write_grid(found: Grid, out: Path) -> None:
     """Write the record, and a forest plot of the claims' differences."""
     out.mkdir(parents=True, exist_ok=True)
     record = found.record()
-    text = json.dumps(_without_nan(record), indent=1, ensure_ascii=False)
+    text = json.dumps(finite(record), indent=1, ensure_ascii=False)
     (out / "replicate.json").write_text(text + "\n", "utf-8")
     from causaldsl.studies.forest import draw_forest
 
@@ -202,11 +202,3 @@ def write_grid(found: Grid, out: Path) -> None:
     claims = {name.removeprefix("claim "): n for name, n in numbers if name.startswith("claim ")}
     if claims:
         draw_forest(claims, out / "forest.svg")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not -1e308 < value < 1e308 else value

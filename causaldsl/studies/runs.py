@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,12 @@ def _choices(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         help = "run the program again with this version: its folder then has all that it needs"
         raise Mistake("missing-file", f"{path} is missing or can't be read", help) from None
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for every number that is none, as JSON has no other word for it."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ last digit. Elsewhere numbers may differ by the rounding of their precision, no 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def verify(folder: Path, model: str | None = None, progress: Progress | None = N
     kept, files = read_run(folder), files_set(folder)
     compiled, chosen = compiled_again(folder, model, progress)
     run = api.run_compiled(api.with_weights(compiled, None, progress), chosen, None, progress)
-    before, now = (r.model_dump(mode="json") for r in (kept.results, run.results))
+    before, now = (json.loads(r.model_dump_json()) for r in (kept.results, run.results))
     was, here = before["provenance"], now["provenance"]
     elsewhere = [
         f"{name}: {was.get(name)} then, {here.get(name)} now"

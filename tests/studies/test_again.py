@@ -53,7 +53,7 @@ def test_it_gives_the_same_to_the_last_digit(run: Path, capfd: pytest.CaptureFix
     assert found["compared"] > 500
 
 
-@pytest.mark.parametrize("where", ["mean", "low", "explained", "held_out"])
+@pytest.mark.parametrize("where", ["mean", "low", "explained", "effect"])
 def test_one_changed_digit_is_found(
     run: Path, tmp_path: Path, where: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,6 +147,8 @@ def _decided(claim: Expectation) -> Html | None:
         said.append(f"difference {shown} at {percent}, n = {_units(claim)}")
     if claim.selected:
         said.append(f"selected: {claim.selected}")
+    if claim.registered is not None:
+        said.append("registered before the run" if claim.registered else "exploratory")
     return tag("div", "; ".join(said), class_="options") if said else None
 
 
