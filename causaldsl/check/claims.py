@@ -56,7 +56,7 @@ def argmax_is(context: Context, call: ast.Call, node: ast.IsVerdict) -> Applied:
         message = f"`{show(argument)}` is no metric of a sweep, and no arm of a table"
         raise wrong("wrong-kind", message, argument.span, _WRITE)
     chosen: Applied = context.value(named)
-    others = tuple(other for other in value.values if other != chosen)
+    others = tuple(other for other in value.values if not other.alike(chosen))
     if not others:
         raise wrong("one-cell", "there is no other cell to be larger than", argument.span)
     operands = (("cell", chosen), ("others", others))
@@ -122,5 +122,6 @@ def chosen_here(condition: Applied, others: Iterator[Applied]) -> Applied | None
     """The number of a claim that another one says is the largest, on the same pairs."""
     if not isinstance(condition.word, Compare):
         return None
-    largest = [c.operand("cell") for c in others if isinstance(c.word, ArgmaxIs)]
-    return next((part for part in condition.walk() if part in largest), None)
+    largest: list[Any] = [c.operand("cell") for c in others if isinstance(c.word, ArgmaxIs)]
+    parts = condition.walk()
+    return next((part for part in parts if any(part.alike(cell) for cell in largest)), None)

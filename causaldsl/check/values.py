@@ -66,6 +66,10 @@ class Applied(Value):
     def operand(self, name: str) -> Operand | None:
         return dict(self.operands).get(name)
 
+    def alike(self, other: Applied) -> bool:
+        """Whether both are one number: the same word applied to the very same operands."""
+        return self is other or (self.word, self.operands) == (other.word, other.operands)
+
     def walk(self) -> Iterator[Applied]:
         """It and all that it is made from, each once, before what it is made from."""
         seen: dict[Applied, None] = {}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from causaldsl import api
 from causaldsl.diagnostics import Mistake
 from causaldsl.plan.settings import Progress, Settings
-from causaldsl.report.saved_sources import CHOICES
+from causaldsl.report.saved_sources import CHOICES, FOLDER
 from causaldsl.results.records import Results
 
 
@@ -63,7 +63,9 @@ def compiled_again(
         settings["model"] = name
         if wanted.get("local") and not Path(name).exists():
             raise Mistake("missing-model", f"the model was {name}, which is not there", _WHERE)
-    compiled = api.compile(folder / said["program"], settings=settings, progress=progress)
+    copies = [folder / FOLDER]
+    path = folder / said["program"]
+    compiled = api.compile(path, settings=settings, progress=progress, allow=copies)
     found = compiled.program.model
     if found is not None and found.shapes.fingerprint != wanted.get("fingerprint"):
         raise Mistake("other-model", f"{found.name} is not the model that was run", _WHERE)
