@@ -15,7 +15,7 @@ for every number, so that ratios keep their pairs together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.audit.rule import NOTHING
+from causaldsl.engine.audit.rule import Bounds, Facts
 from causaldsl.engine.bootstrap import Bootstrap, Estimate, draw, interval
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
@@ -42,6 +42,8 @@ class Row:
     meaning: str
     points_to: str = "neither"
     details: tuple[tuple[str, Estimate | float], ...] = ()
+    scale: tuple[float, float] | None = None
+    """Up to where it points to an illusion, and from where to the feature."""
 
     def plain(self) -> dict[str, Any]:
         value = asdict(self.value) if isinstance(self.value, Estimate) else self.value
@@ -52,6 +54,7 @@ class Row:
             "meaning": self.meaning,
             "points_to": self.points_to,
             "details": details,
+            "scale": self.scale,
         }
 
 
@@ -61,8 +64,8 @@ class Audited:
 
     ``base`` and ``source`` are activations (n, d) at the site. ``labels`` (n,) say which way a pair
     crosses from one class to the other. ``arms`` has the outcome of every run. ``parts`` has the
-    subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, and the matrix. ``rows`` is a
-    basis of what the matrix sees.
+    subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, ``principal`` (components),
+    and the matrix, whose name is ``reader``. ``rows`` is a basis of what the matrix sees.
     """
 
     pairs: PairSet
@@ -75,6 +78,22 @@ class Audited:
     text: bool
     draw: Callable[[str], torch.Generator]
     resamples: int
+    reader: str = ""
+
+    def only(self, rows: Tensor) -> Audited:
+        """The same of some pairs."""
+        kept = tuple(self.pairs.pairs[row] for row in rows.tolist())
+        arms = {
+            name: Outcome({"logit_diff": arm.logit_diff[rows]}) for name, arm in self.arms.items()
+        }
+        return replace(
+            self,
+            pairs=replace(self.pairs, pairs=kept),
+            base=self.base[rows],
+            source=self.source[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            arms=arms,
+        )
 
     @property
     def of(self) -> SubspaceValue:
@@ -83,7 +102,7 @@ class Audited:
 
     @property
     def matrix(self) -> Tensor | None:
-        """W_out (d, d_model), for a site that it alone reads."""
+        """The one matrix (d, d_model) that reads the site, where there is one."""
         found = self.parts.get("matrix")
         return None if found is None else found.double()
 
@@ -147,7 +166,7 @@ class Audited:
 
     def share(self, arm: str) -> Estimate | None:
         """An arm's effect divided by that of v; None where v has no effect."""
-        if arm not in self.arms or self.effect("v").low <= NOTHING:
+        if arm not in self.arms or self.effect("v").low <= Bounds().nothing:
             return None
         return self.ratio(self.change(arm), self.change("v"))
 
@@ -156,9 +175,28 @@ class Audited:
         """Squared norm of v's null part, v at length 1; with several dimensions, their mean."""
         return float(self.parts["null"].vectors.norm()) ** 2 / self.of.rank
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What the rule reads."""
+        inside = self.patched @ self.parts["principal"].basis
+        whole, within = (float(part.square().sum()) for part in (self.patched, inside))
+        along = self.parts["principal"].basis.T @ self.natural
+        return Facts(
+            effect=self.effect("v"),
+            first=self.share("principal"),
+            second=self.share("more principal"),
+            within=self.share("clip in components"),
+            whole=self.share("whole"),
+            length=within / whole if whole else 0.0,
+            along=float((inside @ along).square().sum()) / within if within else 1.0,
+            neurons=self.neurons(),
+            clip=self.share("clip"),
+            sampled=self.text,
+        )
+
     def neurons(self) -> Estimate | None:
         """The share of the patch's movement of neurons that they make naturally too."""
-        if self.matrix is None or self.share("v") is None:
+        if "clip" not in self.arms or self.share("v") is None:
             return None
         n = len(self.pairs)
         drawn = draw(n, self.draw("neurons"), _NEURON_DRAWS)
@@ -180,8 +218,8 @@ class Audited:
         return shared.sum(1) / p.abs().sum(1).clamp_min(1e-300)
 
 
-def points(share: Estimate | None, at: float) -> str:
-    """Which way a share points: to an illusion below the threshold, else to the feature."""
-    if share is None:
-        return "neither"
-    return "illusory" if share.high < at else "faithful" if share.low > at else "neither"
+def points(share: Estimate, low: float, high: float, top: float) -> str:
+    """Which way a share points: to an illusion below ``low``, to the feature above ``high``."""
+    if share.high < low:
+        return "illusory"
+    return "faithful" if share.low > high and share.high < top else "neither"
