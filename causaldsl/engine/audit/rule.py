@@ -1,23 +1,24 @@
 """The rule of the illusion audit: from measured shares to a verdict and its text.
 
-Two testimonies are heard, each on whether the patch moves what moves by itself. Effects are measured
-end to end, and shares are shares of v's effect. c is what the patch adds.
+Two testimonies are heard, each on whether the patch moves what moves by itself. Effects are
+measured end to end, and shares are shares of v's effect. c is what the patch adds.
 
 neurons (`mlp_hidden` only)
-    *natural neurons*: how much of the mean movement of neurons, as W_out writes it along the patch's
-    output, is movement that they make naturally. *clip*: c cut, pair by pair and neuron by neuron,
-    to what lies between 0 and the pair's own movement.
+    *natural neurons*: how much of the mean movement of neurons, as W_out writes it along the
+    patch's output, is movement that they make naturally. *clip*: c cut, pair by pair and neuron by
+    neuron, to what lies between 0 and the pair's own movement.
 components
     The part of c in the principal components that hold 99%, or 99.9%, of the activations' variance:
     its share of the effect, and of c's squared length; and what is left of the effect if it is cut
     there to the pair's own movement, component by component.
 
-Each knows what it can't tell and then says neither. The neurons can't where a feature is spread over
-all of them: their numbers lie in the middle for features and illusions alike. The components can't
-where two directions hardly vary apart from each other; then what of c lies in them is all along the
-mean change (``along``), and only the difference of the two is missing, which looks dormant. They
-can't where the whole site does far more than c: the natural change that is a part of c then leaks
-into all shares. What other evidence is fooled by, and so does not decide, is in docs/audit.md.
+Each knows what it can't tell and then says neither. The neurons can't where a feature is spread
+over all of them: their numbers lie in the middle for features and illusions alike. The components
+can't where two directions hardly vary apart from each other; then what of c lies in them is all
+along the mean change (``along``), and only the difference of the two is missing, which looks
+dormant. They can't where the whole site does far more than c: the natural change that is a part of
+c then leaks into all shares. What other evidence is fooled by, and so does not decide, is in
+docs/audit.md.
 
 If both testify they must agree; a contradiction is inconclusive. "Below" and "above" mean the whole
 interval. Every sentence of a verdict is a :class:`Finding` and is made from the numbers compared.
@@ -75,8 +76,9 @@ class Facts:
 
     ``first`` and ``second`` are the shares of the effect in the principal components, ``length``
     and ``along`` the share of c's squared length in the first ones, and how much of that lies
-    along the mean change. ``within`` is that of c cut in the second components, component by
-    component, to the pair's own movement; ``whole`` that of the whole site. ``sampled`` is False for a toy model, whose inputs are not drawn.
+    along the mean change. ``within`` is the share of c cut in the second components, component by
+    component, to the pair's own movement; ``whole`` that of the whole site. ``sampled`` is False
+    for a toy model, whose inputs are not drawn.
     """
 
     effect: Estimate
@@ -154,7 +156,7 @@ def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
         return Decision("inconclusive", _nothing(effect, bounds), name)
     heard = [one for one in (by_neurons(facts, bounds), by_components(facts, bounds)) if one]
     said = [one for one in heard if one.verdict != "neither"]
-    names = tuple(name for one in said or heard for name in one.names)
+    names = tuple(name for one in said or heard for name in one.names) or name
     findings = tuple(finding for one in said for finding in one.findings)
     if not said:
         return Decision("inconclusive", _undecided(heard), names)
@@ -178,7 +180,8 @@ def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
         facts.neurons,
         False,
         most,
-        f"more than {share(most)} of its movement of neurons is movement that they make by themselves",
+        f"more than {share(most)} of its movement of neurons is movement that they make by "
+        "themselves",
     )
     kept = Finding(
         CLIP,

@@ -43,7 +43,8 @@ def axis(rows: Sequence[Evidence], decided_by: Sequence[str]) -> Html | None:
 
 def _piece(row: Evidence, y: float, decided: bool) -> str:
     value, scale = row.value, row.scale
-    assert isinstance(value, Number) and scale is not None
+    assert isinstance(value, Number)
+    assert scale is not None
     low, mean, high = (_x(place(v, scale)) for v in (value.low, value.mean, value.high))
     name = tag("text", row.name, x=f"{_LEFT - 8:g}", y=f"{y + 4:.1f}", text_anchor="end")
     kind = "decided" if decided else "other"

@@ -52,6 +52,7 @@ class Case:
 def audited(kind: str, seed: int, folder: Path) -> list[Case]:
     """Every direction of a model, audited in one program in ``folder``."""
     made = built(kind, seed)
+    folder.mkdir(exist_ok=True)
     write(made, folder / "model")
     (folder / "model/pairs.jsonl").rename(folder / "pairs.jsonl")
     bench = Bench(made)

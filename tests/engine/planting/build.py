@@ -6,9 +6,9 @@ the activation is, up to the curvature of norms and nonlinearities::
     x = f (e1 + b e2) + g + others + noise        e1 read, e2 not (or hardly), e3 read but dormant
 
 with unit vectors e1, e2, ... (the frame) that are single groups of neurons, an orthonormal set that
-is spread over all of them, or a set that is not even orthogonal. ``reads`` says along which lines of
-the stream each is written, or how strongly the answer reads it where the site is the stream itself.
-Every direction that moves has noise of its own.
+is spread over all of them, or a set that is not even orthogonal. ``reads`` says along which lines
+of the stream each is written, or how strongly the answer reads it where the site is the stream
+itself. Every direction that moves has noise of its own.
 """
 
 from __future__ import annotations

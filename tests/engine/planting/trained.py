@@ -1,4 +1,4 @@
-"""A small model that was trained for the task, one MLP of it drawn anew, and directions learned there.
+"""A small model that was trained for the task, one MLP of it drawn anew, directions learned there.
 
 Nothing is planted, so there is no frame. The truth is measured in two: the principal axes of what
 moves, and the neurons; where they differ, the case is not a clear one.
@@ -53,7 +53,7 @@ def build(spec: Spec) -> Built:
     if spec.site == "mlp_hidden":
         draw = torch.Generator().manual_seed(spec.seed + 1)
         with torch.no_grad():
-            for name, weight in planted._blocks(module)[spec.layer].mlp.named_parameters():
+            for weight in planted._blocks(module)[spec.layer].mlp.parameters():
                 if weight.dim() == 2:
                     size = weight.shape[0 if spec.family == "gpt2" else 1] ** -0.5
                     weight.copy_(1.5 * size * torch.randn(weight.shape, generator=draw))

@@ -6,9 +6,9 @@ movement, so their part is cut away; what is not read adds nothing. From 2/3 on 
 faithful, up to 1/3 illusory.
 
 The frame is the planted one, made whole by the principal axes of what else moves. Where it is not
-marked by anything in the model, which is wherever its directions are not groups of neurons, the same
-weights could have been written down in another frame: x = f (e1 + e2) is one direction as well as
-two. What is true must then hold in the principal axes of the movement too; else it is "between".
+marked by anything in the model, which is wherever its directions are not groups of neurons, the
+same weights could have been written down in another frame: x = f (e1 + e2) is one direction as well
+as two. What is true must then hold in the principal axes of the movement too; else it is "between".
 """
 
 from __future__ import annotations
