@@ -293,7 +293,7 @@ def test_where_evidence_stands_on_its_axis() -> None:
     assert [place(at, scale) for at in (0, *scale, 1)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert place(-0.1, scale) < 0
     assert place(1.2, scale) > 1
-    assert axis([], []) is None
+    assert axis([], [], "none") is None
 
 
 def contrast(one: str, other: str) -> float:

@@ -228,7 +228,7 @@ class _Builder:
         self.runs = [Run("clean", (), "clean", (), span)]
         self.arm("whole", None)
         self.arm("v", of)
-        if place.site.kind in _MATRICES:
+        if self.is_split:
             self.split()
         self.decompose()
         if place.site.kind == "mlp_hidden":
@@ -237,6 +237,12 @@ class _Builder:
             self.add(f"random {seed}", SameLength(seed=word.seed + seed), along=of)
         if place.site.kind == "mlp_hidden" and self.shapes.text and train is not None:
             self.learn(train)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the matrix that alone reads the site is known. A head's site needs none else."""
+        known = self.shapes.text and self.shapes.form is not None
+        return self.place.site.kind == "mlp_hidden" or (self.place.site.kind == "head.z" and known)
 
     def subspace(self, word: Any, rank: int | None = None, **operands: Any) -> Applied:
         assert isinstance(self.of.type, SubspaceType)

@@ -44,7 +44,7 @@ def record(audited: Audited) -> dict[str, Any]:
     if audited.matrix is not None:
         rows += [_norms(audited), _row(audited), _null(audited), _plane(audited)]
     else:
-        meaning = "Many matrices read this site, so no single one divides it into row and null."
+        meaning = "No one matrix is known that alone reads this site and divides it so."
         rows.append(Row("row part alone", None, meaning))
     rows.append(_separation(audited))
     if audited.reader == "W_out":

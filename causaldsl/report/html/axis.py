@@ -12,11 +12,11 @@ _ENDS = (-0.15, 1.15)
 _ZONES = ("illusory", "unclear", "faithful")
 
 
-def axis(rows: Sequence[Evidence], decided_by: Sequence[str]) -> Html | None:
+def axis(rows: Sequence[Evidence], decided_by: Sequence[str], anchor: str) -> Html | None:
     """A row for each piece with a scale; None if there are none.
 
     Every piece has thresholds of its own. They are drawn in the same two places, so that a dot left
-    of the first line points to an illusion whatever it measures.
+    of the first line points to an illusion whatever it measures. ``anchor`` is the picture's id.
     """
     shown = [row for row in rows if row.scale and isinstance(row.value, Number)]
     if not shown:
@@ -36,7 +36,7 @@ def axis(rows: Sequence[Evidence], decided_by: Sequence[str]) -> Html | None:
     words = "; ".join(_words(row) for row in shown)
     width = _LEFT + _WIDTH
     return Html(
-        f'<svg class="evidence-axis" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'<svg id="{anchor}" class="evidence-axis" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" role="img">{tag("title", words)}{zones}{lines}{pieces}</svg>'
     )
 

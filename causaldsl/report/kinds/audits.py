@@ -10,7 +10,7 @@ from rich.table import Table
 from causaldsl.report.calibration import calibration
 from causaldsl.report.html.axis import axis
 from causaldsl.report.html.figures import estimate
-from causaldsl.report.html.markup import Content, Html, badge, join, prose, tag
+from causaldsl.report.html.markup import Content, Html, badge, join, prose, slug, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.numbers import plain, two_decimals
@@ -44,7 +44,7 @@ class Audits(Kind[AuditRecord]):
         return join(
             tag("p", tag("code", name), ": ", badge(record.verdict)),
             tag("p", prose(record.rule), class_="small"),
-            axis(record.evidence, record.decided_by),
+            axis(record.evidence, record.decided_by, f"axis-beside-{slug(name)}"),
             tag("p", _stable(record), class_="small") if record.stability else None,
             _evidence(decided, "What decided", ()) if decided else None,
             tag("p", tag("a", "all the evidence", href=f"#audits-{name}"), class_="more"),
@@ -65,7 +65,7 @@ class Audits(Kind[AuditRecord]):
             tag("h3", tag("code", name), " ", badge(record.verdict)),
             tag("p", tag("code", record.audited)),
             tag("p", prose(record.rule)),
-            axis(record.evidence, record.decided_by),
+            axis(record.evidence, record.decided_by, f"axis-{slug(name)}"),
             tag("p", _stable(record)) if record.stability else None,
             _evidence(found, caption, record.decided_by) if found else None,
             join(lead, tag("dl", lacking, class_="words")) if lacking else None,
