@@ -36,8 +36,8 @@ def axis(rows: Sequence[Evidence], decided_by: Sequence[str], anchor: str) -> Ht
     words = "; ".join(_words(row) for row in shown)
     width = _LEFT + _WIDTH
     return Html(
-        f'<svg id="{anchor}" class="evidence-axis" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" role="img">{tag("title", words)}{zones}{lines}{pieces}</svg>'
+        f'<svg id="{anchor}" class="evidence-axis" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="img">{tag("title", words)}{zones}{lines}{pieces}</svg>'
     )
 
 
