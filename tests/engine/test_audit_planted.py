@@ -73,7 +73,7 @@ def test_what_was_planted_is_there(kind: str) -> None:
     assert moves[DORMANT] < 0.5 * moves[FEATURE]
     assert moves[LOST] > 0.4 * moves[FEATURE]
     assert reads[DORMANT] > 0.3
-    assert abs(reads[LOST]) < 0.3 * reads[DORMANT]
+    assert abs(reads[LOST]) < 0.5 * reads[DORMANT]
     planted = made.spec.reads[FEATURE]
     assert (reads[FEATURE] > 0.3) == any(planted.get(line) for line in ("u", "v", "x"))
 

@@ -28,7 +28,8 @@ from causaldsl.vocabulary.audits import (
     SameLength,
     VerdictIs,
 )
-from causaldsl.vocabulary.base import Side
+from causaldsl.vocabulary.base import Side, Word
+from causaldsl.vocabulary.matrices import Matrix
 
 
 @evaluates(NaturalChange)
@@ -121,9 +122,14 @@ def illusion(here: Here[Illusion]) -> dict[str, object]:
         text=session.loaded.spec.shapes.text,
         draw=lambda label: here.generator(0, label, here.key),
         resamples=session.settings.resamples,
-        reader="" if matrix is None else session.graph.operation(matrix).word.name,
+        reader="" if matrix is None else _name(session.graph.operation(matrix).word),
     )
     return record(audited)
+
+
+def _name(word: Word) -> str:
+    assert isinstance(word, Matrix)
+    return word.name
 
 
 @evaluates(VerdictIs)

@@ -37,7 +37,8 @@ def axis(rows: Sequence[Evidence], decided_by: Sequence[str], anchor: str) -> Ht
     width = _LEFT + _WIDTH
     return Html(
         f'<svg id="{anchor}" class="evidence-axis" viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" role="img">{tag("title", words)}{zones}{lines}{pieces}</svg>'
+        f'width="{width:g}" height="{height:g}" role="img">'
+        f"{tag('title', words)}{zones}{lines}{pieces}</svg>"
     )
 
 
