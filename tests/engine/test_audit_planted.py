@@ -9,9 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from causaldsl.engine.audit.rule import Bounds
 from causaldsl.report.calibration import calibration
+from causaldsl.results.records import Number
 from tests.engine.planting.audited import CLEAR, Case, audited, counted
 from tests.engine.planting.build import DORMANT, FEATURE, LOST
 from tests.engine.planting.cases import ALL, built
@@ -49,6 +52,31 @@ def test_nothing_is_called_nothing(cases: list[Case]) -> None:
     nothing = [case for case in cases if case.truth == "nothing"]
     assert len(nothing) >= 4
     assert {case.verdict for case in nothing} == {"inconclusive"}
+
+
+def test_shares_are_those_of_raw_hooks(cases: list[Case]) -> None:
+    bench = Bench(built("unread", 1))
+    record = next(c.record for c in cases if (c.kind, c.name) == ("unread", "feature"))
+    said = {row.name: row.value.mean for row in record.evidence if isinstance(row.value, Number)}
+    v = bench.built.frame[:, FEATURE]
+    patch = torch.outer(bench.moves @ v, v)
+
+    def share(moved: Tensor) -> float:
+        return bench.effect(moved) / bench.effect(patch)
+
+    def cut(moved: Tensor, own: Tensor) -> Tensor:
+        return torch.where(moved * own > 0, moved.sign() * moved.abs().minimum(own.abs()), 0)
+
+    rows = torch.cat([bench.x, bench.x + bench.moves])
+    values, axes = torch.linalg.eigh(torch.cov(rows.T))
+    held = values.flip(0).cumsum(0) / values.sum()
+    first, second = (axes.flip(1)[:, : int((held < of).sum()) + 1] for of in (0.99, 0.999))
+    assert first.shape[1] <= second.shape[1] < rows.shape[1]
+    assert said["subspace effect"] == pytest.approx(bench.effect(patch), abs=1e-6)
+    assert said["clip"] == pytest.approx(share(cut(patch, bench.moves)), abs=1e-6)
+    assert said["principal components"] == pytest.approx(share(patch @ first @ first.T), abs=1e-6)
+    within = cut(patch @ second, bench.moves @ second) @ second.T
+    assert said["clip in components"] == pytest.approx(share(within), abs=1e-6)
 
 
 def test_what_each_site_has(cases: list[Case]) -> None:
