@@ -282,6 +282,8 @@ class Evidence(Record):
     points_to: Literal["illusory", "faithful", "neither"]
     details: dict[str, Number | float] = {}
     """More numbers of the same kind, by what they are."""
+    scale: tuple[float, float] | None = None
+    """Up to where it points to an illusion, and from where to the feature."""
 
 
 class AuditRecord(Record):
@@ -297,6 +299,8 @@ class AuditRecord(Record):
     decided_by: list[str]
     """Names of the evidence that the rule rests on."""
     evidence: list[Evidence]
+    stability: dict[str, str] = {}
+    """The verdict with other thresholds, or on part of the pairs, by what was changed."""
     caveat: str
 
 

@@ -11,6 +11,8 @@ from causaldsl.vocabulary.base import SIDES, Change, Operand, OperandMistake, Pu
 from causaldsl.vocabulary.types import AuditType, SubspaceType, TruthType
 
 VERDICTS = ("illusory", "faithful", "inconclusive")
+HELD = (0.99, 0.999)
+"""Shares of the variance that the principal components of an audit hold."""
 
 
 class Illusion(Word):
@@ -60,6 +62,26 @@ class NaturalChange(Word):
         return SubspaceType(int(types["site"].width), 1)
 
 
+class Principal(Word):
+    """The principal components of activations that hold most of their variance.
+
+    Of the centred activations (2n, d) of bases and sources: the leading right singular vectors, as
+    few as hold ``share`` of the squared length.
+    """
+
+    word = "principal"
+    runs = "reads"
+    sides = SIDES
+    operands = (
+        Operand("site", "site"),
+        Operand("on", "pairs", keyword=True),
+    )
+    share: float = Field(gt=0, le=1)
+
+    def result(self, types: Mapping[str, Any]) -> SubspaceType:
+        return SubspaceType(int(types["site"].width), None)
+
+
 class PartOfPatch(Change):
     """The part of a patch along a subspace that lies in another one, or the rest of it.
 
@@ -75,6 +97,24 @@ class PartOfPatch(Change):
         Operand("onto", "subspace", keyword=True),
     )
     part: Literal["inside", "outside"]
+
+
+class Clip(Change):
+    """A patch along a subspace, cut to what every coordinate does by itself.
+
+    Where the patch along Q adds c = Q Q^T (x_source - x), this adds in each coordinate j the number
+    nearest to c_j between 0 and (x_source - x)_j: pair by pair. Coordinates are the site's own, or
+    those in a ``frame``; what is at right angles to it is left out.
+    """
+
+    word = "clip"
+    runs = "reads"
+    sides = SIDES
+    operands = (
+        Operand("site", "site"),
+        Operand("along", "subspace", keyword=True),
+        Operand("frame", "subspace", keyword=True, required=False),
+    )
 
 
 class SameLength(Change):

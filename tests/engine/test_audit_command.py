@@ -9,25 +9,27 @@ import pytest
 from safetensors.torch import save_file
 
 from causaldsl.cli import main
-from tests.engine.planted import MODELS, directions, write_model, write_pairs
+from tests.engine.planting.build import DORMANT, FEATURE, LOST, write
+from tests.engine.planting.cases import built
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("command")
-    _, w_out = write_model(folder / "model", MODELS[0])
-    write_pairs(folder / "pairs.jsonl")
-    vectors, _ = directions(MODELS[0], w_out)["illusion"]
-    save_file({"basis": vectors.contiguous()}, str(folder / "v.safetensors"))
-    unit = vectors.new_zeros(len(w_out[0]))
-    unit[3] = 1  # where the feature is written
+    made = built("null", 0)
+    write(made, folder / "model")
+    (folder / "model/pairs.jsonl").rename(folder / "pairs.jsonl")
+    illusion = made.frame[:, LOST] + made.frame[:, DORMANT]
+    save_file({"basis": illusion[:, None].contiguous()}, str(folder / "v.safetensors"))
+    w_out = made.module.model.layers[1].mlp.down_proj.weight.detach().double()
+    unit = w_out @ made.frame[:, FEATURE]  # where the feature is written
     save_file({"u": unit}, str(folder / "u.safetensors"))
     return folder
 
 
 def command(folder: Path, out: str, *more: str) -> int:
     start = ["audit", str(folder / "v.safetensors"), "--model", str(folder / "model")]
-    start += ["--site", "mlp_hidden[0]", "--pairs", str(folder / "pairs.jsonl")]
+    start += ["--site", "mlp_hidden[1]", "--pairs", str(folder / "pairs.jsonl")]
     return main([*start, "--out", str(folder / out), *more])
 
 
@@ -36,7 +38,7 @@ def test_verdict_and_program(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert command(folder, "run", "--against", against) == 0
     said = capsys.readouterr().out
     assert "ILLUSORY" in said
-    assert "* row part alone" in said
+    assert "* clip" in said
     audit = json.loads((folder / "run/results.json").read_text())["audits"]["verdict"]
     assert audit["verdict"] == "illusory"
     rows = {row["name"]: row for row in audit["evidence"]}
@@ -57,13 +59,13 @@ def test_verdict_and_program(folder: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["--against", "nowhere.safetensors"], 2, "there is no file nowhere.safetensors"),
         (["--site", "mlp_hidden[7]"], 2, "no layer 7"),
-        (["--site", "resid_post[0]"], 2, "64 dimensions"),
+        (["--site", "resid_post[0]"], 2, "48 dimensions"),
         (["--site", "rubbish["], 2, "`rubbish[` is not a site\n  --> --site:1:9"),
         (["--site", ""], 2, "`` is not a site\n  --> --site:1:1"),
-        (["--site", "mlp_hidden[0] @ S9"], 2, "no position `S9`\n  --> --site:1:17"),
-        (["--site", "mlp_hidden[0]\r\n@ S9"], 2, "no position `S9`\n  --> --site:1:17"),
-        (["--site", "mlp_hidden[0]\nexpect 1 < 2"], 2, "this is more than a site"),
-        (["--site", "mlp_hidden[0] # a @ b"], 2, "a comment can't stand here\n  --> --site:1:15"),
+        (["--site", "mlp_hidden[1] @ S9"], 2, "no position `S9`\n  --> --site:1:17"),
+        (["--site", "mlp_hidden[1]\r\n@ S9"], 2, "no position `S9`\n  --> --site:1:17"),
+        (["--site", "mlp_hidden[1]\nexpect 1 < 2"], 2, "this is more than a site"),
+        (["--site", "mlp_hidden[1] # a @ b"], 2, "a comment can't stand here\n  --> --site:1:15"),
         (["--train", "0.001"], 2, "\n  --> --pairs:1:1\n"),
         (["--model", "\udcff"], 2, "not UTF-8 text"),
         (["--model", "smollm2"], 2, "\n  --> --model:1:1\n   |\n 1 | smollm2\n   | ^^^^^^^\n"),

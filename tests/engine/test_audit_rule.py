@@ -1,11 +1,15 @@
-"""The rule alone: every verdict, at the edges of its thresholds."""
+"""The rule alone: every verdict at the edges of its thresholds, and no sentence that is not so."""
 
 from __future__ import annotations
 
+import itertools
+import random
+import re
+from dataclasses import replace
+
 import pytest
 
-from causaldsl.engine.audit import rule
-from causaldsl.engine.audit.rule import Facts, decide
+from causaldsl.engine.audit.rule import Bounds, Facts, decide
 from causaldsl.engine.bootstrap import Estimate
 
 
@@ -13,112 +17,143 @@ def near(value: float, width: float = 0.02, n: int = 100) -> Estimate:
     return Estimate(value, n, value - width, value + width)
 
 
-MLP = {
-    "effect": near(0.5),
-    "whole": near(1.0),
-    "active": near(0.5),
-    "row": near(1.0),
-    "neurons": near(0.95),
-    "hidden": 0.1,
-    "rank": 30,
-}
+STREAM = Facts(
+    effect=near(0.5),
+    first=near(0.95),
+    second=near(1.0),
+    within=near(0.8),
+    whole=near(1.0),
+    length=0.95,
+    along=0.5,
+)
+UNCLEAR = replace(STREAM, first=near(0.5))
+MLP = replace(UNCLEAR, neurons=near(0.95), clip=near(0.9))
+_CONTRADICTING = "two pieces contradict each other the first points to a feature second an illusion"
+GONE = {"first": near(0.1), "second": near(0.2), "within": near(0.3)}
 
 
 @pytest.mark.parametrize(
-    ("change", "verdict"),
+    ("facts", "change", "verdict"),
     [
-        ({}, "faithful"),
-        ({"effect": near(0.06)}, "inconclusive"),
-        ({"effect": near(-0.5)}, "inconclusive"),
-        ({"row": near(0.2)}, "illusory"),
-        ({"row": near(0.49)}, "inconclusive"),
-        ({"row": near(0.7)}, "inconclusive"),
-        ({"row": near(0.9, 0.2)}, "inconclusive"),
-        ({"row": near(0.9, 0.05)}, "faithful"),
-        ({"hidden": 0.6}, "faithful"),
-        ({"hidden": 0.6, "neurons": near(0.1)}, "illusory"),
-        ({"hidden": 0.6, "neurons": near(0.33)}, "inconclusive"),
-        ({"hidden": 0.6, "neurons": near(0.6)}, "inconclusive"),
-        ({"hidden": 0.6, "rank": 1}, "faithful"),
-        ({"hidden": 0.6, "rank": 1, "active": near(0.25)}, "illusory"),
-        ({"hidden": 0.6, "rank": 1, "active": near(0.33)}, "inconclusive"),
-        ({"whole": near(0.1)}, "faithful"),
-        ({"whole": near(0.1), "active": near(0.1)}, "illusory"),
-        ({"active": near(0.1)}, "faithful"),
-        ({"effect": near(0.5, n=10)}, "faithful"),
-        ({"effect": near(0.5, n=9)}, "inconclusive"),
-        ({"effect": near(0.5, n=1), "row": near(0.2)}, "inconclusive"),
-        ({"effect": near(0.5, n=1), "row": near(0.2), "sampled": False}, "illusory"),
+        (STREAM, {}, "faithful"),
+        (STREAM, {"effect": near(0.06)}, "inconclusive"),
+        (STREAM, {"effect": near(-0.5)}, "inconclusive"),
+        (STREAM, {"effect": near(0.5, n=10)}, "faithful"),
+        (STREAM, {"effect": near(0.5, n=9)}, "inconclusive"),
+        (STREAM, {"effect": near(0.5, n=1), "sampled": False}, "faithful"),
+        (STREAM, {"first": near(0.67)}, "inconclusive"),
+        (STREAM, {"first": near(1.4)}, "inconclusive"),
+        (STREAM, {"second": near(0.67)}, "inconclusive"),
+        (STREAM, {"second": near(1.4)}, "inconclusive"),
+        (STREAM, {"within": near(0.5)}, "inconclusive"),
+        (STREAM, {"whole": near(1.4)}, "inconclusive"),
+        (STREAM, {"length": 0.6}, "inconclusive"),
+        (STREAM, {"along": 1.0}, "faithful"),
+        (STREAM, GONE, "illusory"),
+        (STREAM, {**GONE, "first": near(0.33)}, "inconclusive"),
+        (STREAM, {**GONE, "second": near(0.33)}, "inconclusive"),
+        (STREAM, {**GONE, "within": near(0.66)}, "inconclusive"),
+        (STREAM, {**GONE, "along": 0.95}, "inconclusive"),
+        (STREAM, {**GONE, "whole": near(5.0)}, "illusory"),
+        (UNCLEAR, {}, "inconclusive"),
+        (UNCLEAR, {"first": None}, "inconclusive"),
+        (MLP, {}, "faithful"),
+        (MLP, {"first": near(0.95)}, "faithful"),
+        (MLP, {"neurons": near(0.8)}, "inconclusive"),
+        (MLP, {"clip": near(0.8)}, "inconclusive"),
+        (MLP, {"clip": near(1.4)}, "inconclusive"),
+        (MLP, {"clip": near(0.1)}, "inconclusive"),
+        (MLP, {"clip": near(0.1), "neurons": near(0.2)}, "illusory"),
+        (MLP, {"clip": near(0.1), "neurons": near(0.7)}, "illusory"),
+        (MLP, {"clip": near(0.33), "neurons": near(0.2)}, "inconclusive"),
+        (MLP, {**GONE, "neurons": near(0.6), "clip": near(0.6)}, "illusory"),
+        (MLP, GONE, "inconclusive"),
+        (MLP, {"clip": near(0.1), "neurons": near(0.2), "first": near(0.95)}, "inconclusive"),
     ],
 )
-def test_mlp(change: dict, verdict: str) -> None:
-    decision = decide(Facts(**{**MLP, **change}))
+def test_verdicts(facts: Facts, change: dict, verdict: str) -> None:
+    decision = decide(replace(facts, **change))
     assert decision.verdict == verdict
     assert decision.decided_by
     assert decision.rule.endswith(".")
 
 
+def test_a_contradiction_says_which_two() -> None:
+    decision = decide(replace(MLP, **GONE))
+    assert "Two pieces contradict each other" in decision.rule
+    assert "first points to a feature, the second to an illusion" in decision.rule
+    assert {"natural neurons", "clip", "principal components"} <= set(decision.decided_by)
+
+
+def drawn(chance: random.Random) -> Facts:
+    def some() -> Estimate:
+        value = chance.choice((0.0, 0.3, 0.35, 0.6, 0.7, 0.85, 1.0, 1.3, 1.5)) + chance.gauss(
+            0, 0.1
+        )
+        return near(value, chance.choice((0.01, 0.05, 0.2)))
+
+    effect = near(chance.choice((0.02, 0.5, -0.5)))
+    facts = replace(
+        STREAM, effect=effect, first=some(), second=some(), within=some(), whole=some(),
+        length=chance.random(), along=chance.random(),
+    )  # fmt: skip
+    return replace(facts, neurons=some(), clip=some()) if chance.random() < 0.5 else facts
+
+
+def test_no_verdict_states_what_its_evidence_denies() -> None:
+    """Each sentence of a rule is a finding's, and every finding holds in the numbers."""
+    chance = random.Random(0)
+    seen = set()
+    for _ in range(4000):
+        facts = drawn(chance)
+        decision = decide(facts)
+        seen.add((decision.verdict, len(decision.findings)))
+        values = [facts.effect, *vars(facts).values()]
+        for finding in decision.findings:
+            assert any(finding.value is value for value in values)
+            assert finding.holds
+            bounds = finding.value if isinstance(finding.value, Estimate) else None
+            low, high = (bounds.low, bounds.high) if bounds else (finding.value, finding.value)
+            assert high < finding.bound if finding.below else low > finding.bound
+        told = [finding.words for finding in decision.findings if finding.words]
+        if decision.findings:
+            left = decision.rule.lower()
+            for words in told:
+                assert words.lower() in left
+                left = left.replace(words.lower(), "")
+            assert set(re.findall(r"\w+", left)) <= set(_CONTRADICTING.split())
+        if "can't" in decision.rule or "nothing else" in decision.rule:
+            assert facts.along > Bounds().apart
+        if "pushes the output away" in decision.rule:
+            assert facts.effect.high < 0
+    assert {verdict for verdict, _ in seen} == {"faithful", "illusory", "inconclusive"}
+
+
 @pytest.mark.parametrize(
-    ("whole", "active", "verdict"),
+    ("bound", "value", "change", "words"),
     [
-        (1.0, 1.0, "faithful"),
-        (0.8, 0.5, "faithful"),
-        (0.1, 0.1, "illusory"),
-        (0.1, 0.9, "inconclusive"),
-        (0.9, 0.1, "inconclusive"),
-        (0.5, 0.1, "inconclusive"),
-        (0.9, 0.33, "inconclusive"),
-    ],
-)
-def test_residual_stream(whole: float, active: float, verdict: str) -> None:
-    facts = Facts(effect=near(1.0), whole=near(whole), active=near(active))
-    assert decide(facts).verdict == verdict
-
-
-def test_a_row_share_that_nothing_moves_is_no_evidence() -> None:
-    """Without an effect, shares of it are not looked at."""
-    facts = Facts(effect=near(0.0), whole=None, active=None, row=None)
-    assert decide(facts).decided_by == ("subspace effect",)
-
-
-@pytest.mark.parametrize(
-    ("constant", "value", "change", "words"),
-    [
-        ("HALF", 1 / 2, {"row": near(0.2)}, "more than twice that of its row part"),
-        ("HALF", 2 / 5, {"row": near(0.2)}, "more than 2.5 times that of its row part"),
-        ("HALF", 1 / 4, {"row": near(0.3)}, "neither clearly less than a quarter of its effect"),
-        ("MOST", 0.9, {"row": near(0.6)}, "nor clearly more than 0.9 of it"),
-        (
-            "THIRD",
-            1 / 3,
-            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
-            "less than a third of the effect, the dormant rest more than two.",
-        ),
-        (
-            "THIRD",
-            1 / 4,
-            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
-            "less than a quarter of the effect, the dormant rest more than three.",
-        ),
-        (
-            "THIRD",
-            0.3,
-            {"hidden": 0.6, "rank": 1, "active": near(0.1)},
-            "less than 0.3 of the effect, the dormant rest more than 0.7.",
-        ),
-        (
-            "THIRD",
-            1 / 4,
-            {"hidden": 0.6, "rank": 1, "active": near(0.25)},
-            "share of the effect contains one quarter.",
-        ),
-        ("THIRD", 1 / 4, {"hidden": 0.6, "neurons": near(0.1)}, "less than a quarter of its move"),
-        ("NOTHING", 0.7, {}, "not clearly above 0.7"),
-        ("FEW", 200, {}, "fewer than 200 says too little"),
+        ("most", 0.7, {}, "more than 0.7 of its effect"),
+        ("most", 3 / 4, {}, "ore than three quarters of its movement of neurons"),
+        ("low", 1 / 4, {"clip": near(0.1), "neurons": near(0.2)}, "less than a quarter of its"),
+        ("high", 3 / 4, {"first": near(0.95)}, "More than three quarters of its effect lies"),
+        ("half", 1 / 4, {"first": near(0.95)}, "keeps more than a quarter of it"),
+        ("nothing", 0.7, {}, "not clearly above 0.7"),
+        ("few", 200, {}, "fewer than 200 says too little"),
+        ("apart", 0.3, {"neurons": near(0.5)}, "More than 0.3 of its part there"),
     ],
 )
 def test_the_text_is_made_from_the_constants(
-    constant: str, value: float, change: dict, words: str, monkeypatch: pytest.MonkeyPatch
+    bound: str, value: float, change: dict, words: str
 ) -> None:
-    monkeypatch.setattr(rule, constant, value)
-    assert words in decide(Facts(**{**MLP, **change})).rule
+    facts = replace(MLP, **change)
+    assert words in decide(facts, replace(Bounds(), **{bound: value})).rule
+
+
+def test_wider_bounds_never_turn_a_verdict_round() -> None:
+    chance = random.Random(1)
+    for facts, by in itertools.product([drawn(chance) for _ in range(300)], (0.05, 0.1)):
+        narrow, wide = (
+            replace(Bounds(), low=1 / 3 - x, high=2 / 3 + x, most=0.8 + x) for x in (by, -by)
+        )
+        strict, loose = decide(facts, narrow).verdict, decide(facts, wide).verdict
+        assert "inconclusive" in (strict, loose) or strict == loose

@@ -11,8 +11,10 @@ from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.tokens import Tokens
+from causaldsl.report.calibration import calibration
 from causaldsl.report.dot import graph_dot
 from causaldsl.report.heatmaps import plot_sweep
+from causaldsl.report.html.axis import axis, place
 from causaldsl.report.kinds.histograms import plot_histogram
 from causaldsl.report.numbers import decimals, plain
 from causaldsl.report.page import build
@@ -245,12 +247,13 @@ def test_traces_audits_and_comparisons(folder: Path, page: Page) -> None:
     traced = trace(12)
     rows = [
         Evidence(name="row part", value=number(0.31), meaning="What W_out sees.",
-                 points_to="illusory", details={"by chance": 0.25}),
+                 points_to="illusory", details={"by chance": 0.25}, scale=(1 / 3, 0.8)),
         Evidence(name="cosine", value=None, meaning="Needs `against: u`.", points_to="neither"),
     ]  # fmt: skip
     audit = AuditRecord(
         audited="illusion(v, on: many)", site="mlp_hidden[0]", pairs="many", n=4,
         verdict="illusory", rule=HOSTILE, decided_by=["row part"], evidence=rows,
+        stability={"thresholds wider": "illusory", "ABB into BAB alone": "inconclusive"},
         caveat="Evidence, not proof.",
     )  # fmt: skip
     compared = {"rank_correlation(one, other)": comparison(5)}
@@ -278,6 +281,20 @@ def test_traces_audits_and_comparisons(folder: Path, page: Page) -> None:
     for expected in ("0.31 [0.25, 0.37]", "by chance 0.25", "Needs against: u.", audit.caveat):
         assert expected in words
     assert "rank correlation0.71" in words
+    drawn = shown.all("svg", "evidence-axis")
+    assert len(drawn) == 2  # beside the statement and in its section
+    assert all(e.words.startswith("row part 0.31, 0.25 to 0.37: illusory") for e in drawn)
+    assert "The same in 1 of 2 variations. inconclusive: ABB into BAB alone." in words
+    wrong, definite = calibration().wrong, calibration().definite
+    assert f"({wrong} of {definite} definite verdicts)" in words
+
+
+def test_where_evidence_stands_on_its_axis() -> None:
+    scale = (1 / 3, 0.8)
+    assert [place(at, scale) for at in (0, *scale, 1)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert place(-0.1, scale) < 0
+    assert place(1.2, scale) > 1
+    assert axis([], [], "none") is None
 
 
 def contrast(one: str, other: str) -> float:

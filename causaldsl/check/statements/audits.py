@@ -11,6 +11,10 @@ row, null     along what W_out can see of it, and along what W_out sends to 0
 plane         along both
 active        of the patch along v, only the part along which the classes differ on the average
 dormant       the rest of it
+principal     only the part in the principal components that hold 99% of the variance
+more principal  the same with 99.9%
+clip in components  that, cut to what each component does by itself, pair by pair
+clip          only what every neuron does by itself, pair by pair
 random i      the same patch turned into a random direction
 mlp i         DAS in the same place on a random MLP, patched there
 das k         DAS with k neurons of the site
@@ -34,10 +38,13 @@ from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.audits import (
+    HELD,
     VERDICTS,
+    Clip,
     Illusion,
     NaturalChange,
     PartOfPatch,
+    Principal,
     SameLength,
     VerdictIs,
 )
@@ -49,6 +56,8 @@ from causaldsl.vocabulary.subspaces import Span as SpanOf
 from causaldsl.vocabulary.types import SiteType, SubspaceType, TruthType
 
 _HOW = "write illusion(v, on: flip) or illusion(v, against: u, on: flip)"
+_MATRICES = {"mlp_hidden": "W_out", "head.z": "W_O"}
+"""Sites that a single matrix reads."""
 _QUICK = Das.model_validate({"lr": 0.02, "epochs": 3})
 """How DAS is trained for the evidence, where the audited direction does not say it."""
 
@@ -225,13 +234,21 @@ class _Builder:
         self.runs = [Run("clean", (), "clean", (), span)]
         self.arm("whole", None)
         self.arm("v", of)
-        if place.site.kind == "mlp_hidden":
+        if self.is_split:
             self.split()
         self.decompose()
+        if place.site.kind == "mlp_hidden":
+            self.add("clip", Clip(), along=of)
         for seed in range(word.directions):
             self.add(f"random {seed}", SameLength(seed=word.seed + seed), along=of)
         if place.site.kind == "mlp_hidden" and self.shapes.text and train is not None:
             self.learn(train)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the matrix that alone reads the site is known. A head's site needs none else."""
+        known = self.shapes.text and self.shapes.form is not None
+        return self.place.site.kind == "mlp_hidden" or (self.place.site.kind == "head.z" and known)
 
     def subspace(self, word: Any, rank: int | None = None, **operands: Any) -> Applied:
         assert isinstance(self.of.type, SubspaceType)
@@ -249,12 +266,12 @@ class _Builder:
         self.add(name, Patch(), place, **({} if along is None else {"along": along}))
 
     def split(self) -> None:
-        """What W_out sees of the subspace, and what it does not see."""
-        layer = self.place.site.layer
-        w_out = matrix("W_out", layer, None, self.shapes, self.span)
-        row = self.subspace(Row(), matrix=w_out, of=self.of)
-        null = self.subspace(Null(), matrix=w_out, of=self.of)
-        self.parts |= {"matrix": w_out, "row": row, "null": null}
+        """What the one matrix that reads the site sees of the subspace, and what it does not."""
+        site = self.place.site
+        reader = matrix(_MATRICES[site.kind], site.layer, site.head, self.shapes, self.span)
+        row = self.subspace(Row(), matrix=reader, of=self.of)
+        null = self.subspace(Null(), matrix=reader, of=self.of)
+        self.parts |= {"matrix": reader, "row": row, "null": null}
         self.arm("row", row)
         self.arm("null", null)
         self.arm("plane", self.subspace(SpanOf(), parts=(row, null)))
@@ -265,6 +282,13 @@ class _Builder:
         self.parts["natural"] = change
         for name, part in (("active", "inside"), ("dormant", "outside")):
             self.add(name, PartOfPatch.model_validate({"part": part}), along=self.of, onto=change)
+        inside = PartOfPatch.model_validate({"part": "inside"})
+        for name, held in zip(("principal", "more principal"), HELD, strict=True):
+            word = Principal.model_validate({"share": held})
+            components = self.subspace(word, site=self.place, on=self.train or self.test)
+            self.parts[name.split()[0]] = components
+            self.add(name, inside, along=self.of, onto=components)
+        self.add("clip in components", Clip(), along=self.of, frame=components)
 
     def learn(self, train: PairSet) -> None:
         """This training again, where no feature can be and with fewer neurons; else a quick DAS."""

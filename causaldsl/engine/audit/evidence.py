@@ -15,7 +15,7 @@ pairs, with the same draws for every number, so that ratios keep their pairs tog
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.units import apart
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.audit.rule import NOTHING
+from causaldsl.engine.audit.rule import Bounds, Facts
 from causaldsl.engine.bootstrap import Bootstrap, Estimate
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
@@ -43,6 +43,8 @@ class Row:
     meaning: str
     points_to: str = "neither"
     details: tuple[tuple[str, Estimate | float], ...] = ()
+    scale: tuple[float, float] | None = None
+    """Up to where it points to an illusion, and from where to the feature."""
 
     def plain(self) -> dict[str, Any]:
         value = self.value.record() if isinstance(self.value, Estimate) else self.value
@@ -53,6 +55,7 @@ class Row:
             "meaning": self.meaning,
             "points_to": self.points_to,
             "details": details,
+            "scale": self.scale,
         }
 
 
@@ -62,8 +65,8 @@ class Audited:
 
     ``base`` and ``source`` are activations (n, d) at the site. ``labels`` (n,) say which way a pair
     crosses from one class to the other. ``arms`` has the outcome of every run. ``parts`` has the
-    subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, and the matrix. ``rows`` is a
-    basis of what the matrix sees.
+    subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, ``principal`` (components),
+    and the matrix, whose name is ``reader``. ``rows`` is a basis of what the matrix sees.
     """
 
     pairs: PairSet
@@ -76,6 +79,24 @@ class Audited:
     text: bool
     draw: Callable[[str], torch.Generator]
     bootstrap: Bootstrap
+    reader: str = ""
+
+    def only(self, rows: Tensor) -> Audited:
+        """The same of some pairs."""
+        some = replace(self.pairs, pairs=tuple(self.pairs.pairs[row] for row in rows.tolist()))
+        arms = {
+            name: Outcome({"logit_diff": arm.logit_diff[rows]}) for name, arm in self.arms.items()
+        }
+        units = some.units if self.text else apart(len(some))
+        return replace(
+            self,
+            pairs=some,
+            base=self.base[rows],
+            source=self.source[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            arms=arms,
+            bootstrap=Bootstrap(self.draw("some pairs"), self.bootstrap.resamples, units),
+        )
 
     @property
     def of(self) -> SubspaceValue:
@@ -84,7 +105,7 @@ class Audited:
 
     @property
     def matrix(self) -> Tensor | None:
-        """W_out (d, d_model), for a site that it alone reads."""
+        """The one matrix (d, d_model) that reads the site, where there is one."""
         found = self.parts.get("matrix")
         return None if found is None else found.double()
 
@@ -144,7 +165,7 @@ class Audited:
 
     def share(self, arm: str) -> Estimate | None:
         """An arm's effect divided by that of v; None where v has no effect."""
-        if arm not in self.arms or self.effect("v").low <= NOTHING:
+        if arm not in self.arms or self.effect("v").low <= Bounds().nothing:
             return None
         return self.ratio(self.change(arm), self.change("v"))
 
@@ -153,9 +174,28 @@ class Audited:
         """Squared norm of v's null part, v at length 1; with several dimensions, their mean."""
         return float(self.parts["null"].vectors.norm()) ** 2 / self.of.rank
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What the rule reads."""
+        inside = self.patched @ self.parts["principal"].basis
+        whole, within = (float(part.square().sum()) for part in (self.patched, inside))
+        along = self.parts["principal"].basis.T @ self.natural
+        return Facts(
+            effect=self.effect("v"),
+            first=self.share("principal"),
+            second=self.share("more principal"),
+            within=self.share("clip in components"),
+            whole=self.share("whole"),
+            length=within / whole if whole else 0.0,
+            along=float((inside @ along).square().sum()) / within if within else 1.0,
+            neurons=self.neurons(),
+            clip=self.share("clip"),
+            sampled=self.text,
+        )
+
     def neurons(self) -> Estimate | None:
         """The share of the patch's movement of neurons that they make naturally too."""
-        if self.matrix is None or self.share("v") is None:
+        if "clip" not in self.arms or self.share("v") is None:
             return None
         n = len(self.pairs)
         weights = next(self.bootstrap.weights())[:_NEURON_DRAWS]
@@ -176,8 +216,8 @@ class Audited:
         return shared.sum(1) / p.abs().sum(1).clamp_min(1e-300)
 
 
-def points(share: Estimate | None, at: float) -> str:
-    """Which way a share points: to an illusion below the threshold, else to the feature."""
-    if share is None:
-        return "neither"
-    return "illusory" if share.high < at else "faithful" if share.low > at else "neither"
+def points(share: Estimate, low: float, high: float, top: float) -> str:
+    """Which way a share points: to an illusion below ``low``, to the feature above ``high``."""
+    if share.high < low:
+        return "illusory"
+    return "faithful" if share.low > high and share.high < top else "neither"

@@ -8,86 +8,139 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.audit.evidence import Audited, Row, points
-from causaldsl.engine.audit.rule import CAVEAT, HALF, MOST, THIRD, Facts, decide
+from causaldsl.engine.audit.rule import (
+    APART,
+    CAVEAT,
+    CLIP,
+    FIRST,
+    LENGTH,
+    NEURONS,
+    SECOND,
+    WHOLE,
+    WITHIN,
+    Bounds,
+    decide,
+)
+from causaldsl.engine.audit.stability import stability
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.metrics import auc
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.vocabulary.audits import HELD
 
-_CHANCE = 0.75
-"""An AUC below this does not separate the classes."""
-_BEYOND = 2.0
-"""An output that moves more than this many times as far as on the data is off the data."""
+_BOUNDS = Bounds()
 _BASELINE = 1000
 _NO_SHARE = "The subspace has no effect that it could be a share of."
 
 
 def record(audited: Audited) -> dict[str, Any]:
     """Verdict, rule and evidence as plain data."""
-    matrix = audited.matrix is not None
-    facts = Facts(
-        effect=audited.effect("v"),
-        whole=audited.share("whole"),
-        active=audited.share("active"),
-        row=audited.share("row") if matrix else None,
-        neurons=audited.neurons() if matrix else None,
-        hidden=audited.hidden if matrix else 0.0,
-        rank=audited.rows.shape[1] if audited.rows is not None else 0,
-        sampled=audited.text,
+    decision = decide(audited.facts)
+    rows = (
+        [_effect(audited), _neurons(audited), _clip(audited)] if audited.reader == "W_out" else []
     )
-    decision = decide(facts)
-    rows = [_effect(facts), _whole(audited, facts)]
-    if matrix:
-        rows += [_norms(audited), _row(audited, facts), _null(audited), _plane(audited)]
+    rows = rows or [_effect(audited)]
+    rows += [_components(audited, *named) for named in zip((FIRST, SECOND), HELD, strict=True)]
+    rows += [_within(audited), _whole(audited), _active(audited)]
+    if audited.matrix is not None:
+        rows += [_norms(audited), _row(audited), _null(audited), _plane(audited)]
     else:
-        meaning = "Many matrices read this site, so no single one divides it into row and null."
+        meaning = "No one matrix is known that alone reads this site and divides it so."
         rows.append(Row("row part alone", None, meaning))
-    rows += [_separation(audited), _active(audited, facts)]
-    if matrix:
-        rows += [_neurons(facts), _cosine(audited), _output(audited)]
-    rows += [_random(audited, facts), _mlps(audited, facts), _sizes(audited)]
+    rows.append(_separation(audited))
+    if audited.reader == "W_out":
+        rows += [_cosine(audited), _output(audited)]
+    rows += [_random(audited), _mlps(audited), _sizes(audited)]
     return {
         "verdict": decision.verdict,
         "rule": decision.rule,
         "decided_by": list(decision.decided_by),
         "evidence": [row.plain() for row in rows],
+        "stability": stability(audited, decision.verdict),
         "caveat": CAVEAT,
     }
 
 
-def _effect(facts: Facts) -> Row:
+def _effect(audited: Audited) -> Row:
     meaning = "Share of the output's difference between base and source that the patch makes up."
-    return Row("subspace effect", facts.effect, meaning)
+    return Row("subspace effect", audited.facts.effect, meaning)
 
 
-def _whole(audited: Audited, facts: Facts) -> Row:
-    meaning = "The whole site patched. A subspace that does much more is not how the site works."
-    effect = audited.effect("whole")
-    details = () if facts.whole is None else (("share of v's effect", facts.whole),)
-    return Row("whole component", effect, meaning, points(facts.whole, HALF), details)
+def _whole(audited: Audited) -> Row:
+    meaning = "The whole site patched. Parts of it may undo one another."
+    share = audited.facts.whole
+    details = () if share is None else (("share of v's effect", share),)
+    return Row(WHOLE, audited.effect("whole"), meaning, "neither", details)
+
+
+def _clip(audited: Audited) -> Row:
+    share = audited.facts.clip
+    if share is None:
+        return Row(CLIP, None, _NO_SHARE)
+    meaning = (
+        "Share of v's effect when the patch is cut to what lies between 0 and the pair's own "
+        "movement, neuron by neuron."
+    )
+    pointing = points(share, _BOUNDS.low, _BOUNDS.most, _BOUNDS.top)
+    return Row(CLIP, share, meaning, pointing, scale=(_BOUNDS.low, _BOUNDS.most))
+
+
+def _within(audited: Audited) -> Row:
+    share = audited.facts.within
+    if share is None:
+        return Row(WITHIN, None, _NO_SHARE)
+    meaning = (
+        "Share of v's effect when the patch is cut to the pair's own movement in the principal "
+        f"components that hold {HELD[1]:.1%} of the variance, component by component."
+    )
+    return Row(WITHIN, share, meaning)
+
+
+def _components(audited: Audited, name: str, held: float) -> Row:
+    facts = audited.facts
+    share = facts.first if name == FIRST else facts.second
+    if share is None:
+        return Row(name, None, _NO_SHARE)
+    meaning = (
+        "Share of v's effect by the part of the patch in the principal components that hold "
+        f"{held:.1%} of the activations' variance."
+    )
+    details: tuple[tuple[str, Estimate | float], ...] = ()
+    if name == FIRST:
+        details = ((LENGTH, facts.length), (APART, facts.along))
+    pointing = points(share, _BOUNDS.low, _BOUNDS.high, _BOUNDS.top)
+    if pointing == "illusory" and facts.along > _BOUNDS.apart:
+        pointing = "neither"
+    return Row(name, share, meaning, pointing, details, (_BOUNDS.low, _BOUNDS.high))
 
 
 def _norms(audited: Audited) -> Row:
     hidden = audited.hidden
-    meaning = "Norm of v's part that W_out sends to 0, v at length 1; the rest is its row part."
+    meaning = (
+        f"Norm of v's part that {audited.reader} sends to 0, v at length 1; the rest is its row "
+        "part."
+    )
     assert audited.rows is not None
     chance = (1 - audited.rows.shape[1] / len(audited.rows)) ** 0.5
     details = (("row norm", max(0.0, 1 - hidden) ** 0.5), ("null norm by chance", chance))
     return Row("null norm", hidden**0.5, meaning, "neither", details)
 
 
-def _row(audited: Audited, facts: Facts) -> Row:
-    if facts.row is None:
+def _row(audited: Audited) -> Row:
+    share = audited.share("row")
+    if share is None:
         return Row("row part alone", None, _NO_SHARE)
-    meaning = "Share of v's effect when only what W_out sees of v is patched."
-    details = (("effect", audited.effect("row")),)
-    pointing = points(facts.row, HALF)
-    if pointing == "faithful" and facts.row.low <= MOST:
-        pointing = "neither"
-    return Row("row part alone", facts.row, meaning, pointing, details)
+    meaning = (
+        f"Share of v's effect when only what {audited.reader} sees of v is patched, by its own "
+        "difference. Other features on the same line count too, so it says little by itself."
+    )
+    return Row("row part alone", share, meaning, details=(("effect", audited.effect("row")),))
 
 
 def _null(audited: Audited) -> Row:
-    meaning = "Effect of patching only what W_out does not see: none, unless numbers are rounded."
+    meaning = (
+        f"Effect of patching only what {audited.reader} does not see: none, unless numbers are "
+        "rounded."
+    )
     return Row("null part alone", audited.effect("null"), meaning)
 
 
@@ -96,7 +149,7 @@ def _plane(audited: Audited) -> Row:
     if share is None:
         return Row("row and null as a plane", None, _NO_SHARE)
     meaning = "Share of v's effect when both parts are patched, each by its own difference."
-    return Row("row and null as a plane", share, meaning, points(share, HALF))
+    return Row("row and null as a plane", share, meaning)
 
 
 def _separation(audited: Audited) -> Row:
@@ -115,36 +168,30 @@ def _separation(audited: Audited) -> Row:
         for part, values in found.items()
         for what, value in zip(("AUC", "d"), values, strict=True)
     ]
-    auc = {part: values[0] for part, values in found.items()}
-    pointing = "neither"
-    if "row" in auc and "null" in auc and auc["v"] >= _CHANCE:
-        only_null = auc["row"] < _CHANCE <= auc["null"]
-        pointing = "illusory" if only_null else "faithful" if auc["row"] >= _CHANCE else "neither"
     meaning = f"Area under the ROC curve of projections, {classes}; 0.5 is chance."
-    return Row(name, auc["v"], meaning, pointing, tuple(details))
+    return Row(name, found["v"][0], meaning, details=tuple(details))
 
 
-def _active(audited: Audited, facts: Facts) -> Row:
-    if facts.active is None:
+def _active(audited: Audited) -> Row:
+    share, dormant = audited.share("active"), audited.share("dormant")
+    if share is None or dormant is None:
         return Row("active part", None, _NO_SHARE)
-    dormant = audited.share("dormant")
-    assert dormant is not None
     cosine = float((audited.of.basis.T @ audited.natural).norm())
-    details = (("dormant part's share", dormant), ("|cos| with natural change", cosine))
+    details = (("share of the rest", dormant), ("|cos| with natural change", cosine))
     meaning = (
         "Share of v's effect by the part of the same move along which the classes differ on the "
-        "average; the rest of it is dormant."
+        "average. A feature of several that change together has a small one."
     )
-    return Row("active part", facts.active, meaning, points(facts.active, THIRD), details)
+    return Row("active part", share, meaning, "neither", details)
 
 
-def _neurons(facts: Facts) -> Row:
-    if facts.neurons is None:
-        return Row("natural neurons", None, _NO_SHARE)
-    share = facts.neurons
+def _neurons(audited: Audited) -> Row:
+    share = audited.facts.neurons
+    if share is None:
+        return Row(NEURONS, None, _NO_SHARE)
     meaning = "Share of the patch's movement of neurons that they make naturally too."
-    pointing = "illusory" if share.high < THIRD else "faithful" if share.low > MOST else "neither"
-    return Row("natural neurons", share, meaning, pointing)
+    pointing = points(share, _BOUNDS.low, _BOUNDS.most, _BOUNDS.top)
+    return Row(NEURONS, share, meaning, pointing, scale=(_BOUNDS.low, _BOUNDS.most))
 
 
 def _cosine(audited: Audited) -> Row:
@@ -195,12 +242,11 @@ def _output(audited: Audited) -> Row:
         abs(_difference([v for (base, _), v in patched.items() if base == one])) for one in clean
     ]
     ratio = sum(shifts) / len(shifts) / natural if natural else float("inf")
-    pointing = "illusory" if ratio > _BEYOND else "faithful" if ratio > 1 / _BEYOND else "neither"
     meaning = (
         "How far the output moves along u when the source's class changes, by how far the classes "
-        f"themselves differ; above {_BEYOND:g} it goes where the data never do."
+        "themselves differ."
     )
-    return Row(name, min(ratio, 1e9), meaning, pointing, tuple(details))
+    return Row(name, min(ratio, 1e9), meaning, "neither", tuple(details))
 
 
 def _difference(values: list[Estimate]) -> float:
@@ -264,7 +310,7 @@ def _auc_and_d(audited: Audited, subspace: SubspaceValue) -> tuple[float, float]
     return max(share, 1 - share), d
 
 
-def _random(audited: Audited, facts: Facts) -> Row:
+def _random(audited: Audited) -> Row:
     effects = [audited.effect(arm).mean for arm in audited.arms if arm.startswith("random ")]
     if not effects:
         return Row("random directions", None, "None were asked for.")
@@ -273,16 +319,18 @@ def _random(audited: Audited, facts: Facts) -> Row:
     return Row("random directions", sum(effects) / len(effects), meaning, "neither", details)
 
 
-def _mlps(audited: Audited, facts: Facts) -> Row:
+def _mlps(audited: Audited) -> Row:
     name = "DAS on random MLPs"
     effects = {arm: audited.effect(arm) for arm in audited.arms if arm.startswith("mlp ")}
     if not effects:
         return Row(name, None, _no_training(audited))
     mean = sum(e.mean for e in effects.values()) / len(effects)
-    meaning = "Effect that DAS reaches where no feature can be: an MLP with random weights."
-    pointing = "illusory" if mean >= HALF * facts.effect.mean > 0 else "neither"
+    meaning = (
+        "Effect that DAS reaches where no feature can be: an MLP with random weights. It says what "
+        "DAS can do, not what v is."
+    )
     details = tuple((f"seed {arm.split()[1]}", effect) for arm, effect in effects.items())
-    return Row(name, mean, meaning, pointing, details)
+    return Row(name, mean, meaning, "neither", details)
 
 
 def _sizes(audited: Audited) -> Row:
@@ -292,16 +340,9 @@ def _sizes(audited: Audited) -> Row:
     }
     if not effects:
         return Row(name, None, _no_training(audited))
-    largest, width = max(effects), audited.base.shape[1]
-    few = [e.mean for size, e in effects.items() if size <= width / 16]
-    grows = bool(few) and max(few) < effects[largest].mean / 4
-    meaning = (
-        "Effect that DAS reaches with so many neurons, drawn at random. One that only many neurons "
-        "together reach is less likely a feature of some of them."
-    )
+    meaning = "Effect that DAS reaches with so many neurons, drawn at random."
     details = tuple((f"{size} neurons", effects[size]) for size in sorted(effects))
-    pointing = "illusory" if grows else "neither"
-    return Row(name, effects[largest].mean, meaning, pointing, details)
+    return Row(name, effects[max(effects)].mean, meaning, "neither", details)
 
 
 def _no_training(audited: Audited) -> str:

@@ -1,41 +1,42 @@
 """The rule of the illusion audit: from measured shares to a verdict and its text.
 
-For a patch that moves an activation by c = Q Q^T (x_source - x), with effects measured end to end::
+Two testimonies are heard, each on whether the patch moves what moves by itself. Effects are
+measured end to end, and shares are shares of v's effect. c is what the patch adds.
 
-    row share      effect of patching along row(W_out, v) alone         / effect of v
-    active share   effect of the part of c along the natural change m   / effect of v
-    whole share    effect of patching the whole site                    / effect of v
-    neuron share   how much of the movement of neurons, as W_out writes it along the patch's output,
-                   is movement that they make naturally:  sum_j min(|p_j|, |n_j|) [p_j n_j > 0]
-                   / sum_j |p_j|,  p_j and n_j the mean writing of neuron j, patched and natural
+neurons (`mlp_hidden` only)
+    *natural neurons*: how much of the mean movement of neurons, as W_out writes it along the
+    patch's output, is movement that they make naturally. *clip*: c cut, pair by pair and neuron by
+    neuron, to what lies between 0 and the pair's own movement.
+components
+    The part of c in the principal components that hold 99%, or 99.9%, of the activations' variance:
+    its share of the effect, and of c's squared length; and what is left of the effect if it is cut
+    there to the pair's own movement, component by component.
 
-- The patch pushes what W_out sees of v 1 / (row share) times as far as it moves on the data. Below
-  a half, most of the effect has its step from a part that W_out cannot see, and its push from a
-  part that hardly moves on the data.
-- A high row share says that what W_out sees of v moves by itself as far as the patch pushes it. If
-  v has a large part that W_out does not see, this holds for any direction with the same row part,
-  the feature's and an illusion's alike. What decides then is where in the layer the patch acts: in
-  the neurons that write the output along the same line naturally, or in others.
+Each knows what it can't tell and then says neither. The neurons can't where a feature is spread
+over all of them: their numbers lie in the middle for features and illusions alike. The components
+can't where two directions hardly vary apart from each other; then what of c lies in them is all
+along the mean change (``along``), and only the difference of the two is missing, which looks
+dormant. They can't where the whole site does far more than c: the natural change that is a part of
+c then leaks into all shares. What other evidence is fooled by, and so does not decide, is in
+docs/audit.md.
 
-None of this proves anything: see ``CAVEAT``. Texts word the constants that the rule compares with.
+If both testify they must agree; a contradiction is inconclusive. "Below" and "above" mean the whole
+interval. Every sentence of a verdict is a :class:`Finding` and is made from the numbers compared.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.vocabulary.audits import HELD
 
-NOTHING = 0.05
-"""An effect is one if its interval lies above this share of the clean logit difference."""
-FEW = 10
-"""With fewer pairs a bootstrap interval is far too narrow; with one pair it has no width at all."""
-HALF, THIRD = 1 / 2, 1 / 3
-MOST = 0.8
-"""A larger share is "nearly all" of an effect, or of the movement of neurons."""
-HIDDEN = 0.25
-"""The null part of v is large from this squared norm on."""
+NEURONS, CLIP = "natural neurons", "clip"
+FIRST, SECOND = "principal components", "more principal components"
+WITHIN, WHOLE = "clip in components", "whole component"
+LENGTH, APART = "length in them", "along the mean change"
+"""Names of the evidence that the rule reads; the last two are details of ``FIRST``."""
 
 _SHARES = {1 / 4: "a quarter", 1 / 3: "a third", 1 / 2: "half"}
 _SHARES |= {2 / 3: "two thirds", 3 / 4: "three quarters"}
@@ -48,30 +49,92 @@ CAVEAT = (
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Every constant of the rule, so that it can be asked what others would have said."""
+
+    nothing: float = 0.05
+    """An effect is one if its interval lies above this share of the clean logit difference."""
+    few: int = 10
+    """With fewer pairs a bootstrap interval is far too narrow; with one it has no width at all."""
+    low: float = 1 / 3
+    """A smaller share of the effect points to an illusion."""
+    half: float = 1 / 2
+    """What the cut in the principal components must leave of a feature's effect."""
+    high: float = 2 / 3
+    """A larger share in the principal components points to the feature."""
+    most: float = 0.8
+    """A larger share of the neurons' movement, and of the effect after the cut, points to it."""
+    top: float = 4 / 3
+    """A part that does more than this many times the whole is undone by the rest: a mismatch."""
+    apart: float = 0.9
+    """With more than this of it along the mean change, what is in the components is one line."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """The numbers that the rule reads; None where the site has no such number.
 
-    ``hidden`` is the squared norm of v's null part, ``rank`` that of W_out. ``sampled`` is False
-    for a toy model, whose inputs are not drawn from anything.
+    ``first`` and ``second`` are the shares of the effect in the principal components, ``length``
+    and ``along`` the share of c's squared length in the first ones, and how much of that lies
+    along the mean change. ``within`` is the share of c cut in the second components, component by
+    component, to the pair's own movement; ``whole`` that of the whole site. ``sampled`` is False
+    for a toy model, whose inputs are not drawn.
     """
 
     effect: Estimate
-    whole: Estimate | None
-    active: Estimate | None
-    row: Estimate | None = None
+    first: Estimate | None = None
+    second: Estimate | None = None
+    within: Estimate | None = None
+    whole: Estimate | None = None
+    length: float = 0.0
+    along: float = 1.0
     neurons: Estimate | None = None
-    hidden: float = 0.0
-    rank: int = 0
+    clip: Estimate | None = None
     sampled: bool = True
 
 
 @dataclass(frozen=True)
+class Finding:
+    """That a number lies below or above a bound, in words. ``about`` is what it is a share of."""
+
+    name: str
+    value: Estimate | float
+    below: bool
+    bound: float
+    words: str = ""
+    """Empty where another finding's words say it too, or where it only guards against a kind."""
+
+    @property
+    def holds(self) -> bool:
+        if isinstance(self.value, float):
+            return self.value < self.bound if self.below else self.value > self.bound
+        return self.value.high < self.bound if self.below else self.value.low > self.bound
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What a group of evidence says, and the findings that it says it for."""
+
+    verdict: str = "neither"
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(finding.name for finding in self.findings))
+
+    @property
+    def words(self) -> str:
+        return "; ".join(finding.words for finding in self.findings if finding.words)
+
+
+@dataclass(frozen=True)
 class Decision:
-    """A verdict, the rule that gave it in words, and the names of the evidence that it rests on."""
+    """A verdict, its rule in words, the evidence that it rests on, and what it found there."""
 
     verdict: str
     rule: str
     decided_by: tuple[str, ...]
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
 
 
 def share(of: float) -> str:
@@ -79,121 +142,129 @@ def share(of: float) -> str:
     return next((words for value, words in _SHARES.items() if math.isclose(value, of)), f"{of:g}")
 
 
-def times(factor: float) -> str:
-    """A factor in words: "twice", "2.5 times"."""
-    return "twice" if factor == 2 else f"{factor:g} times"
-
-
-def decide(facts: Facts) -> Decision:
+def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
     """The verdict on a subspace."""
-    if facts.sampled and facts.effect.n < FEW:
+    bounds = bounds or Bounds()
+    effect, name = facts.effect, ("subspace effect",)
+    if facts.sampled and effect.n < bounds.few:
         rule = (
-            f"It was measured on {facts.effect.n} pair{'s' * (facts.effect.n != 1)}: an interval "
-            f"over fewer than {FEW} says too little for a verdict."
+            f"It was measured on {effect.n} pair{'s' * (effect.n != 1)}: an interval over fewer "
+            f"than {bounds.few} says too little for a verdict."
         )
-        return Decision("inconclusive", rule, ("subspace effect",))
-    if facts.effect.low <= NOTHING:
-        return Decision("inconclusive", _nothing(facts.effect), ("subspace effect",))
-    if facts.row is None:
-        return _without_matrix(facts)
-    if facts.row.high < HALF:
+        return Decision("inconclusive", rule, name)
+    if effect.low <= bounds.nothing:
+        return Decision("inconclusive", _nothing(effect, bounds), name)
+    heard = [one for one in (by_neurons(facts, bounds), by_components(facts, bounds)) if one]
+    said = [one for one in heard if one.verdict != "neither"]
+    names = tuple(name for one in said or heard for name in one.names) or name
+    findings = tuple(finding for one in said for finding in one.findings)
+    if not said:
+        return Decision("inconclusive", _undecided(heard), names)
+    if len({one.verdict for one in said}) == 2:
+        first, second = said
         rule = (
-            f"Its effect is more than {times(1 / HALF)} that of its row part alone: the rest is "
-            "pushed by a part that W_out cannot see."
+            f"Two pieces contradict each other. {_sentence(first)} {_sentence(second)} The first "
+            f"points to {_to(first)}, the second to {_to(second)}."
         )
-        return Decision("illusory", rule, ("row part alone",))
-    if facts.row.low <= MOST:
-        rule = (
-            f"Its row part alone has neither clearly less than {share(HALF)} of its effect nor "
-            f"clearly more than {share(MOST)} of it."
-        )
-        return Decision("inconclusive", rule, ("row part alone",))
-    if facts.hidden >= HIDDEN:
-        return _one_output(facts) if facts.rank == 1 else _by_neurons(facts)
-    if _dormant(facts):
-        rule = (
-            f"W_out sees nearly all of it, but the whole component has less than {share(HALF)} of "
-            "its effect and the part of v along which the classes differ less than "
-            f"{share(THIRD)}: it is dormant."
-        )
-        return Decision("illusory", rule, ("whole component", "active part"))
-    rule = "W_out sees nearly all of it, and what W_out sees keeps the effect when patched alone."
-    return Decision("faithful", rule, ("null norm", "row part alone"))
+        return Decision("inconclusive", rule, names, findings)
+    return Decision(said[0].verdict, " ".join(map(_sentence, said)), names, findings)
 
 
-def _nothing(effect: Estimate) -> str:
+def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
+    """Whether the patch moves neurons as they move; None where there are no such numbers."""
+    if facts.neurons is None or facts.clip is None:
+        return None
+    most, low = bounds.most, bounds.low
+    neurons = Finding(
+        NEURONS,
+        facts.neurons,
+        False,
+        most,
+        f"more than {share(most)} of its movement of neurons is movement that they make by "
+        "themselves",
+    )
+    kept = Finding(
+        CLIP,
+        facts.clip,
+        False,
+        most,
+        f"cut to what each neuron does by itself it keeps more than {share(most)} of its effect",
+    )
+    top = Finding(CLIP, facts.clip, True, bounds.top)
+    if neurons.holds and kept.holds and top.holds:
+        return Testimony("faithful", (neurons, kept, top))
+    lost = Finding(
+        CLIP,
+        facts.clip,
+        True,
+        low,
+        f"cut to what each neuron does by itself it keeps less than {share(low)} of its effect",
+    )
+    if lost.holds and not neurons.holds:
+        return Testimony("illusory", (lost,))
+    return Testimony("neither", (neurons, kept))
+
+
+def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
+    """Whether the patch stays where activations vary; None where there are no such numbers."""
+    first, second, within, whole = facts.first, facts.second, facts.within, facts.whole
+    if first is None or second is None or within is None or whole is None:
+        return None
+    high, low, half = bounds.high, bounds.low, bounds.half
+    where = (
+        "of its effect lies in the activations' principal components, those that hold "
+        f"{HELD[0]:.0%} of the variance and those that hold {HELD[1]:.1%}"
+    )
+    most = f"more than {share(high)} {where}"
+    kept = f"cut there to what each does by itself it keeps more than {share(half)} of it"
+    inside = (
+        Finding(FIRST, first, False, high, most),
+        Finding(FIRST, first, True, bounds.top),
+        Finding(FIRST, facts.length, False, high),
+        Finding(SECOND, second, False, high),
+        Finding(SECOND, second, True, bounds.top),
+        Finding(WITHIN, within, False, half, kept),
+        Finding(WHOLE, whole, True, bounds.top),
+    )
+    outside = (
+        Finding(FIRST, first, True, low, f"less than {share(low)} {where}"),
+        Finding(FIRST, facts.along, True, bounds.apart),
+        Finding(SECOND, second, True, low),
+        Finding(WITHIN, within, True, high),
+    )
+    if all(finding.holds for finding in inside):
+        return Testimony("faithful", inside)
+    if all(finding.holds for finding in outside):
+        return Testimony("illusory", outside)
+    line = (
+        f"more than {share(bounds.apart)} of its part there is along the mean change, from which "
+        "nothing else can be told apart"
+    )
+    alone = Finding(FIRST, facts.along, False, bounds.apart, line)
+    return Testimony("neither", (alone,) if alone.holds else (inside[0], inside[3], inside[5]))
+
+
+def _nothing(effect: Estimate, bounds: Bounds) -> str:
     if effect.high < 0:
         return "Patching it pushes the output away from the source, so there is nothing to explain."
-    return f"Its effect is not clearly above {NOTHING:g}: there is nothing to explain."
+    return f"Its effect is not clearly above {bounds.nothing:g}: there is nothing to explain."
 
 
-def _one_output(facts: Facts) -> Decision:
-    """W_out writes a single number, so that its row space is one line whatever the feature is."""
-    assert facts.active is not None
-    names = ("active part",)
-    if facts.active.high < THIRD:
-        rest = share(1 - THIRD).split()[0]  # two, of thirds that have just been named
-        rule = (
-            "W_out has a single output, so the row part can't tell; but the part of v along which "
-            f"the data vary gives less than {share(THIRD)} of the effect, the dormant rest more "
-            f"than {rest}."
-        )
-        return Decision("illusory", rule, names)
-    if facts.active.low > THIRD:
-        rule = (
-            "W_out has a single output, so the row part can't tell; the part of v along which the "
-            f"data vary gives more than {share(THIRD)} of the effect."
-        )
-        return Decision("faithful", rule, names)
-    third = share(THIRD).replace("a ", "one ")
-    rule = f"The interval of the active part's share of the effect contains {third}."
-    return Decision("inconclusive", rule, names)
+def _undecided(heard: list[Testimony]) -> str:
+    if not heard:
+        return "There is no natural movement to compare it with."
+    who = "Its part in the principal components does not tell"
+    if len(heard) == 2:
+        who = "Neither neurons nor principal components tell"
+    lines = [one for one in heard for finding in one.findings if finding.name == FIRST]
+    reason = f" {_sentence(lines[0])}" if lines and len(lines[0].findings) == 1 else ""
+    return f"{who} a feature from an illusion here.{reason}"
 
 
-def _by_neurons(facts: Facts) -> Decision:
-    """The row part keeps the effect, but v has a large part besides it."""
-    names = ("row part alone", "null norm", "natural neurons")
-    neurons = facts.neurons
-    about = "Its row part alone keeps the effect, but any direction with that row part would; "
-    if neurons is not None and neurons.high < THIRD:
-        rule = (
-            f"{about}less than {share(THIRD)} of its movement of neurons is one that they make "
-            "naturally."
-        )
-        return Decision("illusory", rule, names)
-    if neurons is not None and neurons.low > MOST:
-        rule = about + "it moves the neurons nearly as they move naturally."
-        return Decision("faithful", rule, names)
-    rule = about + "and it moves the neurons neither as they move naturally nor clearly otherwise."
-    return Decision("inconclusive", rule, names)
+def _sentence(of: Testimony) -> str:
+    words = of.words
+    return f"{words[0].upper()}{words[1:]}."
 
 
-def _without_matrix(facts: Facts) -> Decision:
-    """A site that many matrices read: no row and null parts, but natural and dormant ones."""
-    names = ("whole component", "active part")
-    if facts.whole is None or facts.active is None:
-        return Decision("inconclusive", "There is no natural change to compare with.", names)
-    if _dormant(facts):
-        rule = (
-            f"The whole site has less than {share(HALF)} of its effect, and the part of v along "
-            f"which the classes differ less than {share(THIRD)}: the effect comes from a part that "
-            "is dormant."
-        )
-        return Decision("illusory", rule, names)
-    if facts.whole.low > HALF and facts.active.low > THIRD:
-        rule = (
-            f"The whole site has more than {share(HALF)} of its effect, and the part of v along "
-            f"which the classes differ more than {share(THIRD)}."
-        )
-        return Decision("faithful", rule, names)
-    rule = "Whole site and active part disagree, or their intervals contain the thresholds."
-    return Decision("inconclusive", rule, names)
-
-
-def _dormant(facts: Facts) -> bool:
-    return (
-        facts.whole is not None
-        and facts.active is not None
-        and facts.whole.high < HALF
-        and facts.active.high < THIRD
-    )
+def _to(of: Testimony) -> str:
+    return {"faithful": "a feature", "illusory": "an illusion"}[of.verdict]

@@ -20,13 +20,16 @@ from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.engine.words.subspaces import row_space
 from causaldsl.graph.operations import ARM, SiteAt
 from causaldsl.vocabulary.audits import (
+    Clip,
     Illusion,
     NaturalChange,
     PartOfPatch,
+    Principal,
     SameLength,
     VerdictIs,
 )
-from causaldsl.vocabulary.base import Side
+from causaldsl.vocabulary.base import Side, Word
+from causaldsl.vocabulary.matrices import Matrix
 
 
 @evaluates(NaturalChange)
@@ -60,6 +63,14 @@ def labelled(pairs: PairSet) -> Tensor | None:
     return found if found.any() else None
 
 
+@evaluates(Principal)
+def principal(here: Here[Principal]) -> SubspaceValue:
+    rows = torch.cat([_flat(here, "base"), _flat(here, "source")])
+    _, values, right = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    held = values.square().cumsum(0) / values.square().sum()
+    return SubspaceValue(right[: int((held < here.word.share).sum()) + 1].T)
+
+
 @evaluates(PartOfPatch)
 def part_of_patch(
     here: Here[PartOfPatch], along: SubspaceValue, onto: SubspaceValue
@@ -67,6 +78,20 @@ def part_of_patch(
     patched = (_moves(here) @ along.basis) @ along.basis.T
     inside = (patched @ onto.basis) @ onto.basis.T
     return _add(here.at, inside if here.word.part == "inside" else patched - inside)
+
+
+@evaluates(Clip)
+def clip(here: Here[Clip], along: SubspaceValue, frame: SubspaceValue | None) -> PreparedEdit:
+    moves = _moves(here)
+    patched = moves @ along.basis @ along.basis.T
+    if frame is None:
+        return _add(here.at, _cut(patched, moves))
+    return _add(here.at, _cut(patched @ frame.vectors, moves @ frame.vectors) @ frame.vectors.T)
+
+
+def _cut(moved: Tensor, own: Tensor) -> Tensor:
+    """Each number cut to what lies between 0 and its own."""
+    return moved.clamp(own.clamp(max=0), own.clamp(min=0))
 
 
 @evaluates(SameLength)
@@ -80,7 +105,7 @@ def same_length(here: Here[SameLength], along: SubspaceValue) -> PreparedEdit:
 def illusion(here: Here[Illusion]) -> dict[str, object]:
     """The record of the audit, as plain data."""
     session, operation = here.session, here.operation
-    roles = ("of", "against", "matrix", "row", "null", "natural")
+    roles = ("of", "against", "matrix", "row", "null", "natural", "principal")
     matrix = operation.find("matrix")
     audited = Audited(
         pairs=here.pairs,
@@ -97,8 +122,14 @@ def illusion(here: Here[Illusion]) -> dict[str, object]:
         text=session.loaded.spec.shapes.text,
         draw=lambda label: here.generator(0, label, here.key),
         bootstrap=session.bootstrap(here.pairs),
+        reader="" if matrix is None else _name(session.graph.operation(matrix).word),
     )
     return record(audited)
+
+
+def _name(word: Word) -> str:
+    assert isinstance(word, Matrix)
+    return word.name
 
 
 @evaluates(VerdictIs)

@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterator
 from rich.table import Table
 from rich.text import Text
 
+from causaldsl.report.calibration import calibration
+from causaldsl.report.html.axis import axis
 from causaldsl.report.html.figures import estimate
-from causaldsl.report.html.markup import Content, Html, badge, join, prose, tag
+from causaldsl.report.html.markup import Content, Html, badge, join, prose, slug, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.numbers import plain, two_decimals
@@ -29,6 +31,8 @@ class Audits(Kind[AuditRecord]):
         self, results: Results, name: str, record: AuditRecord
     ) -> Iterator[Table | Text | str]:
         yield _verdict(name, record)
+        if record.stability:
+            yield _stable(record)
         yield _evidence_table(record)
         missing = [row.name for row in record.evidence if row.value is None]
         if missing:
@@ -37,11 +41,13 @@ class Audits(Kind[AuditRecord]):
             yield next(iter(results.audits.values())).caveat
 
     def panel(self, view: View, name: str, record: AuditRecord) -> Html:
-        """The verdict, its rule, and the evidence that decided."""
+        """The verdict, its rule, where the evidence lies, and how stable the verdict is."""
         decided = [row for row in record.evidence if row.name in record.decided_by]
         return join(
             tag("p", tag("code", name), ": ", badge(record.verdict)),
             tag("p", prose(record.rule), class_="small"),
+            axis(record.evidence, record.decided_by, f"axis-beside-{slug(name)}"),
+            tag("p", _stable(record), class_="small") if record.stability else None,
             _evidence(decided, "What decided", ()) if decided else None,
             tag("p", tag("a", "all the evidence", href=f"#audits-{name}"), class_="more"),
         )
@@ -61,9 +67,12 @@ class Audits(Kind[AuditRecord]):
             tag("h3", tag("code", name), " ", badge(record.verdict)),
             tag("p", tag("code", record.audited)),
             tag("p", prose(record.rule)),
+            axis(record.evidence, record.decided_by, f"axis-{slug(name)}"),
+            tag("p", _stable(record)) if record.stability else None,
             _evidence(found, caption, record.decided_by) if found else None,
             join(lead, tag("dl", lacking, class_="words")) if lacking else None,
             tag("p", prose(record.caveat), class_="small"),
+            _calibration() if name == list(view.results.audits)[-1] else None,
             id=f"audits-{name}",
         )
 
@@ -72,6 +81,37 @@ def _verdict(name: str, audit: AuditRecord) -> Text:
     about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})\n"
     verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
     return Text.assemble(about, verdict, f": {audit.rule}")
+
+
+def _stable(record: AuditRecord) -> str:
+    """What the verdict would have been with other thresholds, or on part of the pairs."""
+    others = [f"{verdict}: {what}" for what, verdict in record.stability.items()]
+    same = sum(verdict == record.verdict for verdict in record.stability.values())
+    words = f"The same in {same} of {len(others)} variations"
+    changed = [one for one in others if not one.startswith(record.verdict)]
+    return f"{words}. {'; '.join(changed)}." if changed else f"{words}."
+
+
+def _calibration() -> Html:
+    """How often such verdicts were wrong where the truth is known."""
+    counted = calibration()
+    columns = ["planted models", "illusory", "faithful", "called wrong", "inconclusive", "cases"]
+    rows: list[list[Content]] = [
+        [
+            one.kind,
+            f"{one.illusory_right} of {one.illusory}",
+            f"{one.faithful_right} of {one.faithful}",
+            str(one.wrong),
+            str(one.inconclusive),
+            str(one.cases),
+        ]
+        for one in counted.kinds
+    ]
+    caption = (
+        "How often such verdicts are wrong, in planted models whose truth is measured "
+        f"({counted.wrong} of {counted.definite} definite verdicts)"
+    )
+    return table(columns, rows, caption, class_="numbers few")
 
 
 def _evidence_table(audit: AuditRecord) -> Table:
