@@ -183,7 +183,9 @@ class _Repeats:
             f"{name}: {said[name] if name in said else self._key(operand)}"
             for name, operand in applied.operands
         ]
-        return f"{applied.word.word} {applied.word.identity()} {operands}"
+        said_of_all = f"{applied.word.word} {applied.word.identity()} {operands}"
+        # A digest: the text itself would double with everything that is used twice.
+        return hashlib.sha256(said_of_all.encode()).hexdigest()
 
     def _key(self, value: Any) -> str:
         """Equal for values that come to the same operations."""
@@ -209,6 +211,7 @@ class _Comparisons:
 
     def __init__(self, context: Context):
         self.context = context
+        self._units: dict[Applied, str | None] = {}
 
     def warn(self) -> None:
         program = self.context.program
@@ -219,6 +222,11 @@ class _Comparisons:
 
     def _unit(self, applied: Applied) -> str | None:
         """The unit of a number, if it is known; warns where parts differ."""
+        if applied not in self._units:
+            self._units[applied] = self._found_unit(applied)
+        return self._units[applied]
+
+    def _found_unit(self, applied: Applied) -> str | None:
         word = applied.word
         if isinstance(word, Result):
             return metric_named(word.metric).unit or None
