@@ -18,7 +18,7 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/causaldsl models pull smollm2-135m
-	$(BIN)/python -m pytest -m "not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal
 
 soak: $(READY)
 	$(BIN)/causaldsl models pull smollm2-135m
