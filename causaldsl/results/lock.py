@@ -1,14 +1,17 @@
 """What was said before a run: a program's claims with all that they depend on, in a `.lock` file.
 
-The same program gives the same file on every machine: it has no times, paths or versions. White
-space, comments and names do not enter a claim's key; whatever could change its number does, for it
-is the content key of its operation in the graph, which has the pairs, the model and every option.
+The same program gives the same file on every machine: it has no times, versions or paths, but those
+of its imports from the program's folder. White space, comments and names do not enter a claim's
+key; whatever could change its number does, for it is the content key of its operation in the graph,
+which has the pairs, the model and every option. Of the weights in a local folder it has the two ends, so
+the lock has a digest of all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.diagnostics import Mistake, Source
 from causaldsl.graph.graph import Graph
+from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.folders import weights_digest
 from causaldsl.results.records import Results
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.recover import read
@@ -37,8 +42,9 @@ class LockedClaim(BaseModel):
 class Lock(BaseModel):
     """A program as it was when its claims were made.
 
-    ``program`` and ``imports`` are digests of the texts in the house style without comments,
-    ``pairs`` of every set of pairs by its name.
+    ``program`` is a digest of its text in the house style without comments, ``imports`` of those
+    of its imports by their paths from its folder, ``pairs`` of every set of pairs by its name, and
+    ``weights`` of every byte of a local folder's weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +55,7 @@ class Lock(BaseModel):
     params: dict[str, float | str]
     model: str
     fingerprint: str
+    weights: str = ""
     seed: int
     pairs: dict[str, str]
     claims: list[LockedClaim]
@@ -60,16 +67,20 @@ class Lock(BaseModel):
 
 def lock_of(program: CheckedProgram, graph: Graph, seed: int = 0) -> Lock:
     """The lock of a program that is run with this seed."""
-    model = program.model
+    model, folder = program.model, os.path.abspath(program.path.parent)
     return Lock(
         program=_digest(program.source),
-        imports={Path(source.name).name: _digest(source) for source in program.imports},
+        imports={
+            Path(os.path.relpath(source.name, folder)).as_posix(): _digest(source)
+            for source in program.imports
+        },
         params={
             name: value if isinstance(value, float) else str(value)
             for name, value in program.params.items()
         },
         model=model.name if model else "",
         fingerprint=model.shapes.fingerprint if model else "",
+        weights=_weights(model),
         seed=seed,
         pairs={pairs.name: pairs.digest for pairs in graph.pairs.values()},
         claims=[
@@ -79,12 +90,15 @@ def lock_of(program: CheckedProgram, graph: Graph, seed: int = 0) -> Lock:
     )
 
 
-def registered(lock: Lock | None, graph: Graph, seed: int) -> list[bool | None]:
+def registered(
+    lock: Lock | None, graph: Graph, seed: int, model: ModelSpec | None
+) -> list[bool | None]:
     """For each claim of a run, whether the lock has it; None for all where there is no lock."""
     keys = graph.keys("claim")
     if lock is None:
         return [None] * len(keys)
-    known = {claim.key for claim in lock.claims} if lock.seed == seed else set()
+    same = lock.seed == seed and lock.weights == _weights(model)
+    known = {claim.key for claim in lock.claims} if same else set()
     return [key in known for key in keys]
 
 
@@ -100,7 +114,7 @@ def differences(before: Lock, now: Lock) -> list[str]:
     found = []
     if before.seed != now.seed:
         found.append(f"the seed was {before.seed} and is {now.seed}")
-    if before.fingerprint != now.fingerprint:
+    if (before.fingerprint, before.weights) != (now.fingerprint, now.weights):
         found.append(f"the model was {before.model} and is {now.model}, or has other weights")
     for what in ("params", "pairs", "imports"):
         found += _changed(what, getattr(before, what), getattr(now, what))
@@ -133,6 +147,13 @@ def _changed(what: str, before: dict[str, object], now: dict[str, object]) -> It
         if before.get(name) != now.get(name):
             shown = f": {before.get(name)} before, {now.get(name)} now" if what == "params" else ""
             yield f"{what.removesuffix('s')} `{name}` is not what it was{shown}"
+
+
+def _weights(model: ModelSpec | None) -> str:
+    """A digest of a local folder's weights; any other model's fingerprint says all of them."""
+    if model is None or model.kind != "folder" or model.path is None:
+        return ""
+    return weights_digest(model.path)[:16]
 
 
 def _digest(source: Source) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from causaldsl.cli import main
 from tests.frontend.world import PRELUDE, make_world
+from tests.tiny import WORDS, deep_folder
 
 PROGRAM = (
     PRELUDE
@@ -104,3 +105,40 @@ def test_without_a_lock_locked_is_refused(world: Path, capfd: pytest.CaptureFixt
     (world / "new.lock").write_text("{}")
     assert main(["run", str(world / "new.cpatch"), "--locked"]) == 2
     assert "is no lock" in capfd.readouterr().err
+
+
+def test_imports_of_one_name_are_two(world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for folder in ("a", "b"):
+        (world / folder).mkdir()
+        (world / folder / "common.cpatch").write_text(f"let lim_{folder} = 0.5\n")
+    locked(world, 'import "a/common.cpatch"\nimport "b/common.cpatch"\n' + PROGRAM)
+    imports = json.loads((world / "p.lock").read_text())["imports"]
+    assert list(imports) == ["a/common.cpatch", "b/common.cpatch"]
+    for folder in ("a", "b"):
+        (world / folder / "common.cpatch").write_text(f"let lim_{folder} = 0.7\n")
+        capfd.readouterr()
+        assert main(["lock", str(world / "p.cpatch"), "--check"]) == 1
+        assert f"`{folder}/common.cpatch` is not what it was" in capfd.readouterr().out
+        (world / folder / "common.cpatch").write_text(f"let lim_{folder} = 0.5\n")
+    assert main(["lock", str(world / "p.cpatch"), "--check"]) == 0
+
+
+def test_every_weight_counts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One byte in the middle of a file whose ends, and so the fingerprint, are the same."""
+    world = make_world(tmp_path)
+    deep_folder(world, WORDS)
+    program = PROGRAM.replace('"tiny-llama"', '"deep"')
+    before = locked(world, program)
+    [weights] = (world / "deep").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    assert len(content) > 3 * 2**20
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    capfd.readouterr()
+    assert main(["lock", str(world / "p.cpatch"), "--check"]) == 1
+    assert "or has other weights" in capfd.readouterr().out
+    main(["run", str(world / "p.cpatch"), "--out", str(world / "run")])
+    found = json.loads((world / "run" / "results.json").read_text())["expectations"]
+    assert [claim["registered"] for claim in found] == [False, False]
+    now = locked(world, program)
+    assert json.loads(before)["fingerprint"] == json.loads(now)["fingerprint"]
