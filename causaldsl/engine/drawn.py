@@ -148,14 +148,38 @@ def unbounded(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, 
     return -infinite, infinite
 
 
-def absolute(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    (low,), (high,) = lows, highs
-    if low is high:
-        found = low.abs()
-        return found, found
-    inside = (low <= 0) & (high >= 0)
-    nearer = torch.minimum(low.abs(), high.abs())
-    return torch.where(inside, 0.0, nearer), torch.maximum(low.abs(), high.abs())
+def absolute(of: float) -> float:
+    """The size of a number. Where 0 is in its interval, so is it in that of its size.
+
+    With s the sign of the number x found, and x_r its draws, the draws of |x| are s x_r and |x_r|.
+    Where the interval of x contains 0, the lower ones are |x| - |x_r - x|: were x_r to be taken, or
+    s x_r cut at 0, those of a number that is 0 in truth would lie above 0 on average, and the mean
+    of several such would be decided to be positive.
+    """
+    if reason := withheld([of]):
+        return Drawn(float("nan"), withheld=reason)
+    found, negative = abs(float(of)), of < 0
+    if not isinstance(of, Drawn) or of.make is None:
+        return found
+
+    def make(over: Over) -> Draws:
+        draws = of.draws(over)
+        low, high = draws.low, draws.high
+        if negative:
+            low, high = -high, -low
+        begin, end = draws.ends(float(of))
+        largest = torch.maximum(low.abs(), high.abs())
+        if begin <= 0 <= end:
+            low = found - torch.maximum((low - found).abs(), (high - found).abs())
+        return replace(draws, low=low, high=largest)
+
+    return Drawn(found, make, of.pairs)
+
+
+def squared(of: float) -> float:
+    """A number times itself, from its size: its lower draws are below 0 where those are."""
+    size = absolute(of)
+    return combined(float(size) ** 2, [size], monotone(lambda each: each * each.abs()))
 
 
 def of_rate(found: float, means: Tensor, spread: Spread, n: float) -> Draws:

@@ -24,8 +24,9 @@ from causaldsl.check.units import apart, units_of
 from causaldsl.cli import main
 from causaldsl.diagnostics import ProgramError
 from causaldsl.engine.bootstrap import Bootstrap, Spread, all_ends
-from causaldsl.engine.drawn import Drawn, Draws, extreme
+from causaldsl.engine.drawn import Drawn, Draws, absolute, combined, extreme, minus, squared
 from causaldsl.engine.metrics import auc
+from causaldsl.engine.words.numbers import average
 from tests.tiny import NAMES, PLACES, tiny_folder
 
 N = 24
@@ -94,7 +95,7 @@ def interval(numbers: Any, statistic: Any, level: float = 0.95) -> tuple[float, 
 
 EXPRESSIONS = {
     "m.a.logit_diff - m.b.logit_diff": lambda m: m["a"] - m["b"],
-    "abs(m.a.logit_diff - m.clean.logit_diff)": lambda m: np.abs(m["a"] - m["clean"]),
+    "abs(m.a.logit_diff - 9)": lambda m: np.abs(m["a"] - 9),
     "m.a.logit_diff * m.b.logit_diff + 2": lambda m: m["a"] * m["b"] + 2,
     "(m.a.logit_diff - m.b.logit_diff) / (10 + m.clean.logit_diff)": (
         lambda m: (m["a"] - m["b"]) / (10 + m["clean"])
@@ -285,6 +286,43 @@ def test_the_largest_of_many_is_not_the_only_one() -> None:
     clear = extreme(drawn(numbers), 1)
     assert isinstance(clear, Drawn)
     assert 1 < clear.interval()[0] < float(clear) < clear.interval()[1]
+
+
+def held_above(number: float, margin: float) -> bool:
+    difference = combined(float(number) - margin, [number, margin], minus)
+    assert isinstance(difference, Drawn)
+    return difference.interval()[0] > 0
+
+
+def test_a_size_is_not_positive_by_being_one() -> None:
+    """Numbers that are 0 in truth (with an error of 0.16): none is large, nor are several."""
+    generator = torch.Generator().manual_seed(5)
+    held = {"one": 0, "square": 0, "five": 0, "ten": 0}
+    runs = 200
+    for _ in range(runs):
+        some = drawn(torch.randn(40, 10, generator=generator, dtype=torch.float64))
+        sizes = [absolute(one) for one in some]
+        held["one"] += held_above(sizes[0], 0)
+        held["square"] += held_above(squared(some[0]), 0)
+        held["five"] += held_above(average(sizes[:5]), 0.05)
+        held["ten"] += held_above(average(sizes), 0.05)
+    assert max(held.values()) <= 0.05 * runs, held
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_size_is_decided_where_it_can_be(sign: int) -> None:
+    noise = torch.randn(40, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (near,) = drawn(noise - noise.mean() + 0.1 * sign)
+    (far,) = drawn(noise - noise.mean() + 3 * sign)
+    low, high = far.interval()
+    size, small = absolute(far), absolute(near)
+    assert isinstance(size, Drawn)
+    assert size.interval() == pytest.approx((low, high) if sign > 0 else (-high, -low))
+    assert held_above(size, 2)
+    assert held_above(squared(far), 4)
+    assert isinstance(small, Drawn)
+    assert 0.3 < small.interval()[1] < 0.6
+    assert not held_above(small, 0)
 
 
 SWEEP = "sweep s on ours { for l in layers: patch resid_post[l] @ END  report logit_diff }\n"
