@@ -244,7 +244,7 @@ def run_compiled(
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     program, graph = compiled.program, compiled.graph
-    from causaldsl.results.lock import registered, with_registered
+    from causaldsl.results.lock import lost, registered, with_registered
     from causaldsl.results.store import run_folder
 
     found: Run | None = None
@@ -268,7 +268,7 @@ def run_compiled(
                     measure_precision(session)
                     results = gather(program, session, time.perf_counter() - started)
                     marks = registered(lock, graph, chosen.seed, program.model)
-                    results = with_registered(results, marks)
+                    results = with_registered(results, marks, lost(lock, graph))
                     subspaces = subspace_tensors(program, session)
                     by_pair = tuple(blocks(program, session))
                 found = Run(program, graph, results, subspaces, by_pair)

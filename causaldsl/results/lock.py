@@ -3,8 +3,8 @@
 The same program gives the same file on every machine: it has no times, versions or paths, but those
 of its imports from the program's folder. White space, comments and names do not enter a claim's
 key; whatever could change its number does, for it is the content key of its operation in the graph,
-which has the pairs, the model and every option. Of the weights in a local folder it has the two ends, so
-the lock has a digest of all of them.
+which has the pairs, the model and every option. Of the weights in a local folder it has the two
+ends, so the lock has a digest of all of them.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class LockedClaim(BaseModel):
 class Lock(BaseModel):
     """A program as it was when its claims were made.
 
-    ``program`` is a digest of its text in the house style without comments, ``imports`` of those
-    of its imports by their paths from its folder, ``pairs`` of every set of pairs by its name, and
-    ``weights`` of every byte of a local folder's weights.
+    ``program`` is a digest of all that it measures and draws, by name, ``imports`` of its imports'
+    texts in the house style without comments, by their paths from its folder, ``pairs`` of every
+    set of pairs by its name, and ``weights`` of every byte of a local folder's weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +69,7 @@ def lock_of(program: CheckedProgram, graph: Graph, seed: int = 0) -> Lock:
     """The lock of a program that is run with this seed."""
     model, folder = program.model, os.path.abspath(program.path.parent)
     return Lock(
-        program=_digest(program.source),
+        program=_made(graph),
         imports={
             Path(os.path.relpath(source.name, folder)).as_posix(): _digest(source)
             for source in program.imports
@@ -102,11 +102,22 @@ def registered(
     return [key in known for key in keys]
 
 
-def with_registered(results: Results, marks: Sequence[bool | None]) -> Results:
-    """The results with what is registered marked so."""
+def lost(lock: Lock | None, graph: Graph) -> list[str]:
+    """A note of the claims that a lock has and a run has not."""
+    here = set(graph.keys("claim"))
+    count = sum(claim.key not in here for claim in lock.claims) if lock is not None else 0
+    verb = "claim on record is" if count == 1 else "claims on record are"
+    return [f"{count} {verb} not in this program"] if count else []
+
+
+def with_registered(
+    results: Results, marks: Sequence[bool | None], notes: Sequence[str] = ()
+) -> Results:
+    """The results with what is registered marked so, and more notes."""
     claims = zip(results.expectations, marks, strict=True)
     marked = [claim.model_copy(update={"registered": mark}) for claim, mark in claims]
-    return results.model_copy(update={"expectations": marked})
+    notes = [*results.notes, *notes]
+    return results.model_copy(update={"expectations": marked, "notes": notes})
 
 
 def differences(before: Lock, now: Lock) -> list[str]:
@@ -154,6 +165,13 @@ def _weights(model: ModelSpec | None) -> str:
     if model is None or model.kind != "folder" or model.path is None:
         return ""
     return weights_digest(model.path)[:16]
+
+
+def _made(graph: Graph) -> str:
+    """Of everything beside the claims that a program makes: its name, and what it means."""
+    made = [(name, made.kind, made.key) for name, made in graph.made.items()]
+    named = sorted(entry for entry in made if entry[1] != "claim")
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
 
 
 def _digest(source: Source) -> str:

@@ -107,6 +107,50 @@ def test_without_a_lock_locked_is_refused(world: Path, capfd: pytest.CaptureFixt
     assert "is no lock" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("= 0.5", "= 0.50"),
+        ("expect m.a.logit_diff > -9", "expect (m.a.logit_diff) > -9.0"),
+        (" at 0.99\nexpect", " at 0.99 and"),
+        ("site s = resid_post[0] @ S2\nmeasure m on flip.test { a = patch s ",
+         "site t = resid_post[0] @ S2\nmeasure m on flip.test { a = patch t "),
+    ],
+)  # fmt: skip
+def test_another_writing_is_no_change(world: Path, old: str, new: str) -> None:
+    program = PROGRAM + "expect m.a.logit_diff < 9 at 0.99\n"
+    locked(world, program)
+    assert program.count(old) == 1
+    (world / "p.cpatch").write_text(program.replace(old, new).replace("-9 at 0.99 and", "-9 and"))
+    assert main(["lock", str(world / "p.cpatch"), "--check"]) == 0
+
+
+def test_a_name_changes_the_program_and_no_claim(
+    world: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    locked(world, PROGRAM)
+    (world / "p.cpatch").write_text(PROGRAM.replace("measure m ", "measure k ").replace("m.", "k."))
+    capfd.readouterr()
+    assert main(["lock", str(world / "p.cpatch"), "--check"]) == 1
+    assert capfd.readouterr().out == "the program has changed beside its claims\n"
+
+
+def test_a_claim_that_is_gone_is_said(world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    locked(world, PROGRAM)
+    (world / "p.cpatch").write_text(PROGRAM.replace("expect m.a.logit_diff > -9 at 0.99\n", ""))
+    capfd.readouterr()
+    main(["run", str(world / "p.cpatch"), "--out", str(world / "run")])
+    note = "1 claim on record is not in this program"
+    found = json.loads((world / "run" / "results.json").read_text())
+    assert [claim["registered"] for claim in found["expectations"]] == [True]
+    assert note in found["notes"]
+    assert note in capfd.readouterr().out
+    (world / "p.cpatch").write_text(PROGRAM)
+    main(["run", str(world / "p.cpatch"), "--out", str(world / "run")])
+    notes = json.loads((world / "run" / "results.json").read_text())["notes"]
+    assert not any("on record" in said for said in notes)
+
+
 def test_imports_of_one_name_are_two(world: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for folder in ("a", "b"):
         (world / folder).mkdir()
