@@ -26,7 +26,13 @@ from causaldsl.diagnostics import ProgramError
 from causaldsl.engine.bootstrap import Bootstrap, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, absolute, combined, extreme, minus, squared
 from causaldsl.engine.metrics import auc
-from causaldsl.engine.words.numbers import average
+from causaldsl.engine.words.numbers import (
+    _decided,
+    average,
+    intercept,
+    line_r2,
+    slope,
+)
 from tests.tiny import NAMES, PLACES, tiny_folder
 
 N = 24
@@ -323,6 +329,47 @@ def test_a_size_is_decided_where_it_can_be(sign: int) -> None:
     assert isinstance(small, Drawn)
     assert 0.3 < small.interval()[1] < 0.6
     assert not held_above(small, 0)
+
+
+def test_a_line_has_draws() -> None:
+    """Those of the lines through the values in each draw; numpy fits them."""
+    noise = torch.randn(40, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    values, places = drawn(noise + torch.tensor([0.0, 1, 1, 3])), [0.0, 1.0, 2.0, 5.0]
+    draws = np.stack([each.draws().low.numpy() for each in values])
+    rise, start = np.polyfit(places, draws, 1)
+    fitted = rise * np.array(places)[:, None] + start
+    share = 1 - ((draws - fitted) ** 2).sum(0) / ((draws - draws.mean(0)) ** 2).sum(0)
+    for function, expected in ((slope, rise), (intercept, start), (line_r2, share)):
+        found = function(list(values), places)
+        assert isinstance(found, Drawn)
+        assert found.draws().low.numpy() == pytest.approx(expected)
+        assert found.draws().high.numpy() == pytest.approx(expected)
+        assert isinstance(function([float(each) for each in values], places), float)
+        none = function([*values[:3], Drawn(float("nan"), withheld="no number")], places)
+        assert isinstance(none, Drawn)
+        assert none.withheld == "no number"
+    assert float(slope(list(values), places)) == pytest.approx(
+        np.polyfit(places, [float(each) for each in values], 1)[0]
+    )
+
+
+def test_rounding_decides_nothing_alone() -> None:
+    assert _decided(">", -0.5, 0.04, 0.05) is None
+    assert _decided("<", -0.04, 0.5, 0.05) is None
+    assert _decided(">=", -0.04, 0.5, 0.05) is None
+    assert _decided(">=", 0.0, 0.5, 0.05) is True
+    assert _decided(">", 0.04, 0.5, 0.05) is None
+    assert _decided(">", 0.06, 0.5, 0.05) is True
+    assert _decided(">", -0.04, 0.04, 0.05) is False
+    assert _decided("==", 0.04, 0.04, 0.05) is True
+
+
+def test_a_measured_zero_costs_its_own_claim(world: Path) -> None:
+    arms = "{ a = patch resid_post[1] @ END  b = patch resid_pre[0] @ 0  report flip_rate }"
+    text = f"measure m on ours {arms}\nexpect m.a.flip_rate / m.b.flip_rate > 0\n"
+    first, second = run(world, f"{text}expect m.a.flip_rate >= 0").results.expectations
+    assert (first.verdict, second.verdict) == ("undecided", "held")
+    assert "division by zero" in first.why
 
 
 SWEEP = "sweep s on ours { for l in layers: patch resid_post[l] @ END  report logit_diff }\n"

@@ -167,7 +167,8 @@ def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> 
     word, session, arm = here.word, here.session, histogram.arms[here.word.arm]
     value = getattr(arm.classes[word.cls] if word.cls else arm, word.statistic)
     if value is None:
-        raise RunFailure(f"{word.statistic} is not defined: the classes have no spread")
+        why = f"{word.statistic} is not defined: the classes have no spread"
+        return Drawn(float("nan"), withheld=why)
     if word.statistic == "n" or not session.loaded.spec.shapes.text:
         return float(value)
     rows = histogram.rows[word.arm]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +14,17 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import LEVEL, Over, Spread
 from causaldsl.engine.drawn import (
     Drawn,
+    absolute,
     combined,
     divided,
     extreme,
     minus,
     monotone,
+    squared,
     times,
     unbounded,
     withheld,
 )
-from causaldsl.engine.drawn import absolute as absolute_draws
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import ROUNDING, Measured
 from causaldsl.engine.registry import evaluates
@@ -91,7 +93,7 @@ def model_matrix(here: Here[Matrix]) -> Tensor:
 @evaluates(Cos)
 def cos(left: SubspaceValue, right: SubspaceValue) -> float:
     if left.rank == 0 or right.rank == 0:
-        raise RunFailure("the cosine with a zero vector is not defined")
+        return Drawn(float("nan"), withheld="the cosine with a zero vector is not defined")
     if left.rank == right.rank == 1:
         return float(left.direction @ right.direction)
     return float(torch.linalg.svdvals(left.basis.T @ right.basis).max())
@@ -103,8 +105,8 @@ def norm(of: SubspaceValue) -> float:
 
 
 @evaluates(Abs)
-def absolute(of: float) -> float:
-    return combined(abs(of), [of], absolute_draws)
+def size(of: float) -> float:
+    return absolute(of)
 
 
 @evaluates(Largest)
@@ -127,34 +129,81 @@ def average(of: list[float]) -> float:
 
 @evaluates(Slope)
 def slope(of: list[float], over: list[float]) -> float:
-    return _line(of, over)[0]
+    return _of_line(of, over, _summed(_rise))
 
 
 @evaluates(Intercept)
 def intercept(of: list[float], over: list[float]) -> float:
-    return _line(of, over)[1]
+    def start(x: Tensor) -> Tensor:
+        return 1 / len(x) - x.mean(0) * _rise(x)
+
+    return _of_line(of, over, _summed(start))
 
 
 @evaluates(LineR2)
 def line_r2(of: list[float], over: list[float]) -> float:
-    rise, start = _line(of, over)
-    mean = average(of)
-    spread = math.fsum((y - mean) ** 2 for y in of)
-    if spread == 0:
-        raise RunFailure("a line through equal values has no R2")
-    return (
-        1 - math.fsum((y - start - rise * x) ** 2 for y, x in zip(of, over, strict=True)) / spread
-    )
+    def share(y: Tensor, x: Tensor) -> Tensor:
+        y, x = y - y.mean(0), x - x.mean(0)
+        left = y - (_rise(x) * y).sum(0) * x
+        return 1 - left.square().sum(0) / y.square().sum(0)
+
+    def ends(low: Tensor, high: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """No bound but its own where values may lie at several heights: it grows with none."""
+        one, found = (low == high).all(0), share(low, x)
+        return torch.where(one, found, 0.0), torch.where(one, found, 1.0)
+
+    if len({float(each) for each in of}) == 1:
+        return undefined(of, "a line through equal values has no R2")
+    return _of_line(of, over, ends)
 
 
-def _line(of: list[float], over: list[float]) -> tuple[float, float]:
-    """Slope and intercept."""
-    x, y = average(over), average(of)
-    spread = math.fsum((one - x) ** 2 for one in over)
-    if spread == 0:
-        raise RunFailure("a line needs values at two places at least")
-    rise = math.fsum((a - x) * (b - y) for a, b in zip(over, of, strict=True)) / spread
-    return rise, y - rise * x
+def _rise(x: Tensor) -> Tensor:
+    """What the slope of the line through values at places x (k, r) multiplies each value by."""
+    x = x - x.mean(0)
+    return x / x.square().sum(0)
+
+
+OfLine = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From the lower and the upper values (k, r) and their places to a number's, (r,)."""
+
+
+def _summed(weights: Callable[[Tensor], Tensor]) -> OfLine:
+    """A sum of values, each times a weight that the places give."""
+
+    def ends(low: Tensor, high: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        by = weights(x)
+        first, second = by * low, by * high
+        return torch.minimum(first, second).sum(0), torch.maximum(first, second).sum(0)
+
+    return ends
+
+
+def _of_line(of: list[float], over: list[float], function: OfLine) -> float:
+    """A number of the line through values at places; unbounded in a draw that has no such line."""
+    both, k = [*of, *over], len(of)
+    if len({float(each) for each in over}) == 1:
+        return undefined(both, "a line needs values at two places at least")
+
+    def formula(lows: Sequence[Tensor], highs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        low, high = torch.stack(list(lows[:k])), torch.stack(list(highs[:k]))
+        places = [torch.stack(list(side[k:])) for side in (lows, highs)]
+        found = torch.stack([end for x in places for end in function(low, high, x)])
+        known = found.isfinite().all(0) & (places[0] == places[1]).all(0)
+        infinite = torch.full_like(found[0], float("inf"))
+        return (
+            torch.where(known, found.amin(0), -infinite),
+            torch.where(known, found.amax(0), infinite),
+        )
+
+    here = [torch.tensor([float(each)], dtype=torch.float64) for each in both]
+    return combined(float(formula(here, here)[0]), both, formula)
+
+
+def undefined(of: Sequence[float], why: str) -> float:
+    """What is not defined for these numbers: withheld if they were measured, else a mistake."""
+    if not any(isinstance(one, Drawn) for one in of):
+        raise RunFailure(why)
+    return Drawn(float("nan"), withheld=withheld(of) or why)
 
 
 @evaluates(TableWord)
@@ -176,7 +225,9 @@ def result(here: Here[Result], measure: Measured) -> float:
 @evaluates(Arithmetic)
 def arithmetic(here: Here[Arithmetic], left: float, right: float) -> float:
     if here.word.operator == "/" and right == 0:
-        raise RunFailure("division by zero in an expression of the program")
+        return undefined([right], "division by zero in an expression of the program")
+    if here.word.operator == "*" and left is right:
+        return squared(left)
     plain, formula = _ARITHMETIC[here.word.operator]
     if here.word.operator == "/" and isinstance(right, Drawn) and right.make is not None:
         low, high = right.interval()
@@ -190,7 +241,8 @@ def compare(here: Here[Compare], left: float, right: float) -> Verdict:
     if reason := withheld([left, right]):
         return Verdict(*sides, None, level=word.level, over=word.over, why=reason)
     if not (math.isfinite(left) and math.isfinite(right)):
-        raise RunFailure(f"a claim compares {left:g} with {right:g}, which says nothing")
+        why = f"{left:g} compared with {right:g} says nothing"
+        return Verdict(*sides, None, level=word.level, over=word.over, why=why)
     rounding = ROUNDING[here.session.loaded.dtype_name]
     difference = combined(sides[0] - sides[1], [left, right], minus)
     if not isinstance(difference, Drawn):
@@ -259,9 +311,15 @@ def few(spread: Spread, over: Over) -> str:
 def _decided(operator: str, low: float, high: float, rounding: float) -> bool | None:
     """Whether a difference between ``low`` and ``high`` compares so with 0; None if it may or not.
 
-    What lies within ``rounding`` of 0 is 0.
+    A difference that lies within ``rounding`` of 0 as a whole is 0. Where only one end does, and is
+    not 0 itself, it may lie on either side, so it counts on the one that leaves 0 inside.
     """
-    low, high = (0.0 if abs(end) <= rounding else end for end in (low, high))
+    if max(abs(low), abs(high)) <= rounding:
+        low = high = 0.0
+    elif 0 < abs(low) <= rounding:
+        low = -abs(low)
+    elif 0 < abs(high) <= rounding:
+        high = abs(high)
     above, below = (low > 0, low >= 0), (high < 0, high <= 0)
     match operator:
         case ">" | ">=":
