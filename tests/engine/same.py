@@ -4,13 +4,15 @@ A tolerance t bounds logits, and whatever is as large as one. A ratio r of means
 their intervals) with a mean of logits below it moves by about t (1 + |r|) |r| / |top|, so numbers
 in records may differ by ``RATIOS`` t (1 + r^2). What is counted, ranked or told in words (bins,
 flips, the top components of a trace, dormant edges, verdicts) must be equal: of so few pairs none
-lies within rounding of a threshold. A learned direction is compared by coordinate: a step of Adam
+lies within rounding of a threshold. So must what is withheld (nan) and which end of an interval has
+no bound (inf). A learned direction is compared by coordinate: a step of Adam
 is lr g / (|g| + 1e-8), so the rounding of a gradient passes on damped, and after an epoch of a step
 or two the bases are as near as the gradients.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -81,13 +83,19 @@ def records_apart(mine: Any, other: Any, where: str, tolerance: float) -> Iterat
         for name in mine:
             yield from records_apart(mine[name], other[name], f"{where}.{name}", tolerance)
     elif isinstance(mine, float) and isinstance(other, float):
-        if not abs(mine - other) <= tolerance * (1 + other * other):
+        if not _near(mine, other, tolerance):
             yield f"{where}: {mine} and {other}"
     elif _is_list(mine) and _is_list(other) and len(mine) == len(other):
         for i, pair in enumerate(zip(mine, other, strict=True)):
             yield from records_apart(*pair, f"{where}[{i}]", tolerance)
     elif mine != other:
         yield f"{where}: {mine!r} and {other!r}"
+
+
+def _near(mine: float, other: float, tolerance: float) -> bool:
+    if not (math.isfinite(mine) and math.isfinite(other)):
+        return mine == other or (math.isnan(mine) and math.isnan(other))
+    return abs(mine - other) <= tolerance * (1 + other * other)
 
 
 def _is_list(value: Any) -> bool:

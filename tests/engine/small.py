@@ -28,6 +28,7 @@ _FEWER = {
     r"\blr: ([\d.]+)\)": r"lr: \1, epochs: 1)",  # which would stop by itself
     r"\bsample\((\w+), n: \w+, length: \d+": r"sample(\1, n: {texts}, length: 12",
     r"\bl in layers, s in [\d.]+:": "l in {{2, 20}}, s in 0..0:",  # tables of probes
+    r"\bz in \{[^}]*\}": "z in {{0.1}}",  # few texts tell small steps apart by their rounding
     r"\btop \d+": "top 2",
     r"(= illusion\((?!.*directions)[^)]*)": r"\1, directions: 1",
     r"(= illusion\((?!.*mlps)[^)]*)": r"\1, mlps: 1, sizes: [8]",

@@ -94,13 +94,13 @@ def test_gradient_predicts_a_small_step(world: Path) -> None:
         + """
 site resid = resid_post[1] @ END
 subspace g = gradient(resid, on: flip.train)
-let slope = norm(g)
+let steepness = norm(g)
 pairs same = ioi ABB <-> BAB { train 8  seed 0 }
 """
     )
     results, session = run(text, world)
     module = oracle.in_double(session.loaded.hf)
-    unit = vectors(session, "g")[:, 0] / results.numbers["slope"]
+    unit = vectors(session, "g")[:, 0] / results.numbers["steepness"]
     pairs = session.graph.pairs[session.graph.key_of("flip.train")].pairs
     step, difference = 1e-5, 0.0
     for pair in pairs:
@@ -115,7 +115,7 @@ pairs same = ioi ABB <-> BAB { train 8  seed 0 }
             logits = oracle.logits(module, tokens, [(("resid_post", 1, None), change)])[0]
             difference += sign * float(logits[pair.answer] - logits[pair.foil])
     found = difference / len(pairs) / (2 * step)
-    assert found == pytest.approx(results.numbers["slope"], rel=1e-6)
+    assert found == pytest.approx(results.numbers["steepness"], rel=1e-6)
 
 
 DAS = (

@@ -80,12 +80,14 @@ def plain(value: Any) -> Any:
 
 
 def close(one: Any, other: Any) -> bool:
-    """Equal, numbers but for their rounding."""
+    """Equal, numbers but for their rounding; what is withheld in one is so in the other."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(close(one[k], other[k]) for k in one)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(close, one, other))
     if isinstance(one, float):
+        if math.isnan(one) or math.isnan(other):
+            return math.isnan(one) and math.isnan(other)
         return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5)
     return bool(one == other)
 

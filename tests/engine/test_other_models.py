@@ -1,6 +1,7 @@
 """Every experiment runs on another architecture: a random GPT-2 with its own layer and tokenizer.
 
-Its claims fall there, since a random model does no task; nothing else may go wrong.
+Its claims fall there or stay undecided, since a random model does no task; nothing else may go
+wrong.
 """
 
 import json
@@ -58,7 +59,8 @@ def test_an_experiment_runs_on_a_random_gpt2(
     places = {n: v for n, v in PLACES.items() if f"param {n} =" in written}
     settings = ["--set", f"model={folder}"]
     settings += [word for n, v in places.items() for word in ("--set", f"{n}={v}")]
-    assert main(["run", str(small / name), *settings, "--out", str(tmp_path / "run")]) in (0, 1)
+    code = main(["run", str(small / name), *settings, "--out", str(tmp_path / "run")])
+    assert code in (0, 1, 4)
     found = json.loads((tmp_path / "run/results.json").read_text())
     assert found["provenance"]["model"] == str(folder)
     assert {n: found["params"][n] for n in places} == places

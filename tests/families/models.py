@@ -235,6 +235,9 @@ FAMILIES: dict[str, Tiny] = {
     "seed_oss": Tiny("SeedOssConfig", _SHARED_8),
 }
 
+ON_HOOKS = ("bloom_normed",)
+"""The cone must serve all others."""
+
 _ZERO_CENTRED = ("gemma", "nemotron")
 """Families whose norms multiply by 1 + weight."""
 

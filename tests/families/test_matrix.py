@@ -10,10 +10,7 @@ import pytest
 from causaldsl.engine.weights import bridge
 from tests.families import matrix
 from tests.families.bench import BACKENDS, ONE_LENGTH, PRELUDE, Bench, bench, problems
-from tests.families.models import FAMILIES
-
-ON_HOOKS = ("bloom_normed",)
-"""The cone must serve all others."""
+from tests.families.models import FAMILIES, ON_HOOKS
 
 
 @pytest.fixture(scope="module")

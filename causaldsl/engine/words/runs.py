@@ -11,6 +11,7 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
@@ -157,12 +158,17 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
 
 
 @evaluates(MeasureWord)
-def measure(here: Here[MeasureWord]) -> Measured:
-    """Every metric of every run, by the run's name."""
+def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
+    """Every metric of every run, by the run's name.
+
+    Of no metrics it only keeps its runs, as where precisions are compared.
+    """
+    if not here.word.metrics:
+        return {arm.role: {} for arm in here.operation.inputs}
     session, known = here.session, here.session.graph.vocabulary.metrics
     clean: Outcome = here.value("clean")
     pairs = session.graph.pairs_of(here.operation.input("clean"))
-    if session.loaded.spec.shapes.text and here.word.metrics:
+    if session.loaded.spec.shapes.text:
         session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
     runs = {arm.role: here.value(arm.role) for arm in here.operation.inputs}
     measured = Measured(runs, clean, session.bootstrap(pairs))
