@@ -9,8 +9,9 @@ out draw by draw, in interval arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from scipy.special import betaincinv, ndtr, stdtrit
@@ -27,19 +28,40 @@ from causaldsl.engine.bootstrap import (
 )
 
 
+Factor = Callable[[float], float]
+"""By how much an interval of a level is wider than that of a number taken alone."""
+
+
+def alone(level: float) -> float:
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Draws:
-    """Lower and upper values (r,) of a number in every draw, and what was drawn."""
+    """Lower and upper values (r,) of a number in every draw, and what was drawn.
+
+    What the largest of several goes into is as wide as if all were looked at: by its ``factor``.
+    """
 
     low: Tensor
     high: Tensor
     spread: Spread
+    factor: Factor = alone
 
     def ends(self, found: float, level: float = LEVEL) -> tuple[float, float]:
         """The number's interval."""
-        at = torch.tensor([found], dtype=torch.float64)
-        low = lower_ends(self.low[:, None], at, self.spread, level)
-        return float(low), float(upper_ends(self.high[:, None], at, self.spread, level))
+        at, factor = torch.tensor([found], dtype=torch.float64), self.factor(level)
+        low = float(lower_ends(self.low[:, None], at, self.spread, level))
+        high = float(upper_ends(self.high[:, None], at, self.spread, level))
+        if factor == 1:
+            return low, high
+        return found + factor * (low - found), found + factor * (high - found)
+
+
+def widest(draws: Iterable[Draws]) -> Factor:
+    """The largest factor of some."""
+    factors = {each.factor for each in draws if each.factor is not alone}
+    return (lambda level: max(factor(level) for factor in factors)) if factors else alone
 
 
 class Drawn(float):
@@ -104,7 +126,7 @@ def combined(value: float, operands: Sequence[float], formula: Formula) -> float
         }
         lows = [made[id(o)].low if id(o) in made else fixed[id(o)] for o in operands]
         highs = [made[id(o)].high if id(o) in made else fixed[id(o)] for o in operands]
-        return Draws(*formula(lows, highs), spread)
+        return Draws(*formula(lows, highs), spread, widest(made.values()))
 
     return Drawn(value, make, frozenset().union(*(one.pairs for one in drawn)))
 
@@ -210,7 +232,11 @@ def exact_ends(found: float, n: float, levels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def simultaneous(
-    means: Tensor, draws: Tensor, spread: Spread, level: float = LEVEL
+    means: Tensor,
+    draws: Tensor,
+    spread: Spread,
+    level: float = LEVEL,
+    scale: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Half the widths (c,) of intervals that hold for all of some numbers at once, and by which
     factor such an interval is wider than that of a number alone.
@@ -224,7 +250,8 @@ def simultaneous(
     The second line carries the quantile, which the draws give as of a normal, over to t: with few
     units the standard deviations are uncertain themselves. Numbers that no draw moves have width 0.
     """
-    scale = draws.nan_to_num(float("nan")).std(0)
+    if scale is None:
+        scale = draws.nan_to_num(float("nan")).std(0)
     moved = (scale > 0) & scale.isfinite()
     if spread.free < 1 or not bool(moved.any()):
         return torch.zeros_like(scale), 1.0
@@ -240,24 +267,42 @@ def widened(numbers: Sequence[Drawn]) -> float:
     """By which factor the intervals of some numbers are to be widened so that all hold at once."""
     each = [one.draws() for one in numbers]
     spread = min((one.spread for one in each), key=lambda s: s.free)
-    draws = torch.stack([(one.low + one.high) / 2 for one in each], 1)
     found = torch.tensor([float(one) for one in numbers], dtype=torch.float64)
-    return simultaneous(found, draws, spread)[1]
+    lows, highs = torch.stack([one.low for one in each], 1), torch.stack([o.high for o in each], 1)
+    return _together(found, lows, highs, spread)(LEVEL)
+
+
+def _together(found: Tensor, lows: Tensor, highs: Tensor, spread: Spread) -> Factor:
+    """The factor of numbers (c,) with draws (r, c): of each draw, what is further from the number.
+
+    That one may lie on one side only, as for sizes, so it is measured from the number and not from
+    its own mean.
+    """
+    draws = torch.where((lows - found).abs() >= (highs - found).abs(), lows, highs)
+    scale = (draws - found).square().mean(0).sqrt()
+    scale = torch.where(draws.std(0) == 0, draws.std(0), scale)
+
+    @cache
+    def factor(level: float) -> float:
+        return simultaneous(found, draws, spread, level, scale)[1]
+
+    return factor
 
 
 def extreme(operands: Sequence[float], sign: int) -> float:
     """The largest (sign 1) or smallest (-1) of some numbers, within what holds for all at once.
 
-    Its lower draws are those of the number with the largest lower end, widened about its mean, its
-    upper ones those of the number with the largest upper end.
+    Its lower draws are those of the number with the largest lower end, its upper ones those of the
+    number with the largest upper end, by intervals that are widened to hold at once. They are moved
+    to where the number found, widened by as much, has these ends.
     """
     values = [sign * float(one) for one in operands]
     if reason := withheld(operands):
         return Drawn(float("nan"), withheld=reason)
     drawn = [one for one in operands if isinstance(one, Drawn) and one.make is not None]
-    best = sign * max(values)
+    top = max(values)
     if not drawn:
-        return best
+        return sign * top
 
     def make(over: Over) -> Draws:
         each = [one.draws(over) for one in drawn]
@@ -267,16 +312,21 @@ def extreme(operands: Sequence[float], sign: int) -> float:
             torch.stack([sign * getattr(one, side) for one in each], 1)
             for side in (("low", "high") if sign > 0 else ("high", "low"))
         )
-        _, factor = simultaneous(found, (lows + highs) / 2, spread)
-        lows, highs = (found + factor * (side - found) for side in (lows, highs))
-        low = lows[:, int(lower_ends(lows, found, spread).argmax())]
-        high = highs[:, int(upper_ends(highs, found, spread).argmax())]
+        factor, inner = _together(found, lows, highs, spread), widest(each)
+        wide = factor(LEVEL) * inner(LEVEL)
+        lows, highs = (top + (found - top) / wide + (side - found) for side in (lows, highs))
+        at = torch.full_like(found, top)
+        low = lows[:, int(lower_ends(lows, at, spread).argmax())]
+        high = highs[:, int(upper_ends(highs, at, spread).argmax())]
         known = [sign * float(one) for one in operands if not has_draws(one)]
         if known:
-            low, high = low.clamp_min(max(known)), high.clamp_min(max(known))
-        return Draws(low, high, spread) if sign > 0 else Draws(-high, -low, spread)
+            least = top + (max(known) - top) / wide
+            low, high = low.clamp_min(least), high.clamp_min(least)
+        if sign < 0:
+            low, high = -high, -low
+        return Draws(low, high, spread, lambda level: factor(level) * inner(level))
 
-    return Drawn(best, make, frozenset().union(*(one.pairs for one in drawn)))
+    return Drawn(sign * top, make, frozenset().union(*(one.pairs for one in drawn)))
 
 
 def mean(bootstrap: Bootstrap, values: Tensor) -> Estimate:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from causaldsl.engine.bootstrap import Over
-from causaldsl.engine.drawn import Drawn, Draws, withheld
+from causaldsl.engine.drawn import Drawn, Draws, widest, withheld
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import Evaluator
 from causaldsl.engine.words.numbers import Verdict, few
@@ -54,7 +54,7 @@ def lifted(here: Here[Any], evaluator: Evaluator, value: Any) -> Any:
     def make(over: Over) -> Draws:
         found = torch.tensor(list(again(over)), dtype=torch.float64)
         spread = min((one.draws(over).spread for one in drawn), key=lambda each: each.free)
-        return Draws(found, found, spread)
+        return Draws(found, found, spread, widest(one.draws(over) for one in drawn))
 
     return Drawn(float(value), make, frozenset().union(*(one.pairs for one in drawn)))
 

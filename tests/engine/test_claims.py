@@ -372,6 +372,40 @@ def test_a_measured_zero_costs_its_own_claim(world: Path) -> None:
     assert "division by zero" in first.why
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_is_wide_in_an_expression_too(sign: int) -> None:
+    """One cell is as large as w in truth, and moves with it: their difference is seldom decided."""
+    generator, runs, decided = torch.Generator().manual_seed(8), 60, 0
+    for _ in range(runs):
+        numbers = torch.randn(40, 42, generator=generator, dtype=torch.float64) / 2
+        numbers[:, 0] += 1
+        numbers[:, 41] = 1 + 1.7 * (numbers[:, 0] - 1)
+        *cells, other = drawn(numbers * sign)
+        largest = extreme(cells, sign)
+        difference = combined(float(largest) - float(other), [largest, other], minus)
+        assert isinstance(difference, Drawn)
+        low, high = difference.interval()
+        decided += low > 0 or high < 0
+    assert decided <= 0.05 * runs
+
+
+def test_the_largest_is_wide_at_its_own_level() -> None:
+    noise = torch.randn(40, 30, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    largest = extreme(drawn(noise), 1)
+    assert isinstance(largest, Drawn)
+    factors = [largest.draws().factor(level) for level in (0.8, 0.95, 0.99)]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[0] > 1.5 > factors[2] > 1.2
+
+
+def test_the_largest_size_of_many_is_not_positive_by_being_one() -> None:
+    generator, runs, held = torch.Generator().manual_seed(6), 60, 0
+    for _ in range(runs):
+        numbers = torch.randn(40, 30, generator=generator, dtype=torch.float64)
+        held += held_above(extreme([absolute(one) for one in drawn(numbers)], 1), 0)
+    assert held <= 0.1 * runs
+
+
 SWEEP = "sweep s on ours { for l in layers: patch resid_post[l] @ END  report logit_diff }\n"
 
 
