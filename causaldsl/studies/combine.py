@@ -75,6 +75,6 @@ def combined(
     return Combined(k, mean, mean - half, mean + half, math.sqrt(tau2), i2, q, p, shared)
 
 
-def error_of(low: float, high: float, n: int) -> float:
-    """The standard error behind a 95% interval over n units; nan for one unit."""
-    return (high - low) / (2 * float(student.ppf(0.975, n - 1))) if n > 1 else math.nan
+def error_of(low: float, high: float, n: int, level: float = 0.95) -> float:
+    """The standard error behind an interval at a level over n units; nan for one unit."""
+    return (high - low) / (2 * float(student.ppf((1 + level) / 2, n - 1))) if n > 1 else math.nan

@@ -12,6 +12,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -27,25 +28,34 @@ from causaldsl.studies.combine import combined, error_of
 from causaldsl.studies.diff import named_numbers
 from causaldsl.studies.runs import finite, read_run
 
+_USUAL_LEVEL = 0.95
 _DONE = (0, 1, 4)
 """Exit codes of a run that gave numbers."""
 Tell = Callable[[str], None]
-_Interval = tuple[float, float, float, int]
-"""A number, both ends of its interval, and over how many units it is."""
+_Interval = tuple[float, float, float, int, float]
+"""A number, both ends of its interval, over how many units it is, and the interval's level."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: a program with its settings; ``model`` is one of these."""
+    """One run of a grid: a program with its settings; ``model`` is one of these.
+
+    ``label`` says which program of the grid it is, by default its stem.
+    """
 
     program: Path
     settings: Mapping[str, str]
     seed: int
+    label: str = ""
+
+    @property
+    def called(self) -> str:
+        return self.label or self.program.stem
 
     @property
     def name(self) -> str:
         given = [f"{name}={value}" for name, value in self.settings.items()]
-        return ", ".join([self.program.stem, *given, f"seed {self.seed}"])
+        return ", ".join([self.called, *given, f"seed {self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -67,32 +77,52 @@ class Grid:
         return {"runs": runs, "claims": self.verdicts(), "numbers": self.numbers()}
 
     def verdicts(self) -> dict[str, dict[str, str]]:
-        """By claim and run, whether it held."""
+        """By claim and run, whether it held. Of several programs, each has claims of its own."""
         found: dict[str, dict[str, str]] = {}
+        of = self._programs()
         for name, results in self.results.items():
             for claim in results.expectations:
-                found.setdefault(claim.text, {})[name] = claim.verdict
+                found.setdefault(of[name] + claim.text, {})[name] = claim.verdict
         return found
 
     def numbers(self) -> dict[str, Any]:
-        """Every number, and every claim's difference, in each run and over all of them."""
+        """Every number, and every claim's difference, in each run and over all of them.
+
+        Of several programs, each has numbers of its own: one name may mean two things.
+        """
         found: dict[str, dict[str, _Interval]] = {}
+        of = self._programs()
         for run, results in self.results.items():
             for name, number in named_numbers(results):
-                found.setdefault(name, {})[run] = (number.mean, number.low, number.high, number.n)
+                interval = (number.mean, number.low, number.high, number.n, _USUAL_LEVEL)
+                found.setdefault(of[run] + name, {})[run] = interval
             for claim in results.expectations:
                 ends = claim.difference, claim.low, claim.high
                 mean, low, high = (math.nan if end is None else end for end in ends)
                 if claim.n is not None:
-                    found.setdefault(f"claim {claim.text}", {})[run] = (mean, low, high, claim.n)
+                    interval = (mean, low, high, claim.n, claim.level)
+                    found.setdefault(f"claim {of[run]}{claim.text}", {})[run] = interval
         shared = self.share_pairs()
         return {name: _combined(by_run, shared) for name, by_run in found.items()}
 
     def share_pairs(self) -> bool:
-        """Whether two of the runs are on the same pairs."""
-        sets = [pairs.values() for r in self.results.values() if (pairs := r.provenance["pairs"])]
-        digests = [{about["digest"] for about in pairs} for pairs in sets]
-        return any(a & b for a, b in itertools.combinations(digests, 2))
+        """Whether a pair of one run is a pair of another too."""
+        sets = [self._pairs_of(run, results) for run, results in self.results.items()]
+        return any(a & b for a, b in itertools.combinations(sets, 2))
+
+    def _pairs_of(self, run: str, results: Results) -> set[str]:
+        """What identifies the pairs of a run: their digests, and both texts of each line."""
+        found = {about["digest"] for about in results.provenance["pairs"].values()}
+        folder = self.folders.get(run)
+        for path in sorted((folder / "pairs").glob("*.jsonl")) if folder is not None else ():
+            lines = map(json.loads, path.read_text("utf-8").splitlines())
+            found |= {json.dumps([x.get("base", x.get("text")), x.get("source")]) for x in lines}
+        return found
+
+    def _programs(self) -> dict[str, str]:
+        """By run, what its program's names begin with: nothing where there is one program."""
+        several = len({cell.called for cell in self.cells}) > 1
+        return {cell.name: f"{cell.called}: " if several else "" for cell in self.cells}
 
 
 def grid(
@@ -104,12 +134,26 @@ def grid(
     """All combinations, in order."""
     axes = [[("model", model) for model in models]] if models else []
     axes += [[(name, value) for value in values] for name, values in settings.items()]
+    labels = _labels(programs)
     return [
-        Cell(program, dict(chosen), seed)
-        for program in programs
+        Cell(program, dict(chosen), seed, labels[program])
+        for program in labels
         for chosen in itertools.product(*axes)
         for seed in seeds
     ]
+
+
+def _labels(programs: Sequence[Path]) -> dict[Path, str]:
+    """What each program is called: its stem, or from where paths part if another has the same."""
+    paths = {program: Path(os.path.abspath(program)).with_suffix("") for program in programs}
+    unique = {path: program for program, path in reversed(paths.items())}
+    stems = Counter(path.name for path in unique)
+    root = os.path.commonpath([path.parent for path in unique]) if unique else ""
+    return {
+        program: path.name if stems[path.name] == 1 else path.relative_to(root).as_posix()
+        for program, path in paths.items()
+        if unique[path] == program
+    }
 
 
 def replicate(cells: list[Cell], out: Path, jobs: int, options: Sequence[str], tell: Tell) -> Grid:
@@ -155,7 +199,7 @@ def _folder(cell: Cell, out: Path, options: Sequence[str]) -> Path:
         seed=cell.seed,
     ).of_program(compiled.program.model, dtype)
     key = run_key(compiled.graph, chosen, compiled.program.model)
-    return out / cell.program.stem / key
+    return out / cell.called / key
 
 
 def _there(folder: Path) -> bool:
@@ -178,13 +222,11 @@ def _about(cell: Cell) -> dict[str, Any]:
     return {"program": str(cell.program), "settings": dict(cell.settings), "seed": cell.seed}
 
 
-def _combined(
-    by_run: Mapping[str, tuple[float, float, float, int]], shared: bool
-) -> dict[str, Any]:
-    errors = [error_of(low, high, n) for _, low, high, n in by_run.values()]
+def _combined(by_run: Mapping[str, _Interval], shared: bool) -> dict[str, Any]:
+    errors = [error_of(low, high, n, level) for _, low, high, n, level in by_run.values()]
     mean = combined([number[0] for number in by_run.values()], errors, shared)
     runs = {
-        run: dict(zip(("mean", "low", "high", "n"), number, strict=True))
+        run: dict(zip(("mean", "low", "high", "n"), number[:4], strict=True))
         for run, number in by_run.items()
     }
     return {"runs": runs, "combined": None if mean is None else asdict(mean)}

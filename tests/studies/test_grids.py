@@ -142,3 +142,45 @@ def test_power_of_a_mean_is_that_of_a_t_test(
     assert two_sets["needs_units"] is not None
     assert main(["power", str(world / "run"), "--power", "0.95"]) == 0
     assert "0.95" in capfd.readouterr().out
+
+
+def test_programs_of_one_name_are_two(tmp_path: Path) -> None:
+    paths = []
+    for folder, layer in (("x", 1), ("y", 2)):
+        (tmp_path / folder).mkdir()
+        make_world(tmp_path / folder)
+        paths.append(tmp_path / folder / "same.cpatch")
+        arm = f"{{ a = patch resid_post[{layer}] @ END  report logit_diff }}"
+        claim = f"expect m.a.logit_diff {'><'[layer - 1]} -9\n"
+        paths[-1].write_text(f"{PRELUDE}measure m on flip.test {arm}\n{claim}")
+    main(["replicate", *map(str, [*paths, paths[0]]), "--out", str(tmp_path / "grid")])
+    found = json.loads((tmp_path / "grid" / "replicate.json").read_text())
+    assert list(found["runs"]) == ["x/same, seed 0", "y/same, seed 0"]
+    assert found["claims"] == {
+        "x/same: m.a.logit_diff > -9": {"x/same, seed 0": "held"},
+        "y/same: m.a.logit_diff < -9": {"y/same, seed 0": "fell"},
+    }
+    assert {name for name in found["numbers"] if name.endswith("m.a.logit_diff")} == {
+        "x/same: m.a.logit_diff",
+        "y/same: m.a.logit_diff",
+    }
+    assert all(number["combined"] is None for number in found["numbers"].values())
+
+
+def test_claims_of_any_level_have_one_error_and_nested_sets_share_pairs(world: Path) -> None:
+    levels = ["at 0.99", "at 0.95", "at 0.8"]
+    claims = [f"expect m.a.logit_diff > -9 {level}\n" for level in levels]
+    program = PRELUDE.replace("test 6", "test n").replace("pairs flip", "param n = 20\npairs flip")
+    measure = "measure m on flip.test { a = patch resid_post[1] @ END  report logit_diff }\n"
+    (world / "levels.cpatch").write_text(program + measure + "".join(claims))
+    out = world / "nested"
+    main(["replicate", str(world / "levels.cpatch"), "--set", "n=20,24", "--out", str(out)])
+    numbers = json.loads((out / "replicate.json").read_text())["numbers"]
+    found = [n["combined"] for name, n in numbers.items() if name.startswith("claim ")]
+    assert len(found) == 3
+    assert all(mean["shared"] for mean in found)
+    widths = [mean["high"] - mean["low"] for mean in found]
+    assert widths == pytest.approx([widths[0]] * 3, rel=0.1)
+    one = next(number for name, number in numbers.items() if name == "m.a.logit_diff")
+    assert widths[1] == pytest.approx(one["combined"]["high"] - one["combined"]["low"])
+    assert error_of(0, 2 * student.ppf(0.9, 19), 20, 0.8) == pytest.approx(1)
