@@ -94,6 +94,16 @@ def claimed(context: Context, value: Applied, node: ast.Expect) -> Applied:
 def _check_templates(context: Context, value: Applied, span: Span) -> None:
     sets = {pairs.name: pairs for part in value.walk() for pairs in measured_on(context, part)}
     for name, pairs in sets.items():
+        if mixed := pairs.units.mixed:
+            what = "unit that is" if mixed == 1 else "units that are each"
+            raise wrong(
+                "few-templates",
+                "a claim over templates needs every unit to be from one of them; "
+                f"the pairs `{name}` have {mixed} {what} from several",
+                span,
+                "pairs that share a prompt or a `cluster` are one unit: give each template "
+                "its own; without `over templates` the claim is about new pairs from the same templates",
+            )
         count = pairs.units.from_templates
         if count < FEWEST_TEMPLATES:
             has = f"come from {count}" if count else "say none"

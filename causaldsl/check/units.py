@@ -18,13 +18,15 @@ class Units:
     """The unit of every pair, and the stratum and template of every unit, as indices from 0.
 
     A stratum is a template that has several units; the units of all others are one stratum, since
-    a single one shows no spread. ``templates`` are their texts, "" for pairs that have none.
+    a single one shows no spread. ``templates`` are their texts, "" for pairs that have none; a
+    template to which no unit counts is none of them. ``mixed`` units are from several templates.
     """
 
     of_pair: tuple[int, ...]
     strata: tuple[int, ...]
     of_template: tuple[int, ...]
     templates: tuple[str, ...]
+    mixed: int = 0
 
     @property
     def count(self) -> int:
@@ -68,12 +70,14 @@ def units_of(named: Sequence[Sequence[Hashable]], templates: Sequence[str]) -> U
     A unit whose pairs come from several templates counts for the first of them.
     """
     of_pair = join(named)
-    texts = list(dict.fromkeys(templates))
-    first: dict[int, int] = {}
+    first: dict[int, str] = {}
     for unit, template in zip(of_pair, templates, strict=True):
-        first.setdefault(unit, texts.index(template))
-    of_template = tuple(first[unit] for unit in range(len(first)))
-    return Units(tuple(of_pair), _strata(of_template), of_template, tuple(texts))
+        first.setdefault(unit, template)
+    texts = list(dict.fromkeys(first.values()))
+    of_template = tuple(texts.index(first[unit]) for unit in range(len(first)))
+    both = zip(of_pair, templates, strict=True)
+    mixed = len({unit for unit, template in both if template != first[unit]})
+    return Units(tuple(of_pair), _strata(of_template), of_template, tuple(texts), mixed)
 
 
 def apart(count: int) -> Units:

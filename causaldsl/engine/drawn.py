@@ -27,7 +27,6 @@ from causaldsl.engine.bootstrap import (
     upper_ends,
 )
 
-
 Factor = Callable[[float], float]
 """By how much an interval of a level is wider than that of a number taken alone."""
 

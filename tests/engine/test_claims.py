@@ -224,6 +224,24 @@ def test_over_templates_needs_five(world: Path) -> None:
     assert error.value.diagnostics[0].code == "few-templates"
 
 
+def test_over_templates_needs_units_of_one_each(world: Path) -> None:
+    """Where a cluster goes through all templates, none of them is drawn without the others."""
+    lines = [line(2 * i, template=f"t{i % 6}", cluster=f"c{i // 6}") for i in range(18)]
+    write(world / "crossed.jsonl", lines)
+    text = f'pairs some = jsonl("crossed.jsonl")\nmeasure m on some {ARMS}\n'
+    with pytest.raises(ProgramError) as error:
+        run(world, f"{text}expect m.a.logit_diff > 0 over templates")
+    (found,) = error.value.diagnostics
+    assert found.code == "few-templates"
+    assert "have 3 units that are each from several" in found.message
+    units = units_of([["a"], ["b"], ["a"], ["b"], ["c"]], ["t0", "t0", "t1", "t1", "t2"])
+    assert (units.of_template, units.templates) == ((0, 0, 1), ("t0", "t2"))
+    assert (units.from_templates, units.mixed) == (2, 2)
+    made = Bootstrap(torch.Generator().manual_seed(0), 100, units)
+    assert made.spread("templates").n == 2
+    assert made.means([torch.arange(5.0)], "templates")[0].isfinite().all()
+
+
 def test_a_rate_has_the_exact_interval(world: Path) -> None:
     text = ARMS.replace("logit_diff", "positive_rate, interchange_accuracy")
     found = run(world, f"measure m on ours {text}\nexpect m.a.positive_rate > 0").results
