@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,6 @@ measure m on flip.test {
   report logit_diff
 }
 expect abs(m.a.logit_diff + m.b.logit_diff - m.clean.logit_diff - m.both.logit_diff) < 0.0001
-expect abs(m.both.logit_diff - m.clean.logit_diff) > 0.01
 """
 
 
@@ -158,3 +158,6 @@ def test_effects_on_capped_logits_add_up_in_a_program(backend: str, tmp_path: Pa
     program = tmp_path / "sum.cpatch"
     program.write_text(PRELUDE.replace("NAME", folder.name) + SUMMED)
     assert main(["run", str(program), "--backend", backend, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out/results.json").read_text())["measures"]["m"]
+    # Of these four pairs; that it is so of others too is not claimed, and would be undecided.
+    assert abs(found["both"]["logit_diff"]["mean"] - found["clean"]["logit_diff"]["mean"]) > 0.01

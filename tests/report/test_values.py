@@ -278,4 +278,6 @@ def test_python_has_them_without_a_folder() -> None:
     of = frame[frame.measure == "on_average"]
     for arm, metrics in measure.items():
         assert of[of.arm == arm].value.mean() == pytest.approx(metrics["output"].mean)
-    assert set(frame.metric) == {"output"}
+    assert set(of.metric) == {"output"}
+    assert set(frame[frame.measure == "hidden"].metric) == {"projection"}
+    assert set(frame.metric) == {"output", "projection"}
