@@ -19,6 +19,9 @@ def add(commands: Commands) -> None:
     )
     verify.add_argument("run", type=Path, help="a run's folder")
     verify.add_argument("--model", help="where the run's model is now, if it was a local one")
+    verify.add_argument(
+        "--exact", action="store_true", help="allow no rounding, wherever it was run"
+    )
     verify.add_argument("--json", action="store_true", help="print what was found as JSON")
     verify.set_defaults(command=_verify)
 
@@ -27,7 +30,7 @@ def _verify(options: argparse.Namespace) -> int:
     from causaldsl.studies.verify import verify
 
     with bars() as progress:
-        found = verify(options.run, options.model, progress)
+        found = verify(options.run, options.model, progress, options.exact)
     if options.json:
         tell(json.dumps({"same": found.same, **asdict(found)}, indent=1))
         return 0 if found.same else 1
@@ -36,6 +39,11 @@ def _verify(options: argparse.Namespace) -> int:
     for line in found.wrong:
         tell(line)
     how = "to the last digit" if found.largest == 0 else f"within {found.largest:.1e}"
+    if found.allowed:
+        tell(
+            f"compared within rounding ({found.allowed:g}), for results.json says that it was made "
+            f"elsewhere ({'; '.join(found.elsewhere)}); --exact allows none"
+        )
     if found.same:
         tell(f"{options.run} gives the same again: {found.compared} numbers, {how}")
     else:

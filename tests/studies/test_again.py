@@ -71,6 +71,60 @@ def test_one_changed_digit_is_found(
     assert "does NOT give the same again" in capfd.readouterr().out
 
 
+def test_a_forged_folder_is_found(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    forged = tmp_path / "run"
+    shutil.copytree(run, forged)
+    path = forged / "results.json"
+    text = path.read_text()
+
+    def verified(results: object, *options: str) -> tuple[int, str]:
+        path.write_text(json.dumps(results))
+        capfd.readouterr()
+        return main(["verify", str(forged), *options]), capfd.readouterr().out
+
+    found = json.loads(text)
+    found["expectations"][0]["registered"] = True
+    code, said = verified(found)
+    assert code == 1
+    assert "expectations[0].registered: True then, None now" in said
+    found = json.loads(text)
+    found["provenance"]["threads"] = 77
+    code, said = verified(found)
+    assert code == 0
+    assert "compared within rounding (0.0001)" in said
+    assert "threads: 77 then" in said
+    arms = found["measures"]["m"].values()
+    largest = max(abs(arm["prob"][end]) for arm in arms for end in ("mean", "low", "high"))
+    assert largest < 0.5
+    found["measures"]["m"]["a"]["prob"]["mean"] += 0.9e-4 * largest
+    assert verified(found)[0] == 0
+    assert verified(found, "--exact")[0] == 1
+    found["measures"]["m"]["a"]["prob"]["mean"] += 0.2e-4 * largest
+    assert verified(found)[0] == 1
+    (forged / "values.parquet").unlink()
+    code, said = verified(json.loads(text))
+    assert code == 1
+    assert "values.parquet is not there" in said
+
+
+def test_registered_follows_from_the_lock(tmp_path: Path) -> None:
+    folder = make_world(tmp_path)
+    claim = "expect m.a.logit_diff > -9\n"
+    arm = "measure m on flip.test { a = patch resid_post[1] @ END  report logit_diff }\n"
+    (folder / "p.cpatch").write_text(PRELUDE + arm + claim)
+    assert main(["lock", str(folder / "p.cpatch")]) == 0
+    assert main(["run", str(folder / "p.cpatch"), "--out", str(folder / "run")]) == 0
+    (folder / "p.lock").unlink()
+    assert main(["verify", str(folder / "run")]) == 0
+    found = json.loads((folder / "run" / "results.json").read_text())
+    assert found["expectations"][0]["registered"] is True
+    found["expectations"][0]["registered"] = False
+    (folder / "run" / "results.json").write_text(json.dumps(found))
+    assert main(["verify", str(folder / "run")]) == 1
+
+
 def test_a_lost_model_is_said(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     alone = tmp_path / "run"
     shutil.copytree(run, alone)
