@@ -1,14 +1,15 @@
 """Functions of other packages on numbers, applied draw by draw.
 
 A package's function takes plain floats. It is called once with the numbers themselves, and where a
-claim asks for draws, once with the values of each draw.
+claim asks for draws, once with the values of each draw. Where the lower and the upper values of an
+operand differ, as a rate's do, it is called with the lower, the middle and the upper values of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,6 +19,8 @@ from causaldsl.engine.here import Here
 from causaldsl.engine.registry import Evaluator
 from causaldsl.engine.words.numbers import Verdict, few
 from causaldsl.vocabulary.register import package_of
+
+Side = Literal["low", "middle", "high"]
 
 
 def lifted(here: Here[Any], evaluator: Evaluator, value: Any) -> Any:
@@ -32,9 +35,9 @@ def lifted(here: Here[Any], evaluator: Evaluator, value: Any) -> Any:
     if not drawn:
         return value
 
-    def again(over: Over) -> Iterator[Any]:
+    def again(over: Over, side: Side = "middle") -> Iterator[Any]:
         """What the function gives in every draw."""
-        middle = {id(one): _middle(one, over) for one in drawn if one.make is not None}
+        middle = {id(one): _values(one, over, side) for one in drawn if one.make is not None}
         for r in range(len(next(iter(middle.values())))):
 
             def at(one: Any, r: int = r) -> Any:
@@ -52,17 +55,23 @@ def lifted(here: Here[Any], evaluator: Evaluator, value: Any) -> Any:
         return Drawn(float("nan"), withheld=reason)
 
     def make(over: Over) -> Draws:
-        found = torch.tensor(list(again(over)), dtype=torch.float64)
-        spread = min((one.draws(over).spread for one in drawn), key=lambda each: each.free)
-        return Draws(found, found, spread, widest(one.draws(over) for one in drawn))
+        each = [one.draws(over) for one in drawn]
+        apart = not all(torch.equal(one.low, one.high) for one in each)
+        sides: tuple[Side, ...] = ("low", "middle", "high") if apart else ("middle",)
+        found = torch.tensor([list(again(over, side)) for side in sides], dtype=torch.float64)
+        low = found.amin(0)
+        spread = min((one.spread for one in each), key=lambda spread: spread.free)
+        return Draws(low, found.amax(0) if apart else low, spread, widest(each))
 
     return Drawn(float(value), make, frozenset().union(*(one.pairs for one in drawn)))
 
 
-def _middle(one: Drawn, over: Over) -> list[float]:
+def _values(one: Drawn, over: Over, side: Side) -> list[float]:
+    """Its lower or upper values in draws, or those between both."""
     draws = one.draws(over)
-    middle: list[float] = ((draws.low + draws.high) / 2).tolist()
-    return middle
+    both = {"low": draws.low, "high": draws.high, "middle": (draws.low + draws.high) / 2}
+    values: list[float] = both[side].tolist()
+    return values
 
 
 def _verdict(value: Verdict, drawn: list[Drawn], again: Callable[[Over], Iterator[Any]]) -> Verdict:

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from causaldsl import api
 from causaldsl.check.units import apart, units_of
 from causaldsl.cli import main
 from causaldsl.diagnostics import ProgramError
+from causaldsl.engine import lift
 from causaldsl.engine.bootstrap import Bootstrap, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, absolute, combined, extreme, minus, squared
 from causaldsl.engine.metrics import auc
+from causaldsl.engine.registry import Evaluator
 from causaldsl.engine.words.numbers import (
     _decided,
     average,
@@ -422,6 +425,17 @@ def test_the_largest_size_of_many_is_not_positive_by_being_one() -> None:
         numbers = torch.randn(40, 30, generator=generator, dtype=torch.float64)
         held += held_above(extreme([absolute(one) for one in drawn(numbers)], 1), 0)
     assert held <= 0.1 * runs
+
+
+def test_a_package_s_function_keeps_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a rate, whose lower and upper values differ, and where it falls as the rate rises."""
+    monkeypatch.setattr(lift, "package_of", lambda word: "theirs")
+    low = torch.linspace(0.1, 0.4, 100, dtype=torch.float64)
+    rate = Drawn(0.3, lambda over: Draws(low, low + 0.2, Spread(20)))
+    here: Any = SimpleNamespace(word=SimpleNamespace(runs="nothing"), value=lambda role: rate)
+    found = lift.lifted(here, Evaluator(lambda of: 1 - of, False, {"of": False}), 0.7)
+    assert found.draws().low.tolist() == pytest.approx((1 - low - 0.2).tolist())
+    assert found.draws().high.tolist() == pytest.approx((1 - low).tolist())
 
 
 SWEEP = "sweep s on ours { for l in layers: patch resid_post[l] @ END  report logit_diff }\n"
