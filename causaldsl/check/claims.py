@@ -101,7 +101,7 @@ def _check_templates(context: Context, value: Applied, span: Span) -> None:
                 "a claim over templates needs every unit to be from one of them; "
                 f"the pairs `{name}` have {mixed} {what} from several",
                 span,
-                "pairs with a prompt or `cluster` in common are one unit: give each template its own; "
+                "pairs that share a prompt or a `cluster` are one unit; "
                 "without `over templates` the claim is about new pairs from the same templates",
             )
         count = pairs.units.from_templates
