@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -93,6 +93,8 @@ class CheckedProgram:
     """What the command line set, as it was written."""
     readable: tuple[Path, ...] = ()
     """The files and folders outside of its own that it was allowed to read."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """The limits that were changed for it."""
     imports: list[Source] = field(default_factory=list)
     """The files that it imports, in the order in which they were read."""
     files: dict[Path, str] = field(default_factory=dict)

@@ -54,6 +54,7 @@ class Checker:
         load_handlers()
         allowed = tuple(allowed)
         self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
+        self.program.limits = dict(limits.changed) if limits else {}
         self.problems = Diagnostics()
         self.context = Context(
             self.program,

@@ -36,6 +36,7 @@ def write_sources(folder: Path, program: CheckedProgram, settings: Settings) -> 
         "program": str(places[program.path.resolve()].relative_to(folder)),
         "settings": _given(program, {p: str(q.relative_to(folder)) for p, q in places.items()}),
         "model": _model(program),
+        "limits": dict(program.limits),
         "choices": {name: value for name, value in asdict(settings).items() if name != "memory"},
     }
     (folder / CHOICES).write_text(json.dumps(choices, indent=1, sort_keys=True) + "\n", "utf-8")

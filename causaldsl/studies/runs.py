@@ -65,7 +65,8 @@ def compiled_again(
             raise Mistake("missing-model", f"the model was {name}, which is not there", _WHERE)
     copies = [folder / FOLDER]
     path = folder / said["program"]
-    compiled = api.compile(path, settings=settings, progress=progress, allow=copies)
+    limits = said.get("limits", {})
+    compiled = api.compile(path, settings=settings, progress=progress, allow=copies, limits=limits)
     found = compiled.program.model
     if found is not None and found.shapes.fingerprint != wanted.get("fingerprint"):
         raise Mistake("other-model", f"{found.name} is not the model that was run", _WHERE)

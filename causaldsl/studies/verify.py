@@ -86,8 +86,9 @@ def verify(
     if (folder / FILE).is_file():
         old, new = (t.to_pydict() for t in (read_values(folder), run.values))
         of = list(zip(new["measure"], new["metric"], strict=True))
-        columns = {("value", i): ("values", *names) for i, names in enumerate(of)}
-        found = {place: (column, new["value"][place[1]]) for place, column in columns.items()}
+        found: dict[_Place, tuple[_Place, float]] = {
+            ("value", i): (("values", *names), new["value"][i]) for i, names in enumerate(of)
+        }
         comparison.compare(FILE, old, new, found)
     else:
         comparison.wrong.append(f"{FILE} is not there")

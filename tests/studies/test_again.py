@@ -204,3 +204,18 @@ def test_a_bundle_has_what_a_reviewer_wants(
     assert r"logit\_diff" in latex
     assert "1 held" in methods
     assert "tiny-llama" in methods
+
+
+def test_raised_limits_are_raised_again(tmp_path: Path) -> None:
+    folder = make_world(tmp_path)
+    sweep = "sweep w on flip.test { for l in layers: patch resid_post[l] @ END  report fldd }\n"
+    (folder / "p.cpatch").write_text(PRELUDE + sweep)
+    run = ["run", str(folder / "p.cpatch"), "--out", str(folder / "run")]
+    assert main([*run, "--limit", "cells=1"]) == 2
+    assert main([*run, "--limit", "cells=4000"]) == 0
+    path = folder / "run" / "rerun.json"
+    said = json.loads(path.read_text())
+    assert said["limits"] == {"cells": 4000}
+    assert main(["verify", str(folder / "run")]) == 0
+    path.write_text(json.dumps(said | {"limits": {"cells": 1}}))
+    assert main(["verify", str(folder / "run")]) == 2
