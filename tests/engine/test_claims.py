@@ -518,8 +518,8 @@ from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.looks import all_at_once
 from causaldsl.engine.metrics import Measured, Outcome
 from causaldsl.vocabulary.metrics import metric_named
-from causaldsl.vocabulary.base import load_vocabulary
-load_vocabulary()
+from causaldsl.discovery import import_all
+import_all("causaldsl.vocabulary")
 made = Bootstrap(torch.Generator().manual_seed(0), 2000, apart(1000))
 clean = Outcome({"logit_diff": 5 + torch.randn(1000, dtype=torch.float64)})
 runs = {"clean": clean} | {
