@@ -196,7 +196,7 @@ def test_also_where_it_was_unusual(
         torch.set_default_dtype(torch.float32)
         gc.enable()
     assert_same_numbers(found, usual)
-    assert found.subspaces == usual.subspaces
+    assert repr(found.subspaces) == repr(usual.subspaces)  # a withheld number is not itself
 
 
 @pytest.mark.usefixtures("_imported")
