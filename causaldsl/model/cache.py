@@ -8,24 +8,15 @@ others wait.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from causaldsl.user_cache import cache_folder, write_atomically
+
 Progress = Callable[[str], None]
-
-
-def cache_folder() -> Path:
-    """``$CAUSALDSL_CACHE``, or else the place where this system keeps caches."""
-    chosen = os.environ.get("CAUSALDSL_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("causaldsl"))
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> None:
@@ -83,16 +74,3 @@ def _seen(path: Path) -> Path:
     stat = path.stat()
     seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
     return cache_folder() / "seen" / hashlib.sha256(seen.encode()).hexdigest()
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a reader sees all of it or none."""
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

@@ -9,9 +9,10 @@ import struct
 from pathlib import Path
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.cache import Progress, cache_folder
+from causaldsl.model.cache import Progress
 from causaldsl.model.conversion import run_converter
 from causaldsl.model.manifest import made
+from causaldsl.user_cache import cache_folder
 
 CONVERSION = 1
 """Raised whenever the conversion gives other files for the same GGUF."""

@@ -21,9 +21,9 @@ from causaldsl.model.cache import (
     remember_sha256,
     remembered_sha256,
     sha256,
-    write_atomically,
 )
 from causaldsl.model.json_files import read_object
+from causaldsl.user_cache import write_atomically
 
 NAME = "manifest.json"
 

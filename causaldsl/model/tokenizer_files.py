@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.cache import Progress, cache_folder
+from causaldsl.model.cache import Progress
 from causaldsl.model.conversion import run_converter
 from causaldsl.model.json_files import read_object
 from causaldsl.model.manifest import made
+from causaldsl.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -25,22 +25,7 @@ from causaldsl.results.store import drawing
 from causaldsl.results.values import FILE as VALUES
 from causaldsl.results.values import Block, write_values
 
-_USUAL = Settings()
 _DRAFT = ".results.json"
-
-
-def write_run(
-    folder: Path,
-    program: CheckedProgram,
-    graph: Graph,
-    results: Results,
-    subspaces: Mapping[str, Mapping[str, Any]],
-    by_pair: Iterable[Block] = (),
-    settings: Settings = _USUAL,
-) -> Results:
-    """Write everything: the numbers, then what shows them. Gives what :func:`draw_run` gives."""
-    write_numbers(folder, program, graph, results, subspaces, by_pair, settings)
-    return draw_run(folder, program, graph, results)
 
 
 def write_numbers(
@@ -49,8 +34,8 @@ def write_numbers(
     graph: Graph,
     results: Results,
     subspaces: Mapping[str, Mapping[str, Any]],
-    by_pair: Iterable[Block] = (),
-    settings: Settings = _USUAL,
+    by_pair: Iterable[Block],
+    settings: Settings,
 ) -> None:
     """Write results, numbers by pair, subspaces, pairs, program and graph: what took time to find.
 

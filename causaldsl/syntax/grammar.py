@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -14,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from lark import Lark, Token
 from lark.grammar import Rule
 from lark.lark import PostLex
 from lark.lexer import TerminalDef
+
+from causaldsl.user_cache import cache_folder, write_atomically
 
 
 def grammar_folder() -> Path:
@@ -42,8 +41,7 @@ def parser() -> Lark:
     grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
     # Building the tables takes a third of a second, so they are kept under a hash of the grammar.
     digest = hashlib.sha256(f"{_FORMAT} {version('lark')}\n{grammar}".encode()).hexdigest()[:16]
-    chosen = os.environ.get("CAUSALDSL_CACHE") or platformdirs.user_cache_dir("causaldsl")
-    kept = Path(chosen) / f"grammar-{digest}.json"
+    kept = cache_folder() / f"grammar-{digest}.json"
     try:
         return _from_tables(json.loads(kept.read_bytes(), object_pairs_hook=_with_numbers))
     except Exception:  # not there yet, or damaged in whatever way
@@ -57,7 +55,7 @@ def parser() -> Lark:
         )
     with suppress(OSError):  # nowhere to keep them
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _write(kept, json.dumps(_tables(made)).encode())
+        write_atomically(kept, json.dumps(_tables(made)))
     return made
 
 
@@ -78,18 +76,6 @@ def _from_tables(tables: Any) -> Lark:
 def _with_numbers(items: list[tuple[str, Any]]) -> dict[Any, Any]:
     """The keys of tables are names or numbers, and JSON makes texts of both."""
     return {int(key) if key.isdigit() else key: value for key, value in items}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Other processes read all of it, or nothing."""
-    handle, draft = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(draft, path)
-    except OSError:
-        os.unlink(draft)
-        raise
 
 
 @cache

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from causaldsl.model.cache import build_once, cache_folder, remembered_sha256, sha256
+from causaldsl.model.cache import build_once, remembered_sha256, sha256
+from causaldsl.user_cache import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

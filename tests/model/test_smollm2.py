@@ -7,9 +7,9 @@ import torch
 
 from causaldsl.engine.weights.load import load
 from causaldsl.engine.weights.matrices import matrix
-from causaldsl.model.cache import cache_folder
 from causaldsl.model.catalog import catalog, resolve
 from causaldsl.model.tokens import Tokens
+from causaldsl.user_cache import cache_folder
 
 CACHE = cache_folder()  # before the tests are given a cache of their own
 PRESENT = catalog()[0].present

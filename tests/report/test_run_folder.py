@@ -10,7 +10,8 @@ from causaldsl.check.checked import Output
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
-from causaldsl.report.write import write_run
+from causaldsl.plan.settings import Settings
+from causaldsl.report.write import draw_run, write_numbers
 from causaldsl.results.records import Results
 from tests.report.synthetic import comparison, trace
 
@@ -29,7 +30,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.outputs.append(Output("render", "asked", "drawn", ".pdf", program.outputs[0].span))
     folder = root / "traced"
     folder.mkdir()
-    write_run(folder, program, compile_program(program), plain.model_copy(update=found), {})
+    made = program, compile_program(program), plain.model_copy(update=found)
+    write_numbers(folder, *made, {}, (), Settings())
+    draw_run(folder, *made)
     return folder
 
 

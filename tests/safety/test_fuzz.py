@@ -21,7 +21,6 @@ from causaldsl.check.program import Checker
 from causaldsl.check.statements import model
 from causaldsl.diagnostics import Mistake, ProgramError, Source, render_all
 from causaldsl.graph.compiler import compile_program
-from causaldsl.model.cache import cache_folder
 from causaldsl.model.folders import folder_shapes, weight_count
 from causaldsl.model.gguf_files import check_header
 from causaldsl.model.tokens import Tokens
@@ -29,6 +28,7 @@ from causaldsl.results.records import Results
 from causaldsl.shown import visible
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.recover import read
+from causaldsl.user_cache import cache_folder
 from tests.safety.inputs import program
 
 FEW, MANY = 5_000, 200_000

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.exact import exact
-from causaldsl.model.cache import cache_folder, write_atomically
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weights_digest
+from causaldsl.user_cache import cache_folder, write_atomically
 
 _FORMAT = "3"
 _TENSORS = ("inv_freq", "embed_positions", "embed_scale")
