@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.units import units_of
-from causaldsl.engine.bootstrap import Bootstrap, Over, all_ends
+from causaldsl.engine.bootstrap import Bootstrap, Over, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, combined, extreme, minus, simultaneous
 from causaldsl.engine.metrics import exact
 
@@ -27,8 +27,13 @@ CELLS, FACTORS = 270, 6
 
 def bootstrap(n: int, templates: int = 1) -> Bootstrap:
     """Draws of n pairs, from so many templates in turn."""
-    units = units_of([[i] for i in range(n)], [f"template {i % templates}" for i in range(n)])
-    return Bootstrap(torch.Generator().manual_seed(1), 2000, units)
+    return from_templates([i % templates for i in range(n)])
+
+
+def from_templates(templates: list[int], seed: int = 1) -> Bootstrap:
+    """Draws of pairs, of which each is from the template of this number."""
+    units = units_of([[i] for i in range(len(templates))], [f"template {t}" for t in templates])
+    return Bootstrap(torch.Generator().manual_seed(seed), 2000, units)
 
 
 def covered(low: Tensor, high: Tensor, true: float) -> float:
@@ -40,6 +45,24 @@ def means(n: int, runs: int, draw: Callable[[Tensor], Tensor], templates: int = 
     made, numbers = bootstrap(n, templates), draw(_normal(n, runs, seed=n))
     found = made.of_columns(numbers)
     return covered(*all_ends(found, numbers.mean(0), made.spread()), 0.0)
+
+
+def uneven(n: int, runs: int) -> float:
+    """Coverage of the mean of n normal numbers, half from one template, two from each other one."""
+    made, numbers = (
+        from_templates([max(0, i - n // 2 + 2) // 2 for i in range(n)]),
+        _normal(n, runs),
+    )
+    return covered(*all_ends(made.of_columns(numbers), numbers.mean(0), made.spread()), 0.0)
+
+
+def two_sets(n: int, runs: int) -> float:
+    """Coverage of the difference of means over n pairs from one template and 2 n in twos."""
+    left, right = from_templates([0] * n), from_templates([i // 2 for i in range(2 * n)], seed=2)
+    noise = _normal(3 * n, runs, seed=n)
+    draws = left.of_columns(noise[:n]) - right.of_columns(noise[n:])
+    found = noise[:n].mean(0) - noise[n:].mean(0)
+    return covered(*all_ends(draws, found, Spread.widest([left.spread(), right.spread()])), 0.0)
 
 
 def exponential(normal: Tensor) -> Tensor:
@@ -140,11 +163,13 @@ def coverage(runs: int = RUNS) -> dict[str, list[float]]:
     kinds: dict[str, Callable[[int], float]] = {
         "mean of normal numbers": lambda n: means(n, runs, lambda x: x),
         "the same, pairs from 3 templates": lambda n: means(n, runs, lambda x: x, templates=3),
+        "the same, half from one template, two from each other": lambda n: uneven(n, runs),
         "mean of exponential numbers": lambda n: means(n, runs, exponential),
         "fldd, clean 5 ± 2": lambda n: fldd(n, runs),
         "rate of 5%": lambda n: rates(n, runs, 0.05),
         "rate of 50%": lambda n: rates(n, runs, 0.5),
         "difference of two arms": lambda n: differences(n, runs),
+        "difference of two sets of pairs, one from templates of two": lambda n: two_sets(n, runs),
     }
     return {name: [kind(n) for n in SIZES] for name, kind in kinds.items()}
 

@@ -36,6 +36,10 @@ def test_the_wheel_checks_every_program(tmp_path: Path) -> None:
     command(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
             wheel)  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command(tmp_path / "venv/bin/causaldsl", "format", "--check", ROOT / "programs/ioi.cpatch",
+            cwd=tmp_path,
+            env={**environment, "CAUSALDSL_CACHE": str(tmp_path / "cache")})  # fmt: skip
+    assert not (tmp_path / "cache").exists(), "the wheel has the parser's tables"
     where = command(python, "-c", "import causaldsl; print(causaldsl.__file__)", cwd=tmp_path)
     assert str(tmp_path) in where
     for program in sorted(ROOT.glob("programs/*.cpatch")):

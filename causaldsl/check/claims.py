@@ -126,6 +126,8 @@ def measured_on(context: Context, applied: Applied) -> Iterator[PairSet]:
             yield value.pairs
         elif isinstance(value, Histogram):
             yield from value.sets
+        elif isinstance(value, PairSet):
+            yield value
 
 
 def chosen_here(condition: Applied, others: Iterator[Applied]) -> Applied | None:

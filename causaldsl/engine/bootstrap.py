@@ -12,12 +12,17 @@ bootstrap", for one stratum)::
 
     Phi(-sqrt(n / (n - s)) t_{a/2, n - s})        and as far from the other end
 
+A stratum of n_h units alone spreads too little by (n_h - 1) / n_h. Where strata differ in size, the
+weights of each are spread by what this is off from the common share (Rao and Wu 1988)::
+
+    w_i -> 1 + c_h (w_i - 1),   c_h^2 = n_h (n - s) / ((n_h - 1) n)
+
 A tail with fewer than eight draws is carried on from the 2.5% points, in units of a normal's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -38,27 +43,42 @@ _FEWEST, _NEAR = 8, 0.025
 
 @dataclass(frozen=True)
 class Spread:
-    """How many units in how many strata were drawn: what the percentiles are expanded by."""
+    """What was drawn, which says how far the percentiles are to be expanded.
+
+    ``short`` is by how much the draws' variance is too small. A number from several sets of pairs
+    has the fewest degrees of freedom and the largest ``short`` of them.
+    """
 
     n: int
-    strata: int = 1
+    free: int
+    short: float
 
-    @property
-    def free(self) -> int:
-        return self.n - self.strata
+    @staticmethod
+    def of(n: int, strata: int = 1) -> Spread:
+        """Of n units in so many strata."""
+        return Spread(n, n - strata, n / max(1, n - strata))
+
+    @staticmethod
+    def widest(spreads: Iterable[Spread]) -> Spread:
+        """What holds for a number that is made from numbers with these."""
+        each = list(spreads)
+        return Spread(
+            min(one.n for one in each), min(o.free for o in each), max(o.short for o in each)
+        )
 
     def tail(self, level: float = LEVEL) -> float:
         """The share of draws that lies outside of an interval, at each end."""
-        if self.free < 1:
-            return 0.0
-        t = stdtrit(self.free, (1 - level) / 2)
-        return float(ndtr(t * (self.n / self.free) ** 0.5))
+        return float(ndtr(-self.distance(level))) if self.free >= 1 else 0.0
+
+    def distance(self, level: float = LEVEL) -> float:
+        """How many standard deviations of the draws the ends of an interval are away."""
+        return float(-stdtrit(self.free, (1 - level) / 2) * self.short**0.5)
 
     def level_of(self, share: Tensor) -> Tensor:
-        """The inverse: the level a/2 whose expanded percentile is this share of draws."""
+        """The inverse of the tail: the level a/2 whose percentile is this share of draws."""
         if self.free < 1:
             return torch.full_like(share, 0.5)
-        z = ndtri(share.numpy()) * (self.free / self.n) ** 0.5
+        z = ndtri(share.numpy()) / self.short**0.5
         return torch.as_tensor(stdtr(self.free, z))
 
 
@@ -90,8 +110,8 @@ class Bootstrap:
 
     def spread(self, over: Over = "pairs") -> Spread:
         if over == "templates":
-            return Spread(len(self.units.templates))
-        return Spread(self.units.count, self.units.count - self.units.free)
+            return Spread.of(len(self.units.templates))
+        return Spread.of(self.units.count, self.units.count - self.units.free)
 
     def mean(self, values: Tensor) -> Estimate:
         """Mean of numbers by pair (n,)."""
@@ -132,7 +152,10 @@ class Bootstrap:
         return torch.cat(parts)
 
     def weights(self, over: Over = "pairs") -> Iterator[Tensor]:
-        """How often each pair was drawn, (r, n); in parts, drawn again, where there are many."""
+        """How often each pair was drawn (r, n), by stratum as far as all others from 1.
+
+        In parts, drawn again, where there are many.
+        """
         if over in self._kept:
             yield self._kept[over]
             return
@@ -161,7 +184,17 @@ class Bootstrap:
                 chosen = torch.randint(len(group), ones.shape, generator=generator)
                 of_these = ones * (wanted > again)[:, None]
                 found.scatter_add_(1, group[chosen], of_these)
-        return found
+        return found if over == "templates" else self._evened(found, groups)
+
+    def _evened(self, drawn: Tensor, strata: Sequence[Tensor]) -> Tensor:
+        """Counts (r, units) spread by stratum so that all are short by the same share."""
+        n, free = self.units.count, self.units.free
+        for units in strata:
+            k = len(units)
+            if k > 1 and k * free != (k - 1) * n:
+                scale = (k * free / ((k - 1) * n)) ** 0.5
+                drawn[:, units] = 1 + scale * (drawn[:, units] - 1)
+        return drawn
 
     @cached_property
     def _of_pair(self) -> Tensor:
@@ -194,8 +227,7 @@ def lower_ends(draws: Tensor, found: Tensor, spread: Spread, level: float = LEVE
     if tail * len(draws) >= _FEWEST:
         return _quantile(ordered, tail)
     near = _quantile(ordered, _NEAR)
-    z = stdtrit(spread.free, (1 - level) / 2) * (spread.n / spread.free) ** 0.5
-    return found + (near - found) * float(z / ndtri(_NEAR))
+    return found + (near - found) * float(-spread.distance(level) / ndtri(_NEAR))
 
 
 def upper_ends(draws: Tensor, found: Tensor, spread: Spread, level: float = LEVEL) -> Tensor:

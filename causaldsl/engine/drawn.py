@@ -116,7 +116,7 @@ def combined(value: float, operands: Sequence[float], formula: Formula) -> float
 
     def make(over: Over) -> Draws:
         made = {id(one): one.draws(over) for one in drawn}
-        spread = min((each.spread for each in made.values()), key=lambda s: s.free)
+        spread = Spread.widest(each.spread for each in made.values())
         r = len(next(iter(made.values())).low)
         fixed = {
             id(one): torch.full((r,), float(one), dtype=torch.float64)
@@ -258,14 +258,14 @@ def simultaneous(
     q = float(distances[:, moved].amax(1).quantile(level))
     alone = -stdtrit(spread.free, (1 - level) / 2)
     t = max(-stdtrit(spread.free, ndtr(-q)), alone)
-    half = torch.where(moved, float(t * (spread.n / spread.free) ** 0.5) * scale, 0.0)
+    half = torch.where(moved, float(t * spread.short**0.5) * scale, 0.0)
     return half, float(t / alone)
 
 
 def widened(numbers: Sequence[Drawn]) -> float:
     """By which factor the intervals of some numbers are to be widened so that all hold at once."""
     each = [one.draws() for one in numbers]
-    spread = min((one.spread for one in each), key=lambda s: s.free)
+    spread = Spread.widest(one.spread for one in each)
     found = torch.tensor([float(one) for one in numbers], dtype=torch.float64)
     lows, highs = torch.stack([one.low for one in each], 1), torch.stack([o.high for o in each], 1)
     return _together(found, lows, highs, spread)(LEVEL)
@@ -305,7 +305,7 @@ def extreme(operands: Sequence[float], sign: int) -> float:
 
     def make(over: Over) -> Draws:
         each = [one.draws(over) for one in drawn]
-        spread = min((one.spread for one in each), key=lambda s: s.free)
+        spread = Spread.widest(one.spread for one in each)
         found = torch.tensor([sign * float(one) for one in drawn], dtype=torch.float64)
         lows, highs = (
             torch.stack([sign * getattr(one, side) for one in each], 1)
@@ -335,10 +335,16 @@ def mean(bootstrap: Bootstrap, values: Tensor) -> Estimate:
 
 
 def ratio(bootstrap: Bootstrap, top: Tensor, bottom: Tensor) -> Estimate:
-    """mean(top) / mean(bottom) over the same pairs, which knows its draws; else 0."""
-    found = bootstrap.ratio(top, bottom)
+    """mean(top) / mean(bottom) over the same pairs, which knows its draws; 0 for no bottom at all.
+
+    Nothing can be claimed of it where the interval of the lower mean contains 0.
+    """
+    found, whole = bootstrap.ratio(top, bottom), bootstrap.mean(bottom)
     if bottom.mean() == 0:
         return found
+    if whole.low <= 0 <= whole.high:
+        why = f"it is a share of {whole.mean:.3g} [{whole.low:.3g}, {whole.high:.3g}], maybe of 0"
+        return replace(found, drawn=Drawn(found.mean, None, frozenset([bootstrap.pairs]), why))
     return of_draws(bootstrap, found, lambda over: bootstrap.ratios(top, bottom, over))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from causaldsl.engine.bootstrap import Over
+from causaldsl.engine.bootstrap import Over, Spread
 from causaldsl.engine.drawn import Drawn, Draws, widest, withheld
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import Evaluator
@@ -60,7 +60,7 @@ def lifted(here: Here[Any], evaluator: Evaluator, value: Any) -> Any:
         sides: tuple[Side, ...] = ("low", "middle", "high") if apart else ("middle",)
         found = torch.tensor([list(again(over, side)) for side in sides], dtype=torch.float64)
         low = found.amin(0)
-        spread = min((one.spread for one in each), key=lambda spread: spread.free)
+        spread = Spread.widest(one.spread for one in each)
         return Draws(low, found.amax(0) if apart else low, spread, widest(each))
 
     return Drawn(float(value), make, frozenset().union(*(one.pairs for one in drawn)))
@@ -78,7 +78,7 @@ def _verdict(value: Verdict, drawn: list[Drawn], again: Callable[[Over], Iterato
     """Held or fallen if it is so in all draws but the tails of an interval."""
     if reason := withheld(drawn):
         return replace(value, held=None, why=reason)
-    spread = min((one.draws().spread for one in drawn), key=lambda each: each.free)
+    spread = Spread.widest(one.draws().spread for one in drawn)
     held = [bool(verdict.held) for verdict in again("pairs")]
     share, tail = sum(held) / len(held), spread.tail()
     if spread.free < 1:

@@ -170,7 +170,7 @@ class Measured(dict[str, dict[str, Estimate]]):
         n, variance = self.bootstrap.units.count, share * (1 - share)
         if over == "pairs":
             return n
-        spreads = float(drawn.var()) * spread.n / max(1, spread.free)
+        spreads = float(drawn.var()) * spread.short
         return min(n, max(spread.n, variance / spreads)) if variance and spreads else spread.n
 
 

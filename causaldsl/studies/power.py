@@ -8,8 +8,10 @@ its pseudo-values (Tukey's jackknife)::
 With s^2 their variance within templates and tau^2 that between the templates' means beyond what s^2
 explains (one-way analysis of variance), the variance of D over new pairs from the same templates is
 s^2 / n, over new templates too tau^2 / T + s^2 / n. A claim at level 1 - a is decided with
-probability p if (t_{1-a/2} + t_p)^2 var(D) <= D^2. The estimate is taken for the truth, so this
-says what an effect of that size needs; where it was picked for its size it is too hopeful.
+probability p if (t_{1-a/2} + t_p)^2 var(D) <= D^2. With the largest or smallest of several,
+t_{1-a/2} grows by as much as its interval in the run was wider than that of one number. The
+estimate is taken for the truth, so this says what an effect of that size needs; where it was picked
+for its size it is too hopeful.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,21 +127,34 @@ def _needed(reader: _Reader, claim: Claim, found: Expectation, wanted: float) ->
         return Needed(*about, why="there is no effect, or are too few units, to plan from")
     if within == 0:
         return Needed(*about, why="all units gave the same, so there is no spread to plan from")
-    a = 1 - found.level
     variance = sum(s.within / s.n for s in sets)
-    units = _smallest(lambda k: variance * n / k / d**2, a, wanted, 2)
+    of_many = any(isinstance(part.word, Largest | Smallest) for part in claim.condition.walk())
+    wider = _wider(found, variance, n) if of_many else 1.0
+    smallest = partial(_smallest, a=1 - found.level, wanted=wanted, wider=wider)
+    units = smallest(lambda k: variance * n / k / d**2, fewest=2)
     per_template = sum(s.between + s.within * s.templates / s.n for s in sets if s.templates)
     needs = None
     if templates > 1:
-        needs = _smallest(lambda k: per_template / k / d**2, a, wanted, FEWEST_TEMPLATES)
+        needs = smallest(lambda k: per_template / k / d**2, fewest=FEWEST_TEMPLATES)
     return Needed(*about, units, needs)
 
 
-def _smallest(relative: Callable[[int], float], a: float, wanted: float, fewest: int) -> int | None:
+def _wider(found: Expectation, variance: float, n: int) -> float:
+    """By how much the claim's interval in the run reaches further to 0 than that of one number."""
+    if found.difference is None or found.low is None or found.high is None:
+        return 1.0
+    half = found.difference - found.low if found.difference > 0 else found.high - found.difference
+    alone = float(student.ppf(0.5 + found.level / 2, n - 1)) * math.sqrt(variance)
+    return max(1.0, half / alone)
+
+
+def _smallest(
+    relative: Callable[[int], float], fewest: int, a: float, wanted: float, wider: float
+) -> int | None:
     """The smallest k at which var(D) / D^2, ``relative``, is small enough; None if none is."""
 
     def enough(k: int) -> bool:
-        t = student.ppf(1 - a / 2, k - 1) + student.ppf(wanted, k - 1)
+        t = wider * student.ppf(1 - a / 2, k - 1) + student.ppf(wanted, k - 1)
         return bool(t * t * relative(k) <= 1)
 
     high = max(2, fewest)

@@ -38,34 +38,46 @@ class _WholeWords(PostLex):
 @cache
 def parser() -> Lark:
     """The parser. It holds nothing of the texts that it reads, so threads can share it."""
-    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
-    # Building the tables takes a third of a second, so they are kept under a hash of the grammar.
-    digest = hashlib.sha256(f"{_FORMAT} {version('lark')}\n{grammar}".encode()).hexdigest()[:16]
-    kept = cache_folder() / f"grammar-{digest}.json"
-    try:
-        return _from_tables(json.loads(kept.read_bytes(), object_pairs_hook=_with_numbers))
-    except Exception:  # not there yet, or damaged in whatever way
-        made = Lark(
-            grammar,
-            parser="lalr",
-            lexer="contextual",
-            postlex=_WholeWords(),
-            maybe_placeholders=True,
-            propagate_positions=True,
-        )
+    # Building the tables takes a third of a second, so a wheel has them, and a checkout keeps them.
+    grammar, name = grammar_and_name()
+    kept = cache_folder() / name
+    for path in (grammar_folder() / name, kept):
+        with suppress(Exception):  # not there, or damaged in whatever way
+            return _from_tables(json.loads(path.read_bytes(), object_pairs_hook=_with_numbers))
+    made = built(grammar)
     with suppress(OSError):  # nowhere to keep them
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, json.dumps(_tables(made)))
+        write_atomically(kept, tables_of(made))
     return made
 
 
 _FORMAT = 1
 
 
-def _tables(made: Lark) -> dict[str, Any]:
+def grammar_and_name() -> tuple[str, str]:
+    """The grammar's text, and what the file of its tables is called: by all that they hang on."""
+    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
+    digest = hashlib.sha256(f"{_FORMAT} {version('lark')}\n{grammar}".encode()).hexdigest()[:16]
+    return grammar, f"grammar-{digest}.json"
+
+
+def built(grammar: str) -> Lark:
+    """The parser, without tables that were kept."""
+    return Lark(
+        grammar,
+        parser="lalr",
+        lexer="contextual",
+        postlex=_WholeWords(),
+        maybe_placeholders=True,
+        propagate_positions=True,
+    )
+
+
+def tables_of(made: Lark) -> str:
     """A parser as plain data: no code is in it, and reading it runs none."""
     data, memo = made.memo_serialize([TerminalDef, Rule])
-    return {"data": {**data, "options": {**data["options"], "postlex": None}}, "memo": memo}
+    plain = {**data, "options": {**data["options"], "postlex": None}}
+    return json.dumps({"data": plain, "memo": memo})
 
 
 def _from_tables(tables: Any) -> Lark:

@@ -29,6 +29,10 @@ class Probe(Word):
     held_out: float = Field(0.25, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**31)
 
+    @property
+    def estimated(self) -> bool:
+        return True
+
     def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
         """At least two different prompts to train on and one to test on."""
         count = len(set(prompts))
@@ -98,6 +102,10 @@ class RidgeP(Ridge):
 
     word = "ridge_p"
     permutations: int = Field(999, ge=1, le=100000)
+
+    @property
+    def estimated(self) -> bool:
+        return False
 
 
 @function

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from causaldsl.check.units import apart
+from causaldsl.check.units import apart, units_of
 from causaldsl.engine import bootstrap
-from causaldsl.engine.bootstrap import Bootstrap
+from causaldsl.engine.bootstrap import Bootstrap, Spread
 
 
 def numbers(n: int, seed: int) -> torch.Tensor:
@@ -58,3 +58,24 @@ def test_every_number_has_the_same_draws() -> None:
         fresh(200, 30).mean(top),
         fresh(200, 30).ratio(top, bottom),
     ]
+
+
+def test_draws_spread_as_a_stratified_mean_does() -> None:
+    """Strata of different sizes: the variance is sum_h (n_h / n)^2 s_h^2 / n_h."""
+    labels = ["many"] * 20 + ["two"] * 2 + ["three"] * 3
+    made = Bootstrap(
+        torch.Generator().manual_seed(7), 20000, units_of([[i] for i in range(25)], labels)
+    )
+    values = numbers(25, 3)
+    parts = [values[:20], values[20:22], values[22:]]
+    wanted = sum((len(part) / 25) ** 2 * float(part.var()) / len(part) for part in parts)
+    drawn = made.means([values])[0]
+    assert float(drawn.var()) * made.spread().short == pytest.approx(wanted, rel=0.03)
+    assert float(drawn.mean()) == pytest.approx(float(values.mean()), abs=0.01)
+
+
+def test_a_number_from_two_sets_is_as_unsure_as_either() -> None:
+    few, twos = Spread.of(12), Spread.of(40, 20)
+    both = Spread.widest([few, twos])
+    assert (both.n, both.free, both.short) == (12, 11, 2.0)
+    assert both.tail() < min(few.tail(), twos.tail())

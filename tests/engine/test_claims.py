@@ -431,7 +431,7 @@ def test_a_package_s_function_keeps_both_ends(monkeypatch: pytest.MonkeyPatch) -
     """Of a rate, whose lower and upper values differ, and where it falls as the rate rises."""
     monkeypatch.setattr(lift, "package_of", lambda word: "theirs")
     low = torch.linspace(0.1, 0.4, 100, dtype=torch.float64)
-    rate = Drawn(0.3, lambda over: Draws(low, low + 0.2, Spread(20)))
+    rate = Drawn(0.3, lambda over: Draws(low, low + 0.2, Spread.of(20)))
     here: Any = SimpleNamespace(word=SimpleNamespace(runs="nothing"), value=lambda role: rate)
     found = lift.lifted(here, Evaluator(lambda of: 1 - of, False, {"of": False}), 0.7)
     assert found.draws().low.tolist() == pytest.approx((1 - low - 0.2).tolist())
@@ -504,7 +504,7 @@ def test_few_units_are_carried_beyond_the_draws() -> None:
     """With three units a draw is rarely far enough out: the tail goes on as a normal's."""
     numbers = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
     made = Bootstrap(torch.Generator().manual_seed(0), 2000, apart(3))
-    low, high = all_ends(made.of_columns(numbers), numbers.mean(0), Spread(3))
+    low, high = all_ends(made.of_columns(numbers), numbers.mean(0), Spread.of(3))
     assert float(low) < -2
     assert float(high) > 2
     alone = Bootstrap(torch.Generator().manual_seed(0), 100, apart(1)).mean(numbers[0])

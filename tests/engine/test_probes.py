@@ -8,6 +8,7 @@ import torch
 
 from causaldsl.cli import main
 from causaldsl.diagnostics import ProgramError, RunFailure
+from causaldsl.engine.metrics import exact
 from causaldsl.engine.session import Session
 from tests import oracle
 from tests.engine.test_interpret import run
@@ -68,6 +69,25 @@ def activations(session: Session, place: oracle.Place, step: torch.Tensor | None
 def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, sd = train.mean(0), train.std(0)
     return (train - mean) / sd, (test - mean) / sd
+
+
+def test_scores_have_the_intervals_of_held_out_prompts(world: Path) -> None:
+    """A few held-out prompts do not decide what a score of them looks like."""
+    results, _ = run(
+        PROBES + "expect r2 > 0\nexpect told > 0.5\nexpect mse > 0\nexpect p > 0\n", world
+    )
+    r2, told, mse, p = results.expectations
+    assert r2.n == told.n == mse.n == 15
+    assert r2.low is not None
+    assert r2.high is not None
+    assert r2.low < results.numbers["r2"] < r2.high
+    score = results.numbers["told"]
+    right = round(score * 30)
+    assert told.difference == pytest.approx(score - 0.5)
+    low, high = (float(end[0]) for end in exact(torch.tensor([right / 30]), 15))
+    assert told.low == pytest.approx(low - 0.5, abs=0.01)
+    assert told.high == pytest.approx(high - 0.5, abs=0.01)
+    assert p.low is None
 
 
 @pytest.mark.parametrize("backend", ["cone", "hooks"])

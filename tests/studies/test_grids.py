@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 from causaldsl.cli import main
 from causaldsl.studies.combine import combined, error_of
+from causaldsl.studies.power import power
 from tests.frontend.world import PRELUDE, make_world
 
 TEMPLATES = [
@@ -142,6 +143,26 @@ def test_power_of_a_mean_is_that_of_a_t_test(
     assert two_sets["needs_units"] is not None
     assert main(["power", str(world / "run"), "--power", "0.95"]) == 0
     assert "0.95" in capfd.readouterr().out
+
+
+def test_the_largest_of_several_needs_more_units(world: Path, tmp_path: Path) -> None:
+    """As much more as its interval in the run is wider than that of the number alone."""
+    pairs = PRELUDE.replace("test 6", "test 40")
+    sweep = "sweep s on flip.test { for l in 0..3: patch resid_post[l] @ END  report logit_diff }\n"
+    (world / "largest.cpatch").write_text(pairs + sweep + "expect max(s.logit_diff) > -9\n")
+    main(["run", str(world / "largest.cpatch"), "--out", str(tmp_path / "run")])
+    (claim,) = power(tmp_path / "run")
+    (found,) = json.loads((tmp_path / "run/results.json").read_text())["expectations"]
+    n, sd, d = claim["units"], claim["within"], claim["difference"]
+    wider = (d - found["low"]) / (student.ppf(0.975, n - 1) * sd / math.sqrt(n))
+    assert wider > 1.05
+
+    def enough(k: int) -> bool:
+        reach = wider * student.ppf(0.975, k - 1) + student.ppf(0.8, k - 1)
+        return bool(d * d >= reach**2 * sd * sd / k)
+
+    assert enough(claim["needs_units"])
+    assert claim["needs_units"] == 2 or not enough(claim["needs_units"] - 1)
 
 
 def test_programs_of_one_name_are_two(tmp_path: Path) -> None:

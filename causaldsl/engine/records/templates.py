@@ -81,7 +81,7 @@ def _within(
     means = (weights @ columns.reshape(size, k * c) / total).reshape(-1, k, c)
     drawn = measured.values_of(metric, means)
     drawn = torch.where(total > 0, drawn, found)
-    low, high = all_ends(drawn, found, Spread(n))
+    low, high = all_ends(drawn, found, Spread.of(n))
     return found, drawn.var(0) * n / max(1, n - 1), low, high
 
 

@@ -71,7 +71,7 @@ class Rows:
             return bootstrap.spread(over)
         units = bootstrap.units
         mine = {units.of_pair[pair] for pair in self.of_pair.tolist()}
-        return Spread(len(mine), len({units.strata[unit] for unit in mine}))
+        return Spread.of(len(mine), len({units.strata[unit] for unit in mine}))
 
     def weights(self, session: Session, over: Over) -> Iterator[Tensor]:
         """How often each projection was drawn, (r, m), in parts."""
@@ -175,7 +175,7 @@ def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> 
     parts = [rows[word.cls]] if word.cls else list(rows.values())
 
     def make(over: Over) -> Draws:
-        spread = min((part.spread(session, over) for part in parts), key=lambda each: each.free)
+        spread = Spread.widest(part.spread(session, over) for part in parts)
         if word.statistic == "auc":
             drawn = _auc_draws(session, parts[0], parts[1], histogram.rounding, over)
         else:

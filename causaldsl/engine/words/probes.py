@@ -10,7 +10,8 @@ Inputs X (rows, d) are standardised with the training rows' means and standard d
     logistic_accuracy   every prompt runs twice, with a + s v / |v| and with a - s v / |v|;
                         share of held-out rows of which the sign is told
 
-A chance R2 is 0 (and can be negative), a chance accuracy 1/2. That a linear model can read
+Their intervals are of draws of the held-out units for the probe as it was trained; ``ridge_p`` is
+exact. A chance R2 is 0 (and can be negative), a chance accuracy 1/2. That a linear model can read
 something off says nothing of whether the network does.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.bootstrap import Bootstrap, Over
+from causaldsl.engine.drawn import Drawn, Draws, of_rate
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.ridge import Standardised
@@ -49,21 +52,35 @@ class _Fit:
 
     def r2(self, test: np.ndarray) -> float:
         """Mean over the targets, for held-out rows in this order."""
-        spread = ((test - test.mean(0)) ** 2).sum(0)
-        return float((1 - ((test - self.predicted) ** 2).sum(0) / spread).mean())
+        return float(self.r2_in(test, torch.ones(1, len(test), dtype=torch.float64)))
+
+    def r2_in(self, test: np.ndarray, weights: Tensor) -> Tensor:
+        """The same (r,) with weights (r, rows) of the rows."""
+        y = torch.from_numpy(test - test.mean(0))
+        total = weights.sum(1, keepdim=True)
+        spread = weights @ y.square() - (weights @ y).square() / total
+        return (1 - weights @ self.errors(test) / spread).mean(1)
+
+    def errors(self, test: np.ndarray) -> Tensor:
+        """Squared errors (rows, d)."""
+        return torch.from_numpy((test - self.predicted) ** 2)
 
 
 @evaluates(RidgeR2)
 def ridge_r2(here: Here[RidgeR2], target: SubspaceValue) -> float:
-    return _score(here, target, lambda fit: fit.r2(fit.test))
+    return _score(here, target, lambda fit: fit.r2(fit.test), lambda fit, w: fit.r2_in(fit.test, w))
 
 
 @evaluates(RidgeMse)
 def ridge_mse(here: Here[RidgeMse], target: SubspaceValue) -> float:
-    def error(fit: _Fit) -> float:
-        return float((((fit.test - fit.predicted) ** 2).mean(0) / fit.train.var(0)).mean())
+    def error(fit: _Fit, weights: Tensor) -> Tensor:
+        relative = (fit.errors(fit.test) / torch.from_numpy(fit.train.var(0))).mean(1)
+        return weights @ relative / weights.sum(1)
 
-    return _score(here, target, error)
+    def mean_error(fit: _Fit) -> float:
+        return float(error(fit, torch.ones(1, len(fit.test), dtype=torch.float64)))
+
+    return _score(here, target, mean_error, error)
 
 
 @evaluates(RidgeP)
@@ -80,7 +97,13 @@ def ridge_p(here: Here[RidgeP], target: SubspaceValue) -> float:
     return _score(here, target, chance)
 
 
-def _score(here: Here[Any], target: SubspaceValue, of: Callable[[_Fit], float]) -> float:
+def _score(
+    here: Here[Any],
+    target: SubspaceValue,
+    of: Callable[[_Fit], float],
+    in_draws: Callable[[_Fit, Tensor], Tensor] | None = None,
+) -> float:
+    """A score of the fit, and what it is for weights (r, rows) of the held-out rows."""
     at, basis = here.operation.place("at"), _basis(target, "target")
     targets = [value @ basis for value in _clean(here, at)]
     chosen = _split(here)
@@ -95,7 +118,9 @@ def _score(here: Here[Any], target: SubspaceValue, of: Callable[[_Fit], float]) 
     fit = _Fit(y_train, y_test, predicted, [len(targets[i]) for i in chosen[1]])
     score = of(fit)
     _remember(here, score, chosen, y_train, y_test, penalty=alpha)
-    return score
+    if in_draws is None:
+        return score
+    return _drawn(here, score, chosen[1], fit.lengths, lambda weights: in_draws(fit, weights))
 
 
 def _decomposed(here: Here[Any], chosen: tuple[list[int], list[int]]) -> Standardised:
@@ -147,9 +172,39 @@ def logistic_accuracy(here: Here[LogisticAccuracy], direction: SubspaceValue) ->
             )
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaler.transform(train), signs[0])
-    score = float(model.score(scaler.transform(test), signs[1]))
+    right = torch.from_numpy(model.predict(scaler.transform(test)) == signs[1]).double()
+    score = float(right.mean())
     _remember(here, score, chosen, train, test, penalty=word.penalty, step=step)
-    return score
+    lengths = [len(plus[i]) for i in chosen[1]]
+    if word.signs == "both":
+        right = right.reshape(2, -1).mean(0)
+    return _drawn(here, score, chosen[1], lengths, lambda w: w @ right / w.sum(1), rate=True)
+
+
+def _drawn(
+    here: Here[Any],
+    score: float,
+    held_out: list[int],
+    lengths: list[int],
+    sample: Callable[[Tensor], Tensor],
+    rate: bool = False,
+) -> Drawn:
+    """A score with its draws: of the held-out prompts' units, for the probe as it was trained.
+
+    ``sample`` gives it for weights (r, rows) of the rows, of which each prompt has so many.
+    """
+    pairs = here.pairs
+    some = replace(pairs, pairs=tuple(pairs.pairs[row] for row in held_out))
+    generator = here.generator(0, "bootstrap", some.digest)
+    made = Bootstrap(generator, here.session.settings.resamples, some.units, pairs.name)
+    of_prompt = torch.arange(len(held_out)).repeat_interleave(torch.tensor(lengths))
+
+    def make(over: Over) -> Draws:
+        drawn = torch.cat([sample(weights[:, of_prompt]) for weights in made.weights(over)])
+        spread = made.spread(over)
+        return of_rate(score, drawn, spread, spread.n) if rate else Draws(drawn, drawn, spread)
+
+    return Drawn(score, make, frozenset([pairs.name]))
 
 
 def _basis(value: SubspaceValue, role: str) -> Tensor:
