@@ -4,11 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 from torch import Tensor
 
 from causaldsl.check.program import Checker, check_file
+from causaldsl.cli import main
 from causaldsl.diagnostics import Source
 from causaldsl.engine.interpret import evaluate, interpret
 from causaldsl.engine.open import open_session
@@ -120,3 +122,23 @@ def test_every_claim_of_every_program_holds(path: Path, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "run/results.json").read_text())
     assert [c["text"] for c in found["expectations"] if not c["held"]] == []
     assert list((tmp_path / "run").glob("*.svg"))
+
+
+@needs_model
+def test_the_model_does_the_task_in_every_template(tmp_path: Path) -> None:
+    """Claims over templates are about frames in which the task is done."""
+    text = (PROGRAMS / "ioi.cpatch").read_text()
+    text = re.sub(r"n_wide = \d+", "n_wide = 45", text).replace(
+        "lexicons/", f"{PROGRAMS}/lexicons/"
+    )
+    program = tmp_path / "wide.cpatch"
+    program.write_text(
+        text + "measure m on wide.test { a = patch resid_post[20] @ END  report logit_diff }\n"
+    )
+    allow = ["--allow-path", str(PROGRAMS)]
+    assert main(["run", str(program), "--out", str(tmp_path / "run"), *allow]) == 0
+    frame = pandas.read_parquet(tmp_path / "run/values.parquet")
+    clean = frame[(frame.arm == "clean") & (frame.metric == "logit_diff")]
+    right = (clean.value > 0).groupby(clean.template).mean()
+    assert len(right) == 9
+    assert right.min() >= 0.8
