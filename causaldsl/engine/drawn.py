@@ -248,18 +248,38 @@ def simultaneous(
 
     The second line carries the quantile, which the draws give as of a normal, over to t: with few
     units the standard deviations are uncertain themselves. Numbers that no draw moves have width 0.
+    Few units also make numbers look more alike than they are, so their correlations are shrunk.
     """
     if scale is None:
         scale = draws.nan_to_num(float("nan")).std(0)
     moved = (scale > 0) & scale.isfinite()
     if spread.free < 1 or not bool(moved.any()):
         return torch.zeros_like(scale), 1.0
-    distances = (draws - means).abs() / torch.where(moved, scale, 1.0)
-    q = float(distances[:, moved].amax(1).quantile(level))
+    distances = (draws - means)[:, moved] / scale[moved]
+    q = float(_shrunk(distances, spread.free).abs().amax(1).quantile(level))
     alone = -stdtrit(spread.free, (1 - level) / 2)
     t = max(-stdtrit(spread.free, ndtr(-q)), alone)
     half = torch.where(moved, float(t * spread.short**0.5) * scale, 0.0)
     return half, float(t / alone)
+
+
+def _shrunk(z: Tensor, free: int) -> Tensor:
+    """Standardised draws (r, c) whose correlations r_ij are shrunk to (1 - a) r_ij, with
+
+        a = sum_{i != j} (1 - r_ij^2)^2 / free  /  sum_{i != j} r_ij^2        (at most 1)
+
+    the share of what is seen of them that chance explains (Schäfer and Strimmer 2005). Without it
+    one of 270 cells without effect was marked in 8% of simulations with 20 units.
+    """
+    rows, columns = z.shape
+    squares = (z.T @ z / rows).square().clamp_max(1)
+    seen = float(squares.sum()) - columns
+    if columns == 1 or seen <= 0:
+        return z
+    a = min(1.0, float((1 - squares).square().sum()) / free / seen)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    return (1 - a) ** 0.5 * z + a**0.5 * noise
 
 
 def widened(numbers: Sequence[Drawn]) -> float:
