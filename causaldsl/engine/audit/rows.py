@@ -55,7 +55,7 @@ def record(audited: Audited) -> dict[str, Any]:
         "rule": decision.rule,
         "decided_by": list(decision.decided_by),
         "evidence": [row.plain() for row in rows],
-        "stability": stability(audited, decision.verdict),
+        "stability": stability(audited),
         "caveat": CAVEAT,
     }
 
