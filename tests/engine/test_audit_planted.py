@@ -19,6 +19,7 @@ from tests.engine.planting.audited import CLEAR, Case, audited, counted
 from tests.engine.planting.build import DORMANT, FEATURE, LOST
 from tests.engine.planting.cases import ALL, built
 from tests.engine.planting.truth import Bench
+from tests.engine.sentences import read
 
 QUICK = (("unread", 1), ("opposed", 3), ("residual", 3), ("head z", 2))
 
@@ -52,6 +53,19 @@ def test_nothing_is_called_nothing(cases: list[Case]) -> None:
     nothing = [case for case in cases if case.truth == "nothing"]
     assert len(nothing) >= 4
     assert {case.verdict for case in nothing} == {"inconclusive"}
+
+
+def test_no_text_states_what_the_evidence_beside_it_denies(cases: list[Case]) -> None:
+    """The verdict's sentences, and why a piece of evidence is not to be had."""
+    seen = set()
+    for case in cases:
+        rows = {row.name: row for row in case.record.evidence}
+        shown = {name: row.value for name, row in rows.items() if row.value is not None}
+        shown |= rows["principal components"].details
+        seen.update(read(case.record.rule, case.verdict, shown))
+        lacking = [row.meaning for row in rows.values() if "not clearly above" in row.meaning]
+        assert bool(lacking) == (shown["subspace effect"].low <= Bounds().nothing)
+    assert seen == {"feature", "illusion", "none"}
 
 
 def test_shares_are_those_of_raw_hooks(cases: list[Case]) -> None:

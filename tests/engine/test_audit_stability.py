@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from causaldsl.graph.graph import Graph
 from causaldsl.results.records import AuditRecord
+from causaldsl.vocabulary.base import SIDES
 from tests.engine.planting.build import DORMANT, LOST, write
 from tests.engine.planting.cases import built
 from tests.engine.test_interpret import run
@@ -31,11 +32,10 @@ DECIDE = ("v", "principal", "more principal", "clip in components", "clip")
 def mixed(lines: list[dict]) -> list[dict]:
     """Pairs from two templates, where those of the second stay within their class."""
     first = [line | {"template": "one {X}"} for line in lines[:20]]
-    second = [
-        line | {"source": other["base"], "class": {"base": kind, "source": kind}, "template": "two"}
-        for line, other in zip(lines[20::4] + lines[21::4], lines[22::4] + lines[23::4], strict=True)
-        for kind in [line["class"]["base"]]
-    ]
+    second = []
+    for base, source in zip(lines[20::4] + lines[21::4], lines[22::4] + lines[23::4], strict=True):
+        within = {"source": source["base"], "class": dict.fromkeys(SIDES, base["class"]["base"])}
+        second.append(base | within | {"template": "two"})
     return first + second
 
 

@@ -299,7 +299,7 @@ class _Builder:
             self.add(f"clip{end}", Clip(), along=of)
 
     def train_again(self, number: int) -> None:
-        """The evidence that decides, for the same training with the seed that is ``number`` later."""
+        """The evidence that decides, for the same training with a seed ``number`` later."""
         again = self.of.word.seeded(number)
         if again is None:
             raise wrong(

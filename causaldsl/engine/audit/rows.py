@@ -29,7 +29,9 @@ from causaldsl.vocabulary.audits import HELD
 
 _BOUNDS = Bounds()
 _BASELINE = 1000
-_NO_SHARE = "The subspace has no effect that it could be a share of."
+_NO_SHARE = (
+    f"A share of v's effect, which is not clearly above {_BOUNDS.nothing:g}, would say nothing."
+)
 
 
 def record(audited: Audited) -> dict[str, Any]:
