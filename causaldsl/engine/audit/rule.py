@@ -61,6 +61,8 @@ class Bounds:
     """A smaller share of the effect points to an illusion."""
     half: float = 1 / 2
     """What the cut in the principal components must leave of a feature's effect."""
+    left: float = 2 / 3
+    """What it must take away of an illusion's effect: no more than this is left."""
     high: float = 2 / 3
     """A larger share in the principal components points to the feature."""
     most: float = 0.8
@@ -232,7 +234,7 @@ def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
     outside = (
         Finding(FIRST, first, True, low, f"less than {share(low)} {where}"),
         Finding(SECOND, second, True, low),
-        Finding(WITHIN, within, True, high),
+        Finding(WITHIN, within, True, bounds.left),
     )
     line = (
         f"more than {share(bounds.apart)} of its part there is along the mean change, from which "
