@@ -37,10 +37,9 @@ _NO_SHARE = (
 def record(audited: Audited) -> dict[str, Any]:
     """Verdict, rule and evidence as plain data."""
     decision = decide(audited.facts)
-    rows = (
-        [_effect(audited), _neurons(audited), _clip(audited)] if audited.reader == "W_out" else []
-    )
-    rows = rows or [_effect(audited)]
+    rows = [_effect(audited)]
+    if audited.reader == "W_out":
+        rows += [_neurons(audited), _clip(audited)]
     rows += [_components(audited, *named) for named in zip((FIRST, SECOND), HELD, strict=True)]
     rows += [_within(audited), _whole(audited), _active(audited)]
     if audited.matrix is not None:
