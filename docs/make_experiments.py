@@ -16,6 +16,11 @@ braces is a way to write a number, and where it is in the results::
     {{d apart.v}}                    Cohen's d of its two classes, its size
     {{norm row_part}}                length of a subspace
     {{evidence of_v active part}}    of an audit; {{verdict of_v}}
+    {{shown of_v clip}}              mean [low, high], of an audit's evidence
+    {{detail of_v clip: effect}}     of a detail of it
+    {{stable of_v}}                  how many variations give the same verdict
+    {{differs of_v}}                 those that do not, with theirs
+    {{program}}                      its text
     {{n effects}} {{param layer}}    how many pairs; a param
     {{sd recovered.r2}}              standard deviation over the cells of a sweep or table
     {{rows recovered.r2}}            how many rows its probes had, and of them to train on
@@ -42,8 +47,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "docs/experiments"
 MEASURED, TEMPLATES = HERE / "measured", HERE / "templates"
-FRONT = ("## What was measured\n", "\nOne DAS training step")
-"""The README's section that a template fills begins and ends so."""
+SECTIONS = {
+    "front": (ROOT / "README.md", "## What was measured\n", "\nOne DAS training step"),
+    "audited": (ROOT / "docs/audit.md", "## Measured: SmolLM2\n", "\n## What it costs\n"),
+}
+"""Templates that fill a section of a page, which begins and ends so."""
 _LEFT_OUT = ("traces", "comparisons", "precision")
 """Of the results: large, and not written about."""
 PICTURES = {
@@ -91,11 +99,10 @@ def pages() -> dict[Path, str]:
     found = {}
     for template in sorted(TEMPLATES.glob("*.md")):
         text = filled(template.read_text("utf-8"), template.stem)
-        if template.stem != "front":
+        if template.stem not in SECTIONS:
             found[HERE / template.name] = text
             continue
-        path = ROOT / "README.md"
-        start, end = FRONT
+        path, start, end = SECTIONS[template.stem]
         before, _, rest = path.read_text("utf-8").partition(start)
         found[path] = before + start + text + end + rest.partition(end)[2]
     return found
@@ -222,10 +229,41 @@ def _words(results: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _evidence(results: dict[str, Any], where: str, places: int) -> str:
+    found = _row(results, where)
+    return f"{_plain(found['value']['mean'], places)} ({found['points_to']})"
+
+
+def _row(results: dict[str, Any], where: str) -> dict[str, Any]:
     name, _, evidence = where.partition(" ")
     rows = results["audits"][name]["evidence"]
-    found = next(row for row in rows if row["name"] == evidence)
-    return f"{_plain(found['value']['mean'], places)} ({found['points_to']})"
+    found: dict[str, Any] = next(row for row in rows if row["name"] == evidence)
+    return found
+
+
+def _either(found: Any, places: int) -> str:
+    """A number with its interval, if it has one that shows."""
+    if isinstance(found, float):
+        return _plain(found, places)
+    text = _interval(found, places)
+    ends = {_plain(found[key], places) for key in ("mean", "low", "high")}
+    return text if len(ends) > 1 else ends.pop()
+
+
+def _detail(results: dict[str, Any], where: str, places: int) -> str:
+    row, _, detail = where.partition(": ")
+    return _either(_row(results, row)["details"][detail], places)
+
+
+def _stable(results: dict[str, Any], where: str) -> str:
+    audit = results["audits"][where]
+    said = list(audit["stability"].values())
+    return f"{said.count(audit['verdict'])} of {len(said)}"
+
+
+def _differs(results: dict[str, Any], where: str) -> str:
+    audit = results["audits"][where]
+    others = {what: v for what, v in audit["stability"].items() if v != audit["verdict"]}
+    return "; ".join(f"{what}: {verdict}" for what, verdict in others.items()) or "none"
 
 
 _WAYS: dict[str, Callable[[dict[str, Any], str, int], str]] = {
@@ -237,6 +275,11 @@ _WAYS: dict[str, Callable[[dict[str, Any], str, int], str]] = {
     "d": _d,
     "norm": lambda results, where, places: _plain(results["subspaces"][where]["norm"], places),
     "evidence": _evidence,
+    "shown": lambda results, where, places: _either(_row(results, where)["value"], places),
+    "detail": _detail,
+    "stable": lambda results, where, places: _stable(results, where),
+    "differs": lambda results, where, places: _differs(results, where),
+    "program": lambda results, where, places: results["provenance"]["program_text"].rstrip(),
     "verdict": lambda results, where, places: str(results["audits"][where]["verdict"]),
     "param": lambda results, where, places: f"{results['params'][where]:g}",
     "centre": lambda results, where, places: _plain(_one_class(results, where)["mean"], places),

@@ -22,7 +22,8 @@ class Illusion(Word):
     on `.test`. `against` is a direction of the residual stream to compare what the MLP writes with.
     `at` is the site, where the subspace itself does not say it (one from a file). `directions` is
     the number of random directions, `mlps` that of random MLPs and `sizes` the numbers of neurons
-    that DAS is run with; 0 or [] leaves that evidence out.
+    that DAS is run with; 0 or [] leaves that evidence out. With `seeds`, a subspace of `das` is
+    also trained with as many other seeds, to see whether they get the same verdict.
     """
 
     word = "illusion"
@@ -37,6 +38,7 @@ class Illusion(Word):
     directions: int = Field(8, ge=0, le=100)
     mlps: int = Field(2, ge=0, le=20)
     sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    seeds: int = Field(0, ge=0, le=20)
     seed: int = Field(0, ge=0, lt=2**31)
 
     def result(self, types: Mapping[str, Any]) -> AuditType:

@@ -181,6 +181,10 @@ class Word(BaseModel):
         """
         return None
 
+    def seeded(self, after: int) -> tuple[int, Word] | None:
+        """A later seed and this training with it; None if it is not trained from a seed."""
+        return None
+
     def aligned(self) -> bool:
         """Whether its site must have equally many positions in all prompts that it reads."""
         return False

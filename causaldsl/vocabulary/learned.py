@@ -71,6 +71,10 @@ class Das(Word):
     def retrained(self, dim: int, neurons: int | None = None) -> Das:
         return self.model_copy(update={"dim": dim, "neurons": neurons, "neurons_seed": None})
 
+    def seeded(self, after: int) -> tuple[int, Das]:
+        seed = (self.seed + after) % 2**31
+        return seed, self.model_copy(update={"seed": seed})
+
     def aligned(self) -> bool:
         """Examples are trained on together, and no-change examples take other prompts' values."""
         return True

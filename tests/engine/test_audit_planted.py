@@ -6,6 +6,7 @@ held-out ones, whose counts are in docs/audit.md and in every report.
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.engine.planting.audited import CLEAR, Case, audited, counted
 from tests.engine.planting.build import DORMANT, FEATURE, LOST
 from tests.engine.planting.cases import ALL, built
 from tests.engine.planting.truth import Bench
+from tests.engine.sentences import read
 
 QUICK = (("unread", 1), ("opposed", 3), ("residual", 3), ("head z", 2))
 
@@ -52,6 +54,19 @@ def test_nothing_is_called_nothing(cases: list[Case]) -> None:
     nothing = [case for case in cases if case.truth == "nothing"]
     assert len(nothing) >= 4
     assert {case.verdict for case in nothing} == {"inconclusive"}
+
+
+def test_no_text_states_what_the_evidence_beside_it_denies(cases: list[Case]) -> None:
+    """The verdict's sentences, and why a piece of evidence is not to be had."""
+    seen = set()
+    for case in cases:
+        rows = {row.name: row for row in case.record.evidence}
+        shown = {name: row.value for name, row in rows.items() if row.value is not None}
+        shown |= rows["principal components"].details
+        seen.update(read(case.record.rule, case.verdict, shown))
+        lacking = [row.meaning for row in rows.values() if "not clearly above" in row.meaning]
+        assert bool(lacking) == (shown["subspace effect"].low <= Bounds().nothing)
+    assert seen == {"feature", "illusion", "none"}
 
 
 def test_shares_are_those_of_raw_hooks(cases: list[Case]) -> None:
@@ -123,10 +138,24 @@ def test_counts_of_the_held_out_models_are_kept() -> None:
     kept = calibration()
     assert [one.kind for one in kept.kinds] == list(ALL)
     assert sum(one.cases for one in kept.kinds) >= 400
-    docs = Path(__file__).parents[2] / "docs/audit.md"
-    text = docs.read_text("utf-8")
-    for one in kept.kinds:
-        assert f"| {one.kind} | {one.cases} |" in text
+    root = Path(__file__).parents[2]
+    text = (root / "docs/audit.md").read_text("utf-8")
+    rows = runpy.run_path(str(root / "benchmarks/planted_audits.py"))["rows"]
+    assert all(line in text for line in rows(kept))
+    by = {one.kind: one for one in kept.kinds}
+    never, few = (by["residual"], by["head z"]), (by["attention"], by["mlp out"])
+    words = " ".join(text.split())
+    assert all(one.illusory_right + one.illusory_wrong == 0 for one in never)
+    assert (
+        "of {} and {} in the planted models below none".format(*(o.illusory for o in never))
+        in words
+    )
+    features, found = (
+        sum(getattr(o, what) for o in never) for what in ("faithful", "faithful_right")
+    )
+    assert f"{features - found} of {features} features got it too" in words
+    told = [f"{one.illusory_right} of {one.illusory}" for one in few]
+    assert "in attn_out {} were called illusory, in mlp_out {}.".format(*told) in words
 
 
 @pytest.mark.soak

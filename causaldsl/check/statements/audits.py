@@ -18,6 +18,7 @@ clip          only what every neuron does by itself, pair by pair
 random i      the same patch turned into a random direction
 mlp i         DAS in the same place on a random MLP, patched there
 das k         DAS with k neurons of the site
+... seed k    one of those that decide, for the subspace that is trained with another seed
 ============  ===================================================================================
 """
 
@@ -58,6 +59,7 @@ from causaldsl.vocabulary.types import SiteType, SubspaceType, TruthType
 _HOW = "write illusion(v, on: flip) or illusion(v, against: u, on: flip)"
 _MATRICES = {"mlp_hidden": "W_out", "head.z": "W_O"}
 """Sites that a single matrix reads."""
+_COMPONENTS = ("principal", "more principal")
 _QUICK = Das.model_validate({"lr": 0.02, "epochs": 3})
 """How DAS is trained for the evidence, where the audited direction does not say it."""
 
@@ -237,12 +239,13 @@ class _Builder:
         if self.is_split:
             self.split()
         self.decompose()
-        if place.site.kind == "mlp_hidden":
-            self.add("clip", Clip(), along=of)
+        self.cut(of)
         for seed in range(word.directions):
             self.add(f"random {seed}", SameLength(seed=word.seed + seed), along=of)
         if place.site.kind == "mlp_hidden" and self.shapes.text and train is not None:
             self.learn(train)
+        for number in range(1, word.seeds + 1):
+            self.train_again(number)
 
     @property
     def is_split(self) -> bool:
@@ -277,18 +280,39 @@ class _Builder:
         self.arm("plane", self.subspace(SpanOf(), parts=(row, null)))
 
     def decompose(self) -> None:
-        """What of the patch lies along the classes' mean difference, and what does not."""
+        """What of the patch lies along the classes' mean difference, what does not; components."""
         change = self.subspace(NaturalChange(), 1, site=self.place, on=self.train or self.test)
         self.parts["natural"] = change
         for name, part in (("active", "inside"), ("dormant", "outside")):
             self.add(name, PartOfPatch.model_validate({"part": part}), along=self.of, onto=change)
-        inside = PartOfPatch.model_validate({"part": "inside"})
-        for name, held in zip(("principal", "more principal"), HELD, strict=True):
+        for name, held in zip(_COMPONENTS, HELD, strict=True):
             word = Principal.model_validate({"share": held})
-            components = self.subspace(word, site=self.place, on=self.train or self.test)
-            self.parts[name.split()[0]] = components
-            self.add(name, inside, along=self.of, onto=components)
-        self.add("clip in components", Clip(), along=self.of, frame=components)
+            self.parts[name] = self.subspace(word, site=self.place, on=self.train or self.test)
+
+    def cut(self, of: Applied, end: str = "") -> None:
+        """What of the patch moves by itself: in components, and as each of them or neuron does."""
+        inside = PartOfPatch.model_validate({"part": "inside"})
+        for name in _COMPONENTS:
+            self.add(name + end, inside, along=of, onto=self.parts[name])
+        self.add(f"clip in components{end}", Clip(), along=of, frame=self.parts[_COMPONENTS[-1]])
+        if self.place.site.kind == "mlp_hidden":
+            self.add(f"clip{end}", Clip(), along=of)
+
+    def train_again(self, number: int) -> None:
+        """The evidence that decides, for the same training with a seed ``number`` later."""
+        again = self.of.word.seeded(number)
+        if again is None:
+            raise wrong(
+                "no-seed",
+                "`seeds` trains a subspace of `das` again, and this is none",
+                self.span,
+                "leave `seeds` out",
+            )
+        seed, word = again
+        of, end = replace(self.of, word=word), f" seed {seed}"
+        self.parts[f"of{end}"] = of
+        self.arm(f"v{end}", of)
+        self.cut(of, end)
 
     def learn(self, train: PairSet) -> None:
         """This training again, where no feature can be and with fewer neurons; else a quick DAS."""

@@ -30,6 +30,7 @@ from causaldsl.engine.bootstrap import Bootstrap, Estimate
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.subspace import SubspaceValue
 
+_SEED = "of seed "
 _NEURON_DRAWS = 200
 """Bootstrap draws for numbers that take all neurons of all pairs."""
 
@@ -66,7 +67,8 @@ class Audited:
     ``base`` and ``source`` are activations (n, d) at the site. ``labels`` (n,) say which way a pair
     crosses from one class to the other. ``arms`` has the outcome of every run. ``parts`` has the
     subspaces ``of``, ``against``, ``row``, ``null``, ``natural``, ``principal`` (components),
-    and the matrix, whose name is ``reader``. ``rows`` is a basis of what the matrix sees.
+    and the matrix, whose name is ``reader``; ``of seed 1`` and so on are what other seeds give.
+    ``rows`` is a basis of what the matrix sees.
     """
 
     pairs: PairSet
@@ -97,6 +99,18 @@ class Audited:
             arms=arms,
             bootstrap=Bootstrap(self.draw("some pairs"), self.bootstrap.resamples, units),
         )
+
+    @property
+    def seeds(self) -> list[str]:
+        """The other seeds that the subspace was trained with."""
+        return [role.removeprefix(_SEED) for role in self.parts if role.startswith(_SEED)]
+
+    def trained_with(self, seed: str) -> Audited:
+        """The same of the subspace that another seed gives: its effect and what decides."""
+        end = f" seed {seed}"
+        arms = {n.removesuffix(end): arm for n, arm in self.arms.items() if n.endswith(end)}
+        parts = self.parts | {"of": self.parts[_SEED + seed]}
+        return replace(self, parts=parts, arms=self.arms | arms)
 
     @property
     def of(self) -> SubspaceValue:

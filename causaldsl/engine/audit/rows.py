@@ -29,16 +29,17 @@ from causaldsl.vocabulary.audits import HELD
 
 _BOUNDS = Bounds()
 _BASELINE = 1000
-_NO_SHARE = "The subspace has no effect that it could be a share of."
+_NO_SHARE = (
+    f"A share of v's effect, which is not clearly above {_BOUNDS.nothing:g}, would say nothing."
+)
 
 
 def record(audited: Audited) -> dict[str, Any]:
     """Verdict, rule and evidence as plain data."""
     decision = decide(audited.facts)
-    rows = (
-        [_effect(audited), _neurons(audited), _clip(audited)] if audited.reader == "W_out" else []
-    )
-    rows = rows or [_effect(audited)]
+    rows = [_effect(audited)]
+    if audited.reader == "W_out":
+        rows += [_neurons(audited), _clip(audited)]
     rows += [_components(audited, *named) for named in zip((FIRST, SECOND), HELD, strict=True)]
     rows += [_within(audited), _whole(audited), _active(audited)]
     if audited.matrix is not None:
@@ -55,7 +56,7 @@ def record(audited: Audited) -> dict[str, Any]:
         "rule": decision.rule,
         "decided_by": list(decision.decided_by),
         "evidence": [row.plain() for row in rows],
-        "stability": stability(audited, decision.verdict),
+        "stability": stability(audited),
         "caveat": CAVEAT,
     }
 

@@ -21,13 +21,13 @@ c then leaks into all shares. What other evidence is fooled by, and so does not 
 docs/audit.md.
 
 If both testify they must agree; a contradiction is inconclusive. "Below" and "above" mean the whole
-interval. Every sentence of a verdict is a :class:`Finding` and is made from the numbers compared.
+interval. Every clause of a verdict is a :class:`Finding` and is made from the numbers compared.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.vocabulary.audits import HELD
@@ -37,6 +37,7 @@ FIRST, SECOND = "principal components", "more principal components"
 WITHIN, WHOLE = "clip in components", "whole component"
 LENGTH, APART = "length in them", "along the mean change"
 """Names of the evidence that the rule reads; the last two are details of ``FIRST``."""
+_NEURONS, _COMPONENTS = "neurons", "principal components"
 
 _SHARES = {1 / 4: "a quarter", 1 / 3: "a third", 1 / 2: "half"}
 _SHARES |= {2 / 3: "two thirds", 3 / 4: "three quarters"}
@@ -60,10 +61,14 @@ class Bounds:
     """A smaller share of the effect points to an illusion."""
     half: float = 1 / 2
     """What the cut in the principal components must leave of a feature's effect."""
+    left: float = 2 / 3
+    """What it must take away of an illusion's effect: no more than this is left."""
     high: float = 2 / 3
     """A larger share in the principal components points to the feature."""
     most: float = 0.8
     """A larger share of the neurons' movement, and of the effect after the cut, points to it."""
+    natural: float = 0.8
+    """Natural neurons above it speak against an illusion, however little the cut leaves."""
     top: float = 4 / 3
     """A part that does more than this many times the whole is undone by the rest: a mismatch."""
     apart: float = 0.9
@@ -113,8 +118,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Testimony:
-    """What a group of evidence says, and the findings that it says it for."""
+    """What ``of``, a group of evidence, says, and the findings that it says it for."""
 
+    of: str
     verdict: str = "neither"
     findings: tuple[Finding, ...] = ()
 
@@ -129,12 +135,11 @@ class Testimony:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, its rule in words, the evidence that it rests on, and what it found there."""
+    """A verdict, its rule in words, and the evidence that it rests on."""
 
     verdict: str
     rule: str
     decided_by: tuple[str, ...]
-    findings: tuple[Finding, ...] = field(default=(), compare=False)
 
 
 def share(of: float) -> str:
@@ -148,8 +153,8 @@ def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
     effect, name = facts.effect, ("subspace effect",)
     if facts.sampled and effect.n < bounds.few:
         rule = (
-            f"It was measured on {effect.n} pair{'s' * (effect.n != 1)}: an interval over fewer "
-            f"than {bounds.few} says too little for a verdict."
+            f"It was measured on {effect.n} independent pair{'s' * (effect.n != 1)}: an interval "
+            f"over fewer than {bounds.few} says too little for a verdict."
         )
         return Decision("inconclusive", rule, name)
     if effect.low <= bounds.nothing:
@@ -157,7 +162,6 @@ def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
     heard = [one for one in (by_neurons(facts, bounds), by_components(facts, bounds)) if one]
     said = [one for one in heard if one.verdict != "neither"]
     names = tuple(name for one in said or heard for name in one.names) or name
-    findings = tuple(finding for one in said for finding in one.findings)
     if not said:
         return Decision("inconclusive", _undecided(heard), names)
     if len({one.verdict for one in said}) == 2:
@@ -166,8 +170,8 @@ def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
             f"Two pieces contradict each other. {_sentence(first)} {_sentence(second)} The first "
             f"points to {_to(first)}, the second to {_to(second)}."
         )
-        return Decision("inconclusive", rule, names, findings)
-    return Decision(said[0].verdict, " ".join(map(_sentence, said)), names, findings)
+        return Decision("inconclusive", rule, names)
+    return Decision(said[0].verdict, " ".join(map(_sentence, said)), names)
 
 
 def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
@@ -192,7 +196,7 @@ def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
     )
     top = Finding(CLIP, facts.clip, True, bounds.top)
     if neurons.holds and kept.holds and top.holds:
-        return Testimony("faithful", (neurons, kept, top))
+        return Testimony(_NEURONS, "faithful", (neurons, kept, top))
     lost = Finding(
         CLIP,
         facts.clip,
@@ -200,9 +204,10 @@ def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
         low,
         f"cut to what each neuron does by itself it keeps less than {share(low)} of its effect",
     )
-    if lost.holds and not neurons.holds:
-        return Testimony("illusory", (lost,))
-    return Testimony("neither", (neurons, kept))
+    natural = Finding(NEURONS, facts.neurons, False, bounds.natural)
+    if lost.holds and not natural.holds:
+        return Testimony(_NEURONS, "illusory", (lost,))
+    return Testimony(_NEURONS, "neither", (neurons, kept))
 
 
 def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
@@ -228,37 +233,37 @@ def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
     )
     outside = (
         Finding(FIRST, first, True, low, f"less than {share(low)} {where}"),
-        Finding(FIRST, facts.along, True, bounds.apart),
         Finding(SECOND, second, True, low),
-        Finding(WITHIN, within, True, high),
+        Finding(WITHIN, within, True, bounds.left),
     )
-    if all(finding.holds for finding in inside):
-        return Testimony("faithful", inside)
-    if all(finding.holds for finding in outside):
-        return Testimony("illusory", outside)
     line = (
         f"more than {share(bounds.apart)} of its part there is along the mean change, from which "
         "nothing else can be told apart"
     )
-    alone = Finding(FIRST, facts.along, False, bounds.apart, line)
-    return Testimony("neither", (alone,) if alone.holds else (inside[0], inside[3], inside[5]))
+    one_line = Finding(FIRST, facts.along, False, bounds.apart, line)
+    if all(finding.holds for finding in inside):
+        return Testimony(_COMPONENTS, "faithful", inside)
+    if all(finding.holds for finding in outside):
+        if one_line.holds:
+            return Testimony(_COMPONENTS, "neither", (one_line,))
+        return Testimony(_COMPONENTS, "illusory", outside)
+    return Testimony(_COMPONENTS, "neither", (inside[0], inside[3], inside[5]))
 
 
 def _nothing(effect: Estimate, bounds: Bounds) -> str:
     if effect.high < 0:
-        return "Patching it pushes the output away from the source, so there is nothing to explain."
-    return f"Its effect is not clearly above {bounds.nothing:g}: there is nothing to explain."
+        return "Patching it pushes the output away from the source, as no feature does."
+    is_ = "is" if effect.high <= bounds.nothing else "may be"
+    return f"Its effect is not clearly above {bounds.nothing:g}: there {is_} nothing to explain."
 
 
 def _undecided(heard: list[Testimony]) -> str:
     if not heard:
         return "There is no natural movement to compare it with."
-    who = "Its part in the principal components does not tell"
-    if len(heard) == 2:
-        who = "Neither neurons nor principal components tell"
-    lines = [one for one in heard for finding in one.findings if finding.name == FIRST]
-    reason = f" {_sentence(lines[0])}" if lines and len(lines[0].findings) == 1 else ""
-    return f"{who} a feature from an illusion here.{reason}"
+    who = " and ".join(one.of for one in heard)
+    told = [f"{who[0].upper()}{who[1:]} do not tell a feature from an illusion here."]
+    told += [_sentence(one) for one in heard if len(one.findings) == 1]
+    return " ".join(told)
 
 
 def _sentence(of: Testimony) -> str:

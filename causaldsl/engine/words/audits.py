@@ -28,7 +28,7 @@ from causaldsl.vocabulary.audits import (
     SameLength,
     VerdictIs,
 )
-from causaldsl.vocabulary.base import Side, Word
+from causaldsl.vocabulary.base import SIDES, Side, Word
 from causaldsl.vocabulary.matrices import Matrix
 
 
@@ -105,7 +105,7 @@ def same_length(here: Here[SameLength], along: SubspaceValue) -> PreparedEdit:
 def illusion(here: Here[Illusion]) -> dict[str, object]:
     """The record of the audit, as plain data."""
     session, operation = here.session, here.operation
-    roles = ("of", "against", "matrix", "row", "null", "natural", "principal")
+    roles = [given.role for given in operation.inputs]
     matrix = operation.find("matrix")
     audited = Audited(
         pairs=here.pairs,
@@ -117,7 +117,7 @@ def illusion(here: Here[Illusion]) -> dict[str, object]:
             for arm in operation.inputs
             if arm.role.startswith(ARM)
         },
-        parts={role: here.value(role) for role in roles if operation.find(role)},
+        parts={r: here.value(r) for r in roles if r not in SIDES and not r.startswith(ARM)},
         rows=None if matrix is None else row_space(session, matrix),
         text=session.loaded.spec.shapes.text,
         draw=lambda label: here.generator(0, label, here.key),
