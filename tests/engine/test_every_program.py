@@ -31,13 +31,15 @@ DEAR = {
     "das_by_neurons.cpatch",
     "ioi_circuit.cpatch",
     "mlp_pathways.cpatch",
+    "null_and_row.cpatch",
     "output_distribution.cpatch",
     "position_direction.cpatch",
     "random_mlp.cpatch",
     "recoverability.cpatch",
+    "recoverability_causes.cpatch",
     "units.cpatch",
 }
-"""Half a minute and more on SmolLM2 under hooks, small as they are."""
+"""Long on SmolLM2 under hooks, small as they are."""
 needs_model = pytest.mark.skipif(
     not next(entry.present for entry in catalog() if entry.name == "smollm2-135m"),
     reason="smollm2-135m is not on this machine: causaldsl models pull smollm2-135m",
