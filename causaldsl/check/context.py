@@ -18,6 +18,7 @@ from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.scope import Scope
+from causaldsl.check.sets import Members
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import (
     Diagnostic,
@@ -174,6 +175,13 @@ class Context:
                 f"`{show(node)}` names a head, not one of its activations",
                 node.span,
                 "add .q, .k, .v, .z or .out",
+            )
+        if isinstance(value, Members) and value.of == "sites":
+            raise wrong(
+                "several-sites",
+                f"`{show(node)}` names {len(value.members)} sites, and one is wanted here",
+                node.span,
+                "sets of sites stand behind verbs, and at the stages of paths",
             )
         if not isinstance(value, Place):
             raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not a site", node.span)

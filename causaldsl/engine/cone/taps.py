@@ -178,8 +178,9 @@ def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
 
 
 def _alike(edits: Sequence[tuple[int, Edit]]) -> bool:
-    """Whether these all put a value in, as a whole, into arms of their own at as many positions."""
-    if len(edits) < 2 or len({arm for arm, _ in edits}) < len(edits):
+    """Whether these all put a value in, as a whole, at as many positions, and none of them where
+    another one does: in arms, or in heads, of their own."""
+    if len(edits) < 2 or len({(arm, edit.site.head) for arm, edit in edits}) < len(edits):
         return False
     (_, one), *_ = edits
     return all(
