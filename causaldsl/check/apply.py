@@ -177,7 +177,10 @@ def _from_operands(context: Context, cls: type[Word], values: dict[str, Located]
         written, span = values.pop("path")
         with located(span):
             return _tensor_header(context.path(written), written)
-    return {name: values[name].value for name in cls.computed if name in values}
+    known = {name: values[name].value for name in cls.computed if name in values}
+    if "keys" in cls.computed and "from" in values:  # no option can be called so in Python
+        known["keys"] = values.pop("from").value
+    return known
 
 
 def _type(context: Context, value: Any) -> Any:
@@ -208,9 +211,11 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
 
 
 _ASKED = {
+    "attention": "a head at a query",
     "class": "a class of prompts",
     "integers": "a list",
     "pairs": "pairs",
+    "tokens": "positions of tokens",
     "texts": "a file or a list of texts",
     "values": "numbers",
 }

@@ -169,12 +169,13 @@ class Context:
     def place(self, node: ast.Expression, positioned: bool = True) -> Place:
         """The value of an expression that must be a site, with positions if asked for."""
         value = self.value(node)
-        if isinstance(value, SiteOwner):
+        heads = isinstance(value, Members) and value.of in ("heads", "kv_heads")
+        if isinstance(value, SiteOwner) or heads:
             raise wrong(
                 "head-part",
                 f"`{show(node)}` names a head, not one of its activations",
                 node.span,
-                "add .q, .k, .v, .z or .out",
+                "add .q, .k, .v, .z, .out or .pattern",
             )
         if isinstance(value, Members) and value.of == "sites":
             raise wrong(

@@ -215,7 +215,7 @@ def called(context: Context, node: ast.Call) -> Any:
 @handles(ast.At)
 def at(context: Context, node: ast.At) -> Place | Members:
     value = context.value(node.site)
-    if isinstance(value, HeadValue):
+    if isinstance(value, HeadValue | SiteOwner):
         value = of_one_head(value, context.shapes(node.span))
     if not isinstance(value, Members):
         value = context.place(node.site, positioned=False)

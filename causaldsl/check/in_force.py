@@ -22,7 +22,7 @@ from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.interventions import Ablate, Steer
+from causaldsl.vocabulary.interventions import Ablate, Cut, Steer
 
 
 class _Part(NamedTuple):
@@ -192,12 +192,14 @@ def _commute(one: Applied | CheckedPath, other: Applied | CheckedPath) -> bool:
         return False
     if one.alike(other) or (_adds(one) and _adds(other)):
         return True
+    if isinstance(one.word, Cut) or isinstance(other.word, Cut):
+        return False  # what is set is not what a cut leaves
     return all(_adds(each) or each.operand("along") is not None for each in (one, other))
 
 
 def _adds(applied: Applied) -> bool:
     word = applied.word
-    return isinstance(word, Steer) or (isinstance(word, Ablate) and word.to == "noise")
+    return isinstance(word, Steer | Cut) or (isinstance(word, Ablate) and word.to == "noise")
 
 
 def _overlap(one: Place, other: Place, pairs: PairSet) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from causaldsl.check.agreement import check_amounts, check_held_out, check_place
 from causaldsl.check.apply import apply_at
+from causaldsl.check.attention import check_pattern
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
@@ -30,8 +31,10 @@ def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ..
             node.verb.span,
             suggest(verb, known, "interventions"),
         )
-    places, cls = stage_places(context, node.site, "acts"), known[verb]
+    cls = known[verb]
     assert issubclass(cls, Change)
+    attends = cls.operands[0].kind == "attention"
+    places = stage_places(context, node.site, "attends" if attends else "acts")
     if any(clause.word in cls.origins for clause in node.clauses):
         return from_elsewhere(context, cls, node, places)
     named = [(ast.Identifier(c.span, c.word), c.value) for c in node.clauses]
@@ -65,7 +68,9 @@ def check_all_on(
     for applied in does:
         place = site_of(applied)
         others = tuple(id(v) for name, v in applied.operands if name != "site")
-        like = (type(applied.word), applied.word, others, place.position, place.site.is_virtual)
+        layer = place.site.layer if place.site.is_pattern else None  # layers differ in windows
+        kind = place.site.is_virtual, place.site.is_pattern, layer
+        like = (type(applied.word), applied.word, others, place.position, kind)
         if like not in seen:
             seen.add(like)
             check_on(context, applied, pairs, span, use)
@@ -85,6 +90,7 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
                 if isinstance(part, Applied):
                     check_on(context, part, pairs, span, span)
     check_amounts(applied, place, pairs, span, use)
+    check_pattern(applied, place, pairs, context.shapes(span), span)
     if isinstance(applied.word, Ablate) and applied.word.by == "template":
         _check_templates(pairs, span)
     check_held_out(applied, pairs, span)

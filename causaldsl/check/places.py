@@ -76,6 +76,12 @@ class PositionRef:
     first: Point
     last: Point | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> PositionRef:
+        """A position as it is printed."""
+        first, _, last = text.partition("..")
+        return cls(Point.parse(first), Point.parse(last) if last else None)
+
     def __str__(self) -> str:
         return str(self.first) + (f"..{self.last}" if self.last is not None else "")
 

@@ -23,7 +23,7 @@ from causaldsl.syntax.format import show
 Of = Literal["heads", "kv_heads", "mlps", "layers", "numbers", "positions", "sites"]
 RANGE_WORDS: tuple[Of, ...] = ("heads", "kv_heads", "mlps", "layers")
 """Words that stand for all of a model's; brackets pick layers."""
-Role = Literal["acts", "sends", "receives"]
+Role = Literal["acts", "sends", "receives", "attends"]
 _OWNERS = {"heads": "head", "kv_heads": "kv_head"}
 
 
@@ -99,8 +99,10 @@ def at_positions(members: Members, positions: Sequence[PositionRef], span: Span)
     return replace(members, members=tuple(placed))
 
 
-def of_one_head(head: HeadValue, shapes: ModelDims) -> Members:
+def of_one_head(head: HeadValue | SiteOwner, shapes: ModelDims) -> Members:
     """A head as a set of its own."""
+    if isinstance(head, SiteOwner):
+        head = HeadValue(head.layer, head.head, word=head.word)
     return Members("kv_heads" if head.word == "kv_head" else "heads", (head,), shapes)
 
 
@@ -188,7 +190,8 @@ def without(left: Members, right: Members, span: Span) -> Members:
 def sites_of(value: Any, node: ast.Node, role: Role) -> list[Place]:
     """The sites that a set stands for where it ``acts`` behind a verb, ``sends`` or ``receives``.
 
-    A head that sends does so by its z; an MLP acts and sends by its output.
+    A head that sends does so by its z, one that ``attends`` by its pattern; an MLP acts and sends
+    by its output.
     """
     if isinstance(value, Place):
         return [value]
@@ -197,9 +200,13 @@ def sites_of(value: Any, node: ast.Node, role: Role) -> list[Place]:
         kind = "mlp_in" if role == "receives" else "mlp_out"
         places = [Place(Site(kind, int(m.number)), None, node.span) for m in value.members]
         return list(at_positions(sites(places, value.shapes), value.positions, node.span).members)
-    if value.of == "heads" and role == "sends":
-        part = ast.Attribute(node.span, node, ast.Identifier(node.span, "z"))  # type: ignore[arg-type]
+    by = {"sends": "z", "attends": "pattern"}.get(role)
+    if value.of == "heads" and by is not None:
+        part = ast.Attribute(node.span, node, ast.Identifier(node.span, by))  # type: ignore[arg-type]
         return list(value.part(part).members)
+    if value.of == "kv_heads" and role == "attends":
+        message = f"`{show(node)}` names keys and values, which are attended to"
+        raise wrong("wrong-kind", message, node.span, "name the heads that attend: heads[7..9]")
     if value.of in _OWNERS:
         raise _no_part(value, node, role)
     if value.of != "sites":

@@ -30,13 +30,20 @@ from causaldsl.syntax.format import show
 def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Place]:
     """The sites that an expression names, with their positions: of a stage, or behind a verb."""
     value = context.value(node)
-    if isinstance(value, HeadValue):
+    if isinstance(value, HeadValue) or (isinstance(value, SiteOwner) and role == "attends"):
         value = of_one_head(value, context.shapes(node.span))
     if isinstance(node, ast.Number):
         raise _no_head(node)
     if not isinstance(value, Members):
         value = context.place(node, positioned=role == "acts")
     found = sites_of(value, node, role)
+    if role == "attends" and not all(place.site.is_pattern for place in found):
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is no head: only heads attend",
+            node.span,
+            "write a head at a query, head[7.3] @ END, or several, heads[7..9] @ END",
+        )
     seen: set[Place] = set()
     for place in found:
         if place.position is None:
@@ -77,6 +84,12 @@ def _member(context: Context, node: ast.Expression) -> Any:
     if isinstance(node, ast.Number) and re.fullmatch(r"\d+\.\d+", node.text):
         layer, _, head = node.text.partition(".")
         return HeadValue(int(layer), int(head), node.text)
+    if isinstance(node, ast.Range):
+        values = whole_range(context, node)
+        with located(node.span):
+            context.limits.check("cells", len(values), "sweep-size", "this has {} members")
+        shapes = context.shapes(node.span)
+        return Members("numbers", tuple(constant(i, node.span) for i in values), shapes)
     first = node.left if isinstance(node, ast.BinarySum) else node
     if isinstance(first, ast.Name) and not is_known(context, first.text):
         point = Point.parsed(show(node).replace(" ", ""))
@@ -153,6 +166,8 @@ def layers_of(context: Context, node: ast.Index) -> Sequence[int]:
 def whole_range(context: Context, node: ast.Range) -> range:
     first = context.integer(node.first, "the start of a range")
     last = context.integer(node.last, "the end of a range")
+    if last < first:
+        raise wrong("empty-range", f"`{show(node)}` is empty", node.span, "write 2..3, not 3..2")
     return range(first, last + 1)
 
 

@@ -11,7 +11,7 @@ of one place does not matter if, for all prompts:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -37,6 +37,7 @@ class PreparedEdit:
     values: list[Tensor] | Tensor
     basis: Tensor | None
     add: bool = False
+    form: Callable[..., Edit] = Edit
 
     def by_pair(self, count: int) -> list[Tensor]:
         """The value for each of ``count`` pairs."""
@@ -44,11 +45,21 @@ class PreparedEdit:
 
     def edit(self, group: Group, watch: Watch | None = None) -> Edit:
         positions = group.positions[self.at]
-        if isinstance(self.values, Tensor):
-            value = self.values.expand(*positions.shape, self.values.shape[-1])
+        values = self.values
+        if self.at.site.is_pattern:
+            every = [values] if isinstance(values, Tensor) else values
+            padded = [_for_tokens(value, group.longest) for value in every]
+            values = padded[0] if isinstance(values, Tensor) else padded
+        if isinstance(values, Tensor):
+            value = values.expand(*positions.shape, values.shape[-1])
         else:
-            value = torch.stack([self.values[row] for row in group.rows.tolist()])
-        return Edit(self.at.site, positions, value, self.basis, self.add, watch)
+            value = torch.stack([values[row] for row in group.rows.tolist()])
+        return self.form(self.at.site, positions, value, self.basis, self.add, watch)
+
+
+def _for_tokens(value: Tensor, count: int) -> Tensor:
+    """Shares of attention (k, tokens) for prompts of up to ``count`` tokens: the others' are 0."""
+    return torch.nn.functional.pad(value, (0, count - value.shape[-1]))
 
 
 def check_commute(

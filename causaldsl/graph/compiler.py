@@ -23,7 +23,7 @@ from causaldsl.graph.operations import (
     SiteAt,
     pairs_operation,
 )
-from causaldsl.vocabulary.base import SIDES, Side, Word
+from causaldsl.vocabulary.base import SIDES, Change, Side, Word
 from causaldsl.vocabulary.seen import MeanSeen, Seen
 
 Value = TypeVar("Value")
@@ -164,6 +164,8 @@ class Compiler:
             for role, value in applied.operands
             if isinstance(value, Applied)
         ]
+        if isinstance(applied.word, Change) and applied.word.on_prompts:
+            inputs.append(Input(role="pairs", key=self.pair_set(pairs)))
         origin = applied.operand("from")
         if isinstance(origin, Origin):
             inputs.append(Input(role="values", key=self.origin(origin, place, pairs)))

@@ -22,7 +22,7 @@ NAME = 100
 """Characters of a name, which files are called by."""
 _NUMBERS = {"NUMBER", "INDEX", "PLACE", "POINT"}
 _LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims"}
-_TOKENS = {"arrow", "operator", "clause_word", "joint"}
+_TOKENS = {"arrow", "operator", "clause_word", "joint", "minus"}
 
 
 class Builder:

@@ -182,6 +182,12 @@ def _attribute(node: ast.Attribute) -> str:
     return f"{owner}.{node.name.text}"
 
 
+def _clause(node: ast.Clause) -> str:
+    """A difference needs no parentheses; a sum does, since `+` joins interventions."""
+    minus = isinstance(node.value, ast.BinarySum) and node.value.operator == "-"
+    return f"{node.word} {_inside(node.value, 2 if minus else 3)}"
+
+
 def _pattern_pairs(node: ast.PatternPairs) -> str:
     options = _braces(f"{option.name} {option.value}" for option in node.options)
     return f"{node.prompts.text} {node.left.text} {node.arrow} {node.right.text} {options}"
@@ -273,7 +279,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.PositionDefinition: lambda n: f"{n.name.text} = {n.place}",
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,
-    ast.Clause: lambda n: f"{n.word} {_inside(n.value, 3)}",
+    ast.Clause: _clause,
     ast.Intervention: lambda n: " ".join([n.verb.text, _inside(n.site, 5), *map(show, n.clauses)]),
     # A sum among the parts stands in parentheses.
     ast.Interventions: lambda n: " ".join(

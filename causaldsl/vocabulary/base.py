@@ -37,6 +37,8 @@ OperandKind = Literal[
     "values",
     "model",
     "activations",
+    "attention",
+    "tokens",
 ]
 
 
@@ -255,6 +257,8 @@ class Change(Word):
     late = True
     origins: ClassVar[tuple[str, ...]] = ()
     """Clauses that say from where the values are that it puts in, if they are from elsewhere."""
+    on_prompts: ClassVar[bool] = False
+    """Whether its values are worked out from the prompts themselves."""
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         """The type of its site; what it acts ``along`` must be a subspace there."""

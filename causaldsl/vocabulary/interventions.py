@@ -113,3 +113,21 @@ class Steer(Change):
                 "use a subspace of dimension 1",
             )
         return site
+
+
+@intervention
+class Cut(Change):
+    """Keep heads from attending to some tokens: their scores are minus infinity there.
+
+    `cut heads[10..19] @ END from SUBJ`. What a query attends to otherwise grows to make up for it:
+    its shares add up to 1 again (with an attention sink's).
+    """
+
+    word = "cut"
+    runs = "nothing"
+    sides = ()
+    on_prompts = True
+    example = "cut heads[1..2] @ END from S2"
+    operands = (Operand("site", "attention"), Operand("from", "tokens", keyword=True))
+    computed = ("keys",)
+    keys: tuple[str, ...] = ()

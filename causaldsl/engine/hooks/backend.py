@@ -254,7 +254,7 @@ class _Forward:
     def _on_site(self, site: Site, change: Change, first: bool = False) -> None:
         name = self._points.of(site)
         assert name is not None
-        self._on(site, name, change, first)
+        self._on(site, name, _by_query(change) if site.is_pattern else change, first)
 
     def _on(self, what: object, name: str, change: Change, first: bool = False) -> None:
         count = [0]
@@ -310,6 +310,16 @@ class _Forward:
                 "site, such as attn_out or resid_post",
             )
         return x[:, :, site.head] if site.head is not None else x.flatten(2)
+
+
+def _by_query(change: Change) -> Change:
+    """A change of patterns (n, T, heads, T), where they are seen as (n, heads, T, T)."""
+
+    def turned(x: Tensor) -> Tensor | None:
+        new = change(x.transpose(1, 2))
+        return None if new is None else new.transpose(1, 2)
+
+    return turned
 
 
 class _HeadOut:
