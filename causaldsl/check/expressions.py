@@ -200,6 +200,13 @@ def called(context: Context, node: ast.Call) -> Any:
             node.span,
             "claim it: expect argmax(SWEEP.METRIC) is CELL",
         )
+    if text == "top" and text not in words.functions:
+        raise wrong(
+            "top-here",
+            "which cells come out on top is known only after a run, and the sites of a run before",
+            node.span,
+            "run the sweep first, and write what it found: set movers = {23.0, 23.3}",
+        )
     if text not in words.functions:
         context.scope.check_words()
         sites = [word for word, cls in words.makers.items() if not isinstance(cls.gives, DataType)]

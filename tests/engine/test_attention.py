@@ -18,10 +18,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from causaldsl.check.pairs import Prompt
+from causaldsl.diagnostics import RunFailure
 from tests.families import oracle
 from tests.families.bench import BACKENDS, CLOSE, ONE_LENGTH, Bench, Ran, bench
 
 MORE = ("qwen2", "gpt_neox", "gemma2", "gpt_oss", "gpt_neo", "mistral")
+
+SHOWN_LATE = (("gpt_neo", "hooks"),)
+"""TransformerLens shows patterns after they have been used, so a hook would change nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +209,10 @@ def test_the_numbers_are_the_oracles(
     name: str, backend: str, benches: Callable[[str], Bench]
 ) -> None:
     one = benches(name)
+    if (name, backend) in SHOWN_LATE:
+        with pytest.raises(RunFailure, match="has no hook"):
+            one.run(PROGRAM, backend)
+        return
     ran = one.run(PROGRAM, backend)
     pairs = ran.session.graph.pairs[ran.session.graph.key_of("flip.test")].pairs
     lines = []

@@ -85,10 +85,36 @@ class HooksBackend:
         self.points = Points(model, shapes)
         parameter = next(iter(model.parameters()), None)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
+        self._device = None if parameter is None else parameter.device
+        self._patterns: dict[int, bool] = {}
         model.requires_grad_(False)
 
     def serves(self, site: Site) -> bool:
-        return self.points.of(site) is not None
+        if self.points.of(site) is None:
+            return False
+        return not site.is_pattern or self._uses_pattern(_layer(site))
+
+    @torch.no_grad()
+    def _uses_pattern(self, layer: int) -> bool:
+        """Whether what a hook makes of a pattern is what heads go on with.
+
+        For some families TransformerLens shows a pattern only after it has been used.
+        """
+        if layer not in self._patterns:
+            z: list[Tensor] = []
+
+            def nothing(x: Tensor, hook: Any) -> Tensor:
+                return torch.zeros_like(x)
+
+            def keep(x: Tensor, hook: Any) -> None:
+                z.append(x)
+
+            names = f"blocks.{layer}.attn.hook_pattern", f"blocks.{layer}.attn.hook_z"
+            hooks = list(zip(names, (nothing, keep), strict=True))
+            with self.model.hooks(fwd_hooks=hooks), exact(self._dtype):
+                self.model(torch.zeros(1, 2, dtype=torch.long, device=self._device))
+            self._patterns[layer] = bool(z) and not bool(z[0].any())
+        return self._patterns[layer]
 
     def clean(self, wanted: CleanPass) -> HooksRun:
         """One forward pass for both, what is read and the logits."""
