@@ -250,7 +250,8 @@ def _amount(context: Context, cls: type[Word], node: Any) -> Applied | None:
     number = isinstance(value, Applied) and isinstance(value.type, NumberType)
     if not number or value.number is not None:
         return None
-    if any(part.word.estimated or part.operand("on") is not None for part in value.walk()):
+    numbers = [part for part in value.walk() if isinstance(part.type, NumberType)]
+    if any(part.word.estimated or part.operand("on") is not None for part in numbers):
         raise wrong(
             "measured-amount",
             f"`{show(node)}` is an estimate from pairs, and `{cls.word}` needs an exact number",

@@ -8,7 +8,7 @@ it is checked there (``engine/commute.py``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from causaldsl.check.interventions import check_all_on, check_unbracketed, inter
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.paths import check_path_on, path_of
 from causaldsl.check.places import Place
-from causaldsl.check.runs import CheckedRun, InForce
+from causaldsl.check.runs import CheckedRun, InForce, Origin
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.syntax import ast
@@ -82,8 +82,21 @@ def _does(context: Context, node: ast.Node) -> InForce:
 
 def joined(parts: Sequence[_Part]) -> InForce:
     """All of it in order, with the stage of each where there are several."""
-    does: list[Applied | CheckedPath] = []
-    stages: list[int] = []
+    acts = _acts(parts)
+    stages = tuple(act.stage for act in acts)
+    return InForce(tuple(act.by for act in acts), stages if len(set(stages)) > 1 else ())
+
+
+class _Act(NamedTuple):
+    """One of the things that are done, in which stage, and where it is written."""
+
+    by: Applied | CheckedPath
+    stage: int
+    node: ast.Node
+
+
+def _acts(parts: Sequence[_Part]) -> list[_Act]:
+    acts: list[_Act] = []
     for number, part in enumerate(parts):
         inner = part.does.stages or (0,) * len(part.does.does)
         after = parts[number + 1].joint if number + 1 < len(parts) else "then"
@@ -94,10 +107,10 @@ def joined(parts: Sequence[_Part]) -> InForce:
                 part.node.span,
                 "join it by `then`",
             )
-        first = 0 if not stages else max(stages) + (part.joint == "then")
-        does += part.does.does
-        stages += [first + stage for stage in inner]
-    return InForce(tuple(does), tuple(stages) if len(set(stages)) > 1 else ())
+        first = 0 if not acts else max(act.stage for act in acts) + (part.joint == "then")
+        together = zip(part.does.does, inner, strict=True)
+        acts += [_Act(by, first + stage, part.node) for by, stage in together]
+    return acts
 
 
 def what_it_does(context: Context, node: ast.Interventions) -> str:
@@ -115,18 +128,41 @@ def _on_pairs(context: Context, parts: Sequence[_Part], pairs: PairSet) -> InFor
     for part in parts:
         span = part.node.span
         use = part.node.site.span if isinstance(part.node, ast.Intervention) else span
-        plain_ones = [one for one in part.does.does if isinstance(one, Applied)]
-        check_all_on(context, plain_ones, pairs, span, use)
-        for one in part.does.does:
-            if isinstance(one, CheckedPath):
-                check_path_on(context, one, pairs, span)
+        _check_does(context, part, pairs, span, use)
     found = joined(parts)
     _check_order(parts, pairs)
     return found
 
 
+def _check_does(context: Context, part: _Part, pairs: PairSet, span: Span, use: Span) -> None:
+    """What a part does, and the named runs that it takes values from, must fit the pairs."""
+    paths = [one for one in part.does.does if isinstance(one, CheckedPath)]
+    changes = [one for one in part.does.does if isinstance(one, Applied)]
+    check_all_on(context, changes, pairs, span, use)
+    for path in paths:
+        check_path_on(context, path, pairs, span)
+        changes += path.sender
+    origins = [one.operand("from") for one in changes]
+    runs = [origin.run for origin in origins if isinstance(origin, Origin) and origin.run]
+    for run in {run.name: run for run in runs}.values():
+        taken = _Part("+", ast.Name(span, run.name), run.in_force)
+        _check_does(context, taken, pairs, span, span)
+        _check_order([taken], pairs)
+
+
+def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
+    """Two that act on one place at once must commute, as far as is known before the run."""
+    at_hook: dict[str, list[_Write]] = defaultdict(list)
+    for act in _acts(parts):
+        for place in _written(act.by):
+            at_hook[place.site.hook_name].append(_Write(place, *act))
+    for writes in at_hook.values():
+        for one, other in combinations(writes, 2):
+            _check_both(one, other, pairs)
+
+
 class _Write(NamedTuple):
-    """A place that is written, by what, in which stage, and where that is written."""
+    """A place that is written, and what does it."""
 
     place: Place
     by: Applied | CheckedPath
@@ -134,28 +170,10 @@ class _Write(NamedTuple):
     node: ast.Node
 
 
-def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
-    """Two that act on one place at once must commute, as far as is known before the run."""
-    stage, at_hook = 0, defaultdict(list)
-    for part in parts:
-        stage += part.joint == "then"
-        named_run = len(set(part.does.stages)) > 1  # looked at where it was defined
-        for place, by in [] if named_run else _written(part.does.does):
-            at_hook[place.site.hook_name].append(_Write(place, by, stage, part.node))
-    for writes in at_hook.values():
-        for one, other in combinations(writes, 2):
-            _check_both(one, other, pairs)
-
-
-def _written(
-    does: Sequence[Applied | CheckedPath],
-) -> Iterator[tuple[Place, Applied | CheckedPath]]:
-    for by in does:
-        if isinstance(by, Applied):
-            yield site_of(by), by
-        elif by.hops:
-            for place in by.hops[-1]:
-                yield place, by
+def _written(by: Applied | CheckedPath) -> Sequence[Place]:
+    if isinstance(by, Applied):
+        return [site_of(by)]
+    return by.hops[-1] if by.hops else ()
 
 
 def _check_both(one: _Write, other: _Write, pairs: PairSet) -> None:
@@ -173,16 +191,22 @@ def _check_both(one: _Write, other: _Write, pairs: PairSet) -> None:
         way = "write `A then B`, or join what paths start with: a + b -> .. -> logits"
     elif virtual:
         way = "what it adds is worked out from the clean run: change it once"
-    elif one.node is other.node:
+    elif one.node is other.node and isinstance(one.node, ast.Intervention):
         way = "name positions that are never the same token"
+    if one.node is other.node:
+        raise wrong(
+            "order-matters",
+            f"`{first}` acts twice on one token, at {one.place} and {other.place}, so the order "
+            "would matter",
+            one.node.span,
+            way,
+        )
     raise wrong(
         "order-matters",
-        f"`{first}` and `{second}` both act on {one.place}, so their order would matter"
-        if one.node is not other.node
-        else f"`{first}` acts twice on one token: {one.place} is {other.place} in some prompt",
+        f"`{first}` and `{second}` both act on {one.place}, so their order would matter",
         other.node.span,
         way,
-        [] if one.node is other.node else [Label(one.node.span, "the other one")],
+        [Label(one.node.span, "the other one")],
     )
 
 

@@ -85,10 +85,6 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
     check_place(context, place, pairs, use, both="source" in applied.word.sides)
     if isinstance(origin, Origin):
         check_origin(origin, place, pairs, use)
-        if origin.run is not None:
-            for part in origin.run.in_force.does:
-                if isinstance(part, Applied):
-                    check_on(context, part, pairs, span, span)
     check_amounts(applied, place, pairs, span, use)
     check_pattern(applied, place, pairs, context.shapes(span), span)
     if isinstance(applied.word, Ablate) and applied.word.by == "template":

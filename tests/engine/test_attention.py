@@ -142,11 +142,19 @@ measure m on flip.test {
   mean = ablate head[2.1].pattern @ END to mean
   then_z = cut heads[1] @ END from S2 + patch head[2.0].z @ END
   routed = patch head[1.2].pattern @ END -> head[2.0].q @ END -> logits {FREE}
+  held = patch head[1.2].pattern @ END -> head[2.0].q @ END -> logits {HOLD}
+  heard = resid_pre[1] @ END -> head[2.1].pattern @ END -> logits {ALL}
   report logit_diff
 }
 table t { for h in {1.0, 2.3}: to_s = attention(head[h] @ END, to: S2, on: flip.test) }
 let several = attention(head[1.1] @ S2..END, to: {S2, S2-1}, on: flip.test)
-""".replace("FREE", " freeze none  layernorm recompute ")
+"""
+for _short, _policy in (
+    ("FREE", " freeze none  layernorm recompute "),
+    ("HOLD", " freeze all  layernorm frozen "),
+    ("ALL", " freeze all  layernorm recompute "),
+):
+    PROGRAM = PROGRAM.replace(_short, _policy)
 
 
 def wanted(one: Bench, ran: Ran) -> dict[str, list[Tensor]]:
@@ -198,6 +206,26 @@ def wanted(one: Bench, ran: Ran) -> dict[str, list[Tensor]]:
         with torch.no_grad():
             by_path = oracle.logits(model, torch.tensor([base.ids]), [put_q])[0]
         found.setdefault("routed", []).append(by_path)
+        free = frozenset({("head.z", 1, 2)})
+        everything = oracle.Held(attention=True, mlp=True, norms=True, free=free)
+        tokens = torch.tensor([base.ids])
+        model.remembered(tokens, oracle._clean_values)  # what is held is of an unchanged run
+        with softmax(model, weights={1: put(2, end, of_source[2, end])}):
+            (q,) = oracle.read(model, tokens, [("head.q", 2, 0)], (), everything)
+        put_q = (("head.q", 2, 0), oracle.put(torch.tensor([[end]]), q[:, [end]]))
+        with torch.no_grad():
+            found.setdefault("held", []).append(oracle.logits(model, tokens, [put_q])[0])
+        (pre,) = oracle.read(model, torch.tensor([source.ids]), [("resid_pre", 1, None)])
+        put_pre = (("resid_pre", 1, None), oracle.put(torch.tensor([[end]]), pre[:, [end]]))
+        seen: list[Tensor] = []
+
+        def keep(x: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(x[0].clone())
+            return x
+
+        with torch.no_grad(), softmax(model, weights={2: keep}):
+            oracle.logits(model, tokens, [put_pre], oracle.Held(attention=True, mlp=True))
+        add("heard", weights={2: put(1, end, seen[-1][1, end])})
     return found
 
 
@@ -224,7 +252,10 @@ def test_the_numbers_are_the_oracles(
         if not error < CLOSE * max(1, *map(abs, right)):
             lines.append(f"{arm}: off by {error:.2g} on {ran.arm('m', arm)[1]}")
         moved = max(float((a - b).abs().max()) for a, b in zip(found, clean, strict=True))
-        if moved < 1e-7 and arm != "routed":  # no window lets END see what is cut, or so
+        if moved < 1e-7 and arm not in (
+            "routed",
+            "held",
+        ):  # no window lets END see what is cut, or so
             lines.append(f"{arm}: changes nothing, so it shows nothing")
     assert lines == []
     for label, layer, head in (("1.0", 1, 0), ("2.3", 2, 3)):

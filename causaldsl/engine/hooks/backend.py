@@ -111,6 +111,8 @@ class HooksBackend:
 
             names = f"blocks.{layer}.attn.hook_pattern", f"blocks.{layer}.attn.hook_z"
             hooks = list(zip(names, (nothing, keep), strict=True))
+            if not self.points.names.issuperset(names):
+                return False
             with self.model.hooks(fwd_hooks=hooks), exact(self._dtype):
                 self.model(torch.zeros(1, 2, dtype=torch.long, device=self._device))
             self._patterns[layer] = bool(z) and not bool(z[0].any())
