@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from causaldsl.check.attention import check_keys
 from causaldsl.check.cautions import warn_of_positions
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, ClassName
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
+from causaldsl.vocabulary.attention import Attention
 from causaldsl.vocabulary.base import SIDES, Side
 
 
@@ -124,6 +126,8 @@ def check_learned(context: Context, applied: Applied) -> None:
             f"das({place}, on: ...) learns a direction there",
         )
     check_place(context, place, pairs, applied.span, both=len(word.sides) > 1)
+    if isinstance(word, Attention):
+        check_keys(word.to, pairs, applied.span)
     other = applied.operand("at")
     if isinstance(other, Place):
         _check_places(context, place, other, pairs, applied)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,6 +33,19 @@ def apply(
     """A word with its arguments as written: one operation."""
     word, operands = _matched(context, cls, positional, named, span)
     return build(context, word, operands, span)
+
+
+def apply_at(
+    context: Context,
+    cls: type[Word],
+    places: Sequence[Place],
+    named: Named,
+    node: ast.Intervention,
+) -> tuple[Applied, ...]:
+    """A verb at each of some sites; its clauses are read once."""
+    given = [Located(place, node.site.span) for place in places]
+    word, operands = _matched(context, cls, [], named, node.span, {"site": given[0]})
+    return tuple(build(context, word, {**operands, "site": at}, node.span) for at in given)
 
 
 def make(context: Context, cls: type[Maker], node: ast.Call) -> Any:
@@ -106,18 +121,29 @@ def arguments(node: ast.Call) -> tuple[list[Any], Named]:
 
 
 def _matched(
-    context: Context, cls: type[Word], positional: list[Any], named: Named, span: Span
+    context: Context,
+    cls: type[Word],
+    positional: list[Any],
+    named: Named,
+    span: Span,
+    given: Operands = MappingProxyType({}),
 ) -> tuple[Any, dict[str, Located]]:
-    """A word with its options, and its operands by name with their places."""
+    """A word with its options, and its operands by name with their places.
+
+    ``given`` are those that have been read.
+    """
     operands = {operand.name: operand for operand in cls.operands}
     nodes = _match_positional(cls, positional, span)
     options: dict[str, Any] = {}
+    known_later: dict[str, Located] = {}
     for identifier, value in named:
         name = identifier.text
-        if name in nodes or name in options:
+        if name in nodes or name in options or name in given:
             raise wrong("option-twice", f"`{name}` is given twice", identifier.span)
         if name in operands:
             nodes[name] = value
+        elif name in cls.amounts and (amount := _amount(context, cls, value)) is not None:
+            known_later[name], options[name] = Located(amount, value.span), 1.0
         elif name in cls.options():
             options[name] = _option(context, value)
         else:
@@ -129,16 +155,18 @@ def _matched(
                 suggest(name, [*keywords, *cls.options()], "options"),
             )
     for operand in cls.operands:
-        if operand.required and operand.name not in nodes:
+        if operand.required and operand.name not in {*nodes, *given}:
             raise wrong(
                 "missing-operand",
                 f"`{cls.word}` needs {_asked(operand)}",
                 span,
                 f"write {cls.signature()}",
             )
-    values = {
-        name: operand_value(context, cls, operands[name], node) for name, node in nodes.items()
-    }
+    values = (
+        dict(given)
+        | known_later
+        | {name: operand_value(context, cls, operands[name], node) for name, node in nodes.items()}
+    )
     known = _from_operands(context, cls, values)
     return _with_options(cls, options | known, span), values
 
@@ -149,7 +177,10 @@ def _from_operands(context: Context, cls: type[Word], values: dict[str, Located]
         written, span = values.pop("path")
         with located(span):
             return _tensor_header(context.path(written), written)
-    return {name: values[name].value for name in cls.computed if name in values}
+    known = {name: values[name].value for name in cls.computed if name in values}
+    if "keys" in cls.computed and "from" in values:  # no option can be called so in Python
+        known["keys"] = values.pop("from").value
+    return known
 
 
 def _type(context: Context, value: Any) -> Any:
@@ -180,9 +211,11 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
 
 
 _ASKED = {
+    "attention": "a head at a query",
     "class": "a class of prompts",
     "integers": "a list",
     "pairs": "pairs",
+    "tokens": "positions of tokens",
     "texts": "a file or a list of texts",
     "values": "numbers",
 }
@@ -207,6 +240,26 @@ def _option(context: Context, node: Any) -> Any:
     if number is None:
         raise wrong("not-constant", f"`{show(node)}` is not known before the run", node.span)
     return int(number) if number == int(number) else number
+
+
+def _amount(context: Context, cls: type[Word], node: Any) -> Applied | None:
+    """A number that only the run knows; None for one that is known, or no number at all."""
+    if isinstance(node, ast.Name) and not context.knows(node.text):
+        return None
+    value = context.value(node)
+    number = isinstance(value, Applied) and isinstance(value.type, NumberType)
+    if not number or value.number is not None:
+        return None
+    numbers = [part for part in value.walk() if isinstance(part.type, NumberType)]
+    if any(part.word.estimated or part.operand("on") is not None for part in numbers):
+        raise wrong(
+            "measured-amount",
+            f"`{show(node)}` is an estimate from pairs, and `{cls.word}` needs an exact number",
+            node.span,
+            "use a constant, or a number such as norm(v) or cos(u, v)",
+        )
+    found: Applied = value
+    return found
 
 
 def _with_options(cls: type[Word], options: dict[str, Any], span: Span) -> Word:

@@ -18,6 +18,7 @@ from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.scope import Scope
+from causaldsl.check.sets import Members
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import (
     Diagnostic,
@@ -168,12 +169,20 @@ class Context:
     def place(self, node: ast.Expression, positioned: bool = True) -> Place:
         """The value of an expression that must be a site, with positions if asked for."""
         value = self.value(node)
-        if isinstance(value, SiteOwner):
+        heads = isinstance(value, Members) and value.of in ("heads", "kv_heads")
+        if isinstance(value, SiteOwner) or heads:
             raise wrong(
                 "head-part",
                 f"`{show(node)}` names a head, not one of its activations",
                 node.span,
-                "add .q, .k, .v, .z or .out",
+                "add .q, .k, .v, .z, .out or .pattern",
+            )
+        if isinstance(value, Members) and value.of == "sites":
+            raise wrong(
+                "several-sites",
+                f"`{show(node)}` names {len(value.members)} sites, and one is wanted here",
+                node.span,
+                "sets of sites stand behind verbs, and at the stages of paths",
             )
         if not isinstance(value, Place):
             raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not a site", node.span)

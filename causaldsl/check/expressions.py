@@ -11,6 +11,8 @@ from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
+from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
+from causaldsl.check.stages import all_of, is_range_word, layers_of, set_in_braces, site_set
 from causaldsl.check.values import Applied, constant, label_of
 from causaldsl.diagnostics import Span, located, suggest, wrong
 from causaldsl.model.shapes import ModelDims
@@ -31,6 +33,8 @@ def name(context: Context, node: ast.Name) -> Any:
     text = node.text
     if text in context.loop:
         return context.loop[text]
+    if text in RANGE_WORDS:
+        return all_of(context, text, node.span)
     if text in SITE_WORDS and SITE_WORDS[text].index == "none":
         return _site(Site(text), context.shapes(node.span), node.span)
     if text in MATRIX_WORDS and MATRIX_WORDS[text].index == "none":
@@ -61,9 +65,28 @@ def string(context: Context, node: ast.String) -> str:
     return node.text
 
 
-@handles(ast.ListOf, ast.SetOf)
-def items(context: Context, node: ast.ListOf | ast.SetOf) -> tuple[Any, ...]:
+@handles(ast.ListOf)
+def items(context: Context, node: ast.ListOf) -> tuple[Any, ...]:
     return tuple(context.value(item) for item in node.items)
+
+
+@handles(ast.SetOf)
+def in_braces(context: Context, node: ast.SetOf) -> Members:
+    return set_in_braces(context, node)
+
+
+@handles(ast.Difference)
+def difference(context: Context, node: ast.Difference) -> Members:
+    left, right = (_set(context, side) for side in (node.left, node.right))
+    return without(left, right, node.span)
+
+
+def _set(context: Context, node: ast.Expression) -> Members:
+    value = context.value(node)
+    if isinstance(value, Members):
+        return value
+    message = f"`{show(node)}` is {describe(value)}, not a set"
+    raise wrong("not-a-set", message, node.span, "write it in braces, such as {7.3}")
 
 
 @handles(ast.Range)
@@ -74,6 +97,8 @@ def whole_range(context: Context, node: ast.Range) -> Any:
 @handles(ast.Attribute)
 def attribute(context: Context, node: ast.Attribute) -> Any:
     owner = context.value(node.owner)
+    if isinstance(owner, HeadValue):
+        owner = of_one_head(owner, context.shapes(node.span))
     if not isinstance(owner, Value):
         raise no_part(owner, node)
     return owner.part(node)
@@ -83,6 +108,8 @@ def attribute(context: Context, node: ast.Attribute) -> Any:
 def index(context: Context, node: ast.Index) -> Any:
     if isinstance(node.owner, ast.Name) and node.owner.text not in context.loop:
         text = node.owner.text
+        if is_range_word(node.owner):
+            return all_of(context, text, node.span, layers_of(context, node))  # type: ignore[arg-type]
         if text in SITE_WORDS or text in _OWNERS:
             return _site_at(context, text, node)
         if text in MATRIX_WORDS:
@@ -96,15 +123,37 @@ def index(context: Context, node: ast.Index) -> Any:
     return owner.cell(node, ".".join(_cell_part(context, part) for part in parts))
 
 
-def _site_at(context: Context, word: str, node: ast.Index) -> Place | SiteOwner:
-    """A site at a layer, or a head that waits for `.q`, `.k`, `.v`, `.z` or `.out`."""
-    layer, head = context.coordinates(node.at, headed=word in _OWNERS)
+def _site_at(context: Context, word: str, node: ast.Index) -> Place | SiteOwner | Members:
+    """A site at a layer, or a head that waits for `.q`, `.k`, `.v`, `.z` or `.out`; or sets."""
     shapes = context.shapes(node.span)
+    several = _in_brackets(context, word, node)
+    if several is not None:
+        return site_set(context, word, several, node)
+    layer, head = context.coordinates(node.at, headed=word in _OWNERS)
+    bound = context.loop.get(node.at.text) if isinstance(node.at, ast.Name) else None
+    if isinstance(bound, HeadValue) and bound.word not in ("", word):
+        message = f"`{show(node.at)}` runs over {bound.word}s, and this is a {word}"
+        raise wrong("head-index", message, node.at.span, f"write {bound.word}[{show(node.at)}]")
     if head is not None:
         return SiteOwner(word, layer, head, shapes, node.span)
     if SITE_WORDS[word].index == "none":
         raise wrong("no-index", f"`{word}` has no index", node.span, f"write {word}")
     return _site(Site(word, layer), shapes, node.span)
+
+
+def _in_brackets(context: Context, word: str, node: ast.Index) -> Members | None:
+    """The set that brackets hold, if they hold one."""
+    if isinstance(node.at, ast.Range) and word not in _OWNERS:
+        return all_of(context, "layers", node.span, layers_of(context, node))
+    named = isinstance(node.at, ast.Name) and (
+        isinstance(context.loop.get(node.at.text), HeadValue)
+        or isinstance(context.scope.values.get(node.at.text), Members)
+        or is_range_word(node.at)
+    )
+    if not named and not isinstance(node.at, ast.Index | ast.SetOf | ast.Difference):
+        return None
+    value = context.value(node.at)
+    return value if isinstance(value, Members) else None
 
 
 def _cell_part(context: Context, node: ast.Expression) -> str:
@@ -151,6 +200,13 @@ def called(context: Context, node: ast.Call) -> Any:
             node.span,
             "claim it: expect argmax(SWEEP.METRIC) is CELL",
         )
+    if text == "top" and text not in words.functions:
+        raise wrong(
+            "top-here",
+            "which cells come out on top is known only after a run, and the sites of a run before",
+            node.span,
+            "run the sweep first, and write what it found: set movers = {23.0, 23.3}",
+        )
     if text not in words.functions:
         context.scope.check_words()
         sites = [word for word, cls in words.makers.items() if not isinstance(cls.gives, DataType)]
@@ -164,22 +220,62 @@ def called(context: Context, node: ast.Call) -> Any:
 
 
 @handles(ast.At)
-def at(context: Context, node: ast.At) -> Place:
-    place = context.place(node.site, positioned=False)
-    return Place(place.site, position_of(context, node, place), node.position.span)
+def at(context: Context, node: ast.At) -> Place | Members:
+    value = context.value(node.site)
+    if isinstance(value, HeadValue | SiteOwner):
+        value = of_one_head(value, context.shapes(node.span))
+    if not isinstance(value, Members):
+        value = context.place(node.site, positioned=False)
+    _check_no_position(node, value)
+    positions = positions_of(context, node)
+    if isinstance(value, Place):
+        if isinstance(node.position, ast.Position) and len(positions) == 1:
+            return replace(value, position=positions[0], span=node.position.span)
+        value = sites([value], context.shapes(node.span))
+    return at_positions(value, positions, node.span)
 
 
-def position_of(context: Context, node: ast.At, place: Place) -> PositionRef:
-    """The position behind `@`; a site that has its position already can't be given another."""
-    if place.position is not None:
+def _check_no_position(node: ast.At, value: Place | Members) -> None:
+    """A site that has its position already can't be given another."""
+    given = [value] if isinstance(value, Place) else value.members
+    there = [
+        m
+        for m in given
+        if (isinstance(m, Place) and m.position is not None)
+        or (isinstance(m, Members) and m.positions)
+    ]
+    if there or (isinstance(value, Members) and value.positions):
+        which = there[0] if there else value
         raise wrong(
             "two-positions",
-            f"`{show(node.site)}` has a position already ({place})",
+            f"`{show(node.site)}` has a position already ({which})",
             node.position.span,
             "leave out this one",
         )
-    written = (node.position.first, node.position.last)
-    return PositionRef(*(context.point(text) for text in written if text is not None))
+
+
+def positions_of(context: Context, node: ast.At) -> list[PositionRef]:
+    """What stands behind `@`: a point, a stretch, or a set of them, perhaps by its name."""
+    written = node.position
+    items = written.items if isinstance(written, ast.PositionSet) else (written,)
+    found = [position for item in items for position in _position(context, item)]
+    if len(set(found)) < len(found):
+        raise wrong(
+            "listed-twice", "a position is listed twice", node.position.span, "list it once"
+        )
+    return found
+
+
+def _position(context: Context, node: ast.Position) -> list[PositionRef]:
+    named = context.scope.values.get(node.first)
+    if isinstance(named, Members) and node.last is None and node.first not in context.loop:
+        context.scope.used.add(node.first)
+        if named.of != "positions":
+            message = f"`{node.first}` is {named.kind}, not of positions"
+            raise wrong("wrong-kind", message, node.span, "write a set such as {S2, END}")
+        return [PositionRef(point) for point in named.members]
+    written = (node.first, node.last)
+    return [PositionRef(*(context.point(text) for text in written if text is not None))]
 
 
 @handles(ast.Negative)

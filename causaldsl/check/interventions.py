@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from causaldsl.check.agreement import check_amounts, check_held_out, check_place
-from causaldsl.check.apply import apply
+from causaldsl.check.apply import apply_at
+from causaldsl.check.attention import check_pattern
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.values import Applied, CheckedPath
+from causaldsl.check.runs import Origin, check_origin, from_elsewhere
+from causaldsl.check.stages import stage_places
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import Change
+from causaldsl.vocabulary.interventions import Ablate
 
 
-def intervention(context: Context, node: ast.Intervention) -> Applied:
-    """One intervention, whatever pairs it will be made on."""
+def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ...]:
+    """What a verb does at each of its sites, whatever pairs it will be made on."""
     verb, known = node.verb.text, context.words.interventions
     if verb not in known:
         context.scope.check_words()
@@ -24,8 +31,14 @@ def intervention(context: Context, node: ast.Intervention) -> Applied:
             node.verb.span,
             suggest(verb, known, "interventions"),
         )
+    cls = known[verb]
+    assert issubclass(cls, Change)
+    attends = cls.operands[0].kind == "attention"
+    places = stage_places(context, node.site, "attends" if attends else "acts")
+    if any(clause.word in cls.origins for clause in node.clauses):
+        return from_elsewhere(context, cls, node, places)
     named = [(ast.Identifier(c.span, c.word), c.value) for c in node.clauses]
-    return apply(context, known[verb], [node.site], named, node.span)
+    return apply_at(context, cls, places, named, node)
 
 
 def check_unbracketed(context: Context, node: ast.Node) -> None:
@@ -40,28 +53,6 @@ def check_unbracketed(context: Context, node: ast.Node) -> None:
     raise wrong("bad-call", "an intervention takes no brackets", node.span, f"write {form}")
 
 
-def plain(
-    context: Context, node: ast.Interventions, pairs: PairSet, code: str, message: str
-) -> tuple[Applied, ...]:
-    """Interventions where no path may stand; ``code`` and ``message`` say so of one."""
-    found = []
-    for part in node.parts:
-        if not isinstance(part, ast.Intervention):
-            check_unbracketed(context, part)
-            value = None if isinstance(part, ast.Chain) else context.value(part)
-            path = value is None or isinstance(value, CheckedPath)
-            raise wrong(
-                code if path else "wrong-kind",
-                message if path else f"`{show(part)}` is not an intervention",
-                part.span,
-                "write an intervention, such as patch SITE along SUBSPACE",
-            )
-        applied = intervention(context, part)
-        check_on(context, applied, pairs, part.span, part.site.span)
-        found.append(applied)
-    return tuple(found)
-
-
 def site_of(applied: Applied) -> Place:
     """Where an intervention acts."""
     place = applied.operand("site")
@@ -69,12 +60,43 @@ def site_of(applied: Applied) -> Place:
     return place
 
 
+def check_all_on(
+    context: Context, does: Sequence[Applied], pairs: PairSet, span: Span, use: Span
+) -> None:
+    """:func:`check_on` for many: of those that differ in their sites alone, for one."""
+    seen: set[object] = set()
+    for applied in does:
+        place = site_of(applied)
+        others = tuple(id(v) for name, v in applied.operands if name != "site")
+        layer = place.site.layer if place.site.is_pattern else None  # layers differ in windows
+        kind = place.site.is_virtual, place.site.is_pattern, layer
+        like = (type(applied.word), applied.word, others, place.position, kind)
+        if like not in seen:
+            seen.add(like)
+            check_on(context, applied, pairs, span, use)
+
+
 def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use: Span) -> None:
     """Whether an intervention can be made on these pairs.
 
     ``span`` is the intervention, ``use`` where its site is named in it.
     """
-    place = site_of(applied)
+    place, origin = site_of(applied), applied.operand("from")
     check_place(context, place, pairs, use, both="source" in applied.word.sides)
+    if isinstance(origin, Origin):
+        check_origin(origin, place, pairs, use)
     check_amounts(applied, place, pairs, span, use)
+    check_pattern(applied, place, pairs, context.shapes(span), span)
+    if isinstance(applied.word, Ablate) and applied.word.by == "template":
+        _check_templates(pairs, span)
     check_held_out(applied, pairs, span)
+
+
+def _check_templates(pairs: PairSet, span: Span) -> None:
+    if not all(pair.template for pair in pairs.pairs):
+        raise wrong(
+            "no-templates",
+            f"not every pair of `{pairs.name}` is from a template",
+            span,
+            "write `to mean`, over all pairs",
+        )

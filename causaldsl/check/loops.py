@@ -7,13 +7,13 @@ from typing import Any
 
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.places import HeadValue, Point
-from causaldsl.check.stages import layers_of, whole_range
+from causaldsl.check.places import Point
+from causaldsl.check.sets import Members
+from causaldsl.check.stages import set_in_braces, whole_range
 from causaldsl.check.values import Axis, constant, label_of
 from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.types import NumberType
 
 
 def loops(
@@ -84,57 +84,29 @@ def _axis(context: Context, binding: ast.Binding, pairs: PairSet | None) -> tupl
 
 
 def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any]:
-    shapes = context.shapes(node.span)
-    if isinstance(node, ast.Name) and node.text == "layers":
-        return [constant(i, node.span) for i in range(shapes.n_layers)]
     if isinstance(node, ast.Name) and node.text == "positions":
         return [constant(i, node.span) for i in range(_common_length(pairs, node.span))]
     if isinstance(node, ast.Range):
         values = whole_range(context, node)
         _check_count(context, values.stop - values.start, node.span)
         return [constant(i, node.span) for i in values]
-    if isinstance(node, ast.Name) and node.text == "heads":
-        return _heads(range(shapes.n_layers), shapes.n_heads)
-    if isinstance(node, ast.Index) and isinstance(node.owner, ast.Name):
-        if node.owner.text == "heads":
-            return _heads(layers_of(context, node), shapes.n_heads)
-        if node.owner.text == "layers":
-            return [constant(i, node.span) for i in layers_of(context, node)]
-    if isinstance(node, ast.SetOf | ast.ListOf):
-        return [_member(context, item, pairs) for item in node.items]
-    raise wrong(
-        "not-a-set",
-        f"`{show(node)}` is not something to sweep over",
-        node.span,
-        "write layers, heads, heads[7..9], positions, 0..9 or a set such as {7.3, 8.6}",
-    )
-
-
-def _member(context: Context, node: Any, pairs: PairSet | None) -> Any:
-    """A member of a set: a head `7.3`, a number, or a named position with an offset."""
-    if isinstance(node, ast.Negative):
-        value = context.of_type(node, NumberType, "a number").number
-        if value is not None:
-            return constant(value, node.span)
-    if isinstance(node, ast.Number):
-        if "." in node.text and node.text.replace(".", "").isdigit():
-            layer, _, number = node.text.partition(".")
-            return HeadValue(int(layer), int(number), node.text)
-        return constant(node.value, node.span)
-    text = show(node).replace(" ", "")
-    head = node.left if isinstance(node, ast.BinarySum) else node
-    if isinstance(head, ast.Name):
-        if head.text in context.scope.values:
-            return context.value(node)
-        if (point := Point.parsed(text)) is not None:
-            _check_points(point, pairs, node.span)
-            return point
-    raise wrong(
-        "not-a-member",
-        f"`{show(node)}` can't be a member of a set",
-        node.span,
-        "members are numbers, heads such as 7.3, or positions such as END-1",
-    )
+    if isinstance(node, ast.ListOf):
+        found: Any = set_in_braces(context, node)
+    elif isinstance(node, ast.SetOf | ast.Index | ast.Name | ast.Difference):
+        found = context.value(node)
+    else:
+        found = None
+    if not isinstance(found, Members) or found.of == "sites" or found.positions:
+        raise wrong(
+            "not-a-set",
+            f"`{show(node)}` is not something to sweep over",
+            node.span,
+            "write layers, heads, heads[7..9], positions, 0..9 or a set such as {7.3, 8.6}",
+        )
+    for member in found.members:
+        if isinstance(member, Point):
+            _check_points(member, pairs, node.span)
+    return list(found.members)
 
 
 def _check_points(point: Point, pairs: PairSet | None, span: Span) -> None:
@@ -142,10 +114,6 @@ def _check_points(point: Point, pairs: PairSet | None, span: Span) -> None:
         for pair in pairs.pairs if pairs else ():
             point.resolve(pair.base)
             point.resolve(pair.source)
-
-
-def _heads(layers: Any, n_heads: int) -> list[HeadValue]:
-    return [HeadValue(layer, head) for layer in layers for head in range(n_heads)]
 
 
 def _common_length(pairs: PairSet | None, span: Span) -> int:

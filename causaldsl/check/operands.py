@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from causaldsl.check.attention import tokens
 from causaldsl.check.context import Context, Located
+from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
 from causaldsl.model.catalog import ModelSpec
@@ -114,6 +116,15 @@ def _items(node: Any) -> tuple[ast.Expression, ...]:
     return node.items
 
 
+def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
+    first, *others = stage_places(context, node, "attends")
+    if others:
+        count = len(others) + 1
+        message = f"`{show(node)}` names {count} places, and one is wanted here"
+        raise wrong("several-sites", message, node.span, "loop over them in a table")
+    return first
+
+
 READ: dict[OperandKind, Read] = {
     "site": lambda context, node, cls: context.place(node),
     "subspace": lambda context, node, cls: context.of_type(node, SubspaceType, "a subspace"),
@@ -133,4 +144,6 @@ READ: dict[OperandKind, Read] = {
     "values": _values,
     "integers": _integers,
     "coordinates": _coordinates,
+    "attention": _attending,
+    "tokens": lambda context, node, cls: tokens(context, node),
 }

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from causaldsl.check.agreement import check_place
 from causaldsl.check.apply import build
 from causaldsl.check.context import Context, Located
-from causaldsl.check.interventions import check_on, check_unbracketed, intervention, site_of
+from causaldsl.check.interventions import check_all_on, interventions, site_of
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.stages import is_set, stage_places
+from causaldsl.check.sets import Members
+from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import ModelDims
@@ -24,51 +25,17 @@ from causaldsl.vocabulary.types import SubspaceType
 _WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
 
 
-def in_force(
-    context: Context, node: ast.Interventions, pairs: PairSet
-) -> tuple[Applied | CheckedPath, ...]:
-    """What an arm does at once, checked against the pairs that it runs on."""
-    found: list[Applied | CheckedPath] = []
-    for part in node.parts:
-        value = part_of(context, part)
-        if isinstance(value, CheckedPath):
-            _check_path_on(context, value, pairs, part.span)
-            if value.direct and len(node.parts) > 1:
-                raise wrong(
-                    "direct-joined",
-                    "a path straight to the logits can't be joined with anything else",
-                    part.span,
-                    "its logits are those of the run with all else held; give it an arm of its own",
-                )
-        else:
-            assert isinstance(part, ast.Intervention)
-            check_on(context, value, pairs, part.span, part.site.span)
-        found.append(value)
-    return tuple(found)
-
-
-def what_it_does(context: Context, node: ast.Interventions) -> str:
-    """An arm as a reader should see it: paths in full, with their policies."""
-    texts = []
-    for part in node.parts:
-        known = context.scope.values.get(part.text) if isinstance(part, ast.Name) else None
-        texts.append(known.text if isinstance(known, CheckedPath) else show(part))
-    return " + ".join(texts)
-
-
-def part_of(context: Context, node: ast.Node) -> Applied | CheckedPath:
-    """One of the interventions and paths that `+` joins."""
-    if isinstance(node, ast.Intervention):
-        return intervention(context, node)
+def path_of(context: Context, node: ast.Node) -> CheckedPath:
+    """A path, written out or by its name."""
     if isinstance(node, ast.Chain):
         return _chain(context, node)
-    check_unbracketed(context, node)
     text = show(node)
-    if is_set(node):
-        raise _no_intervention(text, "a set of sites", node.span, f"write {text} -> ...")
     value = context.value(node)  # type: ignore[arg-type]
     if isinstance(value, CheckedPath):
         return value
+    if isinstance(value, Members):
+        way = f"write patch {text}, or {text} -> ..."
+        raise _no_intervention(text, value.kind, node.span, way)
     along = isinstance(value, Applied) and isinstance(value.type, SubspaceType)
     way = f"write patch SITE along {text}" if along else f"write patch {text}"
     raise _no_intervention(text, describe(value), node.span, way)
@@ -159,12 +126,15 @@ def _choices(words: Sequence[str]) -> str:
 
 def _sender(context: Context, node: ast.Interventions) -> tuple[Applied, ...]:
     """What a path starts with: interventions, sites (patched whole), or subspaces."""
+    if "then" in node.joints:
+        way = "join what the path starts with by `+`"
+        raise wrong("then-here", "`then` can't stand in the sender of a path", node.span, way)
     found: list[Applied] = []
     for part in node.parts:
         if isinstance(part, ast.Intervention):
-            found.append(intervention(context, part))
+            found += interventions(context, part)
             continue
-        value = None if is_set(part) or isinstance(part, ast.Chain) else context.value(part)
+        value = None if isinstance(part, ast.Chain) else context.value(part)
         if isinstance(part, ast.Chain) or isinstance(value, CheckedPath):
             raise wrong(
                 "path-in-path",
@@ -175,7 +145,7 @@ def _sender(context: Context, node: ast.Interventions) -> tuple[Applied, ...]:
         if isinstance(value, Applied) and isinstance(value.type, SubspaceType):
             found.append(_along(context, value, part))
             continue
-        for place in stage_places(context, part, sending=True):
+        for place in stage_places(context, part, "sends"):
             operands = {"site": Located(place, part.span)}
             found.append(build(context, Patch(), operands, part.span))
     return tuple(found)
@@ -198,7 +168,7 @@ def _along(context: Context, subspace: Applied, node: ast.Node) -> Applied:
 
 
 def _receivers(context: Context, node: ast.Expression) -> tuple[Place, ...]:
-    places = stage_places(context, node, sending=False)
+    places = stage_places(context, node, "receives")
     for place in places:
         if not place.site.word.receives:
             help = f"write {place.site.kind[:4]}in[{place.site.layer}]; " if _is_mlp(place) else ""
@@ -230,10 +200,9 @@ def _check_order(
             )
 
 
-def _check_path_on(context: Context, path: CheckedPath, pairs: PairSet, use: Span) -> None:
+def check_path_on(context: Context, path: CheckedPath, pairs: PairSet, use: Span) -> None:
     """Whether a path can be run on these pairs: its positions exist, and run left to right."""
-    for applied in path.sender:
-        check_on(context, applied, pairs, use, use)
+    check_all_on(context, path.sender, pairs, use, use)
     before = [site_of(applied) for applied in path.sender]
     for hop in path.hops:
         # Many receivers stand at few positions, and only these matter here.

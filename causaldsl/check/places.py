@@ -76,6 +76,12 @@ class PositionRef:
     first: Point
     last: Point | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> PositionRef:
+        """A position as it is printed."""
+        first, _, last = text.partition("..")
+        return cls(Point.parse(first), Point.parse(last) if last else None)
+
     def __str__(self) -> str:
         return str(self.first) + (f"..{self.last}" if self.last is not None else "")
 
@@ -165,12 +171,16 @@ class SiteOwner(Value):
 
 @dataclass(frozen=True)
 class HeadValue(Value):
-    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number."""
+    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number.
+
+    ``word`` is `head` or `kv_head` for one of `heads` or `kv_heads`, "" for one that is written.
+    """
 
     kind = "a head"
     layer: int
     head: int
     text: str = ""
+    word: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.text or f"{self.layer}.{self.head}"

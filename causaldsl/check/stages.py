@@ -1,43 +1,49 @@
-"""The stages of a path: sets of sites such as `heads[23..29].q @ END`, and their order."""
+"""Sets as a program writes them: `heads[7..9]`, `{7.3, 8.6}`, `resid_post[layers]`, and what of
+them stands at a stage of a path or behind a verb."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import Any
 
 from causaldsl.check.context import Context
-from causaldsl.check.expressions import position_of
-from causaldsl.check.places import HeadValue, Place, SiteOwner
+from causaldsl.check.places import HeadValue, Place, Point, SiteOwner
+from causaldsl.check.sets import (
+    RANGE_WORDS,
+    Members,
+    Of,
+    Role,
+    of_one_head,
+    set_of,
+    sites,
+    sites_of,
+)
+from causaldsl.check.values import constant
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 
-RANGE_WORDS = ("heads", "kv_heads", "mlps")
 
-
-@dataclass(frozen=True)
-class _Group:
-    """Heads or MLPs that a word or a set names, before one of their activations is named."""
-
-    word: str
-    members: tuple[tuple[int, int], ...]
-
-
-def is_set(node: ast.Node) -> bool:
-    """Whether an expression can name several sites, which no other expression can."""
-    if isinstance(node, ast.At):
-        return is_set(node.site)
-    if isinstance(node, ast.Attribute | ast.Index):
-        return is_set(node.owner)
-    return isinstance(node, ast.SetOf) or (isinstance(node, ast.Name) and node.text in RANGE_WORDS)
-
-
-def stage_places(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
-    """The sites of a stage with their positions; a head that sends does so by its z."""
-    found = _places(context, node, sending)
+def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Place]:
+    """The sites that an expression names, with their positions: of a stage, or behind a verb."""
+    value = context.value(node)
+    if isinstance(value, HeadValue) or (isinstance(value, SiteOwner) and role == "attends"):
+        value = of_one_head(value, context.shapes(node.span))
+    if isinstance(node, ast.Number):
+        raise _no_head(node)
+    if not isinstance(value, Members):
+        value = context.place(node, positioned=role == "acts")
+    found = sites_of(value, node, role)
+    if role == "attends" and not all(place.site.is_pattern for place in found):
+        raise wrong(
+            "wrong-kind",
+            f"`{show(node)}` is no head: only heads attend",
+            node.span,
+            "write a head at a query, head[7.3] @ END, or several, heads[7..9] @ END",
+        )
     seen: set[Place] = set()
     for place in found:
         if place.position is None:
@@ -53,102 +59,94 @@ def stage_places(context: Context, node: ast.Expression, sending: bool) -> list[
     return found
 
 
-def _places(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
-    if isinstance(node, ast.At) and is_set(node.site):
-        places = _places(context, node.site, sending)
-        return [
-            replace(place, position=position_of(context, node, place), span=node.span)
-            for place in places
-        ]
-    if isinstance(node, ast.Attribute) and is_set(node.owner):
-        group = head_group(context, node.owner)
-        return [_part(context, group, m, node.name.text, node) for m in group.members]
-    if isinstance(node, ast.SetOf) and not _all_heads(context, node):
-        return [place for item in node.items for place in _places(context, item, sending)]
-    if is_set(node) or _head_value(context, node) is not None:
-        return _whole(context, node, sending)
-    if isinstance(node, ast.Number):
-        raise _no_head(node)
-    return [context.place(node, positioned=False)]
+def all_of(context: Context, word: Of, span: Span, layers: Sequence[int] | None = None) -> Members:
+    """What `heads`, `kv_heads`, `mlps` or `layers` stands for, in all layers or in some."""
+    shapes = context.shapes(span)
+    if word != "layers" and not shapes.text:
+        raise wrong("no-such-site", f"{shapes.name} is a toy model without heads", span)
+    layers = range(shapes.n_layers) if layers is None else layers
+    if word in ("mlps", "layers"):
+        return Members(word, tuple(constant(layer, span) for layer in layers), shapes)
+    count = shapes.n_heads if word == "heads" else shapes.n_kv_heads
+    owner = word.removesuffix("s")
+    heads = [HeadValue(layer, head, word=owner) for layer in layers for head in range(count)]
+    return Members(word, tuple(heads), shapes)
 
 
-def _whole(context: Context, node: ast.Expression, sending: bool) -> list[Place]:
-    """Heads or MLPs without a part: what they give when they send; an MLP also receives as one."""
-    group = head_group(context, node)
-    if group.word == "mlps":
-        kind = "mlp_out" if sending else "mlp_in"
-        return [Place(Site(kind, layer), None, node.span) for layer, _ in group.members]
-    if sending and group.word == "heads":
-        return [_part(context, group, member, "z", node) for member in group.members]
-    parts = ".k or .v" if group.word == "kv_heads" else ".q, .k or .v"
-    raise wrong(
-        "head-part",
-        f"`{show(node)}` names heads, not one of their inputs",
-        node.span,
-        f"add {parts}, such as {_example(node)}",
-    )
+def set_in_braces(context: Context, node: ast.SetOf | ast.ListOf) -> Members:
+    """`{7.3, 8.6}`, `{IO, END-1}`, `{mlp_in[21] @ END, head[23.5].q @ S2}`."""
+    found = [(_member(context, item), item.span) for item in node.items]
+    return set_of(found, context.shapes(node.span), node.span)
 
 
-def _example(node: ast.Expression) -> str:
-    return f"{show(node)}.{'k' if show(node).startswith('kv') else 'q'} @ END"
+def _member(context: Context, node: ast.Expression) -> Any:
+    """A head `7.3`, a number, a named position with an offset, or whatever else it stands for."""
+    if isinstance(node, ast.Number) and re.fullmatch(r"\d+\.\d+", node.text):
+        layer, _, head = node.text.partition(".")
+        return HeadValue(int(layer), int(head), node.text)
+    if isinstance(node, ast.Range):
+        values = whole_range(context, node)
+        with located(node.span):
+            context.limits.check("cells", len(values), "sweep-size", "this has {} members")
+        shapes = context.shapes(node.span)
+        return Members("numbers", tuple(constant(i, node.span) for i in values), shapes)
+    first = node.left if isinstance(node, ast.BinarySum) else node
+    if isinstance(first, ast.Name) and not is_known(context, first.text):
+        point = Point.parsed(show(node).replace(" ", ""))
+        if point is not None:
+            return point
+    value = context.value(node)
+    if isinstance(value, SiteOwner):
+        return context.place(node)  # says that one of its activations is to be named
+    return value
 
 
-def _part(
-    context: Context, group: _Group, member: tuple[int, int], part: str, node: ast.Node
-) -> Place:
-    shapes = context.shapes(node.span)
-    if group.word == "mlps":
-        raise wrong(
-            "no-part",
-            f"an MLP has no part `{part}`",
-            node.span,
-            "write mlps[..] for what MLPs read, mlp_hidden[l] or mlp_out[l] for one site",
-        )
-    shared = shapes.n_kv_heads != shapes.n_heads
-    owner = node.owner if isinstance(node, ast.Attribute) else node
-    if group.word == "heads" and part in ("k", "v") and shared and not isinstance(owner, ast.SetOf):
-        what = "keys" if part == "k" else "values"
-        raise wrong(
-            "shared-kv-head",
-            f"query heads share their {what} in {shapes.name}",
-            node.span,
-            f"write kv_{show(owner)}.{part}",
-        )
-    word = "kv_head" if group.word == "kv_heads" else "head"
-    return SiteOwner(word, *member, shapes, node.span).activation(part, node.span)
+def is_known(context: Context, name: str) -> bool:
+    """Whether a name is anything but a position of prompts."""
+    return context.knows(name) or name in context.scope.reserved() - {"all"}
 
 
-def head_group(context: Context, node: ast.Expression) -> _Group:
-    """The heads or MLPs that `heads`, `heads[7..9]`, `mlps[2]` or `{7.3, 8.6}` name."""
-    shapes = context.shapes(node.span)
-    if isinstance(node, ast.SetOf):
-        return _Group("heads", tuple(_member(context, item) for item in node.items))
-    alone = _head_value(context, node)
-    if alone is not None:
-        return _Group("heads", (alone,))
-    layers: Sequence[int] = range(shapes.n_layers)
-    word: ast.Expression = node
-    if isinstance(node, ast.Index):
-        layers, word = layers_of(context, node), node.owner
-    if not isinstance(word, ast.Name) or word.text not in RANGE_WORDS:
-        raise wrong(
-            "not-a-set",
-            f"`{show(node)}` names neither heads nor MLPs",
-            node.span,
-            "write heads, heads[7..9], mlps[7..9], kv_heads[7..9] or a set such as {7.3, 8.6}",
-        )
-    if not shapes.text:
-        raise wrong("no-such-site", f"{shapes.name} is a toy model without heads", node.span)
-    counts = {"heads": shapes.n_heads, "kv_heads": shapes.n_kv_heads, "mlps": 1}
-    count = range(counts[word.text])
-    return _Group(word.text, tuple((layer, head) for layer in layers for head in count))
+def site_set(context: Context, word: str, members: Members, node: ast.Index) -> Members:
+    """`resid_post[layers]`: a site in every layer; `head[movers]`: heads, of which a part is taken.
+
+    Raises an error for what the brackets of this word can't hold.
+    """
+    owner = {"head": "heads", "kv_head": "kv_heads"}.get(word)
+    if owner is not None:
+        if members.of not in (owner, "heads") or any(
+            m.word not in ("", word) for m in members.members
+        ):
+            what = f"`{show(node.at)}` is {members.kind}"
+            raise wrong("head-index", what, node.at.span, f"write {word}[..] of {owner}")
+        return Members(owner, members.members, members.shapes)  # type: ignore[arg-type]
+    if members.of not in ("layers", "numbers", "mlps"):
+        message = f"`{show(node.at)}` is {members.kind}, not of layers"
+        raise wrong("not-an-integer", message, node.at.span, "write layers, 20..29 or {20, 22}")
+    places = []
+    for member in members.members:
+        site = Site(word, _layer(member, node))
+        with located(node.span):
+            site.check(members.shapes)
+        places.append(Place(site, None, node.span))
+    return sites(places, members.shapes)
+
+
+def _layer(member: Any, node: ast.Index) -> int:
+    number = member.number if not isinstance(member, HeadValue) else None
+    if number is None or number != int(number):
+        message = f"`{show(node.at)}` has a member that is not a layer"
+        raise wrong("not-an-integer", message, node.at.span, "layers are whole numbers")
+    return int(number)
 
 
 def layers_of(context: Context, node: ast.Index) -> Sequence[int]:
     """The layers of `heads[7..9]` or `layers[3]`, all of which the model has."""
     shapes = context.shapes(node.span)
+    value = None if isinstance(node.at, ast.Range) else context.value(node.at)
     if isinstance(node.at, ast.Range):
-        layers = whole_range(context, node.at)
+        layers: Sequence[int] = whole_range(context, node.at)
+    elif isinstance(value, Members):
+        layers = [_layer(member, node) for member in value.members]
     else:
         layer = context.integer(node.at, "a layer")
         layers = range(layer, layer + 1)
@@ -168,18 +166,30 @@ def layers_of(context: Context, node: ast.Index) -> Sequence[int]:
 def whole_range(context: Context, node: ast.Range) -> range:
     first = context.integer(node.first, "the start of a range")
     last = context.integer(node.last, "the end of a range")
+    if last < first:
+        raise wrong("empty-range", f"`{show(node)}` is empty", node.span, "write 2..3, not 3..2")
     return range(first, last + 1)
 
 
-def _all_heads(context: Context, node: ast.SetOf) -> bool:
-    return all(_head_value(context, item) is not None for item in node.items)
-
-
-def _member(context: Context, node: ast.Expression) -> tuple[int, int]:
-    value = _head_value(context, node)
-    if value is None:
-        raise _no_head(node)
+def components(context: Context, node: ast.Expression) -> Members:
+    """Heads or MLPs: `heads`, `mlps[2]`, `{7.3, 8.6}`, or a name of such a set."""
+    if isinstance(node, ast.Number):
+        node = ast.SetOf(node.span, (node,))
+    value = context.value(node)
+    if isinstance(value, HeadValue):
+        value = of_one_head(value, context.shapes(node.span))
+    if not isinstance(value, Members) or value.of not in ("heads", "kv_heads", "mlps"):
+        raise wrong(
+            "not-a-set",
+            f"`{show(node)}` names neither heads nor MLPs",
+            node.span,
+            "write heads, heads[7..9], mlps[7..9], kv_heads[7..9] or a set such as {7.3, 8.6}",
+        )
     return value
+
+
+def is_range_word(node: ast.Node) -> bool:
+    return isinstance(node, ast.Name) and node.text in RANGE_WORDS
 
 
 def _no_head(node: ast.Expression) -> Exception:
@@ -189,15 +199,6 @@ def _no_head(node: ast.Expression) -> Exception:
         node.span,
         "write heads with a dot, such as {7.3, 8.6}",
     )
-
-
-def _head_value(context: Context, node: ast.Node) -> tuple[int, int] | None:
-    """Layer and head, if an expression is a head: `7.3`, or a loop variable that is one."""
-    if isinstance(node, ast.Number) and re.fullmatch(r"\d+\.\d+", node.text):
-        layer, _, head = node.text.partition(".")
-        return int(layer), int(head)
-    value = context.loop.get(node.text) if isinstance(node, ast.Name) else None
-    return (value.layer, value.head) if isinstance(value, HeadValue) else None
 
 
 def check_sites(places: Sequence[Place], shapes: ModelDims, span: Span) -> None:

@@ -117,6 +117,7 @@ class HistogramArm:
     interventions: tuple[Applied, ...]
     label: str
     span: Span = field(compare=False, repr=False)
+    stages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,20 +286,24 @@ class TracedKind(Value):
 
 
 Operand: TypeAlias = (
-    "Applied | Place | PairSet | ClassName | Histogram | CheckedTrace | CheckedAudit | str"
+    "Applied | Place | PairSet | ClassName | Histogram | CheckedTrace | CheckedAudit | Value | str"
     " | tuple[Applied, ...]"
 )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One arm: a name, its interventions, and where it stands on the axes of a sweep."""
+    """One arm: a name, its interventions, and where it stands on the axes of a sweep.
+
+    ``stages`` says, if there are several, in which one each intervention acts.
+    """
 
     name: str
     interventions: tuple[Applied | CheckedPath, ...]
     label: str
     coordinates: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
+    stages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.sites import Site
@@ -113,6 +114,28 @@ class Edit:
             return (old + value).to(x)
         basis = self.basis.to(old)
         return (old + ((value - old) @ basis) @ basis.T).to(x)
+
+
+@dataclass(frozen=True)
+class CutKeys(Edit):
+    """Attend to some tokens no more: ``value`` (n, k, T) is 1 for a key that is kept, else 0.
+
+    As if the scores of the others were minus infinity: p := p value / (what is left of all shares).
+    With a ``sink`` p adds up to less than 1, and the sink takes its part of what is left.
+    """
+
+    sink: bool = False
+
+    def _changed(self, x: Tensor) -> Tensor:
+        old = upcast(x)
+        kept = old * self.value.to(old)
+        left = kept.sum(-1, keepdim=True)
+        if self.sink:
+            left = left + (1 - old.sum(-1, keepdim=True))
+        if not bool((left > 0).all()):
+            message = f"{self.site} attends to nothing but what is cut, as far as numbers go"
+            raise RunFailure(message, "cut less of it")
+        return (kept / left).to(x)
 
 
 def needs_grad(edits: Iterable[Edit]) -> bool:

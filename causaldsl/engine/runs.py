@@ -37,6 +37,8 @@ class Group:
     positions: dict[SiteAt, Tensor] = field(default_factory=dict)
     clean_logits: dict[bool, Tensor] = field(default_factory=dict)
     """Logits of the unchanged run, once used: of all tokens (True), of answer and foil (False)."""
+    longest: int = 0
+    """Tokens of the longest prompt."""
 
 
 class PromptRuns:
@@ -113,7 +115,7 @@ class PromptRuns:
         clean: Any = self.backend.clean(wanted)
         if store is not None:
             clean = store.put(clean, self)
-        return Group(torch.tensor(rows), clean, positions)
+        return Group(torch.tensor(rows), clean, positions, longest=longest)
 
     def answers(self, rows: Sequence[int]) -> Tensor:
         """Answer and foil (n, 2) of some pairs."""

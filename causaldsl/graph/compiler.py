@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import Place
+from causaldsl.check.runs import Origin
 from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
 from causaldsl.diagnostics import Span
 from causaldsl.discovery import import_all, into
@@ -22,7 +23,8 @@ from causaldsl.graph.operations import (
     SiteAt,
     pairs_operation,
 )
-from causaldsl.vocabulary.base import SIDES, Side, Word
+from causaldsl.vocabulary.base import SIDES, Change, Side, Word
+from causaldsl.vocabulary.seen import MeanSeen, Seen
 
 Value = TypeVar("Value")
 Rule = Callable[["Compiler", Value], Made]
@@ -125,7 +127,7 @@ class Compiler:
         base = self.clean_run(pairs, "base")
         if not run.interventions:
             return base
-        word = PatchedRunWord()
+        word = PatchedRunWord(stages=run.stages)
         do: list[Input] = []
         for part in run.interventions:
             if isinstance(part, CheckedPath) and part.direct:
@@ -162,9 +164,26 @@ class Compiler:
             for role, value in applied.operands
             if isinstance(value, Applied)
         ]
+        if isinstance(applied.word, Change) and applied.word.on_prompts:
+            inputs.append(Input(role="pairs", key=self.pair_set(pairs)))
+        origin = applied.operand("from")
+        if isinstance(origin, Origin):
+            inputs.append(Input(role="values", key=self.origin(origin, place, pairs)))
         key = self.add(applied.word, inputs, applied.span, at=site_at(place))
         self.graph.types[key] = applied.type
         return key
+
+    def origin(self, origin: Origin, place: Place, pairs: PairSet) -> str:
+        """The values that a patch of a place takes from elsewhere."""
+        at = site_at(origin.at or place)
+        if origin.run is not None:
+            named = origin.run
+            does, stages = named.in_force
+            run = self.run(Run(named.name, does, named.text, (), named.span, stages), pairs)
+        else:
+            run = self.clean_run(origin.mean_of or pairs, origin.side)
+        word = Seen() if origin.mean_of is None else MeanSeen()
+        return self.add(word, [Input(role="run", key=run)], origin.span, at=at)
 
     def runs(self, runs: Iterable[Run], pairs: PairSet) -> dict[str, str]:
         """The operations of some arms on pairs, by the arms' names."""

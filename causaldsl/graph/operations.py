@@ -162,6 +162,7 @@ class PatchedRunWord(Word):
     """The model run on the bases with interventions in force.
 
     A path straight from its sender to the logits also says what is held at its clean value.
+    ``stages`` says in which stage each of its changes is made, where there are several.
     """
 
     word = "patched_run"
@@ -169,11 +170,14 @@ class PatchedRunWord(Word):
     sides = ("base",)
     freeze: FreezeChoice = "none"
     layernorm: LayerNormChoice = "recompute"
+    stages: tuple[int, ...] = ()
 
     def identity(self) -> dict[str, Any]:
-        """Nothing for an ordinary run; else the whole policy."""
-        policy = self.model_dump(mode="json")
-        return {} if policy == PatchedRunWord().model_dump(mode="json") else policy
+        """Nothing for an ordinary run; else the whole policy, and the stages."""
+        policy = self.model_dump(mode="json", exclude={"stages"})
+        usual = PatchedRunWord().model_dump(mode="json", exclude={"stages"})
+        said = {} if policy == usual else policy
+        return said | ({"stages": list(self.stages)} if self.stages else {})
 
 
 class HopWord(Word):

@@ -62,7 +62,12 @@ class Site:
     @property
     def by_position(self) -> bool:
         """Whether its hook shows one vector a prompt and token, as far as its name tells."""
-        return not self.hook_name.endswith(_NOT_BY_POSITION)
+        return self.is_pattern or not self.hook_name.endswith(_NOT_BY_POSITION)
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it has a number for each token of the prompt, and so is as wide as that."""
+        return self.kind == "head.pattern"
 
     @property
     def is_virtual(self) -> bool:
@@ -74,13 +79,16 @@ class Site:
         return Site(kind, self.layer, head)
 
     def width(self, shapes: ModelDims) -> int | None:
-        """Size of the activation's last dimension; None for a raw hook, known only at run time.
+        """Size of the activation's last dimension; None where only the run knows it: for a raw
+        hook, and for a pattern of attention.
 
         The hook of a layer's z is known: it shows all heads, one after the other.
         """
         if self.hook is not None:
             joined = _JOINED_Z.fullmatch(self.hook)
             return shapes.n_heads * shapes.d_head if joined else None
+        if not self.word.width:
+            return None
         mlp = None if self.layer is None else shapes.mlp(self.layer)
         if self.word.width == "d_mlp" and mlp is not None:
             return mlp.d_hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import comb
 
 from causaldsl.check.pairs import PromptSet
@@ -25,6 +26,7 @@ from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.histograms import Projection
+from causaldsl.vocabulary.seen import MeanSeen, Seen
 
 
 @plans(PatchedRunWord, HopWord)
@@ -47,7 +49,17 @@ def run(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     )
 
 
-@plans(Projection)
+@plans(Seen)
+def seen(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
+    """As a projection; what is read of one changed run is read in one pass."""
+    asked, run = projection(graph, operation, shapes), operation.input("run")
+    if not asked.requests:
+        return asked
+    requests = tuple(replace(request, shared=("seen", run)) for request in asked.requests)
+    return replace(asked, requests=requests, mark=run)
+
+
+@plans(Projection, MeanSeen)
 def projection(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """A site that is read in a clean run, or in a run with interventions in force."""
     at, key = operation.at_site, operation.input("run")

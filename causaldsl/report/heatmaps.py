@@ -15,7 +15,7 @@ from typing import Any
 
 from causaldsl.report.numbers import change
 from causaldsl.report.plots import save, subplots
-from causaldsl.results.records import Results, SweepRecord
+from causaldsl.results.records import Results, SweepRecord, TableRecord
 from causaldsl.vocabulary.metrics import metric_named
 
 
@@ -50,6 +50,33 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     said = "changes from clean; dots: differs, by intervals for all cells at once"
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}, n = {n}", fontsize=10)
     figure.supxlabel(said, fontsize=7)
+    save(figure, path)
+
+
+def is_grid(table: TableRecord) -> bool:
+    """Whether a table is over two variables that are no numbers, such as positions by positions."""
+    numbers = [
+        label.replace(".", "").isdigit() for labels in table.axes.values() for label in labels
+    ]
+    return len(table.axes) == 2 and not any(numbers)
+
+
+def plot_grid(results: Results, name: str, path: Path) -> None:
+    """Draw such a table, a panel for each arm, all on one scale: the second variable along x."""
+    table = results.tables[name]
+    (y_name, rows), (x_name, columns) = table.axes.items()
+    size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + (1.0 + 0.3 * len(rows)) * len(table.cells)
+    figure, axes = subplots(size, len(table.cells))
+    everything = [value for cells in table.cells.values() for value in cells.values()]
+    most = max(map(abs, everything), default=1.0)
+    below = min(everything, default=0.0) < 0
+    colours = {"cmap": "RdBu_r", "vmin": -most} if below else {"cmap": "viridis", "vmin": 0.0}
+    for (arm, cells), axis in zip(table.cells.items(), axes, strict=True):
+        places = [[f"{row}.{column}" for column in columns] for row in rows]
+        values = [[cells[place] for place in row] for row in places]
+        panel = _Panel(arm, "", columns, rows, places, x_name, y_name)
+        _draw(figure, axis, panel, values, {**colours, "vmax": max(most, 1e-9)})
+    figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)
 
 

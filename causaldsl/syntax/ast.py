@@ -124,9 +124,15 @@ class Position(Node):
     last: str | None
 
 
+class PositionSet(Node):
+    """``@ {S2, END}``: all of them."""
+
+    items: tuple[Position, ...]
+
+
 class At(Expression):
     site: Expression
-    position: Position
+    position: Position | PositionSet
 
 
 class Negative(Expression):
@@ -142,6 +148,13 @@ class BinarySum(Expression):
 class BinaryProduct(Expression):
     left: Expression
     operator: str
+    right: Expression
+
+
+class Difference(Expression):
+    """``heads except movers``: a set without the members of another one."""
+
+    left: Expression
     right: Expression
 
 
@@ -233,9 +246,17 @@ class Intervention(Node):
 
 
 class Interventions(Node):
-    """Interventions in force at once, joined by ``+``; an expression stands for a path by name."""
+    """Interventions in force at once, joined by ``+`` or ``then``, which ``joints`` has in order.
+
+    An expression stands for a path or a run by name.
+    """
 
     parts: tuple[Intervention | Chain | Expression, ...]
+    joints: tuple[str, ...] = ()
+
+    def joined(self) -> Iterator[tuple[str, Intervention | Chain | Expression]]:
+        """Every part with what stands before it; ``+`` before the first."""
+        yield from zip(("+", *self.joints), self.parts, strict=True)
 
 
 class PolicyItem(Node):
@@ -385,6 +406,10 @@ class Site(Assignment):
     """A site at positions."""
 
 
+class Set(Assignment):
+    """Heads, layers, positions or sites."""
+
+
 class Subspace(Assignment):
     """A direction or subspace."""
 
@@ -421,6 +446,13 @@ class Histogram(Definition):
 class Path(Definition):
     """``interventions`` should be one chain; the checker says so if it isn't."""
 
+    interventions: Interventions
+
+
+class Run(Definition):
+    """``run NAME = base with INTERVENTIONS``"""
+
+    base: Identifier
     interventions: Interventions
 
 

@@ -22,7 +22,7 @@ NAME = 100
 """Characters of a name, which files are called by."""
 _NUMBERS = {"NUMBER", "INDEX", "PLACE", "POINT"}
 _LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims"}
-_TOKENS = {"arrow", "operator", "clause_word"}
+_TOKENS = {"arrow", "operator", "clause_word", "joint", "minus"}
 
 
 class Builder:
@@ -124,8 +124,14 @@ def _trace(
     return ast.Trace(span, name, does, metric, *rest)
 
 
+def _interventions(self: Builder, span: Span, parts: tuple[Any, ...]) -> ast.Interventions:
+    """Parts and what joins them stand in turn."""
+    return ast.Interventions(span, parts[::2], parts[1::2])
+
+
 _SPECIAL: dict[str, Callable[..., ast.Node]] = {
     "defined": _defined,
+    "interventions": _interventions,
     "string": _string,
     "trace": _trace,
 }

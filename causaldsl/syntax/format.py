@@ -182,6 +182,12 @@ def _attribute(node: ast.Attribute) -> str:
     return f"{owner}.{node.name.text}"
 
 
+def _clause(node: ast.Clause) -> str:
+    """A difference needs no parentheses; a sum does, since `+` joins interventions."""
+    minus = isinstance(node.value, ast.BinarySum) and node.value.operator == "-"
+    return f"{node.word} {_inside(node.value, 2 if minus else 3)}"
+
+
 def _pattern_pairs(node: ast.PatternPairs) -> str:
     options = _braces(f"{option.name} {option.value}" for option in node.options)
     return f"{node.prompts.text} {node.left.text} {node.arrow} {node.right.text} {options}"
@@ -236,6 +242,7 @@ def _path(node: ast.Path) -> _Stages:
 _BINDING: dict[type, int] = {
     ast.Conjunction: 0,
     ast.Comparison: 1,
+    ast.Difference: 1,
     ast.IsVerdict: 1,
     ast.BinarySum: 2,
     ast.BinaryProduct: 3,
@@ -256,11 +263,13 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Option: lambda n: f"{n.name.text}: {show(n.value)}",
     ast.Call: lambda n: f"{_inside(n.function, 6)}({_list(n.arguments)})",
     ast.Position: lambda n: n.first + (f"..{n.last}" if n.last else ""),
+    ast.PositionSet: lambda n: f"{{{_list(n.items)}}}",
     ast.At: lambda n: f"{_inside(n.site, 6)} @ {show(n.position)}",
     ast.Negative: lambda n: f"-{_inside(n.value, 4)}",
     ast.BinarySum: _binary(2),
     ast.BinaryProduct: _binary(3),
     ast.Comparison: lambda n: f"{_inside(n.left, 2)} {n.operator} {_inside(n.right, 2)}",
+    ast.Difference: lambda n: f"{_inside(n.left, 2)} except {_inside(n.right, 2)}",
     ast.IsVerdict: lambda n: f"{_inside(n.owner, 2)} is {_inside(n.verdict, 2)}",
     ast.Conjunction: lambda n: " and ".join(_inside(part, 1) for part in n.parts),
     ast.Template: lambda n: f"{n.role:<5} {show(n.text)}",
@@ -270,10 +279,12 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.PositionDefinition: lambda n: f"{n.name.text} = {n.place}",
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,
-    ast.Clause: lambda n: f"{n.word} {_inside(n.value, 3)}",
+    ast.Clause: _clause,
     ast.Intervention: lambda n: " ".join([n.verb.text, _inside(n.site, 5), *map(show, n.clauses)]),
     # A sum among the parts stands in parentheses.
-    ast.Interventions: lambda n: " + ".join(_inside(part, 3) for part in n.parts),
+    ast.Interventions: lambda n: " ".join(
+        part for joint, node in n.joined() for part in (joint, _inside(node, 3))
+    ).removeprefix("+ "),
     ast.PolicyItem: lambda n: f"{n.word.text} {n.choice.text}",
     ast.Policy: lambda n: _braces(map(show, n.items)),
     ast.Chain: lambda n: " -> ".join(_stages(n)),
@@ -300,6 +311,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.TextPrompts: _assign("prompts"),
     ast.Pairs: _assign("pairs"),
     ast.Path: _path,
+    ast.Run: lambda n: f"run {n.name.text} = {n.base.text} with {show(n.interventions)}",
     ast.Measure: lambda n: _plain_block(
         f"measure {n.name.text} on {show(n.pairs)}", _rows([*n.arms, n.report])
     ),

@@ -36,6 +36,9 @@ OperandKind = Literal[
     "layer",
     "values",
     "model",
+    "activations",
+    "attention",
+    "tokens",
 ]
 
 
@@ -205,6 +208,9 @@ class Word(BaseModel):
         """Whether its value is an average over pairs, and so has an interval."""
         return False
 
+    amounts: ClassVar[tuple[str, ...]] = ()
+    """Options that may be numbers which only the run knows: then they are 1, and an operand of the
+    same name has the number that they are multiplied by."""
     computed: ClassVar[tuple[str, ...]] = ()
     """Fields that are worked out from the operands, and so can't be written as options."""
 
@@ -253,6 +259,10 @@ class Change(Word):
     changes = True
     large = True
     late = True
+    origins: ClassVar[tuple[str, ...]] = ()
+    """Clauses that say from where the values are that it puts in, if they are from elsewhere."""
+    on_prompts: ClassVar[bool] = False
+    """Whether its values are worked out from the prompts themselves."""
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         """The type of its site; what it acts ``along`` must be a subspace there."""

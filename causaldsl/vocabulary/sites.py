@@ -99,6 +99,12 @@ _ALL = (
         receives=True, attends=True, needs="shared",
     ),
     SiteWord(
+        "head.pattern", "head", "",
+        "A head's attention at a query: a share for each token, and 0 behind it.", "attention",
+        depth=1, hook="blocks.{layer}.attn.hook_pattern", tap="pattern", into="head.z",
+        receives=True,
+    ),
+    SiteWord(
         "head.z", "head", "d_head", "A head's attention-weighted value, before W_O.", "attention",
         depth=2, hook="blocks.{layer}.attn.hook_z", tap="z", into="head.out",
     ),

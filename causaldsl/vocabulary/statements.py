@@ -46,12 +46,22 @@ _ALL = (
         "Pairs of a base and a source prompt.",
     ),
     Statement("site", "site NAME = SITE @ POSITION", "A name for a site at positions."),
+    Statement(
+        "set",
+        "set NAME = {7.3, 8.6} | heads[7..9] | SET except SET | ..",
+        "A name for heads, layers, positions or sites.",
+    ),
     Statement("subspace", "subspace NAME = SUBSPACE", "A name for a direction or subspace."),
     Statement("let", "let NAME = VALUE", "A name for a number or another value."),
     Statement(
         "path",
         "path NAME = SENDER -> RECEIVERS -> .. -> logits { freeze .. layernorm .. }",
         "An intervention that acts along one path only.",
+    ),
+    Statement(
+        "run",
+        "run NAME = base with INTERVENTIONS",
+        "A name for a changed run, in whose activations others can be patched from.",
     ),
     Statement(
         "measure",

@@ -9,13 +9,13 @@ from causaldsl.vocabulary.base import OperandMistake
 
 
 def site_width(types: Mapping[str, Any]) -> int:
-    """The width of a word's site; a raw hook's is not known, and so a mistake."""
+    """The width of a word's site; that of a raw hook or a pattern is not known: a mistake."""
     width = types["site"].width
     if width is None:
         raise OperandMistake(
             "site",
             "unknown-width",
-            "the width of a raw hook is not known before the run",
+            "the width of this site is not known before the run",
             "use a named site, such as resid_post[0] @ END",
         )
     return int(width)

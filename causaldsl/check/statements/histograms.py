@@ -6,11 +6,13 @@ from typing import Literal
 
 from causaldsl.check.agreement import check_held_out, check_place
 from causaldsl.check.context import Context, checks
-from causaldsl.check.interventions import plain, site_of
+from causaldsl.check.in_force import plain
+from causaldsl.check.interventions import site_of
 from causaldsl.check.loops import new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.reach import can_reach
+from causaldsl.check.runs import InForce
 from causaldsl.check.values import Applied, Histogram, HistogramArm
 from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.syntax import ast
@@ -63,44 +65,43 @@ def _arm(
             node.site.span,
             "leave out `with`, or project a site of the model",
         )
-    interventions: list[Applied] = []
+    does, stages = InForce(())
     for pairs in sets:
         check_place(context, place, pairs, node.site.span, both)
         check_held_out(along, pairs, node.direction.span)
         if node.interventions is not None:
-            interventions = [
-                *plain(
-                    context,
-                    node.interventions,
-                    pairs,
-                    "path-in-histogram",
-                    "a histogram shows what interventions do to a site, not what paths do",
-                )
-            ]
+            does, stages = plain(
+                context,
+                node.interventions,
+                pairs,
+                "path-in-histogram",
+                "a histogram shows what interventions do to a site, not what paths do",
+            )
+    interventions = tuple(one for one in does if isinstance(one, Applied))
     if node.interventions is not None:
         _check_reach(context, node.interventions, interventions, place, sets)
     label = f"{show(node.direction)} at {show(node.site)}"
     if node.interventions is not None:
         label += f" with {show(node.interventions)}"
-    return HistogramArm(node.name.text, place, along, tuple(interventions), label, node.span)
+    return HistogramArm(node.name.text, place, along, interventions, label, node.span, stages)
 
 
 def _check_reach(
     context: Context,
     node: ast.Interventions,
-    interventions: list[Applied],
+    interventions: tuple[Applied, ...],
     place: Place,
     sets: tuple[PairSet, ...],
 ) -> None:
     """Every intervention must be able to change what is projected, in some prompt."""
     shapes = context.shapes(node.span)
-    for part, applied in zip(node.parts, interventions, strict=True):
+    for applied in interventions:
         changed = site_of(applied)
         if not any(can_reach(changed, place, pairs, shapes) for pairs in sets):
             raise wrong(
                 "out-of-reach",
                 f"a change of {changed} does not reach {place}, so it would do nothing here",
-                part.span,
+                applied.span,
                 "information moves to later sites and to the right: project one of these",
             )
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from causaldsl.check.context import Context, checks
 from causaldsl.check.doubts import warn_of_loops
+from causaldsl.check.in_force import in_force, what_it_does
 from causaldsl.check.loops import loops, new_name
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.paths import in_force, what_it_does
 from causaldsl.check.values import Axis, Measurement, Run
 from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
 from causaldsl.model.tokens import Tokens
@@ -83,9 +83,9 @@ def _cell_runs(
     context: Context, node: ast.Sweep, pairs: PairSet, labels: tuple[str, ...]
 ) -> list[Run]:
     if isinstance(node.body, ast.Interventions):
-        interventions = in_force(context, node.body, pairs)
+        does, stages = in_force(context, node.body, pairs)
         label = what_it_does(context, node.body)
-        return [Run(_cell(labels), interventions, label, labels, node.body.span)]
+        return [Run(_cell(labels), does, label, labels, node.body.span, stages)]
     seen: dict[str, Span] = {}
     return [_run(context, arm, pairs, seen, labels) for arm in node.body]
 
@@ -118,9 +118,9 @@ def _run(
             "choose another name for the arm",
         )
     new_name(arm.name, seen)
-    interventions = in_force(context, arm.interventions, pairs)
+    does, stages = in_force(context, arm.interventions, pairs)
     label = what_it_does(context, arm.interventions)
-    return Run(name + _cell(labels), interventions, label, labels, arm.span)
+    return Run(name + _cell(labels), does, label, labels, arm.span, stages)
 
 
 def _metrics(context: Context, node: ast.Report) -> tuple[str, ...]:

@@ -1,19 +1,35 @@
-"""`site`, `subspace` and `let`: a name for what an expression stands for."""
+"""`site`, `set`, `subspace` and `let`: a name for what an expression stands for."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from causaldsl.check.context import Context, checks
+from causaldsl.check.kinds import describe
 from causaldsl.check.places import Place
+from causaldsl.check.sets import Members
 from causaldsl.check.values import Applied
+from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import SubspaceType
 
 
 @checks(ast.Site)
-def site(context: Context, node: ast.Site) -> Place:
+def site(context: Context, node: ast.Site) -> Place | Members:
+    value = context.value(node.value)
+    if isinstance(value, Members) and value.of == "sites":
+        return value
     return context.place(node.value, positioned=False)
+
+
+@checks(ast.Set)
+def set_statement(context: Context, node: ast.Set) -> Members:
+    value = context.value(node.value)
+    if isinstance(value, Members):
+        return value
+    message = f"`{show(node.value)}` is {describe(value)}, not a set"
+    raise wrong("not-a-set", message, node.value.span, "write it in braces, such as {7.3, 8.6}")
 
 
 @checks(ast.Subspace)

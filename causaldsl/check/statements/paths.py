@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from causaldsl.check.context import Context, checks
-from causaldsl.check.paths import part_of
+from causaldsl.check.paths import path_of
 from causaldsl.check.values import CheckedPath
 from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
@@ -20,8 +20,7 @@ def path(context: Context, node: ast.Path) -> CheckedPath:
             others[0].span,
             "join paths where they are used: ARM = path_a + path_b",
         )
-    value = part_of(context, first)
-    if not isinstance(value, CheckedPath):
+    if isinstance(first, ast.Intervention):
         raise wrong(
             "not-a-path",
             f"`{show(first)}` is no path: it goes nowhere",
@@ -29,4 +28,4 @@ def path(context: Context, node: ast.Path) -> CheckedPath:
             "say where it goes: ... -> heads[2..3].q @ END -> logits { freeze all  "
             "layernorm recompute }",
         )
-    return value
+    return path_of(context, first)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from causaldsl.check.context import Context, checks
-from causaldsl.check.interventions import plain, site_of
+from causaldsl.check.in_force import plain, unstaged
+from causaldsl.check.interventions import site_of
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point, PositionRef
-from causaldsl.check.stages import check_sites, head_group
+from causaldsl.check.stages import check_sites, components, is_range_word
 from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.sites import Site
@@ -31,13 +32,15 @@ def trace(context: Context, node: ast.Trace) -> CheckedTrace:
             node.span,
             "measure its sites with `measure`",
         )
-    interventions = plain(
+    does = plain(
         context,
         node.interventions,
         pairs,
         "path-in-trace",
         "a trace follows interventions, and measures the paths itself",
     )
+    acting = unstaged(does, node.interventions.span, "a trace")
+    interventions = tuple(one for one in acting if isinstance(one, Applied))
     metric = _metric(node)
     items: dict[type, Any] = {}
     for item in node.items:
@@ -107,24 +110,29 @@ def _components(
     heads: set[tuple[int, int]] = set()
     mlps: set[int] = set()
     for item in named:
-        group = head_group(context, item)
-        if group.word == "kv_heads":
+        group = components(context, item)
+        if group.of == "kv_heads":
             raise wrong(
                 "not-a-component",
                 "a trace goes through heads by their outputs, and key-value heads have none",
                 item.span,
                 "write heads[..]",
             )
-        for layer, head in group.members:
-            site = Site("mlp_in", layer) if group.word == "mlps" else Site("head.z", layer, head)
+        for member in group.members:
+            if group.of == "mlps":
+                layer, head = int(member.number), 0
+                site = Site("mlp_in", layer)
+            else:
+                layer, head = member.layer, member.head
+                site = Site("head.z", layer, head)
             check_sites([Place(site, None, item.span)], shapes, item.span)
             if site.depth(shapes) > first.depth(shapes):
-                if group.word == "mlps":
+                if group.of == "mlps":
                     mlps.add(layer)
                 else:
                     heads.add((layer, head))
-            elif not isinstance(item, ast.Name):
-                raise _before(group.word, layer, head, first, item.span)
+            elif not is_range_word(item):
+                raise _before(group.of, layer, head, first, item.span)
     if not heads and not mlps:
         raise wrong(
             "comes-before",

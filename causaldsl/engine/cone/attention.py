@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,8 @@ from causaldsl.engine.cone.weights import Attention
 from causaldsl.engine.cone.window import Geometry
 from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast_dtype
+
+Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +47,20 @@ def attend(
     past: tuple[Tensor, Tensor] | None,
     attention: Attention,
     where: Geometry,
+    change: Change | None = None,
 ) -> Tensor:
-    """Attention-weighted values (A, n, S, heads, d_head) for queries of the same shape."""
+    """Attention-weighted values (A, n, S, heads, d_head) for queries of the same shape.
+
+    ``change`` is what is done to the weights.
+    """
     arms, n, S, heads, d_head = q.shape
     kv_heads = keys.shape[2]
     shared = heads // kv_heads
     stacked = (q * attention.scale).view(arms, n, S, kv_heads, shared, d_head)
     stacked = stacked.permute(0, 1, 3, 4, 2, 5).reshape(arms, n, kv_heads, shared * S, d_head)
-    z, _ = attend_stacked(stacked, keys, values, past, where, attention.softcap, attention.sinks)
+    z, _ = attend_stacked(
+        stacked, keys, values, past, where, attention.softcap, attention.sinks, change
+    )
     z = z.view(arms, n, kv_heads, shared, S, d_head).permute(0, 1, 4, 2, 3, 5)
     return z.reshape(arms, n, S, heads, d_head)
 
@@ -65,6 +73,7 @@ def attend_stacked(
     where: Geometry,
     softcap: float | None = None,
     sinks: Tensor | None = None,
+    change: Change | None = None,
 ) -> tuple[Tensor, Tensor]:
     """z for scaled queries (A, n, kv_heads, shared * S, d_head), and the weights, own ones last."""
     S = keys.shape[3]
@@ -73,11 +82,13 @@ def attend_stacked(
     own = _scores(own, S, softcap, where.own_bias, where.own_masked)
     if past is None:
         weights = _weights(own, S, sinks)
+        weights = weights if change is None else change(weights)
         return weights @ values, weights
     past_keys, past_values = past
     left = with_past(q, past_keys.transpose(3, 4))
     left = _scores(left, S, softcap, where.past_bias, where.past_masked)
     weights = _weights(torch.cat((left, own), dim=-1), S, sinks)
+    weights = weights if change is None else change(weights)
     on_left, on_own = weights.split((past_keys.shape[3], S), dim=-1)
     z = with_past(on_left, past_values)
     return (z + on_own @ values if S > 1 else torch.addcmul(z, on_own, values)), weights

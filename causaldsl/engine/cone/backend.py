@@ -110,7 +110,7 @@ class ConeBackend:
         for part in order.split(max(1, self.at_once // longest)):
             local = [Read(read.site, read.positions[part]) for read in reads]
             recorder = Recorder(
-                self.decoder, local, entries, window.take(part), lefts, wanted.frozen
+                self.decoder, local, entries, window.take(part), lefts, wanted.frozen, longest
             )
             # Positions behind a shorter prompt's end are computed, and seen by none of its own.
             width = int(lengths[part].max())
@@ -223,7 +223,7 @@ class ConeBackend:
         window = Window(clean.lengths[part.rows] - part.size, part.size)
         self.most = max(self.most, len(part.arms) * window.starts.shape[-1] * window.size)
         device = self.decoder.embed.device
-        taps = Taps(part.edits, part.reads, window.starts, device)
+        taps = Taps(part.edits, part.reads, window.starts, device, clean.tokens.shape[1])
         if isinstance(part.rows, Tensor):  # the lengths stay on the CPU; all else is not there
             part = replace(part, rows=placed(part.rows, device))
         frozen = None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -178,7 +179,7 @@ class Forward:
     def _attention(self, layer: int, x: Tensor) -> Tensor:
         """What the attention layer adds to the residual stream."""
         free = self._free_heads(layer)
-        if not free:
+        if not free and not self.taps.touches(("pattern", layer)):
             return self._frozen_attention(layer, x)
         z = self._heads(layer, x)
         if self.frozen is not None and len(free) < self.decoder.n_heads:
@@ -245,7 +246,10 @@ class Forward:
         if self.past is not None:
             past_keys, past_values = self.past(layer)
             past = past_keys[: len(x)], past_values[: len(x)]
-        return attend(q, keys, values, past, attention, where)
+        change = None
+        if self.taps.offers("pattern", layer):
+            change = partial(self.taps.pattern, layer, q.shape[2])
+        return attend(q, keys, values, past, attention, where, change)
 
     def _projections(
         self, layer: int, x: Tensor, words: Sequence[str], first: int = 0

@@ -57,8 +57,10 @@ class Recorder(Taps):
         window: Window,
         lefts: dict[int, int],
         frozen: bool,
+        longest: int,
     ):
-        super().__init__([()], reads, torch.zeros(1, dtype=torch.long), decoder.embed.device)
+        start = torch.zeros(1, dtype=torch.long)
+        super().__init__([()], reads, start, decoder.embed.device, longest)
         self._decoder, self._window, self._lefts = decoder, window, lefts
         self._entries = entries | _before_parallel(decoder, entries)
         self._frozen_from = min(entries).layer if frozen and entries else None
@@ -74,6 +76,10 @@ class Recorder(Taps):
         self.places.add((word, layer))
         self._see(word, layer, x[0])
         return super().at(word, layer, x, first)
+
+    def offers(self, word: str, layer: int) -> bool:
+        self.places.add((word, layer))
+        return super().offers(word, layer)
 
     def heads_out(
         self, layer: int, z: Tensor, W_O: Tensor, attn_out: Tensor, first: int = 0

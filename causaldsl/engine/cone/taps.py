@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.engine.cone.norms import Norm
+from causaldsl.engine.cone.pattern import Tokens, by_head, stacked
 from causaldsl.engine.edits import Edit, Read, gather, moved, scatter
 from causaldsl.engine.transfer import placed
 from causaldsl.model.sites import Site
@@ -36,7 +37,8 @@ class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
     The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` is the arm that an offered
-    activation begins with. ``device`` is where activations are.
+    activation begins with. ``device`` is where activations are. ``longest`` is how many tokens the
+    longest prompt of the run has: as many shares of attention are offered and read.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Taps:
         reads: Sequence[Read],
         starts: Tensor,
         device: torch.device | str = "cpu",
+        longest: int = 0,
     ):
         self._found: list[list[Tensor]] = [[] for _ in reads]
         self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
@@ -67,6 +70,7 @@ class Taps:
             local_read = Read(read.site, within(read.positions, starts, -1 if by_arm else 0))
             self._reads[place(read.site)].append((index, local_read))
         self._busy = {*self._edits, *self._reads}
+        self._starts, self._longest = starts, longest
 
     @property
     def values(self) -> list[Tensor]:
@@ -138,6 +142,20 @@ class Taps:
             self._record(index, _put(output(head, slice(None)), outputs[head], first), read, first)
         return _put(attn_out, changed, first)
 
+    def offers(self, word: str, layer: int) -> bool:
+        """Whether this place is worth making, where it takes work of its own."""
+        return (word, layer) in self._busy
+
+    def pattern(self, layer: int, size: int, weights: Tensor) -> Tensor:
+        """Weights of attention (A, n, kv_heads, shared * S, keys) with those of heads edited."""
+        by_column = by_head(weights, size)
+        left = weights.shape[-1] - size
+        tokens = Tokens(self._starts, left, size, weights.device)
+        # Only the window of a clean run is as long as its prompts; a pass may have shorter rows.
+        width = max(self._longest, left + size)
+        new = self.at("pattern", layer, tokens.by_token(by_column, width))
+        return stacked(tokens.by_column(new, by_column), weights.shape[2])
+
     # What only a clean run keeps is offered to it as well:
 
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
@@ -178,8 +196,9 @@ def _put(x: Tensor, changed: dict[int, Tensor], first: int) -> Tensor:
 
 
 def _alike(edits: Sequence[tuple[int, Edit]]) -> bool:
-    """Whether these all put a value in, as a whole, into arms of their own at as many positions."""
-    if len(edits) < 2 or len({arm for arm, _ in edits}) < len(edits):
+    """Whether these all put a value in, as a whole, at as many positions, and none of them where
+    another one does: in arms, or in heads, of their own."""
+    if len(edits) < 2 or len({(arm, edit.site.head) for arm, edit in edits}) < len(edits):
         return False
     (_, one), *_ = edits
     return all(

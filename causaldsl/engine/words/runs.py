@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
 from causaldsl.engine.outcomes import Found, group_outcomes
+from causaldsl.engine.prepared import PreparedEdit as PreparedEdit
+from causaldsl.engine.prepared import check_commute
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
@@ -29,40 +31,17 @@ from causaldsl.graph.operations import (
     Operation,
     PairsWord,
     PatchedRunWord,
-    SiteAt,
 )
 from causaldsl.plan.chunks import chunked
 from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
-from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
+from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom, Steer
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """The outcome of a run that is not made, since nobody uses its logits."""
 _REPORT = "this should not happen; compare with --backend hooks and report it"
-
-
-@dataclass(frozen=True)
-class PreparedEdit:
-    """An intervention, ready to run: the value for each pair, (k, d), or one for all of them."""
-
-    at: SiteAt
-    values: list[Tensor] | Tensor
-    basis: Tensor | None
-    add: bool = False
-
-    def by_pair(self, count: int) -> list[Tensor]:
-        """The value for each of ``count`` pairs."""
-        return [self.values] * count if isinstance(self.values, Tensor) else self.values
-
-    def edit(self, group: Group, watch: Watch | None = None) -> Edit:
-        positions = group.positions[self.at]
-        if isinstance(self.values, Tensor):
-            value = self.values.expand(*positions.shape, self.values.shape[-1])
-        else:
-            value = torch.stack([self.values[row] for row in group.rows.tolist()])
-        return Edit(self.at.site, positions, value, self.basis, self.add, watch)
 
 
 class Arm:
@@ -104,11 +83,28 @@ def patch(here: Here[Patch], along: SubspaceValue | None) -> PreparedEdit:
     return set_site(here, values_of(here, "source"), along)
 
 
+@evaluates(PatchFrom)
+def patch_from(here: Here[PatchFrom], along: SubspaceValue | None, values: Any) -> PreparedEdit:
+    """The values are those of each pair, or (k, d) for all of them."""
+    if isinstance(values, Tensor) and here.at.site.is_virtual:
+        values = [values] * len(here.pairs)
+    return set_site(here, values, along)
+
+
 @evaluates(Ablate)
 def ablate(here: Here[Ablate], along: SubspaceValue | None) -> PreparedEdit:
     values, to = values_of(here, "base"), here.word.to
     if to == "zero":
         return set_site(here, [torch.zeros_like(v) for v in values], along)
+    if to == "noise":
+        return _with_noise(here, values, along)
+    if to == "mean" and here.word.by == "template":
+        templates = [pair.template for pair in here.pairs.pairs]
+        means = {
+            one: stack([v for v, of in zip(values, templates, strict=True) if of == one]).mean(0)
+            for one in dict.fromkeys(templates)
+        }
+        return set_site(here, [means[template] for template in templates], along)
     if to == "mean":
         return set_site(here, [stack(values).mean(0)] * len(values), along)
     generator = here.generator(0, "resample", here.key)
@@ -120,11 +116,36 @@ def ablate(here: Here[Ablate], along: SubspaceValue | None) -> PreparedEdit:
     return set_site(here, resampled, along)
 
 
+def _with_noise(
+    here: Here[Ablate], values: list[Tensor], along: SubspaceValue | None
+) -> PreparedEdit:
+    """Add noise of `by` times the standard deviation of all numbers of the site over the bases.
+
+    The draws depend on the pairs, the place and the seed, so that `by` only scales them.
+    """
+    assert isinstance(here.word.by, float)
+    size = here.word.by * torch.cat([v.flatten() for v in values]).cpu().double().std(correction=0)
+    seed = here.word.seed or 0
+    generator = here.generator(seed, "noise", here.pairs.digest, str(here.at))
+    noise = [size * torch.randn(v.shape, generator=generator, dtype=torch.float64) for v in values]
+    if along is not None:
+        basis = along.basis.cpu().double()
+        noise = [drawn @ basis @ basis.T for drawn in noise]
+    if here.at.site.is_virtual:
+        return set_site(here, [v + n.to(v) for v, n in zip(values, noise, strict=True)], None)
+    added = [drawn.to(v) for v, drawn in zip(values, noise, strict=True)]
+    return PreparedEdit(here.at, added, None, add=True)
+
+
 @evaluates(Steer)
 def steer(here: Here[Steer], along: SubspaceValue) -> PreparedEdit:
     if along.rank == 0:
         raise RunFailure("the direction to steer along is zero", "choose another direction")
-    moved = here.word.by * along.direction[None]
+    amount = here.value("by")
+    by = here.word.by if amount is None else here.word.by * float(amount)
+    if not math.isfinite(by):
+        raise RunFailure(f"the amount to steer by is {by}", "choose another number")
+    moved = by * along.direction[None]
     if here.at.site.is_virtual:
         return set_site(here, [value + moved.to(value) for value in values_of(here, "base")], None)
     return PreparedEdit(here.at, moved, None, add=True)
@@ -151,9 +172,16 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
 def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
     """What is changed in a run, by interventions and by paths (which change several places)."""
     changes: list[PreparedEdit] = []
-    for key in operation.inputs_as("do"):
+    stages: list[int] = []
+    keys = operation.inputs_as("do")
+    staged = getattr(operation.word, "stages", ()) or (0,) * len(keys)
+    for key, stage in zip(keys, staged, strict=True):
         value = session.values[key]
-        changes += value if isinstance(value, list) else [value]
+        several = value if isinstance(value, list) else [value]
+        changes += several
+        stages += [stage] * len(several)
+    pairs = session.graph.pairs_of(operation.input("base"))
+    check_commute(changes, stages, pairs, session.loaded.dtype)
     return changes
 
 

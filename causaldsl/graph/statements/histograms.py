@@ -24,7 +24,8 @@ def histogram(compiler: Compiler, histogram: Histogram) -> Made:
 
 def _projections(compiler: Compiler, arm: HistogramArm, pairs: PairSet, sides: bool) -> list[Input]:
     """Projections of the bases, with the arm's interventions, and with ``sides`` of the sources."""
-    runs = [compiler.run(Run(arm.name, arm.interventions, arm.label, (), arm.span), pairs)]
+    edited = Run(arm.name, arm.interventions, arm.label, (), arm.span, arm.stages)
+    runs = [compiler.run(edited, pairs)]
     runs += [compiler.clean_run(pairs, "source")] if sides else []
     along = Input(role="along", key=compiler.applied(arm.along))
     found = []

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from causaldsl.check.checked import Output
 from causaldsl.report.curves import plot_curves
+from causaldsl.report.heatmaps import is_grid, plot_grid
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.report.html.tables import folded, table
 from causaldsl.report.kinds.base import Draw, Kind, kind
@@ -73,6 +74,8 @@ class Tables(Kind[TableRecord]):
         if asked is None and len(next(iter(record.axes.values()))) == 1:
             return None
         plot = view.results.plots[asked.stem] if asked else PlotRecord(target=name)
+        if plot.by is None and plot.relative is None and is_grid(record):
+            return partial(plot_grid, view.results, name)
         return partial(plot_curves, view.results, plot)
 
 

@@ -1,0 +1,245 @@
+"""What a run does at once, or in stages: interventions, paths and named runs, `A + B then C`.
+
+What `+` joins is in force at once, so that its order can't matter: two that act on one place and
+don't commute are an error. Where only the run can tell whether two subspaces are at right angles,
+it is checked there (``engine/commute.py``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from causaldsl.check.context import Context
+from causaldsl.check.interventions import check_all_on, check_unbracketed, interventions, site_of
+from causaldsl.check.pairs import PairSet
+from causaldsl.check.paths import check_path_on, path_of
+from causaldsl.check.places import Place
+from causaldsl.check.runs import CheckedRun, InForce, Origin
+from causaldsl.check.values import Applied, CheckedPath
+from causaldsl.diagnostics import Label, Span, wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.interventions import Ablate, Cut, Steer
+
+
+class _Part(NamedTuple):
+    """What stands between joints, and how it is joined to what is before it."""
+
+    joint: str
+    node: ast.Intervention | ast.Chain | ast.Expression
+    does: InForce
+
+
+def in_force(context: Context, node: ast.Interventions, pairs: PairSet) -> InForce:
+    """What an arm does, checked against the pairs that it runs on."""
+    return _on_pairs(context, parts_of(context, node), pairs)
+
+
+def plain(
+    context: Context, node: ast.Interventions, pairs: PairSet, code: str, message: str
+) -> InForce:
+    """Interventions where no path may stand; ``code`` and ``message`` say so of one."""
+    for part in node.parts:
+        if isinstance(part, ast.Chain):
+            raise wrong(code, message, part.span, _WAY)
+    parts = parts_of(context, node)
+    for one in parts:
+        if any(isinstance(does, CheckedPath) for does in one.does.does):
+            raise wrong(code, message, one.node.span, _WAY)
+    return _on_pairs(context, parts, pairs)
+
+
+_WAY = "write an intervention, such as patch SITE along SUBSPACE"
+
+
+def parts_of(context: Context, node: ast.Interventions) -> list[_Part]:
+    """All that joints join, whatever pairs it will be made on."""
+    parts = [_Part(joint, part, _does(context, part)) for joint, part in node.joined()]
+    for part in parts:
+        direct = any(isinstance(one, CheckedPath) and one.direct for one in part.does.does)
+        if direct and len(parts) > 1:
+            raise wrong(
+                "direct-joined",
+                "a path straight to the logits can't be joined with anything else",
+                part.node.span,
+                "its logits are those of the run with all else held; give it an arm of its own",
+            )
+    return parts
+
+
+def _does(context: Context, node: ast.Node) -> InForce:
+    if isinstance(node, ast.Intervention):
+        return InForce(interventions(context, node))
+    check_unbracketed(context, node)
+    value = context.value(node) if isinstance(node, ast.Name) else None
+    if isinstance(value, CheckedRun):
+        return value.in_force
+    return InForce((path_of(context, node),))
+
+
+def joined(parts: Sequence[_Part]) -> InForce:
+    """All of it in order, with the stage of each where there are several."""
+    acts = _acts(parts)
+    stages = tuple(act.stage for act in acts)
+    return InForce(tuple(act.by for act in acts), stages if len(set(stages)) > 1 else ())
+
+
+class _Act(NamedTuple):
+    """One of the things that are done, in which stage, and where it is written."""
+
+    by: Applied | CheckedPath
+    stage: int
+    node: ast.Node
+
+
+def _acts(parts: Sequence[_Part]) -> list[_Act]:
+    acts: list[_Act] = []
+    for number, part in enumerate(parts):
+        inner = part.does.stages or (0,) * len(part.does.does)
+        after = parts[number + 1].joint if number + 1 < len(parts) else "then"
+        if len(set(inner)) > 1 and (after == "+" or (number and part.joint == "+")):
+            raise wrong(
+                "order-matters",
+                f"`{show(part.node)}` does one thing after another, so `+` can't join it",
+                part.node.span,
+                "join it by `then`",
+            )
+        first = 0 if not acts else max(act.stage for act in acts) + (part.joint == "then")
+        together = zip(part.does.does, inner, strict=True)
+        acts += [_Act(by, first + stage, part.node) for by, stage in together]
+    return acts
+
+
+def what_it_does(context: Context, node: ast.Interventions) -> str:
+    """An arm as a reader should see it: paths in full, with their policies, and named runs."""
+    texts = []
+    for joint, part in node.joined():
+        known = context.scope.values.get(part.text) if isinstance(part, ast.Name) else None
+        text = known.text if isinstance(known, CheckedPath | CheckedRun) else show(part)
+        texts += [joint, text]
+    return " ".join(texts[1:])
+
+
+def _on_pairs(context: Context, parts: Sequence[_Part], pairs: PairSet) -> InForce:
+    """Every part must fit the pairs, and those that act at once must commute."""
+    for part in parts:
+        span = part.node.span
+        use = part.node.site.span if isinstance(part.node, ast.Intervention) else span
+        _check_does(context, part, pairs, span, use)
+    found = joined(parts)
+    _check_order(parts, pairs)
+    return found
+
+
+def _check_does(context: Context, part: _Part, pairs: PairSet, span: Span, use: Span) -> None:
+    """What a part does, and the named runs that it takes values from, must fit the pairs."""
+    paths = [one for one in part.does.does if isinstance(one, CheckedPath)]
+    changes = [one for one in part.does.does if isinstance(one, Applied)]
+    check_all_on(context, changes, pairs, span, use)
+    for path in paths:
+        check_path_on(context, path, pairs, span)
+        changes += path.sender
+    origins = [one.operand("from") for one in changes]
+    runs = [origin.run for origin in origins if isinstance(origin, Origin) and origin.run]
+    for run in {run.name: run for run in runs}.values():
+        taken = _Part("+", ast.Name(span, run.name), run.in_force)
+        _check_does(context, taken, pairs, span, span)
+        _check_order([taken], pairs)
+
+
+def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
+    """Two that act on one place at once must commute, as far as is known before the run."""
+    at_hook: dict[str, list[_Write]] = defaultdict(list)
+    for act in _acts(parts):
+        for place in _written(act.by):
+            at_hook[place.site.hook_name].append(_Write(place, *act))
+    for writes in at_hook.values():
+        for one, other in combinations(writes, 2):
+            _check_both(one, other, pairs)
+
+
+class _Write(NamedTuple):
+    """A place that is written, and what does it."""
+
+    place: Place
+    by: Applied | CheckedPath
+    stage: int
+    node: ast.Node
+
+
+def _written(by: Applied | CheckedPath) -> Sequence[Place]:
+    if isinstance(by, Applied):
+        return [site_of(by)]
+    return by.hops[-1] if by.hops else ()
+
+
+def _check_both(one: _Write, other: _Write, pairs: PairSet) -> None:
+    raw = "hook" in (one.place.site.kind, other.place.site.kind)
+    if one.by is other.by or not (raw or one.place.site == other.place.site):
+        return
+    virtual = one.place.site.is_virtual
+    if one.stage != other.stage and not virtual:
+        return
+    if (not virtual and _commute(one.by, other.by)) or not _overlap(one.place, other.place, pairs):
+        return
+    first, second = show(one.node), show(other.node)
+    way = "write `A then B` for `A + B`: first A, then B on what A left"
+    if isinstance(one.by, CheckedPath) or isinstance(other.by, CheckedPath):
+        way = "write `A then B`, or join what paths start with: a + b -> .. -> logits"
+    elif virtual:
+        way = "what it adds is worked out from the clean run: change it once"
+    elif one.node is other.node and isinstance(one.node, ast.Intervention):
+        way = "name positions that are never the same token"
+    if one.node is other.node:
+        raise wrong(
+            "order-matters",
+            f"`{first}` acts twice on one token, at {one.place} and {other.place}, so the order "
+            "would matter",
+            one.node.span,
+            way,
+        )
+    raise wrong(
+        "order-matters",
+        f"`{first}` and `{second}` both act on {one.place}, so their order would matter",
+        other.node.span,
+        way,
+        [Label(one.node.span, "the other one")],
+    )
+
+
+def _commute(one: Applied | CheckedPath, other: Applied | CheckedPath) -> bool:
+    """Whether two commute at one place, or only the run can tell."""
+    if isinstance(one, CheckedPath) or isinstance(other, CheckedPath):
+        return False
+    if one.alike(other) or (_adds(one) and _adds(other)):
+        return True
+    if isinstance(one.word, Cut) or isinstance(other.word, Cut):
+        return False  # what is set is not what a cut leaves
+    return all(_adds(each) or each.operand("along") is not None for each in (one, other))
+
+
+def _adds(applied: Applied) -> bool:
+    word = applied.word
+    return isinstance(word, Steer | Cut) or (isinstance(word, Ablate) and word.to == "noise")
+
+
+def _overlap(one: Place, other: Place, pairs: PairSet) -> bool:
+    """Whether two places share a token of any base."""
+    assert one.position is not None
+    assert other.position is not None
+    if one.position == other.position:
+        return True
+    return any(
+        set(one.position.resolve(base)) & set(other.position.resolve(base))
+        for base in pairs.side("base")
+    )
+
+
+def unstaged(found: InForce, span: Span, what: str) -> tuple[Applied | CheckedPath, ...]:
+    """What acts at once, where nothing can act in stages."""
+    if found.stages:
+        raise wrong("then-here", f"`then` can't stand in {what}", span, "join them by `+`")
+    return found.does

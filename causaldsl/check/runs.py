@@ -1,0 +1,179 @@
+"""Named runs, and where the values are from that a patch puts in.
+
+`patch S from base`, `from RUN`, `from mean(PAIRS.source)`, each perhaps `at` another site; `ablate
+S to mean of PAIRS.base` is a patch from a mean too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from causaldsl.check.apply import apply_at
+from causaldsl.check.context import Context
+from causaldsl.check.kinds import Value, describe
+from causaldsl.check.pairs import PairSet, Prompt
+from causaldsl.check.places import Place
+from causaldsl.check.values import Applied, CheckedPath
+from causaldsl.diagnostics import Span, located, wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+from causaldsl.vocabulary.base import SIDES, Change, Side
+from causaldsl.vocabulary.interventions import Patch, PatchFrom
+
+
+class InForce(NamedTuple):
+    """What a run does: interventions and paths, and for each the stage in which it acts.
+
+    Those of one stage are in force at once; a later stage acts on what the earlier ones left.
+    ``stages`` is empty where there is only one.
+    """
+
+    does: tuple[Applied | CheckedPath, ...]
+    stages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckedRun(Value):
+    """`run NAME = base with ...`; ``text`` is what it does, as written."""
+
+    kind = "a run"
+    name: str
+    in_force: InForce
+    text: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Origin(Value):
+    """Where values are from: a side of the pairs that are run, a named run of their bases, or the
+    mean over one side of other pairs; at another site, or (None) at the one that is patched."""
+
+    kind = "where values are from"
+    side: Side = "base"
+    run: CheckedRun | None = None
+    mean_of: PairSet | None = None
+    at: Place | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        mean = f"mean of {self.mean_of.digest}" if self.mean_of else ""
+        return f"{self.run.text if self.run else mean} {self.side} {self.at or ''}"
+
+    def prompts(self, pairs: PairSet) -> Sequence[Prompt]:
+        """The prompts in which it is read, for a run on these pairs."""
+        return (self.mean_of or pairs).side(self.side)
+
+
+def from_elsewhere(
+    context: Context, cls: type[Change], node: ast.Intervention, places: Sequence[Place]
+) -> tuple[Applied, ...]:
+    """A verb whose values are from elsewhere, at each of its sites."""
+    clauses = {clause.word: clause for clause in node.clauses}
+    origin = _origin(context, cls, clauses, node)
+    rest = [c for c in node.clauses if c.word not in cls.origins and c.word != "to"]
+    named = [(ast.Identifier(c.span, c.word), c.value) for c in rest]
+    plain = cls is Patch and origin == Origin("source")
+    found = apply_at(context, Patch if plain else PatchFrom, places, named, node)
+    if plain:
+        return found
+    for place in places:
+        _check_width(context, origin, place, node)
+    return tuple(replace(a, operands=(*a.operands, ("from", origin))) for a in found)
+
+
+def _origin(
+    context: Context, cls: type[Change], clauses: dict[str, ast.Clause], node: ast.Intervention
+) -> Origin:
+    for clause in node.clauses:
+        if sum(other.word == clause.word for other in node.clauses) > 1:
+            raise wrong("option-twice", f"`{clause.word}` is given twice", clause.span, "once")
+    at = context.place(clauses["at"].value) if "at" in clauses else None
+    if "of" in cls.origins:
+        return replace(_mean_of_others(context, clauses, node), at=at)
+    if "from" not in clauses:
+        return Origin("source", at=at, span=node.span)
+    return replace(_from(context, clauses["from"].value), at=at)
+
+
+def _mean_of_others(
+    context: Context, clauses: dict[str, ast.Clause], node: ast.Intervention
+) -> Origin:
+    to = clauses.get("to")
+    if to is None or show(to.value) != "mean" or "of" not in clauses:
+        message = "`of` and `at` say over which prompts a mean is taken, and where"
+        way = "write `to mean of PAIRS.base`, and perhaps `at SITE @ POSITION` behind it"
+        raise wrong("bad-option", message, node.span, way)
+    return _mean(context, clauses["of"].value)
+
+
+def _from(context: Context, node: ast.Expression) -> Origin:
+    """`base`, `source`, the name of a run, or `mean(PAIRS.source)`."""
+    if isinstance(node, ast.Name) and node.text in SIDES and not context.knows(node.text):
+        return Origin("source" if node.text == "source" else "base", span=node.span)
+    if isinstance(node, ast.Call) and show(node.function) == "mean" and len(node.arguments) == 1:
+        return _mean(context, node.arguments[0])
+    value = context.value(node)
+    if isinstance(value, CheckedRun):
+        return Origin(run=value, span=node.span)
+    raise wrong(
+        "wrong-kind",
+        f"`{show(node)}` is {describe(value)}, nothing that a patch can take values from",
+        node.span,
+        "write base, source, the name of a `run`, or mean(PAIRS.source)",
+    )
+
+
+def _mean(context: Context, node: Any) -> Origin:
+    """`PAIRS.base` or `PAIRS.source`."""
+    side = node.name.text if isinstance(node, ast.Attribute) else ""
+    if side not in SIDES:
+        message = f"`{show(node)}` is not one side of pairs"
+        raise wrong("wrong-kind", message, node.span, "write PAIRS.base or PAIRS.source")
+    pairs = context.pair_set(node.owner, answers=side == "source")
+    return Origin("source" if side == "source" else "base", mean_of=pairs, span=node.span)
+
+
+def _check_width(context: Context, origin: Origin, place: Place, node: ast.Intervention) -> None:
+    """What is read has as many numbers as the site that it is put into."""
+    shapes, read = context.shapes(node.span), origin.at or place
+    here, there = place.site.width(shapes), read.site.width(shapes)
+    if here is not None and there is not None and here != there:
+        raise wrong(
+            "width-mismatch",
+            f"{read.site} has {there} dimensions, {place.site} has {here}",
+            node.span,
+            "take the values from a site of the same kind",
+        )
+    if origin.run is not None and (read.site.is_virtual or place.site.is_virtual):
+        raise wrong(
+            "not-in-the-model",
+            f"{read.site if read.site.is_virtual else place.site} is no part of the model, so a "
+            "named run has no values there",
+            node.span,
+            "use a site of the model, or values from base or source",
+        )
+
+
+def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> None:
+    """As many tokens are read as are changed, in every pair; of a mean, in all prompts alike."""
+    read = (origin.at or place).position
+    assert read is not None
+    assert place.position is not None
+    with located(origin.span or use):
+        there = [len(read.resolve(prompt)) for prompt in origin.prompts(pairs)]
+    here = [len(place.position.resolve(prompt)) for prompt in pairs.side("base")]
+    if origin.mean_of is not None and len(set(there)) > 1:
+        low, high = min(there), max(there)
+        message = f"a mean needs as many tokens in every prompt, and {read} is {low} to {high}"
+        raise wrong("unequal-length", message, origin.span or use, "name one position instead")
+    expected = there if origin.mean_of is None else there[:1] * len(here)
+    for wanted, found in zip(here, expected, strict=True):
+        if wanted != found:
+            raise wrong(
+                "unequal-length",
+                f"{place} is {wanted} tokens of a base, and {found} are read at {read}",
+                origin.span or use,
+                "name one position in both places",
+            )
