@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
+from causaldsl.engine.audit.evidence import Audited
+from causaldsl.engine.audit.rows import record
+from causaldsl.engine.audit.rule import Facts
+from causaldsl.engine.words import audits as words
 from causaldsl.graph.graph import Graph
 from causaldsl.results.records import AuditRecord
 from causaldsl.vocabulary.base import SIDES
@@ -53,24 +59,36 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a run gave, and what its audits were made from, in no order."""
+
+    audits: dict[str, AuditRecord]
+    graph: Graph
+    made: list[Audited]
+
+
 @pytest.fixture(scope="module")
-def ran(world: Path) -> tuple[dict[str, AuditRecord], Graph]:
+def ran(world: Path) -> Ran:
     text = PROGRAM.format(layer=built("null", 0).spec.layer, few=FEW)
-    results, session = run(text, world)
-    return results.audits, session.graph
+    made: list[Audited] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "record", lambda audited: made.append(audited) or record(audited))
+        results, session = run(text, world)
+    return Ran(results.audits, session.graph, made)
 
 
-def test_the_pairs_of_one_template(ran: tuple[dict[str, AuditRecord], Graph]) -> None:
+def test_the_pairs_of_one_template(ran: Ran) -> None:
     """Within a class the patch does nothing, and the other template's pairs hide that."""
-    planted = ran[0]["planted"]
+    planted = ran.audits["planted"]
     assert planted.verdict == "illusory"
     assert planted.stability['"one {X}" alone'] == "illusory"
     assert planted.stability['"two" alone'] == "inconclusive"
 
 
-def test_other_seeds(ran: tuple[dict[str, AuditRecord], Graph]) -> None:
+def test_other_seeds(ran: Ran) -> None:
     """The verdict of an audit of what that seed gives; which neurons are drawn decides here."""
-    audits, graph = ran
+    audits, graph = ran.audits, ran.graph
     said = {seed: audits["a"].stability[f"trained with seed {seed}"] for seed in (1, 2, 3)}
     assert said == {seed: audits[f"b{seed}"].verdict for seed in said}
     assert len({*said.values(), audits["a"].verdict}) > 1
@@ -79,3 +97,18 @@ def test_other_seeds(ran: tuple[dict[str, AuditRecord], Graph]) -> None:
         other = graph.made[f"b{seed}"].parts
         assert [parts[f"{arm} seed {seed}"] for arm in DECIDE] == [other[arm] for arm in DECIDE]
     assert not any("seed" in name for name in audits["b1"].stability)
+
+
+def test_what_decides_for_another_seed_is_of_its_own_subspace(ran: Ran) -> None:
+    (a,) = (one for one in ran.made if one.seeds)
+    effects = set()
+    for seed in a.seeds:
+        basis = a.parts[f"of seed {seed}"].basis
+        (b,) = (one for one in ran.made if torch.equal(one.of.basis, basis))
+        again = a.trained_with(seed)
+        assert torch.equal(again.patched, b.patched)
+        for field in fields(Facts):
+            said, wanted = (getattr(one.facts, field.name) for one in (again, b))
+            assert getattr(said, "mean", said) == getattr(wanted, "mean", wanted), field.name
+        effects.add(again.facts.effect.mean)
+    assert len(effects | {a.facts.effect.mean}) == 4
