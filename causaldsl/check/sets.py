@@ -173,7 +173,11 @@ def name_of(member: Any) -> str:
 
 def without(left: Members, right: Members, span: Span) -> Members:
     """The members of one set that another one has not; these must all be there."""
-    if left.of != right.of and {left.of, right.of} != {"layers", "numbers"}:
+    numbers = {left.of, right.of} == {"layers", "numbers"}
+    written = (
+        left.of == "kv_heads" and right.of == "heads" and not any(m.word for m in right.members)
+    )
+    if left.of != right.of and not (numbers or written):
         message = f"{right.kind} can't be taken out of {left.kind}"
         raise wrong("mixed-set", message, span, "both must be of one kind")
     gone = {name_of(member) for member in right.members}

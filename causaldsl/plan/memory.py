@@ -122,7 +122,9 @@ def _of_group(needs: Needs, shapes: ModelDims, prompts: list[Prompt], number: in
     lefts = _lefts(needs, shapes, prompts)
     whole = needs.whole or any(at.site.word.part == "output" for at in needs.reads)
     read = sum(
-        len(at.position.resolve(prompts[0])) * (at.site.width(shapes) or 0) for at in needs.reads
+        len(at.position.resolve(prompts[0]))
+        * (longest if at.site.is_pattern else at.site.width(shapes) or 0)
+        for at in needs.reads
     )
     return Kept(
         tokens=n * longest * _TOKEN,

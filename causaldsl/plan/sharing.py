@@ -27,9 +27,12 @@ def shared_passes(
     level = {kind: _levels(graph, order, kind) for kind in kinds}
     alike: dict[Hashable, list[str]] = defaultdict(list)
     for key in order:
-        if asked[key].mark is not None and backends[key] == "cone":
+        one = asked[key]
+        # Arms go together on the cone alone; what is read of one run does on any backend.
+        reads_one = any(request.shared is not None for request in one.requests)
+        if one.mark is not None and (backends[key] == "cone" or reads_one):
             kind = type(graph.operation(key).word)
-            alike[kind, level[kind][key], asked[key].mark].append(key)
+            alike[kind, level[kind][key], one.mark, backends[key]].append(key)
     groups = _acyclic(graph, order, [tuple(keys) for keys in alike.values()])
     return {key: group for group in groups for key in group}
 

@@ -46,6 +46,7 @@ CASES = {
     "frozen": Needs(
         edits={at(Site("head.z", 1, 1), S2): None, at(Site("mlp_hidden", 2)): None}, frozen=True
     ),
+    "patterns": Needs(reads={at(Site("head.pattern", 1, 2), SOME): None}),
     "last": Needs(edits={at(Site("resid_post", 3)): None, at(Site("logits")): None}, frozen=True),
 }
 

@@ -75,8 +75,11 @@ def compare(program: CheckedProgram, backend: str) -> None:
 
     def keep(keys: Any, values: Any) -> None:
         requests = [r for key in keys for r in session.plan.asked[key].requests]
-        new = [r for r in requests if r.shared is None or (r.clean, r.shared) not in shared]
-        shared.update((r.clean, r.shared) for r in requests if r.shared is not None)
+        new = []
+        for request in requests:
+            if request.shared is None or (request.clean, request.shared) not in shared:
+                new.append(request)
+                shared.add((request.clean, request.shared))
         exact = planned(session, [r for r in new if not r.most])
         more = planned(session, [r for r in new if r.most])
         label = session.graph.operation(keys[0]).label
@@ -105,6 +108,13 @@ def test_every_program_makes_the_passes_of_its_plan(name: str, deep: Path) -> No
 def test_every_kind_of_word_makes_the_passes_of_its_plan(backend: str, tmp_path: Path) -> None:
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(EVERY_KIND)
+    compare(check_file(path), backend)
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_sets_and_named_runs_make_the_passes_of_their_plan(backend: str, tmp_path: Path) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    path.write_text((Path(__file__).parents[1] / "frontend/corpus/sets.cpatch").read_text())
     compare(check_file(path), backend)
 
 

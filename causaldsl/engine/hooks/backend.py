@@ -31,6 +31,7 @@ from causaldsl.engine.backend import CleanPass, Logits, Pass
 from causaldsl.engine.edits import Edit, Read, gather, needs_grad, scatter
 from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
+from causaldsl.engine.hooks.patterns import Patterns, by_query
 from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.softcap import capped
@@ -85,38 +86,13 @@ class HooksBackend:
         self.points = Points(model, shapes)
         parameter = next(iter(model.parameters()), None)
         self._dtype = torch.float32 if parameter is None else parameter.dtype
-        self._device = None if parameter is None else parameter.device
-        self._patterns: dict[int, bool] = {}
+        self._patterns = Patterns(self.points, self._dtype)
         model.requires_grad_(False)
 
     def serves(self, site: Site) -> bool:
         if self.points.of(site) is None:
             return False
-        return not site.is_pattern or self._uses_pattern(_layer(site))
-
-    @torch.no_grad()
-    def _uses_pattern(self, layer: int) -> bool:
-        """Whether what a hook makes of a pattern is what heads go on with.
-
-        For some families TransformerLens shows a pattern only after it has been used.
-        """
-        if layer not in self._patterns:
-            z: list[Tensor] = []
-
-            def nothing(x: Tensor, hook: Any) -> Tensor:
-                return torch.zeros_like(x)
-
-            def keep(x: Tensor, hook: Any) -> None:
-                z.append(x)
-
-            names = f"blocks.{layer}.attn.hook_pattern", f"blocks.{layer}.attn.hook_z"
-            hooks = list(zip(names, (nothing, keep), strict=True))
-            if not self.points.names.issuperset(names):
-                return False
-            with self.model.hooks(fwd_hooks=hooks), exact(self._dtype):
-                self.model(torch.zeros(1, 2, dtype=torch.long, device=self._device))
-            self._patterns[layer] = bool(z) and not bool(z[0].any())
-        return self._patterns[layer]
+        return not site.is_pattern or self._patterns.used(_layer(site))
 
     def clean(self, wanted: CleanPass) -> HooksRun:
         """One forward pass for both, what is read and the logits."""
@@ -282,7 +258,7 @@ class _Forward:
     def _on_site(self, site: Site, change: Change, first: bool = False) -> None:
         name = self._points.of(site)
         assert name is not None
-        self._on(site, name, _by_query(change) if site.is_pattern else change, first)
+        self._on(site, name, by_query(change) if site.is_pattern else change, first)
 
     def _on(self, what: object, name: str, change: Change, first: bool = False) -> None:
         count = [0]
@@ -338,16 +314,6 @@ class _Forward:
                 "site, such as attn_out or resid_post",
             )
         return x[:, :, site.head] if site.head is not None else x.flatten(2)
-
-
-def _by_query(change: Change) -> Change:
-    """A change of patterns (n, T, heads, T), where they are seen as (n, heads, T, T)."""
-
-    def turned(x: Tensor) -> Tensor | None:
-        new = change(x.transpose(1, 2))
-        return None if new is None else new.transpose(1, 2)
-
-    return turned
 
 
 class _HeadOut:
