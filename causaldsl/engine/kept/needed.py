@@ -32,7 +32,7 @@ def to_make(graph: Graph, plan: Plan, there: Container[str]) -> set[str]:
     needed: set[str] = set()
     made: set[str] = set()
     for key in reversed([key for group in plan.order for key in group]):
-        if (key not in needed and not _lasts(graph, plan, key)) or key in there:
+        if (key not in needed and not lasts(graph, plan, key)) or key in there:
             continue
         made.add(key)
         word = graph.operation(key).word
@@ -41,7 +41,8 @@ def to_make(graph: Graph, plan: Plan, there: Container[str]) -> set[str]:
     return made
 
 
-def _lasts(graph: Graph, plan: Plan, key: str) -> bool:
+def lasts(graph: Graph, plan: Plan, key: str) -> bool:
+    """Whether results may be made from a value, so that it is there until the end."""
     word = graph.operation(key).word
     return not isinstance(word, Matrix) and (not word.large or key in plan.outcomes)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from causaldsl.content_store import ContentStore, header
 from causaldsl.engine.kept.forms import Packed, fits, pack, text_of, unpack
-from causaldsl.engine.kept.needed import of_model, opens_model, to_make
+from causaldsl.engine.kept.needed import lasts, of_model, opens_model, to_make
 from causaldsl.engine.session import Session, sites_text
 from causaldsl.graph.graph import Graph
 from causaldsl.model.sites import Site
@@ -63,7 +63,11 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.names = names_of(self.graph)
-        self._worth = {key for key in self.graph.network if of_model(self.graph, self.plan, key)}
+        self._worth = {
+            key
+            for key in self.graph.network
+            if of_model(self.graph, self.plan, key) and lasts(self.graph, self.plan, key)
+        }
         by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
         for keys, data in self.store.get(by_key):
             self.found |= self._read(keys, data, by_key)
