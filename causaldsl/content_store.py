@@ -18,14 +18,13 @@ import hashlib
 import json
 import os
 import secrets
-import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from causaldsl.process import clear_left_behind, mark
 from causaldsl.user_cache import cache_folder
 
 VARIABLE, LIMIT_VARIABLE = "CAUSALDSL_STORE", "CAUSALDSL_STORE_LIMIT"
@@ -35,8 +34,6 @@ LIMIT = 10 * 2**30
 """Bytes that a store may take where nobody says otherwise."""
 _MEASURED = 0.01
 """The share of the limit after which a writer measures the folder again."""
-_LEFT = 24 * 3600.0
-"""Seconds after which what another machine began to write is taken for left behind."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +152,7 @@ class ContentStore:
 
     def clean(self) -> None:
         """Delete what dead writers left behind."""
-        now, here = time.time(), _host()
-        for path in self._new.glob("*"):
-            host, _, rest = path.name.partition(".")
-            process = rest.partition(".")[0]
-            with suppress(OSError):
-                old = now - path.stat().st_mtime > _LEFT
-                if old or (host == here and process.isdigit() and not _alive(int(process))):
-                    path.unlink(missing_ok=True)
+        clear_left_behind(self._new, "*")
 
     def _begin(self) -> None:
         if not self._began:
@@ -172,7 +162,7 @@ class ContentStore:
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._new / f"{_host()}.{os.getpid()}.{secrets.token_hex(8)}"
+        new = self._new / f"{secrets.token_hex(8)}.{mark()}"
         try:
             new.write_bytes(data)
             os.replace(new, path)
@@ -241,18 +231,3 @@ def _record(path: Path) -> Record | None:
     except OSError:
         return None
     return Record(path, stat.st_size, stat.st_mtime)
-
-
-def _host() -> str:
-    """This machine's name in a file's name."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is somebody else's
-        return True
-    return True
