@@ -12,8 +12,11 @@ from causaldsl.process import owned
 
 
 def command() -> NoReturn:
-    """Run one command as a process, which SIGTERM stops as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run one command as a process, which SIGTERM and SIGHUP stop as Ctrl-C does."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup ignores it
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # none, or no text stream
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

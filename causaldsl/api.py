@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from causaldsl.check.checked import CheckedProgram
+    from causaldsl.content_store import ContentStore
+    from causaldsl.engine.session import Keeps
     from causaldsl.graph.graph import Graph
     from causaldsl.results.lock import Lock
     from causaldsl.results.records import Results
@@ -65,6 +67,10 @@ class Run:
     """Where the run's files are; None if none were written."""
     unwritten: str = ""
     """Why its files could not be written, where they were to be."""
+    reused: tuple[int, int] = (0, 0)
+    """How many of the operations that take the model came from the store, and of how many."""
+    unkept: str = ""
+    """Why what it found could not all be kept in the store."""
 
     @property
     def held(self) -> bool:
@@ -201,6 +207,7 @@ def run(
     seed: int = 0,
     memory: int | None = None,
     tf32: bool = False,
+    store: str | Path | None = None,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
@@ -212,7 +219,8 @@ def run(
     before anything is drawn; without it, no folder is. The
     choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, ``memory`` is
     how many bytes clean runs may keep beside the model, and without ``dtype`` it is the program's,
-    or float32.
+    or float32. ``store`` is the folder of results that are not made again (docs/store.md), "none"
+    for none; without it, that of $CAUSALDSL_STORE or the user's cache.
 
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.
@@ -223,7 +231,9 @@ def run(
     chosen = chosen.of_program(compiled.program.model, dtype)
     folder = None if out is None else Path(out)
     compiled = with_weights(compiled, folder, progress)
-    return run_compiled(compiled, chosen, folder, progress)
+    from causaldsl.content_store import chosen_store
+
+    return run_compiled(compiled, chosen, folder, progress, store=chosen_store(store))
 
 
 def run_compiled(
@@ -232,14 +242,15 @@ def run_compiled(
     out: Path | None = None,
     progress: Progress | None = None,
     lock: Lock | None = None,
+    store: ContentStore | None = None,
 ) -> Run:
     """Run what :func:`with_weights` gives, with the choices as one value.
 
-    ``lock`` says which claims were made before the run.
+    ``lock`` says which claims were made before the run; ``store`` has what earlier runs found.
 
     Raises:
         RunFailure: as :func:`run`.
-        KeyboardInterrupt: with what was kept, if it is stopped while pictures are drawn.
+        KeyboardInterrupt: with what was kept, if it is stopped.
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
@@ -263,15 +274,19 @@ def run_compiled(
 
                 with arithmetic(chosen):
                     with uncollected():
-                        session = open_session(program, graph, chosen, tell)
-                    interpret(session)
-                    measure_precision(session)
+                        session = open_session(program, graph, chosen, tell, store)
+                    with _stopped(session.kept):
+                        interpret(session)
+                        measure_precision(session)
                     results = gather(program, session, time.perf_counter() - started)
                     marks = registered(lock, graph, chosen.seed, program.model)
                     results = with_registered(results, marks, lost(lock, graph))
                     subspaces = subspace_tensors(program, session)
                     by_pair = tuple(blocks(program, session))
                 found = Run(program, graph, results, subspaces, by_pair)
+                if session.kept is not None:
+                    reused, unkept = session.kept.reused, session.kept.problem
+                    found = replace(found, reused=reused, unkept=unkept)
                 if draft is not None:
                     tell("writing the run's files", 0, 0)
                     if lock is not None:
@@ -289,6 +304,15 @@ def run_compiled(
             kept = f"stopped while the pictures were drawn; all numbers are in {out}"
             raise KeyboardInterrupt(kept) from None
     return replace(found, results=results, folder=out.absolute())
+
+
+@contextmanager
+def _stopped(kept: Keeps | None) -> Iterator[None]:
+    """A run that is stopped says what of it is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept.stopped if kept is not None else "") from None
 
 
 def with_weights(

@@ -19,6 +19,7 @@ from causaldsl.commands import (
     replicate,
     run,
     sites,
+    store,
     values,
     verify,
 )
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
-    of_runs = (values, verify, diff, power, bundle)
+    of_runs = (values, verify, diff, power, bundle, store)
     for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

@@ -1,5 +1,6 @@
-"""Tests never ask the hub: what they say of a missing model must not depend on the network."""
+"""Tests never ask the hub, whose answers depend on the network, nor a store of earlier results."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["CAUSALDSL_STORE"] = "none"

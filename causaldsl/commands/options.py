@@ -77,7 +77,25 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         help="let an NVIDIA GPU round float32 factors to 10 bits (off by default)",
     )
     add_seed(command)
+    add_store(command)
     command.add_argument("--json", action="store_true", help="print results.json instead of tables")
+
+
+def add_store(command: argparse.ArgumentParser) -> None:
+    """Where results are kept that are not made again."""
+    command.add_argument(
+        "--store",
+        metavar="DIR",
+        help="the folder of results that are not made again, or none (default: $CAUSALDSL_STORE, "
+        "or the user's cache; docs/store.md)",
+    )
+    command.add_argument(
+        "--store-limit",
+        type=_size,
+        metavar="SIZE",
+        help="how large it may be, such as 4G: the least recently used goes first "
+        "(default: $CAUSALDSL_STORE_LIMIT in bytes, or 10G)",
+    )
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:

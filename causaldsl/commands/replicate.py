@@ -15,7 +15,7 @@ from causaldsl.plan.settings import BACKENDS
 if TYPE_CHECKING:
     from causaldsl.studies.replicate import Grid
 
-_PASSED = ("backend", "device", "dtype", "memory")
+_PASSED = ("backend", "device", "dtype", "memory", "store")
 _MARKS = {"held": "held", "fell": "FELL", "undecided": "?"}
 
 
@@ -45,6 +45,7 @@ def add(commands: Commands) -> None:
     replicate.add_argument("--dtype", choices=DTYPES)
     replicate.add_argument("--device")
     replicate.add_argument("--memory")
+    replicate.add_argument("--store", metavar="DIR", help="as of `causaldsl run`")
     replicate.add_argument("--json", action="store_true", help="print replicate.json")
     replicate.set_defaults(command=_replicate)
 

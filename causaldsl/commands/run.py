@@ -80,8 +80,12 @@ def run_file(
     folder = options.out or Path("runs") / path.stem / run_key(
         compiled.graph, chosen, compiled.program.model
     )
+    from causaldsl.content_store import chosen_store
+
+    store = chosen_store(options.store, options.store_limit)
     with bars() as progress:
-        run = api.run_compiled(compiled, chosen, folder, progress, lock)
+        run = api.run_compiled(compiled, chosen, folder, progress, lock, store)
+    _say_reused(run)
     try:
         _show(run, folder, options.json)
     except Exception as error:  # of the terminal; what was found is on disk
@@ -90,6 +94,15 @@ def run_file(
         complain(f"error: the run's files could not be written: {run.unwritten}")
         return _UNWRITTEN
     return EXITS[run.verdict]
+
+
+def _say_reused(run: api.Run) -> None:
+    """What came from the store, and what could not be kept there."""
+    there, whole = run.reused
+    if there:
+        complain(f"{there} of {whole} operations from the store")
+    if run.unkept:
+        complain(f"note: {run.unkept}")
 
 
 def _lock(path: Path, compiled: api.Compiled, seed: int, refuse: bool) -> Lock | None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -96,6 +96,15 @@ class Learner(Generic[Batch]):
         return max(3, self.options.epochs // 5)
 
 
+class Checkpoints(Protocol):
+    """Where a training is kept after every epoch, so that one that was stopped goes on."""
+
+    def load(self) -> tuple[dict[str, Tensor], Any] | None:
+        """Tensors on the CPU and plain data, as they were saved last; None if nothing was."""
+
+    def save(self, tensors: dict[str, Tensor], plain: Any) -> None: ...
+
+
 class _Best:
     """The lowest held-out loss of a learner so far, with its basis."""
 
@@ -122,6 +131,7 @@ def fit_together(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     in_pieces: InPieces = lambda work: work(1),
+    checkpoints: Checkpoints | None = None,
 ) -> list[DasFit]:
     """Train orthonormal bases side by side: each as it would be alone, a step of all at a time.
 
@@ -129,7 +139,8 @@ def fit_together(
     ``losses`` gives the mean losses (m,) of m (learner, basis, batch). A learner without a batch
     left in an epoch waits for the next one; all have equally many epochs at most. ``in_pieces``
     calls a function with the number of pieces to split the batches of a step into, so that they
-    fit into memory: the step is the same.
+    fit into memory: the step is the same. With ``checkpoints`` it goes on where it was stopped,
+    with the same bits.
 
     Raises:
         RunFailure: for more dimensions than the space has, no batches, or a loss that is not finite
@@ -147,8 +158,10 @@ def fit_together(
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
     bests = [_Best(learner.patience) for learner in learners]
+    state = _State(frees, optimizers, curves, bests)
+    first = state.load(checkpoints)
     with torch.enable_grad():
-        for epoch in range(learners[0].options.epochs):
+        for epoch in range(first, learners[0].options.epochs):
             going = [not best.done for best in bests]
             if not any(going):
                 break
@@ -170,6 +183,7 @@ def fit_together(
                     values = _values(of_steps)
                     curve.append(sum(values) / len(values))
             _hold_out(learners, frees, bests, losses, going)
+            state.save(checkpoints, epoch + 1)
     return [
         DasFit(
             orthonormal(free.detach()) if best.basis is None else best.basis,
@@ -178,6 +192,50 @@ def fit_together(
         )
         for free, curve, best in zip(frees, curves, bests, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _State:
+    """All that later epochs depend on; their batches are drawn from seeds of their own."""
+
+    frees: Sequence[Tensor]
+    optimizers: Sequence[Adam]
+    curves: Sequence[list[float]]
+    bests: Sequence[_Best]
+
+    def save(self, checkpoints: Checkpoints | None, epochs: int) -> None:
+        if checkpoints is None:
+            return
+        tensors = {f"{i}/free": free.detach() for i, free in enumerate(self.frees)}
+        for i, (adam, best) in enumerate(zip(self.optimizers, self.bests, strict=True)):
+            tensors |= {f"{i}/{name}": part for name, part in adam.moments.items()}
+            tensors |= {} if best.basis is None else {f"{i}/best": best.basis}
+        plain = {
+            "epochs": epochs,
+            "steps": [adam.steps for adam in self.optimizers],
+            "curves": list(self.curves),
+            "held_out": [best.losses for best in self.bests],
+            "best": [best.epoch for best in self.bests],
+        }
+        checkpoints.save(tensors, plain)
+
+    @torch.no_grad()
+    def load(self, checkpoints: Checkpoints | None) -> int:
+        """Go back to what was saved last; how many epochs were made by then."""
+        found = None if checkpoints is None else checkpoints.load()
+        if found is None:
+            return 0
+        tensors, plain = found
+        for i, (free, adam, best) in enumerate(
+            zip(self.frees, self.optimizers, self.bests, strict=True)
+        ):
+            free.copy_(tensors[f"{i}/free"])
+            adam.restore(plain["steps"][i], {n: tensors[f"{i}/{n}"] for n in adam.moments})
+            self.curves[i][:] = plain["curves"][i]
+            best.losses, best.epoch = plain["held_out"][i], plain["best"][i]
+            if f"{i}/best" in tensors:
+                best.basis = tensors[f"{i}/best"].to(free)
+        return int(plain["epochs"])
 
 
 @torch.no_grad()

@@ -27,9 +27,28 @@ def interpret(session: Session) -> None:
     try:
         for keys in session.plan.order:
             session.progress(_doing(session.graph, keys), 0, 0)
-            session.keep(keys, _with_room(session, keys))
+            values = _values(session, keys)
+            session.keep(list(values), list(values.values()))
     finally:
         session.close()
+
+
+def _values(session: Session, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of operations that go together: those in the store, and those made now.
+
+    What nothing needs has none.
+    """
+    kept = session.kept
+    if kept is None:
+        return dict(zip(keys, _with_room(session, keys), strict=True))
+    wanted = [key for key in keys if key in kept.made]
+    values = {key: kept.restore(session, key) for key in keys if key in kept.found}
+    if wanted:
+        session.said.clear()
+        made = _with_room(session, wanted)
+        kept.keep(session, wanted, made, list(dict.fromkeys(session.said)))
+        values |= zip(wanted, made, strict=True)
+    return {key: values[key] for key in keys if key in values}
 
 
 def _with_room(session: Session, keys: Sequence[str]) -> list[Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks.backend import HooksBackend
+from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.session import Session
@@ -20,7 +23,10 @@ from causaldsl.engine.weights.known_answers import describe, remember
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
 from causaldsl.plan.chunks import CONE_TOKENS
+from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.memory import positions_at_once
+from causaldsl.plan.numerics import numerics_of
+from causaldsl.plan.planner import make_plan
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.vocabulary.base import SIDES
 
@@ -86,32 +92,69 @@ def _at_once(loaded: Loaded) -> int:
     return positions_at_once(loaded.spec.shapes, loaded.dtype_name, free_bytes(loaded.device))
 
 
+class Later(dict[str, Backend]):
+    """Backends that are built when one is first asked for, with the weights."""
+
+    def __init__(self, build: Callable[[], dict[str, Backend]]):
+        super().__init__()
+        self.build = build
+        self.built: dict[str, Backend] | None = None
+
+    def __missing__(self, name: str) -> Backend:
+        if self.built is None:
+            self.built = self.build()
+        return self.built[name]
+
+
 def open_session(
-    program: CheckedProgram, graph: Graph, settings: Settings, progress: Progress
+    program: CheckedProgram,
+    graph: Graph,
+    settings: Settings,
+    progress: Progress,
+    store: ContentStore | None = None,
 ) -> Session:
     """Load the program's model and make a session for its graph.
+
+    Where a ``store`` has all that takes the model, no weights are loaded.
 
     Raises:
         RunFailure: if the program has no model, or its weights can't be loaded.
     """
-    if program.model is None:
+    model = program.model
+    if model is None:
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     load_engines(program.engines)
-    progress(f"loading {program.model.name}", 0, 0)
-    alone = settings.backend == "cone"
-    loaded = load(program.model, settings.device, settings.dtype, alone)
     # Without its folder: equal programs leave equal results, wherever they lie.
     notes = [f"{Path(w.span.place).name} {w.message}; {w.help}" for w in program.warnings]
-    said = program.model.dtype
-    if said not in (None, settings.dtype):
+    if model.dtype not in (None, settings.dtype):
         notes.append(
-            f"computed in {settings.dtype}, as this run was told to; the program says {said}"
+            f"computed in {settings.dtype}, as this run was told to; the program says {model.dtype}"
         )
+    kept, opened = None, None
+    if store is not None:
+        plan = make_plan(graph, expected_backend(model.shapes, settings.backend), model.shapes)
+        kept = Kept(store, numerics_of(settings, model), graph, plan)
+        opened = kept.opening()
+    later = opened is not None and kept is not None and not kept.opens_model
+    if not later:
+        progress(f"loading {model.name}", 0, 0)
+    alone = settings.backend == "cone"
+    loaded = load(model, settings.device, settings.dtype, alone, later)
     lengths = (
         prompt.length
         for pairs in graph.pairs.values()
         for side in SIDES
         for prompt in pairs.side(side)
     )
-    backends = Backends(loaded, notes, settings.backend, max(lengths, default=0))
-    return Session(graph, loaded, backends, settings, progress, notes)
+    longest = max(lengths, default=0)
+    if later and opened is not None:
+        built = Later(lambda: Backends(loaded, [], settings.backend, longest))
+        served = opened["backends"]
+        notes += opened["notes"]
+        return Session(graph, loaded, built, settings, progress, notes, kept=kept, served=served)
+    before = len(notes)
+    backends = Backends(loaded, notes, settings.backend, longest)
+    session = Session(graph, loaded, backends, settings, progress, notes, kept=kept)
+    if kept is not None and opened is None:
+        kept.keep_opening(session.notes[before:], session.backend_for)
+    return session

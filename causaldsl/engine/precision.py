@@ -10,7 +10,7 @@ model, not where two trainings ended. With p_ij the logit difference of pair j i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,6 +54,10 @@ def measure_precision(session: Session) -> None:
     """After a run in bfloat16: compare it with float32, and leave that in the session."""
     if session.loaded.dtype != torch.bfloat16:
         return
+    if session.kept is not None and (found := session.kept.precision()) is not None:
+        session.precision = Precision(**found)
+        session.note(session.precision.text)
+        return
     graph = few_pairs(session)
     if graph is None:
         session.note("bfloat16: no logit difference is measured, so none is compared with float32")
@@ -65,6 +69,8 @@ def measure_precision(session: Session) -> None:
         session, graph, single, Backends(single, [], preferred=session.settings.backend)
     )
     session.precision = compare(session.settings.dtype, ours, theirs)
+    if session.kept is not None:
+        session.kept.keep_precision(asdict(session.precision))
     session.note(session.precision.text)
 
 

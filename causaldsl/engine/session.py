@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from causaldsl.check.units import apart
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.bootstrap import Bootstrap
+from causaldsl.engine.das import Checkpoints
 from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.memory.lifetimes import last_users
 from causaldsl.engine.memory.retry import Retrying
@@ -23,6 +24,7 @@ from causaldsl.engine.memory.store import Store
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
+from causaldsl.graph.operations import Operation
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
@@ -30,6 +32,40 @@ from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import ANSWERS
 from causaldsl.plan.settings import Progress, Settings
+
+
+class Keeps(Protocol):
+    """A store of results, as a session needs it (``kept/values.py``)."""
+
+    made: set[str]
+    """The operations that the run has to make."""
+    found: dict[str, Any]
+    problem: str
+    """Why nothing more can be kept, if so."""
+
+    @property
+    def reused(self) -> tuple[int, int]:
+        """How many operations that take the model are there already, and of how many."""
+
+    @property
+    def stopped(self) -> str:
+        """What is kept of a run that is stopped here."""
+
+    def restore(self, session: Session, key: str) -> Any:
+        """The value of an operation in ``found``."""
+
+    def keep(
+        self, session: Session, keys: Sequence[str], values: Sequence[Any], notes: Sequence[str]
+    ) -> None:
+        """Keep values that were made together, and what was said then."""
+
+    def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
+        """Where a training of these operations is kept."""
+
+    def precision(self) -> dict[str, Any] | None:
+        """How far bfloat16 was from float32 (``precision.Precision``), if that was measured."""
+
+    def keep_precision(self, plain: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -59,6 +95,11 @@ class Session:
     measured: list[PairSet] = field(default_factory=list)
     """The sets of pairs that numbers with intervals are over, but inputs of a toy model."""
     _bootstraps: dict[str, Bootstrap] = field(default_factory=dict)
+    kept: Keeps | None = None
+    served: Mapping[str, str] | None = None
+    """The backends of sets of sites, as an earlier run found them; None to ask the backends."""
+    said: list[str] = field(default_factory=list)
+    """Everything that is noted while operations are made, also what was noted before."""
 
     def __post_init__(self) -> None:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
@@ -77,6 +118,8 @@ class Session:
 
     def backend_for(self, sites: Sequence[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""
+        if self.served is not None:
+            return self.served[sites_text(sites)]
         first = self.settings.backend if self.settings.backend in self.backends else "hooks"
         missing = [site for site in sites if not self.backends[first].serves(site)]
         if not missing:
@@ -150,15 +193,22 @@ class Session:
     def _let_go(self, key: str) -> None:
         """Free what no later operation needs: a clean run, or the values of an intervention."""
         if self.graph.operation(key).word.word != "clean_run":
-            del self.values[key]
+            self.values.pop(key, None)  # it may not have been needed
             return
         for place in [place for place in self._clean if place[0] == key]:
             self.store.drop(self._clean.pop(place))
 
     def note(self, text: str) -> None:
         """Something that a reader of the results should know, once."""
+        self.said.append(text)
         if text not in self.notes:
             self.notes.append(text)
+
+    def checkpoints(self, operations: Sequence[Operation]) -> Checkpoints | None:
+        """Where a training of these operations together is kept, if anywhere."""
+        if self.kept is None:
+            return None
+        return self.kept.checkpoints([operation.key for operation in operations])
 
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """A by-product that several operations share."""
@@ -185,6 +235,11 @@ class Session:
             self._bootstraps[pairs.digest] = made
             self.measured += [pairs] if text else []
         return self._bootstraps[pairs.digest]
+
+
+def sites_text(sites: Sequence[Site]) -> str:
+    """A set of sites, as a store names it."""
+    return ", ".join(map(str, sites))
 
 
 def stack(values: list[Tensor]) -> Tensor:

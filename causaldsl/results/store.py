@@ -14,6 +14,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.settings import Settings
+from causaldsl.process import clear_left_behind, mark
 
 MARKER = ".causaldsl-run"
 """Lists the files of a run, so that a folder with anything else in it is never replaced."""
@@ -29,13 +30,14 @@ def run_folder(wanted: Path) -> Iterator[Path]:
     """A new folder to write into, which becomes ``wanted`` when the block ends without an error.
 
     What stood there before is replaced only then, and only if it is a run and nothing else. If the
-    block raises, nothing is left.
+    block raises, nothing is left; what a process that was killed left is deleted by the next.
     """
     check_free(wanted)
     final = wanted.resolve()
     with _writing_to(wanted):
         final.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{final.name[:100]}.", dir=final.parent))
+        clear_left_behind(final.parent, ".*")
+        draft = Path(tempfile.mkdtemp(f".{mark()}", f".{final.name[:100]}.", final.parent))
     try:
         yield draft
         with _writing_to(wanted):

@@ -121,7 +121,9 @@ def random_model(config):
     hf = AutoModelForCausalLM.from_config(config)
     shapes = shapes_from_config("m", config.to_dict(), "f")
     spec = ModelSpec(name="m", kind="folder", path=None, shapes=shapes)
-    return Loaded(spec, hf, "cpu", torch.float32)
+    loaded = Loaded(spec, "cpu", torch.float32)
+    loaded.source = hf
+    return loaded
 
 
 SMALL = {

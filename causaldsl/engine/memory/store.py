@@ -27,6 +27,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.edits import Read
 from causaldsl.engine.memory.offload import Slot, bytes_of, offload, restore
 from causaldsl.plan.memory import at_once, room
+from causaldsl.process import clear_left_behind, mark
 
 
 class StoredRun:
@@ -196,7 +197,8 @@ class Store:
 
     def _new_file(self) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="causaldsl-")
+            clear_left_behind(Path(tempfile.gettempdir()), "causaldsl-*")
+            self._folder = tempfile.TemporaryDirectory(f".{mark()}", "causaldsl-")
         self._files += 1
         return Path(self._folder.name) / f"{self._files}.clean"
 

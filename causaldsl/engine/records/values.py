@@ -17,7 +17,7 @@ from causaldsl.results.records import FELL, HELD, UNDECIDED
 
 def _named(program: CheckedProgram, session: Session, kind: type) -> dict[str, Any]:
     keys = {name: session.graph.key_of(name) for name in program.named}
-    found = {name: session.values[key] for name, key in keys.items()}
+    found = {name: session.values.get(key) for name, key in keys.items()}
     return {name: value for name, value in found.items() if isinstance(value, kind)}
 
 

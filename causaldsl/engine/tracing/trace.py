@@ -189,8 +189,7 @@ class Tracer:
         left = self.runner.logit_diffs([[*self.case.on, *settings] for settings in held])
         gone = dict(zip(sets, (self.on - each for each in left), strict=True))
         self.by_pair |= {(name, "mediated"): lost for name, lost in gone.items()}
-        made = self.bootstrap
-        return {n: Mediated(mean(made, g), ratio(made, g, self.whole)) for n, g in gone.items()}
+        return {name: _lost(self.bootstrap, each, self.whole) for name, each in gone.items()}
 
     def _edges(self, top: list[Component]) -> list[Edge]:
         case, edges = self.case, []
@@ -235,22 +234,9 @@ class Tracer:
         return [each - self.clean for each in found]
 
     def _edge(self, sender: Sender, receiver: Sender, effect: Tensor, natural: Tensor) -> Edge:
-        bootstrap, total = self.bootstrap, float(self.whole.mean())
         name = edge_name(sender, receiver)
         self.by_pair |= {(name, "effect"): effect, (name, "natural"): natural}
-        found, own = bootstrap.mean(effect), bootstrap.mean(natural)
-        dormant = _dormant(found, own, total)
-        share = found.mean / total if total else 0.0
-        return Edge(
-            sender,
-            receiver,
-            found,
-            own,
-            share,
-            own.mean / total if total else 0.0,
-            dormant,
-            dormant or abs(share) >= SHOWN,
-        )
+        return _edge(self.bootstrap, (sender, receiver), effect, natural, self.whole)
 
     def _explained(self, top: list[Component], shown: list[Edge]) -> Tensor:
         """The metric when every component sees the shown edges into it, and nothing else."""
@@ -268,6 +254,70 @@ class Tracer:
         last = into(None)
         held = Freeze(attention=True, mlp=True)
         return self.runner.logit_diff(last, held) if last else self.clean
+
+
+def traced_again(
+    bootstrap: Bootstrap,
+    components: Sequence[Component],
+    top: Sequence[str],
+    by_pair: dict[tuple[str, str], Tensor],
+) -> Traced:
+    """A trace from its numbers by pair and the ids of the components with edges among them."""
+    whole, clean = by_pair["patched", "whole"], by_pair["clean", "logit_diff"]
+    lost = {
+        name: _lost(bootstrap, g, whole)
+        for (name, what), g in by_pair.items()
+        if what == "mediated"
+    }
+    mediated = {component: lost[component.id] for component in components}
+    by_name: dict[str, Mediated] = {}
+    for component, own in mediated.items():
+        by_name.setdefault(component.name, lost.get(component.name, own))
+    by_id = {component.id: component for component in components}
+    chosen = [by_id[id] for id in top]
+    joined = [(sender, receiver) for sender in (None, *chosen) for receiver in (*chosen, None)]
+    edges = [
+        _edge(bootstrap, (s, r), by_pair[name, "effect"], by_pair[name, "natural"], whole)
+        for s, r in joined
+        if ((name := edge_name(s, r)), "effect") in by_pair
+    ]
+    return Traced(
+        mean(bootstrap, clean),
+        mean(bootstrap, by_pair["patched", "logit_diff"] - clean),
+        ratio(bootstrap, by_pair["explained", "logit_diff"] - clean, whole),
+        mediated,
+        by_name,
+        chosen,
+        edges,
+        bool(whole.any()),
+        by_pair,
+    )
+
+
+def _lost(bootstrap: Bootstrap, lost: Tensor, whole: Tensor) -> Mediated:
+    return Mediated(mean(bootstrap, lost), ratio(bootstrap, lost, whole))
+
+
+def _edge(
+    bootstrap: Bootstrap,
+    ends: tuple[Sender, Sender],
+    effect: Tensor,
+    natural: Tensor,
+    whole: Tensor,
+) -> Edge:
+    found, own = bootstrap.mean(effect), bootstrap.mean(natural)
+    total = float(whole.mean())
+    share = found.mean / total if total else 0.0
+    dormant = _dormant(found, own, total)
+    return Edge(
+        *ends,
+        found,
+        own,
+        share,
+        own.mean / total if total else 0.0,
+        dormant,
+        dormant or abs(share) >= SHOWN,
+    )
 
 
 def ends(sender: Sender, receiver: Sender) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,32 @@ class Loaded:
     """A model with its weights, in evaluation mode and without gradients on them.
 
     ``source`` is the Hugging Face module as transformers made it, or the weights alone; None for a
-    toy model. A module stays that way: the bridge is built around a twin with submodules of its own
-    that holds the same tensors.
+    toy model. It is read when it is first asked for; ``alone`` is as in :func:`load`. A module
+    stays that way: the bridge is built around a twin with submodules of its own that holds the same
+    tensors.
     """
 
     spec: ModelSpec
-    source: nn.Module | Checkpoint | None
     device: str
     dtype: torch.dtype
-    known: KnownAnswers | None = field(default=None, repr=False)
-    """The module's answers in an earlier run, where they were looked for and found."""
+    alone: bool = False
+
+    @cached_property
+    def known(self) -> KnownAnswers | None:
+        """The module's answers in an earlier run, where they are looked for and found."""
+        looked_for = self.alone and self.spec.path is not None
+        return recall(self.spec, self.dtype, self.device) if looked_for else None
+
+    @cached_property
+    def source(self) -> nn.Module | Checkpoint | None:
+        path = self.spec.path
+        if path is None:
+            return None
+        if self.known is not None and self.known.alone:
+            read = read_checkpoint(path, self.known, self.dtype, self.device)
+            if read is not None:
+                return read
+        return _module(path, self.dtype, self.device)
 
     @property
     def dtype_name(self) -> str:
@@ -61,7 +77,7 @@ class Loaded:
     def build(self) -> None:
         """Build the module, and use it in the place of the weights read without it."""
         assert self.spec.path is not None
-        self.source = None
+        self.source = None  # frees it
         self.source = _module(self.spec.path, self.dtype, self.device)
 
     @cached_property
@@ -86,11 +102,16 @@ class Loaded:
 
 
 def load(
-    spec: ModelSpec, device: str = "cpu", dtype: str = "float32", alone: bool = False
+    spec: ModelSpec,
+    device: str = "cpu",
+    dtype: str = "float32",
+    alone: bool = False,
+    later: bool = False,
 ) -> Loaded:
     """Read the weights of a model. A toy model is always float64.
 
-    With ``alone`` they are read without the module, where its answers are known.
+    With ``alone`` they are read without the module, where its answers are known; with ``later``
+    not before something asks for them.
 
     Raises :class:`RunFailure` if the weights are missing or don't fit the configuration, or if the
     device or dtype is unknown.
@@ -102,17 +123,14 @@ def load(
         what = "a toy model is always" if spec.path is None else f"{spec.name} is asked for"
         raise RunFailure(f"{what} in float64, which mps does not have", "use `--device cpu`")
     if spec.path is None:
-        return Loaded(spec, None, device, torch.float64)
+        return Loaded(spec, device, torch.float64)
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted: torch.dtype = getattr(torch, dtype)
-    known = recall(spec, wanted, device) if alone else None
-    source: nn.Module | Checkpoint | None = None
-    if known is not None and known.alone:
-        source = read_checkpoint(spec.path, known, wanted, device)
-    if source is None:
-        source = _module(spec.path, wanted, device)
-    return Loaded(spec, source, device, wanted, known)
+    loaded = Loaded(spec, device, wanted, alone)
+    if not later:
+        loaded.source  # noqa: B018
+    return loaded
 
 
 def _module(

@@ -1,0 +1,261 @@
+"""The values of one run's operations in a store: what is there, and what is put there.
+
+The key of a value is that of all it depends on (``plan/numerics.py``), of the code that computes
+it, and of the libraries that this calls. What went through the model together is one record. It is
+believed as a whole or not at all, since float32 products round by what is multiplied together: so a
+run that was stopped goes on with the same passes, and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from causaldsl.content_store import ContentStore, header
+from causaldsl.engine.kept.forms import Packed, fits, pack, text_of, unpack
+from causaldsl.engine.kept.needed import lasts, of_model, opens_model, to_make
+from causaldsl.engine.session import Session, sites_text
+from causaldsl.graph.graph import Graph
+from causaldsl.model.sites import Site
+from causaldsl.plan.names import names_of
+from causaldsl.plan.numerics import Numerics
+from causaldsl.plan.planner import Plan
+from causaldsl.version import VERSION
+from causaldsl.vocabulary.base import SIDES
+
+_NOT_COMPUTING = ("commands", "report", "studies", "results", "syntax", "grammar")
+_LIBRARIES = ("numpy", "scipy", "safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A value that is there: its form and what was kept in it."""
+
+    form: str
+    packed: Packed
+    notes: tuple[str, ...]
+    """What was said when it was made, together with others."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """What a store has for the operations of a graph.
+
+    ``made`` are those that the run has to make, ``problem`` why nothing more can be kept.
+    """
+
+    store: ContentStore
+    numerics: Numerics
+    graph: Graph
+    plan: Plan
+    found: dict[str, Found] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    put: set[str] = field(default_factory=set)
+    """What was put there by this run."""
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        self.names = names_of(self.graph)
+        self._worth = {
+            key
+            for key in self.graph.network
+            if of_model(self.graph, self.plan, key) and lasts(self.graph, self.plan, key)
+        }
+        by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
+        for keys, data in self.store.get(by_key):
+            self.found |= self._read(keys, data, by_key)
+        self.made = to_make(self.graph, self.plan, self.found)
+
+    @property
+    def opens_model(self) -> bool:
+        """Whether the run needs the model's weights."""
+        return any(opens_model(self.graph, self.plan, key) for key in self.made)
+
+    @property
+    def reused(self) -> tuple[int, int]:
+        """How many operations that take the model come from the store, and of how many."""
+        made = self.made.intersection(self._worth)
+        there = [key for key in self._worth if key in self.found]
+        return len(there), len(there) + len(made)
+
+    @property
+    def stopped(self) -> str:
+        there, whole = self.reused
+        count = there + len(self.put)
+        return (
+            f"stopped; {count} of {whole} operations are kept in {self.store.folder}: the same "
+            "command goes on from there"
+        )
+
+    def restore(self, session: Session, key: str) -> Any:
+        """The value of an operation that is there, with what was said when it was made."""
+        found = self.found[key]
+        for note in found.notes:
+            session.note(note)
+        return unpack(session, self.graph.operation(key), found.form, found.packed)
+
+    def keep(
+        self, session: Session, keys: Sequence[str], values: Sequence[Any], notes: Sequence[str]
+    ) -> None:
+        """Keep the values of operations that were made together."""
+        chosen = [(k, v) for k, v in zip(keys, values, strict=True) if k in self._worth]
+        operations: list[dict[str, Any]] = []
+        tensors: dict[str, Tensor] = {}
+        for key, value in chosen:
+            packed = pack(session, self.graph.operation(key), value)
+            if packed is None:
+                continue
+            i = len(operations)
+            tensors |= {f"{i}/{name}": part for name, part in packed[1].tensors.items()}
+            name = self.names.get(key, "")
+            operations.append(
+                {"key": key, "name": name, "form": packed[0], "plain": packed[1].plain}
+            )
+        if operations:
+            written = [str(one["key"]) for one in operations]
+            what = f"{self.graph.operation(written[0]).label}"
+            what += f", {len(written)} together" if len(written) > 1 else ""
+            said = {"what": what, "operations": operations, "notes": list(notes)}
+            self._put([self._key([key]) for key in written], tensors, said)
+            self.put |= set(written)
+        if any(self.plan.asked[key].epochs for key in keys) and not self.problem:
+            self.store.drop(self.checkpoints(keys).key)
+
+    def opening(self) -> dict[str, Any] | None:
+        """What opening the model said in an earlier run, and the `backends` of sets of sites."""
+        found = self._get(self._opening_key)
+        return None if found is None else dict(found[1])
+
+    def keep_opening(
+        self, notes: Sequence[str], backend_of: Callable[[Sequence[Site]], str]
+    ) -> None:
+        backends = {sites_text(sites): backend_of(sites) for sites in self._sites}
+        said = {"notes": list(notes), "backends": backends}
+        self._put([self._opening_key], {}, {"what": "opening the model", "plain": said})
+
+    def precision(self) -> dict[str, Any] | None:
+        """The comparison with float32 of an earlier run (``precision.Precision``)."""
+        found = self._get(self._precision_key)
+        return None if found is None else dict(found[1])
+
+    def keep_precision(self, plain: dict[str, Any]) -> None:
+        self._put([self._precision_key], {}, {"what": "bfloat16 and float32", "plain": plain})
+
+    def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
+        """Where the training of these operations together is kept."""
+        return Checkpoints(self, self._key(["training", *keys]))
+
+    def _key(self, operations: Iterable[str]) -> str:
+        content = "\n".join([self.numerics.key_of(operations), code_digest()])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def _sites(self) -> list[tuple[Site, ...]]:
+        """Every set of sites that one backend has to serve; results ask for the empty one."""
+        return list(dict.fromkeys([(), *(one.sites for one in self.plan.asked.values())]))
+
+    @property
+    def _opening_key(self) -> str:
+        pairs = self.graph.pairs.values()
+        longest = max((p.length for s in pairs for side in SIDES for p in s.side(side)), default=0)
+        return self._key(["opening", str(longest), *map(sites_text, self._sites)])
+
+    @property
+    def _precision_key(self) -> str:
+        return self._key(["precision", *self.plan.outcomes])
+
+    def _read(self, keys: list[str], data: bytes, wanted: Mapping[str, str]) -> dict[str, Found]:
+        """Values that this run can use from a record; none if it is not as we write them."""
+        try:
+            said = header(data)
+            operations, notes = said["operations"], tuple(said["notes"])
+            mine = [self.graph.network.has_node(one["key"]) for one in operations]
+            named = [self.names.get(one["key"], "") == one["name"] for one in operations]
+            if notes and not (all(mine) and all(named)):
+                return {}  # they speak of other names than this program's
+            tensors = _tensors(data)
+            found = {}
+            for i, (key, one) in enumerate(zip(keys, operations, strict=True)):
+                if wanted.get(key) != one["key"] or not self._fits(one):
+                    continue
+                begin = f"{i}/"
+                own = {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
+                found[one["key"]] = Found(one["form"], Packed(own, one["plain"]), notes)
+            return found
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _fits(self, one: Mapping[str, Any]) -> bool:
+        wanted = self.plan.outcomes.get(one["key"])
+        return wanted is None or fits(self.graph, wanted, one["plain"])
+
+    def _get(self, key: str) -> tuple[dict[str, Tensor], Any] | None:
+        for _, data in self.store.get([key]):
+            said = header(data)
+            if "plain" in said:
+                return _tensors(data), said["plain"]
+        return None
+
+    def _put(
+        self,
+        keys: Sequence[str],
+        tensors: Mapping[str, Tensor],
+        said: Mapping[str, Any],
+        replace: bool = False,
+    ) -> None:
+        """A disk that is full, or a folder that can't be written to, costs the keeping alone."""
+        if self.problem:
+            return
+        from safetensors.torch import save
+
+        whole = {"keys": list(keys), "made_by": f"causaldsl {VERSION}", **said}
+        own = {name: part.detach().cpu().contiguous().clone() for name, part in tensors.items()}
+        try:
+            self.store.put(keys, save(own, {"causaldsl": text_of(whole)}), replace)
+        except OSError as error:
+            self.problem = f"nothing more could be kept in {self.store.folder}: {error.strerror}"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoints:
+    """One training in the store (``engine/das.py``)."""
+
+    kept: Kept
+    key: str
+
+    def load(self) -> tuple[dict[str, Tensor], Any] | None:
+        return self.kept._get(self.key)
+
+    def save(self, tensors: dict[str, Tensor], plain: Any) -> None:
+        said = {"what": f"a training after {plain['epochs']} epochs", "plain": plain}
+        self.kept._put([self.key], tensors, said, replace=True)
+
+
+@cache
+def code_digest() -> str:
+    """Identifies the code that computes values, and the libraries that it calls beside torch's."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256(VERSION.encode())
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in _NOT_COMPUTING:
+            digest.update(path.read_bytes())
+    for name in _LIBRARIES:
+        digest.update(f"{name} {version(name)}".encode())
+    return digest.hexdigest()
+
+
+def _tensors(data: bytes) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
