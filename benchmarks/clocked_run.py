@@ -126,7 +126,7 @@ def main() -> None:
     from causaldsl.process import owned
 
     with owned():
-        code = run(["run", program, "--out", folder])
+        code = run(["run", program, "--out", folder, "--store", "none"])
     assert _FIRST, "no clean run was made"
     Path(clocks).write_text(json.dumps(_SECONDS | {"first_run": _FIRST[0]}))
     leave(code)
