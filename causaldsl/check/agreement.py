@@ -13,7 +13,7 @@ from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, ClassName
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.vocabulary.attention import Attention
-from causaldsl.vocabulary.base import SIDES, Side
+from causaldsl.vocabulary.base import SIDES, Side, Word
 
 
 def check_place(
@@ -61,11 +61,22 @@ def _used(place: Place, use: Span) -> list[Label]:
     return [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
 
 
+def check_sides(word: Word, pairs: PairSet, span: Span) -> None:
+    """Prompts without sources have nothing that could come from a source."""
+    if not pairs.paired and "source" in word.sides and not isinstance(pairs, PromptSet):
+        raise wrong(
+            "no-source",
+            f"`{word.word}` takes activations of sources, and `{pairs.name}` has only bases",
+            span,
+            "use pairs with a source; ablate and steer need none",
+        )
+
+
 def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, use: Span) -> None:
     """There must be enough for a word to work with, and where it has to be, of equal length."""
     word, position = applied.word, place.position
     assert position is not None
-    sides: Sequence[Side] = ("base",) if isinstance(pairs, PromptSet) else word.sides
+    sides: Sequence[Side] = word.sides if pairs.paired else ("base",)
     prompts = [(side, getattr(pair, side)) for pair in pairs.pairs for side in sides]
     lengths = [1 if position.single else len(position.resolve(prompt)) for _, prompt in prompts]
     unwritten = isinstance(pairs, PromptSet) and pairs.sample is not None  # will all differ
@@ -116,6 +127,7 @@ def check_learned(context: Context, applied: Applied) -> None:
     if not isinstance(pairs, PairSet) or not isinstance(place, Place):
         return
     word = applied.word
+    check_sides(word, pairs, applied.span)
     if not context.shapes(applied.span).text:
         _check_toy(applied)
     if place.site.is_virtual and word.runs == "gradients" and not word.learned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from causaldsl.check.agreement import check_amounts, check_held_out, check_place
+from causaldsl.check.agreement import check_amounts, check_held_out, check_place, check_sides
 from causaldsl.check.apply import apply_at
 from causaldsl.check.attention import check_pattern
 from causaldsl.check.context import Context
@@ -82,6 +82,7 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
     ``span`` is the intervention, ``use`` where its site is named in it.
     """
     place, origin = site_of(applied), applied.operand("from")
+    check_sides(applied.word, pairs, span)
     check_place(context, place, pairs, use, both="source" in applied.word.sides)
     if isinstance(origin, Origin):
         check_origin(origin, place, pairs, use)

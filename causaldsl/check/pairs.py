@@ -92,13 +92,15 @@ class Pair:
 class PairSet(Value):
     """Pairs under one name, such as `flip.test`.
 
-    ``patterns``: its classes are patterns of templates, which count by their shape.
+    ``patterns``: its classes are patterns of templates, which count by their shape. Without
+    ``paired`` there are only bases, and each pair has its base as its source too.
     """
 
     kind = "pairs"
     name: str
     pairs: tuple[Pair, ...]
     patterns: bool = False
+    paired: bool = True
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -207,7 +209,8 @@ class PromptSet(PairSet):
 
 def prompt_set(name: str, prompts: Iterable[Prompt], sample: Sample | None = None) -> PromptSet:
     """Prompts without answers under one name."""
-    return PromptSet(name, tuple(Pair(p, p, 0, 0, 0) for p in prompts), sample=sample)
+    pairs = tuple(Pair(p, p, 0, 0, 0) for p in prompts)
+    return PromptSet(name, pairs, paired=False, sample=sample)
 
 
 @dataclass(frozen=True)

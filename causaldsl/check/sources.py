@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,41 @@ def _reading(path: Path, written: str) -> Iterator[None]:
         ) from None
 
 
+def read_lines(path: Path, written: str, what: str) -> list[str]:
+    """The lines of a file of ``what``. Raises :class:`Mistake` for one that holds rows of data."""
+    text = read_text(path, written)
+    kind = looks_like(text)
+    if kind is not None:
+        raise Mistake(
+            "wrong-file",
+            f"{written} is {kind}, not {what}",
+            f'write {what} one a line; pairs are read by data("{written}")',
+        )
+    return text.splitlines()
+
+
+def looks_like(text: str) -> str | None:
+    """`JSON` or `CSV`, if a text is that and not lines of words."""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if first[:1] in ("[", "{"):
+        for part in (text, first):
+            with suppress(ValueError, RecursionError):
+                if isinstance(json.loads(part), list | dict):
+                    return "JSON"
+    for delimiter, name in (("\t", "TSV"), (",", "CSV")):
+        names = [cell.strip('"') for cell in first.split(delimiter)]
+        header = len(names) > 1 and re.fullmatch(r"\w*", names[0]) and all(names[1:])
+        header = header and all(re.fullmatch(r"\w+", name) for name in names[1:])
+        below = [line for line in text.splitlines()[1:] if line.strip()]
+        full = sum(line.count(delimiter) >= len(names) - 1 for line in below)
+        if header and full > len(below) / 2:
+            return name
+    return None
+
+
 def read_words(path: Path, written: str) -> tuple[str, ...]:
     """A word list, one a line; blank lines and lines that start with # are left out."""
-    lines = (line.strip() for line in read_text(path, written).splitlines())
+    lines = (line.strip() for line in read_lines(path, written, "words"))
     words = tuple(line for line in lines if line and not line.startswith("#"))
     check_words(words, written)
     return words
@@ -96,7 +129,7 @@ def read_pairs(
         message = f"{written} says itself which {reader.row}s are `train`"
         raise Mistake("bad-split", message, "leave out `train: ...`")
     if splits == {None}:
-        return _unsplit([pair for _, pair in pairs], reader)
+        return unsplit([pair for _, pair in pairs], reader.train)
     if not splits <= {"train", "test"}:
         odd = min(str(s) for s in splits - {"train", "test"})
         raise Mistake(
@@ -104,7 +137,7 @@ def read_pairs(
             f"{written} has a {reader.row} whose split is {json.dumps(odd)}",
             f"either every {reader.row} says `train` or `test`, or none has a split",
         )
-    return _parts([(str(split), pair) for split, pair in pairs])
+    return parts([(str(split), pair) for split, pair in pairs])
 
 
 def _pairs(
@@ -116,7 +149,7 @@ def _pairs(
     for number, (where, row) in enumerate(_rows(reader, path, written), 1):
         limits.check("pairs", number, "too-many", f"{written} has {{}} pairs or more")
         try:
-            pairs.append(_pair(row, where, tokens))
+            pairs.append(pair_of(row, where, tokens))
         except Mistake as mistake:
             mistakes.append(mistake)
     if mistakes:
@@ -153,14 +186,14 @@ def _rows(reader: Reader, path: Path, written: str) -> Iterator[tuple[str, dict[
             yield where, found
 
 
-def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
-    train = reader.train
+def unsplit(pairs: list[Pair], train: float | None, seed: int = 0) -> PairFamily:
+    """Pairs as a whole, or with a share of their units in `.train`, by a seeded shuffle."""
     if train is None:
         return PairFamily("", whole=PairSet("", tuple(pairs)))
     # Pairs that share a prompt, as a pair and its mirror, go to the same part.
     of_pair = join([pair.named for pair in pairs])
     units = list(dict.fromkeys(of_pair))
-    random.Random(0).shuffle(units)
+    random.Random(seed).shuffle(units)
     chosen = set(units[: round(train * len(units))])
     if not 0 < len(chosen) < len(units):
         raise Mistake(
@@ -168,26 +201,28 @@ def _unsplit(pairs: list[Pair], reader: Reader) -> PairFamily:
             f"a share of {train:g} of {len(units)} units of pairs leaves one part empty",
             "pairs that share a prompt or a cluster are one unit; choose another share",
         )
-    parts = ("train" if unit in chosen else "test" for unit in of_pair)
-    return _parts(list(zip(parts, pairs, strict=True)))
+    splits = ("train" if unit in chosen else "test" for unit in of_pair)
+    return parts(list(zip(splits, pairs, strict=True)))
 
 
-def _parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
-    parts = {
+def parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
+    """Pairs by their part, `train` or `test`. Raises :class:`Mistake` where one is in both."""
+    found = {
         role: PairSet(role, tuple(pair for split, pair in pairs if split == role))
         for role in ("train", "test")
     }
-    shared = parts["train"].identities & parts["test"].identities
+    shared = found["train"].identities & found["test"].identities
     if shared:
         raise Mistake(
             "train-test-overlap",
             f"the pair with base {min(min(shared))!r} is in both train and test",
             "take it out of one of them",
         )
-    return PairFamily("", parts["train"] or None, parts["test"] or None)
+    return PairFamily("", found["train"] or None, found["test"] or None)
 
 
-def _pair(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | None, Pair]:
+def pair_of(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | None, Pair]:
+    """The pair of one record, with its split. Raises :class:`Mistake` for one that is wrong."""
     unknown = set(record) - _FIELDS - _SAVED
     missing = [field for field in _TEXTS if not isinstance(record.get(field), str)]
     if unknown or missing:
@@ -285,7 +320,7 @@ def _prompt(text: str, side: str, positions: dict[str, Any], where: str, tokens:
         (
             name,
             _position(
-                value.get(side) if isinstance(value, dict) else value,
+                value[side] if isinstance(value, dict) else value,
                 name,
                 text,
                 encoded.offsets,
@@ -293,6 +328,7 @@ def _prompt(text: str, side: str, positions: dict[str, Any], where: str, tokens:
             ),
         )
         for name, value in positions.items()
+        if not isinstance(value, dict) or side in value  # else only the other side has it
     )
     return Prompt(text, encoded.ids, named)
 

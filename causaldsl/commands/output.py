@@ -37,7 +37,9 @@ def complain(text: str) -> None:
 
 
 def warn(program: CheckedProgram) -> None:
-    """The warnings of a program that is right, on standard error."""
+    """What was done with data, and the warnings of a program that is right, on standard error."""
+    for line in program.readings:
+        complain(line)
     if program.warnings:
         count = len(program.warnings)
         said = "1 warning" if count == 1 else f"{count} warnings"

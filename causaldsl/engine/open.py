@@ -126,6 +126,7 @@ def open_session(
     load_engines(program.engines)
     # Without its folder: equal programs leave equal results, wherever they lie.
     notes = [f"{Path(w.span.place).name} {w.message}; {w.help}" for w in program.warnings]
+    notes += program.readings
     if model.dtype not in (None, settings.dtype):
         notes.append(
             f"computed in {settings.dtype}, as this run was told to; the program says {model.dtype}"

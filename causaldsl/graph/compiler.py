@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.check.pairs import PairSet, PromptSet
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin
 from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
@@ -89,7 +89,7 @@ class Compiler:
                 classes.append(value.text)
             elif isinstance(value, PairSet):
                 # Prompts without answers have only one side.
-                sides = ("base",) if isinstance(value, PromptSet) else applied.word.sides
+                sides = applied.word.sides if value.paired else ("base",)
                 inputs += [Input(role=side, key=self.clean_run(value, side)) for side in sides]
             else:
                 parts = value if isinstance(value, tuple) else (value,)

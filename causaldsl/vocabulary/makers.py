@@ -155,6 +155,36 @@ def _object(line: str) -> dict[str, Any]:
 
 
 @maker
+class Data(Maker):
+    """Pairs from a file of CSV, TSV, JSON, JSON lines or Parquet, or a dataset saved to disk.
+
+    Its columns are known by the names that the field gives them (docs/data.md); `base`, `source`,
+    `answer`, `foil` and `classes` name columns where that is not enough. `template` makes prompts
+    of inputs, behind so many `shots`. `train` is the share of units that goes to `.train`, `split`
+    the only split to use, `limit` the most pairs, drawn by `seed`. Rows that can't be used are
+    counted and named.
+    """
+
+    word = "data"
+    gives = PairsType()
+    on_text = True
+    operands = (Operand("file", "path"),)
+    example = 'data("pairs.csv")'
+    base: str | None = None
+    source: str | None = None
+    answer: str | None = None
+    foil: str | None = None
+    classes: str | None = None
+    template: str | None = None
+    shots: int = Field(0, ge=0, le=100)
+    train: float | None = Field(None, gt=0, lt=1)
+    split: str | None = None
+    limit: int | None = Field(None, ge=1)
+    where: str | None = None
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+@maker
 class Hook(Maker):
     """Any other hook of TransformerLens, by its name."""
 

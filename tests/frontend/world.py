@@ -98,6 +98,7 @@ def make_world(folder: Path) -> Path:
     ):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(text)
+    _write_data(folder)
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "allows.cpatch").write_text(
         "allow other-site, unspaced-answer\n" + PRELUDE + "site other_place = resid_post[1] @ END\n"
@@ -108,6 +109,23 @@ def make_world(folder: Path) -> Path:
         PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report fldd }\n"
     )
     return folder
+
+
+def _write_data(folder: Path) -> None:
+    """Files that `data` reads, or asks about."""
+    header = "clean,corrupted,answer,foil"
+    good = ["The man gave,The boy gave,ring,book", "The girl gave,The man gave,apple,snack"]
+    wrong = ["The dog gave,The cat gave,Bartholomew,book", "The dog gave,The cat gave,ring"]
+    (folder / "cities.csv").write_text("\n".join([header, *good, *wrong]) + "\n")
+    (folder / "harder.csv").write_text(f"{header},corrupted_hard\n{good[0]},The cat gave\n")
+    (folder / "ids.csv").write_text("clean,corrupted,correct_idx\nThe man,The boy,3\n")
+    (folder / "shapes.csv").write_text("shape,colour\nround,red\n")
+    (folder / "one_word.csv").write_text("clean,corrupted,answer\nThe man,The boy,ring\n")
+    (folder / "all_wrong.csv").write_text("\n".join([header, *wrong]) + "\n")
+    verbs = [{"input": "one", "output": "two"}, {"input": "three", "output": "four"}]
+    (folder / "verbs.json").write_text(json.dumps(verbs))
+    edit = {"prompt": "The friend of {} is", "subject": "Mary", "target_true": "John"}
+    (folder / "edits.json").write_text(json.dumps([edit | {"target_new": "Tom"}]))
 
 
 def sections(text: str, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ from causaldsl.check.context import Context, Operands, makes
 from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import Prompt, PromptSet, check_length, prompt_set
 from causaldsl.check.pairs import Sample as Sampled
-from causaldsl.check.sources import read_text
+from causaldsl.check.sources import read_lines
 from causaldsl.diagnostics import Mistake, located
 from causaldsl.vocabulary.makers import Corpus, Sample
 
@@ -16,16 +16,16 @@ def corpus(context: Context, word: Corpus, operands: Operands) -> PromptSet:
     """A prompt for every line that is not blank."""
     written, span = operands["file"]
     with located(span):
-        text = read_text(context.path(written), written)
+        found = read_lines(context.path(written), written, "prompts")
         n_ctx = context.shapes(span).n_ctx
-        lines = _lines(text, written, context.limits)
+        lines = _lines(found, written, context.limits)
         tokens = context.tokens(span)
         prompts = [check_length(Prompt(line, tokens.encode(line).ids), n_ctx) for line in lines]
         return prompt_set("", prompts)
 
 
-def _lines(text: str, written: str, limits: Limits) -> list[str]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _lines(found: list[str], written: str, limits: Limits) -> list[str]:
+    lines = [line.strip() for line in found if line.strip()]
     if not lines:
         raise Mistake("empty-file", f"{written} has no prompts", "write one prompt a line")
     limits.check("prompts", len(lines), "too-many", f"{written} has {{}} prompts")

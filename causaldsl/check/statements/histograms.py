@@ -123,6 +123,13 @@ def _classes(
             _check_name(name, node.pairs[i].span, "give these pairs another name")
         return "set", names
     if not sets[0].classes:
+        if not sets[0].paired:
+            raise wrong(
+                "no-source",
+                f"`{sets[0].name}` has neither classes nor sources, so nothing to compare",
+                node.pairs[0].span,
+                "give its prompts classes, or name several sets: histogram h on a, b {..}",
+            )
         return "side", SIDES
     of_bases = {prompt.cls for prompt in sets[0].side("base")}
     for name in of_bases:

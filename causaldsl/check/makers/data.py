@@ -1,0 +1,63 @@
+"""`data`: pairs from a file of whatever form, or from a dataset that was saved to disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from causaldsl.check.context import Context, Operands, makes
+from causaldsl.check.pairs import PairFamily
+from causaldsl.check.params import locate
+from causaldsl.check.readers.containers import Rows, read_rows
+from causaldsl.check.readers.read import read_data
+from causaldsl.diagnostics import Mistake, located
+from causaldsl.vocabulary.makers import Data
+
+
+@makes(Data)
+def data(context: Context, word: Data, operands: Operands) -> PairFamily:
+    written, span = operands["file"]
+    with located(span):
+        if (locate(written, context.folder) / written).is_dir():
+            rows = _saved(context, written)
+        else:
+            rows = read_rows(context.path(written), written, context.limits)
+        read = read_data(word, rows, written, context.tokens(span), context.limits)
+    if read.said not in context.program.readings:
+        context.program.readings.append(read.said)
+    return read.family
+
+
+def _saved(context: Context, written: str) -> Rows:
+    """The rows of a folder that `save_to_disk` wrote; several splits are told apart by name."""
+    splits = _object(context, f"{written}/dataset_dict.json").get("splits")
+    folders: dict[str | None, str] = {None: written}
+    if isinstance(splits, list):
+        folders = {str(name): f"{written}/{name}" for name in splits}
+    found = Rows("a saved dataset", "row")
+    for split, folder in folders.items():
+        for file in _object(context, f"{folder}/state.json").get("_data_files", []):
+            path = f"{folder}/{Path(str(file['filename'])).name}"
+            for _, row in read_rows(context.path(path), path, context.limits).rows:
+                found.add(len(found.rows) + 1, row if split is None else {"split": split} | row)
+    if not found.rows:
+        raise Mistake(
+            "bad-file",
+            f"{written} is a folder, and no dataset that was saved to disk",
+            "name a file, or a folder that `save_to_disk` has written",
+        )
+    return found
+
+
+def _object(context: Context, written: str) -> dict[str, Any]:
+    """A file that describes a dataset; empty if there is none."""
+    path = context.path(written)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        context.program.files.pop(path.resolve(), None)
+        return {}
+    except (OSError, ValueError) as error:
+        raise Mistake("bad-file", f"{written} can't be read: {error}", "save it anew") from None
+    return found if isinstance(found, dict) else {}
