@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from causaldsl.check.kinds import Value
@@ -25,6 +25,8 @@ class Lexicon(Value):
     one_token: bool
     span: Span = field(compare=False, repr=False)
     dropped: frozenset[str] = frozenset()
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    """What stands beside each word, by column."""
 
     def of_role(self, role: str) -> tuple[str, ...]:
         """The words for a role. The split takes every other word, so that a sorted list is fair."""
@@ -33,19 +35,59 @@ class Lexicon(Value):
             words = words[0::2] if role == "train" else words[1::2]
         return tuple(word for word in words if word not in self.dropped)
 
+    def beside(self, word: str, column: str) -> str:
+        """What stands beside a word in a column; without one the word itself."""
+        return self.columns[column][word] if column else word
+
+    def alike(self, column: str, role: str) -> list[list[str]]:
+        """The words for a role by what stands beside them, every other such group if split."""
+        groups: dict[str, list[str]] = {}
+        for word in self.words:
+            groups.setdefault(self.columns[column][word], []).append(word)
+        found = list(groups.values())
+        return found[0 if role == "train" else 1 :: 2] if self.halves else found
+
 
 @dataclass(frozen=True)
 class Template:
+    """Text around slots; a slot may be a column of its lexicon, `X.capital`."""
+
     role: str
     pieces: tuple[str, ...]
     slots: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
 
     @property
+    def letters(self) -> tuple[str, ...]:
+        """The slots that it uses, whatever column of them, each once."""
+        return tuple(dict.fromkeys(slot.partition(".")[0] for slot in self.slots))
+
+    @property
     def text(self) -> str:
         """As it is written, with its slots in braces."""
         filled = zip(self.slots, self.pieces[1:], strict=True)
         return self.pieces[0] + "".join(f"{{{slot}}}{piece}" for slot, piece in filled)
+
+
+@dataclass(frozen=True)
+class AnswerOf:
+    """What is an answer or foil: a text, or the word of a letter or slot, or a column beside it."""
+
+    text: str
+    """As it is written, or the text itself."""
+    span: Span = field(compare=False, repr=False)
+    literal: bool = False
+
+    def __str__(self) -> str:
+        return f'"{self.text}"' if self.literal else self.text
+
+    @property
+    def name(self) -> str:
+        return "" if self.literal else self.text.partition(".")[0]
+
+    @property
+    def column(self) -> str:
+        return "" if self.literal else self.text.partition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -57,8 +99,8 @@ class PromptFamily(Value):
     templates: tuple[Template, ...]
     groups: tuple[tuple[str, ...], ...]
     lexicons: dict[str, Lexicon]
-    answer: str
-    foil: str
+    answer: AnswerOf
+    foil: AnswerOf | None
     places: tuple[tuple[str, str, Span], ...]
     span: Span = field(compare=False, repr=False)
 

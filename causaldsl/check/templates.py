@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
 
+from causaldsl.check.filling import Filled, Filling, check_column, fill, spaced
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt, shape_of
-from causaldsl.check.prompts import Lexicon, PromptFamily, Template
+from causaldsl.check.prompts import AnswerOf, Lexicon, PromptFamily, Template
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
 
-
-@dataclass(frozen=True)
-class _Filled:
-    """A prompt's text with the character spans of every slot and letter, in order."""
-
-    text: str
-    occurrences: dict[str, list[tuple[int, int]]]
-
-
+_FEW_CLASSES = 10
+"""Answers are classes where there are at most so many."""
 _MISSES = 5000
 """Draws in a row that gave a pair already made, after which there are taken to be no others."""
 
@@ -30,15 +23,24 @@ class PairMaker:
 
     def __init__(self, family: PromptFamily, node: ast.PatternPairs, tokens: Tokens):
         self.family, self.node, self.tokens = family, node, tokens
-        self.left, self.right = node.left.text, node.right.text
-        self.options = self._options()
+        self.left = node.left.text
+        self.right = node.right.text if node.right else self.left
+        self.options, self.same = self._options()
         self.group = self._pattern_group()
+        self.lexicon = family.lexicons[self.group[0]]
+        self.dropped: dict[str, list[str]] = {}
+        """Words of each lexicon beside which an answer of several tokens stands."""
         self._made: dict[tuple[str, ...], Prompt] = {}
         """Prompts by their template, pattern and words: of few words the same ones come often."""
         self._check_letters()
         # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
         for base in (self.left, self.right) if node.arrow == "<->" else (self.right,):
             self._check_answers(base)
+        if family.foil is None:
+            self._check_differs(family.answer)
+        if self.same:
+            check_column(self.group[0], self.same, self.lexicon, node.span)
+        self._classes = self._answer_classes()
 
     @property
     def count(self) -> int:
@@ -53,7 +55,12 @@ class PairMaker:
         for role in parts:
             if options.get(role):
                 pairs = self._sample(role, options[role], seed, taken)
-                parts[role] = PairSet(f"{name}.{role}", pairs, patterns=True)
+                parts[role] = PairSet(
+                    f"{name}.{role}",
+                    pairs,
+                    patterns=self.family.foil is not None,
+                    paired=self.node.arrow is not None,
+                )
         if not any(parts.values()):
             raise wrong(
                 "no-pairs",
@@ -63,9 +70,14 @@ class PairMaker:
             )
         return PairFamily(name, parts["train"], parts["test"])
 
-    def _options(self) -> dict[str, int]:
+    def _options(self) -> tuple[dict[str, int], str]:
+        """The numbers, and the column in which all words of a pair are alike."""
         options: dict[str, int] = {}
+        same = ""
         for option in self.node.options:
+            if option.name == "same" and not same:
+                same = option.value
+                continue
             if not option.value.isdigit():
                 raise wrong(
                     "bad-option",
@@ -75,11 +87,11 @@ class PairMaker:
             if option.name in options:
                 raise wrong("option-twice", f"`{option.name}` is given twice", option.span)
             options[option.name] = int(option.value)
-        return options
+        return options, same
 
     def _pattern_group(self) -> tuple[str, ...]:
-        for side in (self.node.left, self.node.right):
-            fitting = [g for g in self.family.groups if len(g) == len(side.text)]
+        for side in filter(None, (self.node.left, self.node.right)):
+            fitting = self._fitting(side.text)
             if len(fitting) != 1 or not side.text.isalpha() or len(side.text) != len(self.left):
                 sizes = ", ".join(" ".join(g) for g in self.family.groups)
                 raise wrong(
@@ -90,7 +102,13 @@ class PairMaker:
                     f"its groups of slots are: {sizes}",
                     [Label(self.family.span, "the prompts")],
                 )
-        return next(g for g in self.family.groups if len(g) == len(self.left))
+        return self._fitting(self.left)[0]
+
+    def _fitting(self, pattern: str) -> list[tuple[str, ...]]:
+        """The groups of as many slots; of several, the one that the answer is from."""
+        fitting = [group for group in self.family.groups if len(group) == len(pattern)]
+        answered = [group for group in fitting if self.family.answer.name in group]
+        return answered or fitting
 
     def _check_letters(self) -> None:
         clash = sorted(set(self.left + self.right) & set(self.family.lexicons))
@@ -104,21 +122,60 @@ class PairMaker:
             )
 
     def _check_answers(self, base: str) -> None:
-        for letter in (self.family.answer, self.family.foil):
-            if letter not in base:
+        answer, foil = self.family.answer, self.family.foil
+        for word in filter(None, (answer, foil)):
+            if not word.literal and word.name not in (*base, *self.family.lexicons):
+                said = f"answer {answer}" + (f"  foil {foil}" if foil else "")
                 raise wrong(
                     "answer-letter",
-                    f"pattern {base} is the base but has no letter {letter}",
+                    f"pattern {base} is the base but has no letter {word.name}",
                     self.node.span,
-                    f"the prompts say: answer {self.family.answer}  foil {self.family.foil}",
+                    f"the prompts say: {said}",
                 )
+            if not word.literal:
+                lexicon = self._lexicon_of(word)
+                check_column(word.name, word.column, lexicon, word.span)
+                if lexicon.columns:
+                    self._drop(lexicon, word.column)
+
+    def _check_differs(self, answer: AnswerOf) -> None:
+        """Without a foil the answer must be one that the source has another one of."""
+        slot = self.group.index(answer.name) if answer.name in self.group else None
+        if slot is None or self.left[slot] == self.right[slot]:
+            raise wrong(
+                "no-foil",
+                f"the source has no answer of its own, so the foil of {answer} must be said",
+                self.node.span,
+                f"add it to the prompts: answer {answer}  foil ...",
+                [Label(answer.span, "the answer")],
+            )
+
+    def _lexicon_of(self, word: AnswerOf) -> Lexicon:
+        return self.family.lexicons.get(word.name, self.lexicon)
+
+    def _drop(self, lexicon: Lexicon, column: str) -> None:
+        """Leave out the words beside which an answer is not one token."""
+        found = self.dropped.setdefault(lexicon.name, [])
+        for word in lexicon.words:
+            if (
+                word not in found
+                and self.tokens.single(spaced(lexicon.beside(word, column))) is None
+            ):
+                found.append(word)
+
+    def _answer_classes(self) -> bool:
+        """Whether a prompt's answer is its class: the source has another one, and they are few."""
+        if self.family.foil is not None:
+            return False
+        column = self.family.answer.column
+        return len({self.lexicon.beside(w, column) for w in self.lexicon.words}) <= _FEW_CLASSES
 
     def _sample(
         self, role: str, count: int, seed: int, taken: set[tuple[str, str]]
     ) -> tuple[Pair, ...]:
         templates = self.family.of_role(role)
         for template in templates:
-            unused = [slot for slot in self.group if slot not in template.slots]
+            unused = [slot for slot in self.group if slot not in template.letters]
             if unused:
                 raise wrong(
                     "unused-slot",
@@ -136,47 +193,83 @@ class PairMaker:
             )
         rng = random.Random(f"{seed}:{role}")
         pairs: list[Pair] = []
+        prompts: set[str] = set()
+        # Few prompts can be made of single words. Pairs that share some would all be one unit.
+        apart = self.family.foil is None
         misses = 0  # in a row
         while len(pairs) < count:
             pair = self._pair(role, rng, rng.choice(templates), forward=len(pairs) % 2 == 0)
             misses += 1
-            if pair.identity not in taken:
+            used = pair is None or pair.identity in taken
+            if pair is not None and not used and not (apart and prompts & set(pair.identity)):
                 taken.add(pair.identity)
+                prompts |= set(pair.identity)
                 pairs.append(pair)
                 misses = 0
             elif misses > _MISSES:
                 raise wrong(
                     "too-few-pairs",
-                    f"only about {len(pairs)} different {role} pairs can be made, not {count}",
+                    f"only about {len(pairs)} different {role} pairs"
+                    f"{' that share no prompt' * apart} can be made, not {count}",
                     self.node.span,
                     "ask for fewer, or add templates or words to the lexicons",
                 )
         return tuple(pairs)
 
-    def _pair(self, role: str, rng: random.Random, template: Template, forward: bool) -> Pair:
+    def _pair(
+        self, role: str, rng: random.Random, template: Template, forward: bool
+    ) -> Pair | None:
+        """One more pair; None if the words that were drawn make answer and foil the same."""
         letters = sorted(set(self.left + self.right))
-        lexicon = self.family.lexicons[self.group[0]]
-        words = self._draw(rng, lexicon, role, len(letters))
+        words = self._draw(rng, self.lexicon, role, len(letters), self.same)
         named = dict(zip(letters, words, strict=True))
         others = {
             slot: self._draw(rng, self.family.lexicons[slot], role, 1)[0]
-            for slot in dict.fromkeys(template.slots)
+            for slot in template.letters
             if slot not in self.group
         }
-        left, right = (
-            self._prompt(template, pattern, named, others) for pattern in (self.left, self.right)
-        )
-        if self.node.arrow == "->":
-            base, source = right, left
+        patterns = self.left, self.right
+        if self.node.arrow == "->" or not forward:
+            patterns = self.right, self.left
+        filling = [Filling(dict(zip(self.group, p, strict=True)), named, others) for p in patterns]
+        of_base, of_source = filling
+        answer_word, foil_word = self.family.answer, self.family.foil
+        answer = self._token(self._word(answer_word, of_base))
+        if foil_word is None:
+            foil = self._token(self._word(answer_word, of_source))
         else:
-            base, source = (left, right) if forward else (right, left)
-        answer = self._token(named[self.family.answer])
-        foil = self._token(named[self.family.foil])
-        counterfactual = answer if base.cls == source.cls else foil
+            foil = self._token(self._word(foil_word, of_base))
+        if answer == foil:
+            return None
+        base, source = (self._prompt(template, own) for own in filling)
+        same = base.cls == source.cls and foil_word is not None
+        counterfactual = answer if same else foil
         return Pair(base, source, answer, foil, counterfactual, template.text)
 
-    def _draw(self, rng: random.Random, lexicon: Lexicon, role: str, count: int) -> list[str]:
-        words = lexicon.of_role(role)
+    def _word(self, word: AnswerOf, filling: Filling) -> str:
+        """An answer as it follows the prompt: a text as it is, a word behind a space."""
+        if word.literal:
+            return word.text
+        return spaced(self._lexicon_of(word).beside(filling.word(word.name), word.column))
+
+    def _draw(
+        self, rng: random.Random, lexicon: Lexicon, role: str, count: int, same: str = ""
+    ) -> list[str]:
+        """So many words for a role, all alike in the column ``same``, if one is named."""
+        dropped = self.dropped.get(lexicon.name, ())
+        if same:
+            alike = [[w for w in words if w not in dropped] for words in lexicon.alike(same, role)]
+            several = [words for words in alike if len(words) >= count]
+            if not several:
+                raise wrong(
+                    "too-few-words",
+                    f"lexicon `{lexicon.name}` has no {count} {role} words of the same `{same}`",
+                    self.node.span,
+                    "add words to it",
+                    [Label(lexicon.span, "the lexicon")],
+                )
+            return rng.sample(rng.choice(several), count)
+        words = [word for word in lexicon.of_role(role) if word not in dropped]
         if len(words) < count:
             raise wrong(
                 "too-few-words",
@@ -188,39 +281,40 @@ class PairMaker:
         return rng.sample(words, count)
 
     def _token(self, word: str) -> int:
-        token = self.tokens.single(" " + word)
+        token = self.tokens.single(word)
         if token is None:
             raise wrong(
                 "not-one-token",
-                f"the answer `{word}` is not one token",
+                f"the answer `{word.strip()}` is not one token",
                 self.node.span,
                 "fill the letters of the answer from a lexicon made by words(...)",
             )
         return token
 
-    def _prompt(
-        self, template: Template, pattern: str, named: dict[str, str], others: dict[str, str]
-    ) -> Prompt:
-        made = (*template.pieces, pattern, *named.values(), *others.values())
+    def _prompt(self, template: Template, filling: Filling) -> Prompt:
+        words = filling.named.values(), filling.others.values()
+        made = (*template.pieces, filling.pattern, *words[0], *words[1])
         if made not in self._made:
-            self._made[made] = self._new_prompt(template, pattern, named, others)
+            self._made[made] = self._new_prompt(template, filling)
         return self._made[made]
 
-    def _new_prompt(
-        self, template: Template, pattern: str, named: dict[str, str], others: dict[str, str]
-    ) -> Prompt:
-        letter_of = dict(zip(self.group, pattern, strict=True))
-        filled = _fill(template, letter_of, named, others)
+    def _new_prompt(self, template: Template, filling: Filling) -> Prompt:
+        pattern = filling.pattern
+        filled = fill(template, filling, self.family.lexicons)
         encoded = self.tokens.encode(filled.text)
         positions = tuple(
             (name, self._token_at(place, span, filled, encoded.ids, encoded.offsets))
             for name, place, span in self.family.places
             if not self._only_in_the_other(place, pattern)
         )
-        return Prompt(filled.text, encoded.ids, positions, self._class_of(pattern))
+        return Prompt(filled.text, encoded.ids, positions, self._class_of(filling))
 
-    def _class_of(self, pattern: str) -> str:
-        """The class of a pattern: CDD beside ABB is an ABB, for they have one shape."""
+    def _class_of(self, filling: Filling) -> str:
+        """The answer, where sources have another; else that of the pattern: CDD beside ABB is an
+        ABB, for they have one shape."""
+        if self.family.foil is None:
+            return self._word(self.family.answer, filling).strip() if self._classes else ""
+        pattern = filling.pattern
         alike = (p for p in (self.left, self.right) if shape_of(p) == shape_of(pattern))
         return min(alike)
 
@@ -237,7 +331,7 @@ class PairMaker:
         self,
         place: str,
         span: Span,
-        filled: _Filled,
+        filled: Filled,
         ids: tuple[int, ...],
         offsets: tuple[tuple[int, int], ...],
     ) -> int:
@@ -250,7 +344,10 @@ class PairMaker:
             found = filled.occurrences.get(name, [])
             if not 1 <= number <= len(found):
                 known = [
-                    f"{k}.{i + 1}" for k, v in filled.occurrences.items() for i in range(len(v))
+                    f"{k}.{i + 1}"
+                    for k, v in filled.occurrences.items()
+                    for i in range(len(v))
+                    if "." not in k
                 ]
                 raise wrong(
                     "unknown-position",
@@ -264,17 +361,3 @@ class PairMaker:
             if not 0 <= index + offset < len(ids):
                 raise Mistake("position-range", f"`{place}` is outside the prompt: {filled.text}")
         return index + offset
-
-
-def _fill(
-    template: Template, letter_of: dict[str, str], named: dict[str, str], others: dict[str, str]
-) -> _Filled:
-    text = template.pieces[0]
-    occurrences: dict[str, list[tuple[int, int]]] = {}
-    for slot, piece in zip(template.slots, template.pieces[1:], strict=True):
-        letter = letter_of.get(slot)
-        word = named[letter] if letter is not None else others[slot]
-        for name in (slot,) if letter is None else (slot, letter):
-            occurrences.setdefault(name, []).append((len(text), len(text) + len(word)))
-        text += word + piece
-    return _Filled(text, occurrences)

@@ -199,8 +199,11 @@ class Slots(PromptItem):
 
 
 class Answers(PromptItem):
-    answer: Identifier
-    foil: Identifier
+    """A letter or slot, a column of its lexicon (`X.capital`), or a text. Without a foil, it is the
+    source's answer."""
+
+    answer: Identifier | String
+    foil: Identifier | String | None
 
 
 class PositionDefinition(Node):
@@ -213,19 +216,19 @@ class Positions(PromptItem):
 
 
 class PairOption(Node):
-    """``train 300``; the value is a whole number or the name of one."""
+    """``train 300``; the value is a whole number or the name of one. ``same COLUMN`` names one."""
 
     name: str
     value: str
 
 
 class PatternPairs(Node):
-    """``prompts LEFT <-> RIGHT { ... }``, or ``SOURCE -> BASE`` for one direction."""
+    """``prompts LEFT <-> RIGHT { ... }``, or ``SOURCE -> BASE`` for one direction, or ``BASE``."""
 
     prompts: Identifier
     left: Identifier
-    arrow: str
-    right: Identifier
+    arrow: str | None
+    right: Identifier | None
     options: tuple[PairOption, ...]
 
 

@@ -163,6 +163,10 @@ def _list(items: Iterable[Any]) -> str:
     return ", ".join(show(item) for item in items)
 
 
+def _answer(node: ast.Identifier | ast.String) -> str:
+    return show(node) if isinstance(node, ast.String) else node.text
+
+
 def _braces(items: Iterable[str]) -> str:
     return f"{{ {'  '.join(items)} }}".replace("{  }", "{ }")
 
@@ -190,7 +194,8 @@ def _clause(node: ast.Clause) -> str:
 
 def _pattern_pairs(node: ast.PatternPairs) -> str:
     options = _braces(f"{option.name} {option.value}" for option in node.options)
-    return f"{node.prompts.text} {node.left.text} {node.arrow} {node.right.text} {options}"
+    right = f"{node.arrow} {node.right.text} " if node.right else ""
+    return f"{node.prompts.text} {node.left.text} {right}{options}"
 
 
 def _stages(node: ast.Chain) -> list[str]:
@@ -275,7 +280,9 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Template: lambda n: f"{n.role:<5} {show(n.text)}",
     ast.Slot: lambda n: f"{' '.join(i.text for i in n.letters)}: {n.lexicon.text}",
     ast.Slots: lambda n: f"slots {_list(n.slots)}",
-    ast.Answers: lambda n: f"answer {n.answer.text}  foil {n.foil.text}",
+    ast.Answers: lambda n: (
+        f"answer {_answer(n.answer)}" + (f"  foil {_answer(n.foil)}" if n.foil else "")
+    ),
     ast.PositionDefinition: lambda n: f"{n.name.text} = {n.place}",
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,

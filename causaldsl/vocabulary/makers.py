@@ -48,6 +48,21 @@ class Phrases(Words):
 
 
 @maker
+class Table(Maker):
+    """Words with other words beside them: the first column of a file, and its other columns.
+
+    The file is CSV or TSV with a header, or JSON. `{X}` in a template is the first column and
+    `{X.capital}` the one of that name; only what is an answer must be one token.
+    """
+
+    word = "table"
+    gives = LexiconType()
+    on_text = True
+    operands = (Operand("file", "path"),)
+    example = 'table("capitals.tsv")'
+
+
+@maker
 class Corpus(Maker):
     """Prompts without answers: the lines of a file."""
 

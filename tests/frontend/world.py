@@ -122,6 +122,9 @@ def _write_data(folder: Path) -> None:
     (folder / "shapes.csv").write_text("shape,colour\nround,red\n")
     (folder / "one_word.csv").write_text("clean,corrupted,answer\nThe man,The boy,ring\n")
     (folder / "all_wrong.csv").write_text("\n".join([header, *wrong]) + "\n")
+    friends = ["Mary\tJohn", "Bartholomew\tTom", "Amy\tDan", "Kate\tBartholomew", "Paul\tKate"]
+    (folder / "friends.tsv").write_text("\n".join(["name\tfriend", *friends]) + "\n")
+    (folder / "holes.tsv").write_text("name\tfriend\nMary\tJohn\nAmy\t\n")
     verbs = [{"input": "one", "output": "two"}, {"input": "three", "output": "four"}]
     (folder / "verbs.json").write_text(json.dumps(verbs))
     edit = {"prompt": "The friend of {} is", "subject": "Mary", "target_true": "John"}

@@ -52,6 +52,16 @@ def _from_templates(context: Context, node: ast.Pairs, pattern: ast.PatternPairs
     maker = PairMaker(family, _counted(context, pattern), context.tokens(node.span))
     with located(pattern.span):
         context.limits.check("pairs", maker.count, "too-many", "this asks for {} pairs")
+    for lexicon, dropped in maker.dropped.items():
+        if dropped:
+            context.warn(
+                "dropped-words",
+                f"{len(dropped)} of the words of `{lexicon}` stand beside an answer of several "
+                "tokens; left out: "
+                f"{', '.join(dropped[:4])}{', ...' * (len(dropped) > 4)}",
+                pattern.span,
+                "take them out of the lexicon",
+            )
     return maker.family_of(node.name.text)
 
 
@@ -59,7 +69,7 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
     """The pattern with every named number written out."""
     options = []
     for option in node.options:
-        if option.value.isidentifier():
+        if option.name != "same" and option.value.isidentifier():
             name = ast.Name(option.span, option.value)
             number = context.integer(name, f"a number of {option.name} pairs")
             option = replace(option, value=str(number))

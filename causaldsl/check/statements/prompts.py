@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from causaldsl.check.apply import made
 from causaldsl.check.cautions import warn_of_texts
 from causaldsl.check.context import Context, checks
+from causaldsl.check.filling import check_column
 from causaldsl.check.pairs import PromptSet
-from causaldsl.check.prompts import Lexicon, PromptFamily, Template
+from causaldsl.check.prompts import AnswerOf, Lexicon, PromptFamily, Template
 from causaldsl.check.scope import BROKEN
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.syntax import ast
@@ -69,8 +70,8 @@ def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
         templates,
         tuple(block.groups),
         block.by_slot,
-        block.answers.answer.text,
-        block.answers.foil.text,
+        block.answer_of(block.answers.answer),
+        block.answer_of(block.answers.foil) if block.answers.foil else None,
         tuple(block.places),
         node.span,
     )
@@ -115,7 +116,7 @@ class _Block:
                 None,
                 [Label(self.answers.span, "first here")],
             )
-        if item.answer.text == item.foil.text:
+        if item.foil is not None and item.answer.text == item.foil.text:
             raise wrong(
                 "answer-foil",
                 "answer and foil are the same letter",
@@ -123,6 +124,13 @@ class _Block:
                 "the foil is the other name",
             )
         self.answers = item
+
+    def answer_of(self, node: ast.Identifier | ast.String) -> AnswerOf:
+        """An answer or foil whose column, if it is one of a slot, is there."""
+        found = AnswerOf(node.text, node.span, isinstance(node, ast.String))
+        if found.name in self.by_slot:
+            check_column(found.name, found.column, self.by_slot[found.name], node.span)
+        return found
 
     def add_positions(self, item: ast.Positions) -> None:
         for d in item.definitions:
@@ -139,17 +147,20 @@ class _Block:
 
 
 def _template(node: ast.Template, slots: dict[str, Lexicon]) -> Template:
-    parts = re.split(r"\{(\w+)\}", node.text.text)
+    parts = re.split(r"\{(\w+(?:\.\w+)?)\}", node.text.text)
     names = tuple(parts[1::2])
     for name in names:
-        if name not in slots:
-            at = node.span.source.text.find("{" + name + "}", node.text.span.start) + 1
+        slot, _, column = name.partition(".")
+        at = node.span.source.text.find("{" + name + "}", node.text.span.start) + 1
+        span = Span(node.span.source, at, at + len(name))
+        if slot not in slots:
             raise wrong(
                 "unknown-slot",
-                f"the template uses a slot `{name}` that no `slots` line fills",
-                Span(node.span.source, at, at + len(name)),
-                suggest(name, slots, "slots"),
+                f"the template uses a slot `{slot}` that no `slots` line fills",
+                span,
+                suggest(slot, slots, "slots"),
             )
+        check_column(slot, column, slots[slot], span)
     stray = next((char for piece in parts[0::2] for char in piece if char in "{}"), None)
     if stray is not None:
         raise wrong(
