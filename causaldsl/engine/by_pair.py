@@ -12,6 +12,7 @@ from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.trace import Traced
 from causaldsl.engine.words.histograms import Projected
+from causaldsl.engine.words.runs import with_sources
 from causaldsl.graph.operations import MeasureWord, Operation
 from causaldsl.results.values import Block
 from causaldsl.vocabulary.metrics import Metric
@@ -43,11 +44,12 @@ def _measure(
     """All arms of a measure operation, with the cell that each is in, by its name."""
     operation = session.graph.operation(key)
     clean_key = operation.input("clean")
-    pairs, clean = session.graph.pairs_of(clean_key), session.values[clean_key]
+    pairs = session.graph.pairs_of(clean_key)
+    clean = with_sources(session.values[clean_key], operation, session)
     known = session.graph.vocabulary.metrics
     assert isinstance(operation.word, MeasureWord)
     metrics = [known[metric] for metric in operation.word.metrics]
-    for arm in operation.inputs:
+    for arm in operation.arms:
         cell = cells.get(arm.role, {})
         arm_name = arm.role.partition("[")[0] if cell else arm.role
         columns = _columns(session, metrics, session.values[arm.key], clean)

@@ -115,6 +115,11 @@ class Operation(BaseModel):
         return [i.key for i in self.inputs if i.role == role]
 
     @property
+    def arms(self) -> list[Input]:
+        """The runs of a measure, without that of the sources."""
+        return [taken for taken in self.inputs if taken.role != SOURCES]
+
+    @property
     def receivers(self) -> str:
         """The receivers of a hop, for people; of a large set the first and the last."""
         names = [str(place) for place in self.to]
@@ -222,6 +227,10 @@ class TableWord(Pure):
     """All numbers of a table."""
 
     word = "table"
+
+
+SOURCES = "clean sources"
+"""The role of the sources' clean run among a measure's runs; an arm's name has no space."""
 
 
 class MeasureWord(Pure):

@@ -131,7 +131,9 @@ def measure(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     assert isinstance(word, MeasureWord)
     metrics = graph.vocabulary.metrics
     wanted = frozenset(m for m in word.metrics if metrics[m].needs == "vocabulary")
-    return Asked(outcomes={given.key: wanted for given in operation.inputs})
+    # Of the sources only the logits of answer and foil are used.
+    outcomes = {given.key: frozenset[str]() for given in operation.inputs}
+    return Asked(outcomes=outcomes | {given.key: wanted for given in operation.arms})
 
 
 @plans(Illusion)

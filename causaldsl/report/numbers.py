@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from causaldsl.results.records import Number
+from causaldsl.vocabulary.metrics import metric_named
 
+_MOST_PLACES = 6
+"""Numbers that need more decimals are written with an exponent."""
 WITHHELD = "withheld"
 MARKS = {"held": "held", "fell": "FELL", "undecided": "undecided"}
 """Verdicts on claims as pictures and the terminal write them."""
@@ -65,6 +68,16 @@ def with_interval(number: Number, form: Callable[[float], str] | None = None) ->
         return form(number.mean) if form else f"{number.mean:.4g}"
     mean, low, high = map(form or two_decimals, (number.mean, number.low, number.high))
     return f"{mean} [{low}, {high}]"
+
+
+def measured(number: Number, metric: str) -> str:
+    """A metric's value with its interval; a small probability with two digits that matter."""
+    if metric_named(metric).unit != "probability" or not 0 < abs(number.mean) < 0.095:
+        return with_interval(number)
+    places = 1 - math.floor(math.log10(abs(number.mean)))
+    if places > _MOST_PLACES:
+        return with_interval(number, lambda value: f"{value:.1e}")
+    return with_interval(number, lambda value: plain(value, places).replace("−", "-"))
 
 
 def change(arms: Mapping[str, Mapping[str, Number]], arm: str, metric: str) -> float:

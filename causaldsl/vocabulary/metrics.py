@@ -19,6 +19,10 @@ Columns = Mapping[str, Tensor]
 """What was kept of a run: numbers by pair (n,), under `logit_diff` and metrics' names."""
 
 
+SOURCE = "logit_diff of the source"
+"""The column of the clean run that a metric which is ``of_source`` finds there too."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """Logits (n, V) behind n prompts, which a metric over the vocabulary is worked out from.
@@ -55,6 +59,9 @@ class Metric:
     unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     """Whether it needs the clean run's logits of the whole vocabulary too."""
+    of_source: ClassVar[bool] = False
+    """Whether it needs the sources' clean run too: the logit differences of the bases' answers and
+    foils there are the clean run's column ``SOURCE``."""
     signed: ClassVar[bool] = False
     """Whether it is drawn in two colours around 0."""
     headline: ClassVar[int] = 0
@@ -148,6 +155,35 @@ class Fldd(Metric):
 
 
 @metric
+class Recovered(Metric):
+    """How far the logit difference has gone from that of the base, 0, to that of the source, 1.
+
+    (mean(LD patched) - mean(LD base)) / (mean(LD source) - mean(LD base)), always of the base's
+    answer and foil.
+    """
+
+    word = "recovered"
+    needs = "answers"
+    of_source = True
+    of_clean = 0.0
+    unit = "fraction"
+    signed = True
+    headline = 1
+    undefined = "bases and sources may have the same mean logit difference"
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return run["logit_diff"], clean["logit_diff"], clean[SOURCE]
+
+    def value(self, *means: Tensor) -> Tensor:
+        patched, base, source = means
+        return (patched - base) / (source - base)
+
+    def divisor(self, *means: Tensor) -> Tensor:
+        _, base, source = means
+        return source - base
+
+
+@metric
 class FlipRate(Metric):
     """Share of pairs whose logit difference changes sign."""
 
@@ -197,6 +233,58 @@ class Prob(Metric):
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
         return seen.log_probs.gather(1, seen.answers.cpu()[:, :1])[:, 0].exp()
+
+
+@metric
+class ProbDiff(Metric):
+    """Mean probability of the base's answer minus that of its foil."""
+
+    word = "prob_diff"
+    needs = "vocabulary"
+    unit = "probability"
+    signed = True
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        both = seen.log_probs.gather(1, seen.answers.cpu()).exp()
+        return both[:, 0] - both[:, 1]
+
+
+@metric
+class Loss(Metric):
+    """Mean cross-entropy of the base's answer: minus its log-probability."""
+
+    word = "loss"
+    needs = "vocabulary"
+    unit = "nats"
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        return -seen.log_probs.gather(1, seen.answers.cpu()[:, :1])[:, 0]
+
+
+@metric
+class Rank(Metric):
+    """Mean rank of the base's answer among all tokens: 1 is the most likely one."""
+
+    word = "rank"
+    needs = "vocabulary"
+    unit = "rank"
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        own = seen.logits.gather(1, seen.answers.to(seen.logits.device)[:, :1])
+        return 1 + (seen.logits > own).sum(-1)
+
+
+@metric
+class Accuracy(Metric):
+    """Share whose most likely next token is the base's answer."""
+
+    word = "accuracy"
+    needs = "vocabulary"
+    unit = "share"
+    rate = True
+
+    def of_vocabulary(self, seen: Seen) -> Tensor:
+        return seen.logits.argmax(-1) == seen.answers.to(seen.logits.device)[:, 0]
 
 
 @metric

@@ -30,7 +30,7 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
             runs.append(_run(context, arm, pairs, seen))
     metrics: tuple[str, ...] = ()
     with problems.collecting():
-        metrics = _metrics(context, node.report)
+        metrics = _metrics(context, node.report, pairs)
     problems.raise_if_any()
     return Measurement(node.name.text, pairs, tuple(runs), metrics, (), node.span)
 
@@ -42,7 +42,7 @@ def sweep(context: Context, node: ast.Sweep) -> Measurement:
     arms = len(node.body) if isinstance(node.body, tuple) else 1
     axes, combinations = loops(context, node.bindings, pairs, node.span, arms)
     warn_of_loops(context, node.bindings, _body(node))
-    metrics = _metrics(context, node.report)
+    metrics = _metrics(context, node.report, pairs)
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for labels, inner in combinations:
         runs += _cell_runs(inner, node, pairs, labels)
@@ -123,7 +123,7 @@ def _run(
     return Run(name + _cell(labels), does, label, labels, arm.span, stages)
 
 
-def _metrics(context: Context, node: ast.Report) -> tuple[str, ...]:
+def _metrics(context: Context, node: ast.Report, pairs: PairSet) -> tuple[str, ...]:
     text = context.shapes(node.span).text
     metrics = context.words.metrics.values()
     offered = [metric.word for metric in metrics if (metric.needs == "output") != text]
@@ -135,5 +135,12 @@ def _metrics(context: Context, node: ast.Report) -> tuple[str, ...]:
                 f"there is no metric `{identifier.text}` here",
                 identifier.span,
                 suggest(identifier.text, offered, "metrics"),
+            )
+        if context.words.metrics[identifier.text].of_source and not pairs.paired:
+            raise wrong(
+                "no-source",
+                f"`{identifier.text}` compares with the sources, and `{pairs.name}` has only bases",
+                identifier.span,
+                "report logit_diff or fldd, or use pairs with a source",
             )
     return tuple(dict.fromkeys(identifier.text for identifier in node.metrics))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from causaldsl.engine.sampling import sample_texts
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import (
+    SOURCES,
     CleanRunWord,
     MadeWord,
     MeasureWord,
@@ -38,6 +40,7 @@ from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom, Steer
+from causaldsl.vocabulary.metrics import SOURCE
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """The outcome of a run that is not made, since nobody uses its logits."""
@@ -192,19 +195,31 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     Of no metrics it only keeps its runs, as where precisions are compared.
     """
     if not here.word.metrics:
-        return {arm.role: {} for arm in here.operation.inputs}
+        return {arm.role: {} for arm in here.operation.arms}
     session, known = here.session, here.session.graph.vocabulary.metrics
     clean: Outcome = here.value("clean")
     pairs = session.graph.pairs_of(here.operation.input("clean"))
     if session.loaded.spec.shapes.text:
         session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
-    runs = {arm.role: here.value(arm.role) for arm in here.operation.inputs}
+    clean, base = with_sources(clean, here.operation, session), here.operation.input("clean")
+    runs = {
+        arm.role: clean if arm.key == base else here.value(arm.role) for arm in here.operation.arms
+    }
     measured = Measured(runs, clean, session.bootstrap(pairs))
     for name in here.word.metrics:
         measured.add(known[name])
     for reason in measured.withheld.values():
         here.note(reason)
     return measured
+
+
+def with_sources(clean: Outcome, operation: Operation, session: Session) -> Outcome:
+    """The clean run of a measure, with the sources' logit differences if its metrics need them."""
+    key = operation.find(SOURCES)
+    if key is None:
+        return clean
+    sources: Outcome = session.values[key]
+    return replace(clean, columns=clean.columns | {SOURCE: sources.logit_diff})
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
-from causaldsl.graph.operations import MeasureWord, inputs_of
+from causaldsl.graph.operations import SOURCES, MeasureWord, inputs_of
 from causaldsl.vocabulary.register import package_of
 
 
@@ -15,4 +15,7 @@ def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     known = compiler.graph.vocabulary.metrics
     packages = {package_of(type(known[metric])) for metric in measurement.metrics} - {""}
     word = MeasureWord(metrics=measurement.metrics, packages=tuple(sorted(packages)))
-    return Made("measure", compiler.add(word, inputs_of(runs), measurement.span), runs)
+    inputs = dict(runs)
+    if any(known[metric].of_source for metric in measurement.metrics):
+        inputs[SOURCES] = compiler.clean_run(measurement.pairs, "source")
+    return Made("measure", compiler.add(word, inputs_of(inputs), measurement.span), runs)

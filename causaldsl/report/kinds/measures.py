@@ -10,7 +10,7 @@ from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.report.html.tables import Arms, arms_table, measured_on, table
 from causaldsl.report.kinds.base import Kind, Named, Options, kind
 from causaldsl.report.kinds.sweeps import sweep_table
-from causaldsl.report.numbers import decimals, plain, with_interval
+from causaldsl.report.numbers import decimals, measured, plain
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Results, TemplatesRecord
@@ -68,7 +68,7 @@ def _table(name: str, arms: Arms) -> Table:
     metrics = list(next(iter(arms.values())))
     n = next(iter(arms.values()))[metrics[0]].n
     intervals = ", 95% bootstrap intervals" if n > 1 else ""
-    rows = ([arm, *(with_interval(row[m]) for m in metrics)] for arm, row in arms.items())
+    rows = ([arm, *(measured(row[m], m) for m in metrics)] for arm, row in arms.items())
     return titled(f"{name} (n = {n}{intervals})", ["arm"], metrics, rows)
 
 

@@ -14,7 +14,7 @@ from causaldsl.report.heatmaps import plot_sweep
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import Arms, arms_table, measured_on, metric_name
 from causaldsl.report.kinds.base import Draw, Kind, kind
-from causaldsl.report.numbers import furthest, with_interval
+from causaldsl.report.numbers import furthest, measured
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import PlotRecord, Results, SweepRecord
@@ -74,13 +74,15 @@ def sweep_table(results: Results, name: str) -> Table:
     metrics = list(arms["clean"])
     main, best = _best(arms, _ROWS)
     record = results.sweeps[name]
-    said = f"the {len(best)} of {len(arms) - 1} cells whose {main} changes most"
+    said = "all cells"
+    if len(best) < len(arms) - 1:
+        said = f"the {len(best)} of {len(arms) - 1} cells whose {main} changes most"
     said += _differing(record, main)
     marked = record.differs.get(main, ())
     rows = (
         [
             cell.replace("[", " ").strip(" ]") + (" *" if cell in marked else ""),
-            *(with_interval(arms[cell][m]) for m in metrics),
+            *(measured(arms[cell][m], m) for m in metrics),
         ]
         for cell in ["clean", *best]
     )
@@ -89,9 +91,10 @@ def sweep_table(results: Results, name: str) -> Table:
 
 
 def _best(arms: Arms, count: int) -> tuple[str, list[str]]:
-    """The headline metric, and the cells in which it is furthest from the clean run's."""
+    """The headline metric, and the cells in which it is furthest from the clean run's, in order."""
     main = headline(arms["clean"])
-    return main, furthest(arms, main)[:count]
+    chosen = set(furthest(arms, main)[:count])
+    return main, [cell for cell in arms if cell in chosen]
 
 
 def _differing(record: SweepRecord, metric: str) -> str:
