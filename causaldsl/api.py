@@ -35,6 +35,9 @@ _AS_WRITTEN: Params = {}
 Limits = Mapping[str, int]
 """Limits of a program by name that are other than usual, as `--limit` raises them."""
 _USUAL: Limits = {}
+Data = Mapping[str, Any]
+"""Tables that the program's `given` names: frames of pandas or polars, pyarrow tables, or lists."""
+_NONE: Data = {}
 _ASSUMED = 2**30
 """Bytes that a plan counts with: the largest budget that a run takes by itself."""
 _TURN = threading.RLock()
@@ -101,11 +104,12 @@ def check(
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
     limits: Limits = _USUAL,
+    data: Data = _NONE,
 ) -> CheckedProgram:
     """The program with its names, types, shapes and positions checked; no weight is loaded.
 
     Paths in a text start at the current folder. ``allow`` are files and folders that the program
-    may read beside its own folder.
+    may read beside its own folder, ``data`` the tables that its `given` names.
 
     Raises:
         ProgramError: with every independent mistake, in source order.
@@ -118,7 +122,7 @@ def check(
         from causaldsl.check.limits import Limits
         from causaldsl.check.program import Checker, check_file
 
-        more = [Path(place) for place in allow], Limits(limits)
+        more = [Path(place) for place in allow], Limits(limits), data
         if isinstance(program, str) and ("\n" in program or not program.endswith(".cpatch")):
             return Checker(
                 Source("<text>", program), Path("text.cpatch"), told, values, *more
@@ -140,6 +144,7 @@ def compile(
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
     limits: Limits = _USUAL,
+    data: Data = _NONE,
 ) -> Compiled:
     """The program's graph of operations; a text or file is checked first, with ``allow`` and
     ``limits`` as in :func:`check`. No weight is loaded.
@@ -150,10 +155,14 @@ def compile(
     """
     started = time.perf_counter()
     if isinstance(program, str | Path):
-        program = check(program, settings=settings, progress=progress, allow=allow, limits=limits)
-    elif settings:
-        message = "the program has been checked, so its params can't be set any more"
-        raise Mistake("set-too-late", message, "give `settings` to `check`")
+        more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
+        program = check(program, settings=settings, data=data, **more)
+    elif settings or data:
+        what = "its params can't be set" if settings else "it can't be given data"
+        message = f"the program has been checked, so {what} any more"
+        raise Mistake(
+            "set-too-late", message, f"give `{'settings' if settings else 'data'}` to `check`"
+        )
     if isinstance(program, Compiled):
         return program
     from causaldsl.graph.compiler import compile_program
@@ -171,6 +180,7 @@ def plan(
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
     limits: Limits = _USUAL,
+    data: Data = _NONE,
 ) -> str:
     """How a program would be run, as text: passes in order, their arithmetic, what is kept.
 
@@ -180,7 +190,8 @@ def plan(
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
     chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
-    compiled = compile(program, settings=settings, progress=progress, allow=allow, limits=limits)
+    more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
+    compiled = compile(program, settings=settings, data=data, **more)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.entries import expected_backend
@@ -212,6 +223,7 @@ def run(
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
     limits: Limits = _USUAL,
+    data: Data = _NONE,
 ) -> Run:
     """Run a program on its model.
 
@@ -227,7 +239,8 @@ def run(
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
     chosen = Settings(backend, device, dtype or USUAL, seed, tf32=tf32, memory=memory)
-    compiled = compile(program, settings=settings, progress=progress, allow=allow, limits=limits)
+    more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
+    compiled = compile(program, settings=settings, data=data, **more)
     chosen = chosen.of_program(compiled.program.model, dtype)
     folder = None if out is None else Path(out)
     compiled = with_weights(compiled, folder, progress)

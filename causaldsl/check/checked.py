@@ -107,6 +107,8 @@ class CheckedProgram:
     """The language's words and those of these packages."""
     tokens: Tokens | None = field(default=None, compare=False, repr=False)
     """The model's tokenizer, if any prompts needed it."""
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Tables that Python gives, by name."""
     readings: list[str] = field(default_factory=list)
     """What was done with each file of data, in one line."""
     warnings: list[Diagnostic] = field(default_factory=list)

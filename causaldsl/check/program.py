@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.context import Context
@@ -23,10 +24,12 @@ def check_file(
     settings: Mapping[str, str] | None = None,
     allowed: Iterable[Path] = (),
     limits: Limits | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> CheckedProgram:
     """Parse and check a program file; ``settings`` gives params other values, as text.
 
-    ``allowed`` are files and folders that it may read beside its own folder.
+    ``allowed`` are files and folders that it may read beside its own folder, ``given`` the tables
+    that its `given` names.
 
     Raises:
         ProgramError: with every independent mistake, in source order.
@@ -36,7 +39,7 @@ def check_file(
     size = path.stat().st_size  # no character takes more than four bytes
     limits.check("characters", -(-size // 4), "too-large", f"{path} has more than {{}} characters")
     source = Source(str(path), path.read_text(encoding="utf-8-sig"))
-    return Checker(source, path, progress, settings, allowed, limits).check()
+    return Checker(source, path, progress, settings, allowed, limits, given).check()
 
 
 class Checker:
@@ -50,11 +53,13 @@ class Checker:
         settings: Mapping[str, str] | None = None,
         allowed: Iterable[Path] = (),
         limits: Limits | None = None,
+        given: Mapping[str, Any] | None = None,
     ):
         load_handlers()
         allowed = tuple(allowed)
         self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
         self.program.limits = dict(limits.changed) if limits else {}
+        self.program.given = dict(given or {})
         self.problems = Diagnostics()
         self.context = Context(
             self.program,

@@ -200,6 +200,20 @@ class Data(Maker):
 
 
 @maker
+class Given(Data):
+    """Pairs from a table that Python gives: `cd.run(program, data={"mine": frame})`.
+
+    `pairs mine = given` takes the one of its own name. A table is a frame of pandas or polars, a
+    table of pyarrow, a dataset, or a list of dictionaries; its columns and the options are as in
+    `data`.
+    """
+
+    word = "given"
+    operands = (Operand("name", "text"),)
+    example = 'given("mine")'
+
+
+@maker
 class Hook(Maker):
     """Any other hook of TransformerLens, by its name."""
 

@@ -9,10 +9,10 @@ from typing import Any
 from causaldsl.check.context import Context, Operands, makes
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.params import locate
-from causaldsl.check.readers.containers import Rows, read_rows
+from causaldsl.check.readers.containers import Rows, given_rows, read_rows
 from causaldsl.check.readers.read import read_data
-from causaldsl.diagnostics import Mistake, located
-from causaldsl.vocabulary.makers import Data
+from causaldsl.diagnostics import Mistake, Span, located
+from causaldsl.vocabulary.makers import Data, Given
 
 
 @makes(Data)
@@ -23,7 +23,26 @@ def data(context: Context, word: Data, operands: Operands) -> PairFamily:
             rows = _saved(context, written)
         else:
             rows = read_rows(context.path(written), written, context.limits)
-        read = read_data(word, rows, written, context.tokens(span), context.limits)
+        return _pairs(context, word, rows, written, span)
+
+
+@makes(Given)
+def given(context: Context, word: Given, operands: Operands) -> PairFamily:
+    name, span = operands["name"]
+    with located(span):
+        if name not in context.program.given:
+            known = ", ".join(f"`{other}`" for other in context.program.given)
+            raise Mistake(
+                "not-given",
+                f"no data was given for `{name}`" + (f", only for {known}" if known else ""),
+                f'run it from Python: causaldsl.run(program, data={{"{name}": frame}})',
+            )
+        return _pairs(context, word, given_rows(context.program.given[name], name), name, span)
+
+
+def _pairs(context: Context, word: Data, rows: Rows, written: str, span: Span) -> PairFamily:
+    """The pairs of some rows; the line about them is kept."""
+    read = read_data(word, rows, written, context.tokens(span), context.limits)
     if read.said not in context.program.readings:
         context.program.readings.append(read.said)
     return read.family

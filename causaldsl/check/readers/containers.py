@@ -87,6 +87,33 @@ def lowered(row: Mapping[str, Any]) -> Row:
     }
 
 
+def given_rows(table: Any, name: str) -> Rows:
+    """The rows of a table that Python gives: a frame, a table, a dataset, or a list of mappings.
+
+    Raises:
+        Mistake: for anything else.
+    """
+    ways = ("to_pylist", "to_dicts", "to_list")  # pyarrow, polars, datasets
+    method = next((way for way in ways if callable(getattr(table, way, None))), None)
+    if hasattr(table, "columns") and callable(getattr(table, "to_dict", None)):
+        found = table.to_dict("records")  # pandas
+    elif method is not None:
+        found = getattr(table, method)()
+    else:
+        found = table
+    if not isinstance(found, list | tuple) or not all(isinstance(row, Mapping) for row in found):
+        raise Mistake(
+            "not-a-table",
+            f"what was given for `{name}` is no table, but {type(table).__name__}",
+            "give a frame of pandas or polars, a pyarrow table, or a list of dictionaries",
+        )
+    rows = Rows("a given table", "row")
+    for number, row in enumerate(found, 1):
+        # A missing cell of pandas is a number that is none.
+        rows.add(number, {key: None if cell != cell else cell for key, cell in row.items()})
+    return rows
+
+
 # JSON
 
 

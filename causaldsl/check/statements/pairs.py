@@ -12,6 +12,7 @@ from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import PairMaker
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
+from causaldsl.vocabulary.makers import Given
 from causaldsl.vocabulary.types import PairsType
 
 
@@ -78,6 +79,8 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
 
 
 def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> PairFamily:
+    if isinstance(call, ast.Name) and call.text == Given.word:
+        call = ast.Call(call.span, call, (ast.String(call.span, node.name.text),))
     found: PairFamily | None = made(context, call, PairsType)
     if found is None:
         context.scope.check_words()
