@@ -197,11 +197,25 @@ class Context:
             )
         return value
 
-    def pair_set(self, node: ast.Expression, answers: bool = True) -> PairSet:
+    def pair_set(
+        self, node: ast.Expression, answers: bool = True, several: bool = False
+    ) -> PairSet:
         """The value of an expression that must be pairs, not a family with two parts.
 
-        Without ``answers``, prompts that have none will do.
+        Without ``answers``, prompts that have none will do; with ``several``, answers of several
+        tokens.
         """
+        found = self._pairs(node, answers)
+        if found.spelled and answers and not several:
+            raise wrong(
+                "several-tokens",
+                f"`{show(node)}` has answers of several tokens",
+                node.span,
+                "they can be measured by measure and sweep; leave out `answers: whole` elsewhere",
+            )
+        return found
+
+    def _pairs(self, node: ast.Expression, answers: bool) -> PairSet:
         value = self.value(node)
         if isinstance(value, PairFamily):
             if value.whole is None:

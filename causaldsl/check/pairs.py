@@ -65,6 +65,8 @@ class Pair:
     ``answer`` and ``foil`` are the base's, ``counterfactual`` is what the high-level model says for
     the base with the variable taken from the source; all three are token ids. ``template`` is the
     text that it was made from, with its slots; pairs of one ``cluster`` are no new evidence.
+    ``spelled`` are all tokens of answer and foil where one of them has several; ``answer`` and
+    ``foil`` are then their first ones.
     """
 
     base: Prompt
@@ -74,6 +76,12 @@ class Pair:
     counterfactual: int
     template: str = ""
     cluster: str = ""
+    spelled: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def wholes(self) -> tuple[tuple[int, ...], ...]:
+        """All tokens of the answer, and of the foil."""
+        return self.spelled or ((self.answer,), (self.foil,))
 
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
@@ -93,7 +101,8 @@ class PairSet(Value):
     """Pairs under one name, such as `flip.test`.
 
     ``patterns``: its classes are patterns of templates, which count by their shape. Without
-    ``paired`` there are only bases, and each pair has its base as its source too.
+    ``paired`` there are only bases, and each pair has its base as its source too. ``original`` are
+    the pairs whose answers are spelled out here, a token in each row.
     """
 
     kind = "pairs"
@@ -101,6 +110,12 @@ class PairSet(Value):
     pairs: tuple[Pair, ...]
     patterns: bool = False
     paired: bool = True
+    original: PairSet | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def spelled(self) -> bool:
+        """Whether some answer or foil has several tokens."""
+        return any(pair.spelled for pair in self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -166,7 +181,8 @@ class PairSet(Value):
                     "source_pattern": pair.source.cls,
                     "template": pair.template,
                     "cluster": pair.cluster,
-                },
+                }
+                | ({"spelled": pair.spelled} if pair.spelled else {}),
                 ensure_ascii=False,
             )
             for pair in self.pairs

@@ -149,7 +149,7 @@ def _pairs(
     for number, (where, row) in enumerate(_rows(reader, path, written), 1):
         limits.check("pairs", number, "too-many", f"{written} has {{}} pairs or more")
         try:
-            pairs.append(pair_of(row, where, tokens))
+            pairs.append(pair_of(row, where, tokens, getattr(reader, "answers", None) == "whole"))
         except Mistake as mistake:
             mistakes.append(mistake)
     if mistakes:
@@ -221,8 +221,14 @@ def parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
     return PairFamily("", found["train"] or None, found["test"] or None)
 
 
-def pair_of(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | None, Pair]:
-    """The pair of one record, with its split. Raises :class:`Mistake` for one that is wrong."""
+def pair_of(
+    record: dict[str, Any], where: str, tokens: Tokens, whole: bool = False
+) -> tuple[str | None, Pair]:
+    """The pair of one record, with its split; with ``whole`` answers may have several tokens.
+
+    Raises:
+        Mistake: for one that is wrong.
+    """
     unknown = set(record) - _FIELDS - _SAVED
     missing = [field for field in _TEXTS if not isinstance(record.get(field), str)]
     if unknown or missing:
@@ -239,12 +245,23 @@ def pair_of(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | N
     if (saved := _by_side(record, "tokens", where)) is not None:
         _check_tokens(base, saved["base"], "base", where)
         _check_tokens(source, saved["source"], "source", where)
-    answer, foil = (_answer(record[f], where, tokens) for f in ("answer", "foil"))
+    spelled = _spelled(record, tokens) if whole else ()
+    answer, foil = (
+        spelled[at][0] if spelled else _answer(record[f], where, tokens)
+        for at, f in enumerate(("answer", "foil"))
+    )
     split, counterfactual, template, cluster = (record.get(field) for field in _NAMED)
     for field in _NAMED:
         if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
-    if answer == foil:
+    for whole_answer, name in zip(spelled, ("answer", "foil"), strict=False):
+        if tokens.encode(record["base"] + record[name]).ids != (*base.ids, *whole_answer):
+            raise Mistake(
+                "not-a-continuation",
+                f"{where}: {record[name]!r} is not cut from the prompt between two tokens",
+                "begin it with a space, or choose another",
+            )
+    if (spelled[0] == spelled[1]) if spelled else answer == foil:
         raise Mistake(
             "bad-pair", f"{where}: answer and foil are the same token", "choose another foil"
         )
@@ -253,10 +270,17 @@ def pair_of(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[str | N
         source,
         answer,
         foil,
-        foil if counterfactual is None else _answer(counterfactual, where, tokens),
+        foil if spelled or counterfactual is None else _answer(counterfactual, where, tokens),
         template or "",
         cluster or "",
+        spelled,
     )
+
+
+def _spelled(record: dict[str, Any], tokens: Tokens) -> tuple[tuple[int, ...], ...]:
+    """All tokens of answer and foil, if one of them has several."""
+    found = tuple(tokens.continuation(record[name]) for name in ("answer", "foil"))
+    return found if any(len(part) > 1 for part in found) and all(found) else ()
 
 
 def _by_side(record: dict[str, Any], field: str, where: str) -> dict[str, Any] | None:

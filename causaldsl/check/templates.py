@@ -12,6 +12,8 @@ from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
 
+WORDS = ("same", "answers")
+"""The options whose values are words: `same lemma`, `answers whole`."""
 _FEW_CLASSES = 10
 """Answers are classes where there are at most so many."""
 _MISSES = 5000
@@ -25,7 +27,8 @@ class PairMaker:
         self.family, self.node, self.tokens = family, node, tokens
         self.left = node.left.text
         self.right = node.right.text if node.right else self.left
-        self.options, self.same = self._options()
+        self.options, words = self._options()
+        self.same, self.whole = words.get("same", ""), "answers" in words
         self.group = self._pattern_group()
         self.lexicon = family.lexicons[self.group[0]]
         self.dropped: dict[str, list[str]] = {}
@@ -70,13 +73,13 @@ class PairMaker:
             )
         return PairFamily(name, parts["train"], parts["test"])
 
-    def _options(self) -> tuple[dict[str, int], str]:
-        """The numbers, and the column in which all words of a pair are alike."""
+    def _options(self) -> tuple[dict[str, int], dict[str, str]]:
+        """The numbers, and the words."""
         options: dict[str, int] = {}
-        same = ""
+        words: dict[str, str] = {}
         for option in self.node.options:
-            if option.name == "same" and not same:
-                same = option.value
+            if option.name in WORDS and option.name not in words:
+                words[option.name] = option.value
                 continue
             if not option.value.isdigit():
                 raise wrong(
@@ -87,7 +90,11 @@ class PairMaker:
             if option.name in options:
                 raise wrong("option-twice", f"`{option.name}` is given twice", option.span)
             options[option.name] = int(option.value)
-        return options, same
+        if words.get("answers", "whole") != "whole":
+            message = f"`answers` can't be `{words['answers']}`"
+            way = "write `answers whole`, or leave it out for answers of one token"
+            raise wrong("bad-option", message, self.node.span, way)
+        return options, words
 
     def _pattern_group(self) -> tuple[str, ...]:
         for side in filter(None, (self.node.left, self.node.right)):
@@ -135,7 +142,7 @@ class PairMaker:
             if not word.literal:
                 lexicon = self._lexicon_of(word)
                 check_column(word.name, word.column, lexicon, word.span)
-                if lexicon.columns:
+                if lexicon.columns and not self.whole:
                     self._drop(lexicon, word.column)
 
     def _check_differs(self, answer: AnswerOf) -> None:
@@ -234,17 +241,18 @@ class PairMaker:
         filling = [Filling(dict(zip(self.group, p, strict=True)), named, others) for p in patterns]
         of_base, of_source = filling
         answer_word, foil_word = self.family.answer, self.family.foil
-        answer = self._token(self._word(answer_word, of_base))
-        if foil_word is None:
-            foil = self._token(self._word(answer_word, of_source))
-        else:
-            foil = self._token(self._word(foil_word, of_base))
-        if answer == foil:
+        texts = [self._word(answer_word, of_base)]
+        texts.append(self._word(foil_word or answer_word, of_base if foil_word else of_source))
+        if texts[0] == texts[1]:
             return None
+        spelled = tuple(map(self.tokens.continuation, texts)) if self.whole else ()
+        if all(len(tokens) == 1 for tokens in spelled):
+            spelled = ()
+        answer, foil = (tokens[0] for tokens in spelled) if spelled else map(self._token, texts)
         base, source = (self._prompt(template, own) for own in filling)
         same = base.cls == source.cls and foil_word is not None
         counterfactual = answer if same else foil
-        return Pair(base, source, answer, foil, counterfactual, template.text)
+        return Pair(base, source, answer, foil, counterfactual, template.text, spelled=spelled)
 
     def _word(self, word: AnswerOf, filling: Filling) -> str:
         """An answer as it follows the prompt: a text as it is, a word behind a space."""

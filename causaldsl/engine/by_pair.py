@@ -12,7 +12,7 @@ from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.trace import Traced
 from causaldsl.engine.words.histograms import Projected
-from causaldsl.engine.words.runs import with_sources
+from causaldsl.engine.words.runs import outcomes_of
 from causaldsl.graph.operations import MeasureWord, Operation
 from causaldsl.results.values import Block
 from causaldsl.vocabulary.metrics import Metric
@@ -45,14 +45,14 @@ def _measure(
     operation = session.graph.operation(key)
     clean_key = operation.input("clean")
     pairs = session.graph.pairs_of(clean_key)
-    clean = with_sources(session.values[clean_key], operation, session)
+    pairs, outcomes = pairs.original or pairs, outcomes_of(operation, session)
     known = session.graph.vocabulary.metrics
     assert isinstance(operation.word, MeasureWord)
     metrics = [known[metric] for metric in operation.word.metrics]
     for arm in operation.arms:
         cell = cells.get(arm.role, {})
         arm_name = arm.role.partition("[")[0] if cell else arm.role
-        columns = _columns(session, metrics, session.values[arm.key], clean)
+        columns = _columns(session, metrics, outcomes[arm.role], outcomes["clean"])
         for metric, values in columns.items():
             yield Block(name, arm_name, metric, pairs, values.numpy(), cell)
 

@@ -97,6 +97,12 @@ class Graph:
         """What the program calls an operation."""
         return self.called.get(key)
 
+    @property
+    def pair_sets(self) -> list[PairSet]:
+        """The sets of pairs and of texts as the program has them, each once."""
+        found = [pairs.original or pairs for pairs in self.pairs.values()]
+        return list({pairs.name: pairs for pairs in found}.values())
+
     def pairs_of(self, clean_run: str) -> PairSet:
         """The pairs of a clean run."""
         return self.pairs[self.operation(clean_run).input("pairs")]

@@ -137,6 +137,15 @@ class Tokens:
             return None
         return int(encoding.ids[0])
 
+    def continuation(self, text: str) -> tuple[int, ...]:
+        """The ids of a text that goes on from another one, such as " New York".
+
+        A tokenizer that sets a space before every text does not get a second one.
+        """
+        if self._adds_space and text.startswith(" "):
+            text = text[1:]
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
     def pieces(self, text: str) -> list[str]:
         """The tokens of a text as one reads them, with their spaces: ``["Mary", " and"]``."""
         encoded = self.tokenizer.encode(text, add_special_tokens=False)

@@ -131,6 +131,8 @@ def measure(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     assert isinstance(word, MeasureWord)
     metrics = graph.vocabulary.metrics
     wanted = frozenset(m for m in word.metrics if metrics[m].needs == "vocabulary")
+    if word.metrics and graph.pairs_of(operation.input("clean")).original is not None:
+        wanted = frozenset(["loss"])  # each token's, of which all else is made
     # Of the sources only the logits of answer and foil are used.
     outcomes = {given.key: frozenset[str]() for given in operation.inputs}
     return Asked(outcomes=outcomes | {given.key: wanted for given in operation.arms})

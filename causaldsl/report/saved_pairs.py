@@ -26,9 +26,7 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
     line: dict[str, Any] = {
         "base": base.text,
         "source": source.text,
-        "answer": tokens.piece(pair.answer),
-        "foil": tokens.piece(pair.foil),
-        "counterfactual_answer": tokens.piece(pair.counterfactual),
+        **_answers(pair, tokens),
         "positions": {
             name: {"base": index, "source": places[name]}
             for name, index in base.positions
@@ -40,6 +38,18 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
         line["class"] = {"base": base.cls, "source": source.cls}
     named = {"template": pair.template, "cluster": pair.cluster}
     return line | {name: text for name, text in named.items() if text}
+
+
+def _answers(pair: Pair, tokens: Tokens) -> dict[str, str]:
+    """Those of several tokens as `answers: whole` reads them; their counterfactual is the foil."""
+    if pair.spelled:
+        answer, foil = map(tokens.decode, pair.spelled)
+        return {"answer": answer, "foil": foil}
+    return {
+        "answer": tokens.piece(pair.answer),
+        "foil": tokens.piece(pair.foil),
+        "counterfactual_answer": tokens.piece(pair.counterfactual),
+    }
 
 
 def _numbers(pair: Pair) -> dict[str, Any]:

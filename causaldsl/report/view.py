@@ -54,7 +54,7 @@ class View:
     @property
     def pairs(self) -> list[PairSet]:
         """The sets of pairs and of texts that the run used."""
-        return list(self.graph.pairs.values())
+        return self.graph.pair_sets
 
     @cached_property
     def operations(self) -> list[Operation]:

@@ -82,7 +82,7 @@ def lock_of(program: CheckedProgram, graph: Graph, seed: int = 0) -> Lock:
         fingerprint=model.shapes.fingerprint if model else "",
         weights=_weights(model),
         seed=seed,
-        pairs={pairs.name: pairs.digest for pairs in graph.pairs.values()},
+        pairs={pairs.name: pairs.digest for pairs in graph.pair_sets},
         claims=[
             LockedClaim(text=claim.text, key=key)
             for claim, key in zip(program.claims, graph.keys("claim"), strict=True)

@@ -216,7 +216,10 @@ class Positions(PromptItem):
 
 
 class PairOption(Node):
-    """``train 300``; the value is a whole number or the name of one. ``same COLUMN`` names one."""
+    """``train 300``; the value is a whole number or the name of one.
+
+    ``same COLUMN`` names a column, ``answers whole`` lets answers have several tokens.
+    """
 
     name: str
     value: str

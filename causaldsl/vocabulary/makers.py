@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -143,10 +143,12 @@ class Jsonl(Reader):
     An object has the texts base, source, answer and foil, and optionally counterfactual_answer
     (else the foil), split, positions, class, template and cluster. Pairs that share a prompt or a
     cluster are one unit of every interval. `train` is the share of units that goes to `.train`, by
-    a seeded shuffle, where the file itself does not say which pairs do.
+    a seeded shuffle, where the file itself does not say which pairs do. With `answers: whole` they
+    may have several tokens.
     """
 
     word = "jsonl"
+    answers: Literal["token", "whole"] = "token"
     row = "line"
     form = "write one JSON object a line"
     example = 'jsonl("pairs.jsonl")'
@@ -177,7 +179,7 @@ class Data(Maker):
     `answer`, `foil` and `classes` name columns where that is not enough. `template` makes prompts
     of inputs, behind so many `shots`. `train` is the share of units that goes to `.train`, `split`
     the only split to use, `limit` the most pairs, drawn by `seed`. Rows that can't be used are
-    counted and named.
+    counted and named. With `answers: whole` answers may have several tokens.
     """
 
     word = "data"
@@ -190,6 +192,7 @@ class Data(Maker):
     answer: str | None = None
     foil: str | None = None
     classes: str | None = None
+    answers: Literal["token", "whole"] = "token"
     template: str | None = None
     shots: int = Field(0, ge=0, le=100)
     train: float | None = Field(None, gt=0, lt=1)

@@ -59,6 +59,9 @@ class Metric:
     unit: ClassVar[str] = ""
     compares: ClassVar[bool] = False
     """Whether it needs the clean run's logits of the whole vocabulary too."""
+    of_continuations: ClassVar[bool] = False
+    """Whether it can be worked out where answers have several tokens, from the columns `logit_diff`
+    (of log-probabilities then), `prob`, `prob_diff` and `loss`."""
     of_source: ClassVar[bool] = False
     """Whether it needs the sources' clean run too: the logit differences of the bases' answers and
     foils there are the clean run's column ``SOURCE``."""
@@ -123,9 +126,14 @@ def metric(cls: type[Metric]) -> type[Metric]:
 
 @metric
 class LogitDiff(Metric):
-    """Mean of logit(answer of base) - logit(foil of base)."""
+    """Mean of logit(answer of base) - logit(foil of base).
+
+    Where answers may have several tokens (`answers: whole`), it is log P(answer) - log P(foil) of
+    the whole continuations, which is the same number where both are one token.
+    """
 
     word = "logit_diff"
+    of_continuations = True
     needs = "answers"
     unit = "logits"
     signed = True
@@ -136,6 +144,7 @@ class Fldd(Metric):
     """Fractional logit difference decrease: 1 - mean(LD patched) / mean(LD clean)."""
 
     word = "fldd"
+    of_continuations = True
     needs = "answers"
     of_clean = 0.0
     unit = "fraction"
@@ -188,6 +197,7 @@ class FlipRate(Metric):
     """Share of pairs whose logit difference changes sign."""
 
     word = "flip_rate"
+    of_continuations = True
     needs = "answers"
     of_clean = 0.0
     unit = "share"
@@ -202,6 +212,7 @@ class PositiveRate(Metric):
     """Share of pairs with a logit difference above 0."""
 
     word = "positive_rate"
+    of_continuations = True
     needs = "answers"
     unit = "share"
     rate = True
@@ -228,6 +239,7 @@ class Prob(Metric):
     """Mean probability of the base's answer."""
 
     word = "prob"
+    of_continuations = True
     needs = "vocabulary"
     unit = "probability"
 
@@ -240,6 +252,7 @@ class ProbDiff(Metric):
     """Mean probability of the base's answer minus that of its foil."""
 
     word = "prob_diff"
+    of_continuations = True
     needs = "vocabulary"
     unit = "probability"
     signed = True
@@ -254,6 +267,7 @@ class Loss(Metric):
     """Mean cross-entropy of the base's answer: minus its log-probability."""
 
     word = "loss"
+    of_continuations = True
     needs = "vocabulary"
     unit = "nats"
 

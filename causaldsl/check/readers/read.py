@@ -93,7 +93,8 @@ def read_data(word: Data, rows: Rows, written: str, tokens: Tokens, limits: Limi
         records, shots = with_shots(records, word)
     if form.sources == "others":
         records = with_sources(records, word.seed, tokens, left.add)
-    pairs, differ = _pairs(records, rows.about, tokens, form.sources != "none", left)
+    make = _Maker(rows.about, tokens, form.sources != "none", word.answers == "whole")
+    pairs, differ = _pairs(records, make, left)
     if not pairs:
         way = _all(left)
         if any(reason == _NO_FOIL for reason in left.by_reason):
@@ -203,40 +204,44 @@ def _make_classes(records: Sequence[tuple[str, Record]]) -> str:
 
 
 def _pairs(
-    records: Sequence[tuple[str, Record]],
-    about: Mapping[str, Any],
-    tokens: Tokens,
-    paired: bool,
-    left: _Left,
+    records: Sequence[tuple[str, Record]], make: _Maker, left: _Left
 ) -> tuple[list[tuple[str | None, Pair]], int]:
     """The pair of every record with its split, and how many of them differ."""
     pairs: list[tuple[str | None, Pair]] = []
     for where, record in records:
         try:
-            pairs.append(_pair(record, where, about, tokens, paired))
+            pairs.append(make.pair(record, where))
         except Unusable as unusable:
             left.add(unusable.reason, unusable.shown or where)
     return pairs, len(set(pairs))
 
 
-def _pair(
-    record: Record, where: str, about: Mapping[str, Any], tokens: Tokens, paired: bool
-) -> tuple[str | None, Pair]:
-    if not paired:
-        record = record | {"source": record["base"]}
-    for name in ("answer", "foil"):
-        if name in record and tokens.single(record[name]) is None:
-            raise Unusable(f"have {_an(name)} of several tokens", record[name].strip())
-    if "foil" not in record:
-        raise Unusable(_NO_FOIL, where)
-    known = {name: record[name] for name in (*_TEXTS, *_KEPT) if record.get(name) is not None}
-    known["positions"] = dict(record.get("positions") or {})
-    known["positions"] |= _subjects(record, tokens) | _indices(record, about, tokens)
-    try:
-        return pair_of(known, where, tokens)
-    except Mistake as mistake:
-        reason = mistake.message.removeprefix(f"{where}").lstrip(":, ")
-        raise Unusable(f"can't be used ({reason})", where) from None
+@dataclass(frozen=True)
+class _Maker:
+    """What is needed to make a pair of a record; with ``whole`` answers may have several tokens."""
+
+    about: Mapping[str, Any]
+    tokens: Tokens
+    paired: bool
+    whole: bool
+
+    def pair(self, record: Record, where: str) -> tuple[str | None, Pair]:
+        tokens = self.tokens
+        if not self.paired:
+            record = record | {"source": record["base"]}
+        for name in ("answer", "foil") if not self.whole else ():
+            if name in record and tokens.single(record[name]) is None:
+                raise Unusable(f"have {_an(name)} of several tokens", record[name].strip())
+        if "foil" not in record:
+            raise Unusable(_NO_FOIL, where)
+        known = {name: record[name] for name in (*_TEXTS, *_KEPT) if record.get(name) is not None}
+        known["positions"] = dict(record.get("positions") or {})
+        known["positions"] |= _subjects(record, tokens) | _indices(record, self.about, tokens)
+        try:
+            return pair_of(known, where, tokens, self.whole)
+        except Mistake as mistake:
+            reason = mistake.message.removeprefix(f"{where}").lstrip(":, ")
+            raise Unusable(f"can't be used ({reason})", where) from None
 
 
 _KEPT = ("class", "split", "template", "cluster", "counterfactual_answer", "tokens")

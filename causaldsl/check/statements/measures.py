@@ -9,6 +9,7 @@ from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.in_force import in_force, what_it_does
 from causaldsl.check.loops import loops, new_name
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.spelled import check_spelled
 from causaldsl.check.values import Axis, Measurement, Run
 from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
 from causaldsl.model.tokens import Tokens
@@ -21,7 +22,7 @@ CLEAN = "clean"
 @checks(ast.Measure, experiment=True)
 def measure(context: Context, node: ast.Measure) -> Measurement:
     """Every arm under its name, and the clean run as the arm `clean`."""
-    pairs = context.pair_set(node.pairs)
+    pairs = context.pair_set(node.pairs, several=True)
     problems = Diagnostics()
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     seen: dict[str, Span] = {}
@@ -32,13 +33,14 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
     with problems.collecting():
         metrics = _metrics(context, node.report, pairs)
     problems.raise_if_any()
+    check_spelled(context, pairs, runs, metrics, node.report.span)
     return Measurement(node.name.text, pairs, tuple(runs), metrics, (), node.span)
 
 
 @checks(ast.Sweep, experiment=True)
 def sweep(context: Context, node: ast.Sweep) -> Measurement:
     """One run for every combination of its loop variables, in order."""
-    pairs = context.pair_set(node.pairs)
+    pairs = context.pair_set(node.pairs, several=True)
     arms = len(node.body) if isinstance(node.body, tuple) else 1
     axes, combinations = loops(context, node.bindings, pairs, node.span, arms)
     warn_of_loops(context, node.bindings, _body(node))
@@ -46,6 +48,7 @@ def sweep(context: Context, node: ast.Sweep) -> Measurement:
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for labels, inner in combinations:
         runs += _cell_runs(inner, node, pairs, labels)
+    check_spelled(context, pairs, runs, metrics, node.report.span)
     shown = tuple(
         _with_tokens(context, binding, axis, pairs, node.span)
         for binding, axis in zip(node.bindings, axes, strict=True)

@@ -9,7 +9,7 @@ from causaldsl.check.cautions import warn_of_answers, warn_of_texts
 from causaldsl.check.context import Context, checks
 from causaldsl.check.pairs import PairFamily, check_length
 from causaldsl.check.prompts import PromptFamily
-from causaldsl.check.templates import PairMaker
+from causaldsl.check.templates import WORDS, PairMaker
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.makers import Given
@@ -27,7 +27,7 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
     with located(span):
         for part in sets:
             for pair in part.pairs:
-                check_length(pair.base, shapes.n_ctx)
+                check_length(pair.base, shapes.n_ctx - max(map(len, pair.wholes)) + 1)
                 check_length(pair.source, shapes.n_ctx)
     if shapes.text:
         warn_of_texts(context, node.name.text, sets, span)
@@ -70,7 +70,7 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
     """The pattern with every named number written out."""
     options = []
     for option in node.options:
-        if option.name != "same" and option.value.isidentifier():
+        if option.name not in WORDS and option.value.isidentifier():
             name = ast.Name(option.span, option.value)
             number = context.integer(name, f"a number of {option.name} pairs")
             option = replace(option, value=str(number))

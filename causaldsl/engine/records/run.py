@@ -83,7 +83,7 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
                 "templates": pairs.units.from_templates,
                 "digest": pairs.digest,
             }
-            for pairs in session.graph.pairs.values()
+            for pairs in session.graph.pair_sets
         },
         **({"packages": program.packages} if program.packages else {}),
         "program_text": program.source.text,

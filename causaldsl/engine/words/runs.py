@@ -24,6 +24,7 @@ from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.sampling import sample_texts
 from causaldsl.engine.session import Session, stack
+from causaldsl.engine.spelled import by_whole
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import (
     SOURCES,
@@ -197,15 +198,12 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     if not here.word.metrics:
         return {arm.role: {} for arm in here.operation.arms}
     session, known = here.session, here.session.graph.vocabulary.metrics
-    clean: Outcome = here.value("clean")
     pairs = session.graph.pairs_of(here.operation.input("clean"))
+    outcomes = outcomes_of(here.operation, session)
+    clean, pairs = outcomes["clean"], pairs.original or pairs
     if session.loaded.spec.shapes.text:
         session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
-    clean, base = with_sources(clean, here.operation, session), here.operation.input("clean")
-    runs = {
-        arm.role: clean if arm.key == base else here.value(arm.role) for arm in here.operation.arms
-    }
-    measured = Measured(runs, clean, session.bootstrap(pairs))
+    measured = Measured(outcomes, clean, session.bootstrap(pairs))
     for name in here.word.metrics:
         measured.add(known[name])
     for reason in measured.withheld.values():
@@ -213,13 +211,22 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     return measured
 
 
-def with_sources(clean: Outcome, operation: Operation, session: Session) -> Outcome:
-    """The clean run of a measure, with the sources' logit differences if its metrics need them."""
-    key = operation.find(SOURCES)
-    if key is None:
-        return clean
-    sources: Outcome = session.values[key]
-    return replace(clean, columns=clean.columns | {SOURCE: sources.logit_diff})
+def outcomes_of(operation: Operation, session: Session) -> dict[str, Outcome]:
+    """The outcomes of a measure's arms by pair, by their names.
+
+    The clean one has the sources' logit differences too, if its metrics need them.
+    """
+    pairs = session.graph.pairs_of(operation.input("clean"))
+    by_key: dict[str, Outcome] = {}
+    for arm in operation.arms:
+        if arm.key not in by_key:
+            found: Outcome = session.values[arm.key]
+            by_key[arm.key] = by_whole(found, pairs.original) if pairs.original else found
+    sources, clean = operation.find(SOURCES), operation.input("clean")
+    if sources is not None:
+        added = {SOURCE: session.values[sources].logit_diff}
+        by_key[clean] = replace(by_key[clean], columns=by_key[clean].columns | added)
+    return {arm.role: by_key[arm.key] for arm in operation.arms}
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from causaldsl.check.spelled import spelled_out
 from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
@@ -11,11 +12,12 @@ from causaldsl.vocabulary.register import package_of
 
 @compiles(Measurement)
 def measurement(compiler: Compiler, measurement: Measurement) -> Made:
-    runs = compiler.runs(measurement.runs, measurement.pairs)
+    pairs = spelled_out(measurement.pairs)
+    runs = compiler.runs(measurement.runs, pairs)
     known = compiler.graph.vocabulary.metrics
     packages = {package_of(type(known[metric])) for metric in measurement.metrics} - {""}
     word = MeasureWord(metrics=measurement.metrics, packages=tuple(sorted(packages)))
     inputs = dict(runs)
     if any(known[metric].of_source for metric in measurement.metrics):
-        inputs[SOURCES] = compiler.clean_run(measurement.pairs, "source")
+        inputs[SOURCES] = compiler.clean_run(pairs, "source")
     return Made("measure", compiler.add(word, inputs_of(inputs), measurement.span), runs)

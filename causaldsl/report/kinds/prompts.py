@@ -107,8 +107,9 @@ def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:
     cells: list[Content] = [str(number)]
     cells += [_prompt(prompt, tokens) for prompt in (pair.base, pair.source)]
     if tokens is not None:
-        words = (pair.answer, pair.foil, pair.counterfactual)
-        cells += [tag("code", tokens.piece(word)) for word in words]
+        words = pair.spelled or [(word,) for word in (pair.answer, pair.foil, pair.counterfactual)]
+        shown = ["|".join(tokens.piece(token) for token in word) for word in words]
+        cells += [tag("code", text) for text in shown] + [""] * (3 - len(shown))
     return cells
 
 
