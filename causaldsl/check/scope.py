@@ -60,9 +60,13 @@ class Scope:
             raise ProgramError([])
 
     def reserved(self) -> set[str]:
-        """Words with a meaning of their own, which can't be given to something else."""
+        """Words with a meaning of their own, which can't be given to something else.
+
+        Metrics are no such words: they stand where no other name can.
+        """
         sites = {word for word in SITE_WORDS if "." not in word}
-        return _SETS | _FIXED | sites | set(MATRIX_WORDS) | self.words.words()
+        metrics = {word for word, metric in self.words.metrics.items() if not metric.option}
+        return _SETS | _FIXED | sites | set(MATRIX_WORDS) | self.words.words() - metrics
 
     def define(self, name: str, span: Span, value: Any) -> None:
         self.check_free(name, span)

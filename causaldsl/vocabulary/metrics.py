@@ -67,6 +67,8 @@ class Metric:
     foils there are the clean run's column ``SOURCE``."""
     signed: ClassVar[bool] = False
     """Whether it is drawn in two colours around 0."""
+    option: ClassVar[bool] = False
+    """Whether options name it too (`of: logit_diff`), so that nothing else can be called so."""
     headline: ClassVar[int] = 0
     """A table of several metrics is ordered by the one with the largest, or else by the first."""
     undefined: ClassVar[str] = "these runs give no finite number"
@@ -133,6 +135,7 @@ class LogitDiff(Metric):
     """
 
     word = "logit_diff"
+    option = True
     of_continuations = True
     needs = "answers"
     unit = "logits"
