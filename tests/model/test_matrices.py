@@ -121,8 +121,12 @@ def random_model(config):
     hf = AutoModelForCausalLM.from_config(config)
     shapes = shapes_from_config("m", config.to_dict(), "f")
     spec = ModelSpec(name="m", kind="folder", path=None, shapes=shapes)
+    return with_source(spec, hf)
+
+
+def with_source(spec, source):
     loaded = Loaded(spec, "cpu", torch.float32)
-    loaded.source = hf
+    loaded.source = source
     return loaded
 
 
@@ -164,7 +168,7 @@ def test_an_architecture_that_is_not_known(everyone):
     config = {**loaded.hf.config.to_dict(), "model_type": "mystery"}
     spec = loaded.spec.model_copy(update={"shapes": shapes_from_config("m", config, "f")})
     with pytest.raises(RunFailure, match="not known here") as caught:
-        matrix(replace(loaded, spec=spec), "W_out", 0)
+        matrix(with_source(spec, loaded.source), "W_out", 0)
     assert "models --families" in caught.value.help
 
 
