@@ -48,6 +48,10 @@ class Keeps(Protocol):
         """How many operations that take the model are there already, and of how many."""
 
     @property
+    def mixed(self) -> bool:
+        """Whether some of that was made in other passes than this run's."""
+
+    @property
     def stopped(self) -> str:
         """What is kept of a run that is stopped here."""
 

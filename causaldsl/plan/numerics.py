@@ -29,8 +29,8 @@ from causaldsl.plan.settings import Settings
 NUMERICS = 1
 """Raised whenever the same operation with the same settings gives another value than before."""
 
-_LIBRARIES = ("torch", "transformers", "transformer-lens", "scikit-learn")
-"""Those that compute values: probes are scikit-learn's, whole passes the other three's."""
+LIBRARIES = ("torch", "transformers", "transformer-lens", "scikit-learn", "numpy", "scipy")
+"""Those that compute values: passes (the first three), probes, and intervals."""
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ def numerics_of(settings: Settings, model: ModelSpec | None) -> Numerics:
         seed=settings.seed,
         resamples=settings.resamples,
         weights=weights_digest(folder) if folder is not None else "",
-        libraries=tuple(f"{name} {version(name)}" for name in _LIBRARIES),
+        libraries=tuple(f"{name} {version(name)}" for name in LIBRARIES),
     )

@@ -1,7 +1,8 @@
 """The program of a run with all files that it reads, and how it was run: what runs it again.
 
 They stand under ``source/`` as they stood to one another, so that relative paths still lead from
-one to the other; ``rerun.json`` says which is the program and with which choices it was run.
+one to the other; ``rerun.json`` says which is the program, with which choices, libraries and memory
+it was run, and the hash of each copy.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.model.cache import sha256
+from causaldsl.plan.numerics import LIBRARIES
 from causaldsl.plan.settings import Settings
 
 FOLDER, CHOICES = "source", "rerun.json"
@@ -38,6 +42,9 @@ def write_sources(folder: Path, program: CheckedProgram, settings: Settings) -> 
         "model": _model(program),
         "limits": dict(program.limits),
         "choices": {name: value for name, value in asdict(settings).items() if name != "memory"},
+        "memory": settings.memory,
+        "sha256": {str(p.relative_to(folder)): sha256(p) for p in sorted(places.values())},
+        "libraries": {name: version(name) for name in LIBRARIES},
     }
     (folder / CHOICES).write_text(json.dumps(choices, indent=1, sort_keys=True) + "\n", "utf-8")
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from causaldsl import api
 from causaldsl.diagnostics import Mistake
+from causaldsl.model.cache import sha256
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.report.saved_sources import CHOICES, FOLDER
 from causaldsl.results.records import Results
@@ -54,6 +55,10 @@ def compiled_again(
         ProgramError: if the program is not right any more.
     """
     said = _choices(folder)
+    for name, digest in said.get("sha256", {}).items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            message = f"{folder / name} is not as the run left it"
+            raise Mistake("changed-file", message, "run the program itself instead")
     settings = {
         name: str(folder / value["file"]) if isinstance(value, dict) else value
         for name, value in said["settings"].items()

@@ -74,6 +74,7 @@ def verify(
         for name in _HERE
         if was.get(name) != here.get(name)
     ]
+    elsewhere += [f"from the store: {said}"] if (said := was.get("store")) else []
     allowed = ROUNDING[chosen.dtype] if elsewhere and not exact else 0.0
     for results in (before, now):
         results["provenance"] = {name: results["provenance"].get(name) for name in _PROVENANCE}

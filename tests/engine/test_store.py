@@ -79,6 +79,7 @@ def run(text: str, world: Path, store: Path | str, name: str = "p", **choices: A
 def found(made: api.Run) -> tuple[Any, ...]:
     """All that a run found, to the last bit."""
     results = json.loads(made.results.model_dump_json(exclude={"timings"}))
+    results["provenance"].pop("store", None)
     subspaces = {
         name: {part: t.tolist() for part, t in tensors.items()}
         for name, tensors in made.subspaces.items()
@@ -103,6 +104,7 @@ def test_a_second_run_finds_the_same_bits_without_weights(
     assert found(again) == found(first)
     assert (seen.passes, seen.weights, seen.trained) == (0, 0, 0)
     assert again.reused == (first.reused[1], first.reused[1])
+    assert not any("store" in made.results.provenance for made in (first, again))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,7 @@ def test_another_count_of_test_pairs_reuses_the_subspaces(
     text = SMALL.replace("test 6", "test 4")
     made = run(text, world, filled[0])
     assert (seen.trained, seen.weights) == (0, 1)
+    assert "store" in made.results.provenance  # whose last digits may be others than alone
     assert set(seen.prompts) == {2, 4}  # of the probe and to test on: none of the 8 to train on
     assert found(made) == found(run(text, world, "none"))
 
@@ -199,7 +202,7 @@ def test_what_is_damaged_is_made_again_and_never_believed(
     filled: tuple[Path, api.Run],
     tmp_path: Path,
 ) -> None:
-    """Every file of the store, one at a time, which the next run mends; and then all."""
+    """Every file of the store, three at a time, which the next run mends; and then all."""
     store = tmp_path / "store"
     shutil.copytree(filled[0], store)
     files = sorted(path for path in store.rglob("*") if path.is_file())
@@ -208,10 +211,11 @@ def test_what_is_damaged_is_made_again_and_never_believed(
     def harm(path: Path) -> None:
         path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
 
-    for path in files:
-        harm(path)
-        made = run(SMALL, world, store)
-        assert found(made) == found(filled[1]), path
+    for begin in range(0, len(files), 3):
+        some = files[begin : begin + 3]
+        for path in some:
+            harm(path)
+        assert found(run(SMALL, world, store)) == found(filled[1]), some
     for path in store.rglob("*"):
         if path.is_file():
             harm(path)

@@ -1,7 +1,7 @@
 """The values of one run's operations in a store: what is there, and what is put there.
 
-The key of a value is that of all it depends on (``plan/numerics.py``), of the code that computes
-it, and of the libraries that this calls. What went through the model together is one record. It is
+The key of a value is that of all it depends on (``plan/numerics.py``) and of the code that computes
+it. What went through the model together is one record. It is
 believed as a whole or not at all, since float32 products round by what is multiplied together: so a
 run that was stopped goes on with the same passes, and ends with the same bits.
 """
@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from causaldsl.version import VERSION
 from causaldsl.vocabulary.base import SIDES
 
 _NOT_COMPUTING = ("commands", "report", "studies", "results", "syntax", "grammar")
-_LIBRARIES = ("numpy", "scipy", "safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +40,8 @@ class Found:
     packed: Packed
     notes: tuple[str, ...]
     """What was said when it was made, together with others."""
+    passes: str
+    """Identifies the passes of the run that made it; "" if some of these were cut short."""
 
 
 @dataclass(eq=False)
@@ -63,6 +63,7 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.names = names_of(self.graph)
+        self._passes = self._identify_passes()
         self._worth = {
             key
             for key in self.graph.network
@@ -84,6 +85,12 @@ class Kept:
         made = self.made.intersection(self._worth)
         there = [key for key in self._worth if key in self.found]
         return len(there), len(there) + len(made)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some of what is there went through the model in passes that are not this run's,
+        so that last digits may be others."""
+        return any(found.passes != self._passes for found in self.found.values())
 
     @property
     def stopped(self) -> str:
@@ -123,6 +130,7 @@ class Kept:
             what = f"{self.graph.operation(written[0]).label}"
             what += f", {len(written)} together" if len(written) > 1 else ""
             said = {"what": what, "operations": operations, "notes": list(notes)}
+            said |= {"passes": "" if self.mixed else self._passes}
             self._put([self._key([key]) for key in written], tensors, said)
             self.put |= set(written)
         if any(self.plan.asked[key].epochs for key in keys) and not self.problem:
@@ -156,6 +164,12 @@ class Kept:
         content = "\n".join([self.numerics.key_of(operations), code_digest()])
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def _identify_passes(self) -> str:
+        """Of all that asks something of the model, and what is wanted of each run."""
+        asked, wanted = self.plan.asked, self.plan.outcomes
+        asking = [key for key, one in asked.items() if one.records or one.requests or key in wanted]
+        return self._key([f"{key} {sorted(wanted.get(key, ()))}" for key in asking])
+
     @property
     def _sites(self) -> list[tuple[Site, ...]]:
         """Every set of sites that one backend has to serve; results ask for the empty one."""
@@ -175,7 +189,7 @@ class Kept:
         """Values that this run can use from a record; none if it is not as we write them."""
         try:
             said = header(data)
-            operations, notes = said["operations"], tuple(said["notes"])
+            operations, notes, passes = said["operations"], tuple(said["notes"]), said["passes"]
             mine = [self.graph.network.has_node(one["key"]) for one in operations]
             named = [self.names.get(one["key"], "") == one["name"] for one in operations]
             if notes and not (all(mine) and all(named)):
@@ -187,7 +201,7 @@ class Kept:
                     continue
                 begin = f"{i}/"
                 own = {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
-                found[one["key"]] = Found(one["form"], Packed(own, one["plain"]), notes)
+                found[one["key"]] = Found(one["form"], Packed(own, one["plain"]), notes, passes)
             return found
         except (KeyError, ValueError, TypeError, AttributeError):
             return {}
@@ -240,14 +254,12 @@ class Checkpoints:
 
 @cache
 def code_digest() -> str:
-    """Identifies the code that computes values, and the libraries that it calls beside torch's."""
+    """Identifies the code that computes values."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256(VERSION.encode())
     for path in sorted(root.rglob("*.py")):
         if path.relative_to(root).parts[0] not in _NOT_COMPUTING:
             digest.update(path.read_bytes())
-    for name in _LIBRARIES:
-        digest.update(f"{name} {version(name)}".encode())
     return digest.hexdigest()
 
 

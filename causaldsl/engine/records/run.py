@@ -18,6 +18,8 @@ from causaldsl.version import VERSION
 _ROUGH = 20
 """With fewer units an interval leans on the numbers' being near normal (docs/claims.md)."""
 
+_MIXED = "some values went through the model beside others than this program's"
+
 
 @gathers("params")
 def params(program: CheckedProgram, session: Session) -> dict[str, float | str]:
@@ -86,5 +88,6 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
             for pairs in session.graph.pair_sets
         },
         **({"packages": program.packages} if program.packages else {}),
+        **({"store": _MIXED} if session.kept is not None and session.kept.mixed else {}),
         "program_text": program.source.text,
     }
