@@ -1,4 +1,4 @@
-"""No number depends on memory, batches or threads beyond its rounding, and no count or rank does."""
+"""No number depends on memory, batches or threads beyond rounding, and no count or rank at all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.engine.test_elsewhere import PROGRAMS
 from tests.frontend.world import make_world
 
 ALLOWED = {"float64": 1e-9, "float32": 5e-3}
-"""By dtype, relative to the larger number, or to 1. Steps of a training carry rounding on, and shares
-of small means magnify it. What is counted, ranked or told in words is the same in both."""
+"""By dtype, relative to the larger number, or to 1. Trainings carry rounding on, and shares of small
+means magnify it. What is counted, ranked or told in words is the same in both."""
 
 
 @pytest.fixture(scope="module")
