@@ -17,7 +17,7 @@ from tests.engine.test_elsewhere import PROGRAMS
 from tests.frontend.world import make_world
 
 ALLOWED = {"float64": 1e-9, "float32": 5e-3}
-"""By dtype, relative to the larger number, or to 1. Trainings carry rounding on, and shares of small
+"""By dtype, relative to the larger number, or to 1. Trainings carry rounding on, shares of small
 means magnify it. What is counted, ranked or told in words is the same in both."""
 
 
@@ -57,13 +57,14 @@ def apart(one: Any, other: Any, allowed: float, at: str = "") -> list[str]:
     return [] if one == other else [f"{at}: {one} and {other}"]
 
 
-@pytest.mark.parametrize(("dtype", "allowed"), ALLOWED.items())
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     "program", ["paths_and_audits", pytest.param("everything", marks=pytest.mark.soak)]
 )
 def test_no_number_depends_on_memory_batches_or_threads(
-    program: str, dtype: str, allowed: float, world: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, dtype: str, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    allowed = ALLOWED[dtype]
     usual = plain(program, world, dtype=dtype)
     assert apart(usual, plain(program, world, dtype=dtype, memory=20_000), allowed) == []
     with monkeypatch.context() as patch:
