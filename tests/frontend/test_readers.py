@@ -15,7 +15,7 @@ from causaldsl.check.readers.containers import read_rows
 from causaldsl.check.readers.read import Read, read_data
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.makers import File
+from causaldsl.vocabulary.makers import DataFile
 from tests.tiny import tiny_tokenizer
 
 TOKENS = Tokens(tiny_tokenizer(bos=True))
@@ -27,7 +27,7 @@ ROWS = [
 
 
 def read(path: Path, **options: Any) -> Read:
-    word = File(**options)
+    word = DataFile(**options)
     return read_data(word, read_rows(path, path.name, Limits()), path.name, TOKENS, Limits())
 
 
@@ -128,7 +128,7 @@ def test_two_readings_are_asked(tmp_path: Path) -> None:
     rows = [row | {"corrupted_hard": "The cat gave"} for row in ROWS]
     with pytest.raises(Mistake, match="`corrupted` and `corrupted_hard`") as asked:
         read(lines(tmp_path / "p", rows))
-    assert asked.value.help == 'say which: file("p", source: "corrupted")'
+    assert asked.value.help == 'say which: read("p", source: "corrupted")'
     found = read(tmp_path / "p", source="corrupted_hard")
     assert {p.source.text for p in pairs(found)} == {"The cat gave"}
 
