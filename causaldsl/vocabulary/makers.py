@@ -182,11 +182,11 @@ class DataFile(Maker):
     counted and named. With `answers: whole` answers may have several tokens.
     """
 
-    word = "read"
+    word = "dataset"
     gives = PairsType()
     on_text = True
     operands = (Operand("file", "path"),)
-    example = 'read("pairs.csv")'
+    example = 'dataset("pairs.csv")'
     base: str | None = None
     source: str | None = None
     answer: str | None = None
@@ -208,7 +208,7 @@ class Given(DataFile):
 
     `pairs mine = given` takes the one of its own name. A table is a frame of pandas or polars, a
     table of pyarrow, a dataset, or a list of dictionaries; its columns and the options are as in
-    `read`.
+    `dataset`.
     """
 
     word = "given"

@@ -1,4 +1,4 @@
-"""`read`: pairs from a file of whatever form, or from a dataset that was saved to disk."""
+"""`dataset`: pairs from a file of whatever form, or from a dataset that was saved to disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from causaldsl.vocabulary.makers import DataFile, Given
 
 
 @makes(DataFile)
-def read(context: Context, word: DataFile, operands: Operands) -> PairFamily:
+def dataset(context: Context, word: DataFile, operands: Operands) -> PairFamily:
     written, span = operands["file"]
     with located(span):
         if (locate(written, context.folder) / written).is_dir():

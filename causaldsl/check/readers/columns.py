@@ -71,7 +71,7 @@ class Columns:
         return Mistake(
             "which-column",
             f"{self.written} has {shown}, and each could be the {role}",
-            f'say which: read("{self.written}", {role}: "{found[0]}")',
+            f'say which: dataset("{self.written}", {role}: "{found[0]}")',
         )
 
     def values(self, name: str) -> set[str]:

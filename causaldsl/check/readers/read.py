@@ -98,7 +98,7 @@ def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: 
     if not pairs:
         way = _all(left)
         if any(reason == _NO_FOIL for reason in left.by_reason):
-            way += f'; say which column it is: read("{written}", foil: "COLUMN")'
+            way += f'; say which column it is: dataset("{written}", foil: "COLUMN")'
         raise Mistake("no-usable-row", f"{written} has no row that can be used", way)
     kept = _limited(pairs, word)
     family = _family(kept, word, paired=form.sources != "none")
@@ -153,7 +153,7 @@ def _of_split(
         raise Mistake(
             "bad-split",
             f"{written} has no rows for this: its splits are {known}",
-            f'say which to use: read("{written}", split: "{min(others)}")',
+            f'say which to use: dataset("{written}", split: "{min(others)}")',
         )
     if word.split is not None:
         kept = [(where, record | {"split": None}) for where, record in kept]
