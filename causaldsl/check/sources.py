@@ -65,7 +65,7 @@ def read_lines(path: Path, written: str, what: str) -> list[str]:
         raise Mistake(
             "wrong-file",
             f"{written} is {kind}, not {what}",
-            f'write {what} one a line; pairs are read by file("{written}")',
+            f'write {what} one a line; dataset("{written}") reads pairs',
         )
     return text.splitlines()
 

@@ -172,7 +172,7 @@ def _object(line: str) -> dict[str, Any]:
 
 
 @maker
-class File(Maker):
+class DataFile(Maker):
     """Pairs from a file of CSV, TSV, JSON, JSON lines or Parquet, or a dataset saved to disk.
 
     Its columns are known by the names that the field gives them (docs/data.md); `base`, `source`,
@@ -182,11 +182,11 @@ class File(Maker):
     counted and named. With `answers: whole` answers may have several tokens.
     """
 
-    word = "file"
+    word = "dataset"
     gives = PairsType()
     on_text = True
     operands = (Operand("file", "path"),)
-    example = 'file("pairs.csv")'
+    example = 'dataset("pairs.csv")'
     base: str | None = None
     source: str | None = None
     answer: str | None = None
@@ -203,12 +203,12 @@ class File(Maker):
 
 
 @maker
-class Given(File):
+class Given(DataFile):
     """Pairs from a table that Python gives: `cd.run(program, data={"mine": frame})`.
 
     `pairs mine = given` takes the one of its own name. A table is a frame of pandas or polars, a
     table of pyarrow, a dataset, or a list of dictionaries; its columns and the options are as in
-    `file`.
+    `dataset`.
     """
 
     word = "given"

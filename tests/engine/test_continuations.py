@@ -67,7 +67,7 @@ def program(world: World, arms: str, report: str, reader: str = "jsonl") -> Path
     return path
 
 
-@pytest.mark.parametrize("reader", ["jsonl", "file"])
+@pytest.mark.parametrize("reader", ["jsonl", "dataset"])
 @pytest.mark.parametrize("backend", ["cone", "hooks"])
 def test_they_are_the_whole_text_s(world: World, backend: str, reader: str) -> None:
     arms = "a = patch resid_post[1] @ END\n b = patch resid_post[3] @ END"

@@ -14,8 +14,9 @@ from causaldsl.check.pairs import Pair
 from causaldsl.check.readers.containers import read_rows
 from causaldsl.check.readers.read import Read, read_data
 from causaldsl.diagnostics import Mistake
+from causaldsl.model.catalog import catalog, resolve
 from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.makers import File
+from causaldsl.vocabulary.makers import DataFile
 from tests.tiny import tiny_tokenizer
 
 TOKENS = Tokens(tiny_tokenizer(bos=True))
@@ -27,7 +28,7 @@ ROWS = [
 
 
 def read(path: Path, **options: Any) -> Read:
-    word = File(**options)
+    word = DataFile(**options)
     return read_data(word, read_rows(path, path.name, Limits()), path.name, TOKENS, Limits())
 
 
@@ -128,7 +129,7 @@ def test_two_readings_are_asked(tmp_path: Path) -> None:
     rows = [row | {"corrupted_hard": "The cat gave"} for row in ROWS]
     with pytest.raises(Mistake, match="`corrupted` and `corrupted_hard`") as asked:
         read(lines(tmp_path / "p", rows))
-    assert asked.value.help == 'say which: file("p", source: "corrupted")'
+    assert asked.value.help == 'say which: dataset("p", source: "corrupted")'
     found = read(tmp_path / "p", source="corrupted_hard")
     assert {p.source.text for p in pairs(found)} == {"The cat gave"}
 
@@ -354,16 +355,35 @@ def test_what_is_no_file_of_pairs_is_refused(tmp_path: Path, content: bytes, sai
         read(tmp_path / "p")
 
 
-def test_real_files(tmp_path: Path) -> None:
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("the files of ../shared/data are not here")
-    counts = {"nounpp_test.json": 480, "simple_test.json": 120, "ioi_llama.csv": 499,
-              "greater_than_data.csv": 1000, "present-past.json": 293,
-              "verb_past_tense.json": 76}  # fmt: skip
-    for name, count in counts.items():
-        found = read_rows(folder / name, name, Limits())
-        assert (len(found.rows), found.damaged) == (count, [])
+REAL = Path(__file__).parents[3] / "shared" / "data"
+SMOLLM2 = next(entry for entry in catalog() if entry.name == "smollm2-135m")
+TEMPLATE: dict[str, Any] = {"template": "Q: {input}\nA:", "shots": 4}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the files of ../shared/data are not here")
+@pytest.mark.skipif(not SMOLLM2.present, reason="smollm2-135m has not been fetched here")
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("nounpp_test.json", {}, "480 of 480 lines kept; 469 of 480 differ"),
+        ("simple_test.json", {}, "85 of 120 differ; 85 used, 20 different pairs of prompts"),
+        ("ioi_llama.csv", {}, "`corrupted` and `corrupted_hard`"),
+        ("ioi_llama.csv", {"source": "corrupted"}, "token ids, in `correct_idx`"),
+        ("greater_than_data.csv", {}, "912 have an answer of several tokens"),
+        ("present-past.json", {}, "inputs and outputs, and no prompts"),
+        ("present-past.json", TEMPLATE, "283 of 289 items kept"),
+        ("verb_past_tense.json", {}, "75 of 76 items kept"),
+    ],
+)
+def test_real_files(name: str, options: dict[str, Any], said: str, tmp_path: Path) -> None:
+    tokens = Tokens.load(resolve("smollm2-135m", tmp_path, fetch=False).path)
+    rows = read_rows(REAL / name, name, Limits())
+    assert rows.damaged == []
+    try:
+        found = read_data(DataFile(**options), rows, name, tokens, Limits()).said
+    except Mistake as mistake:
+        found = f"{mistake.message} {mistake.help}"
+    assert said in found
 
 
 def test_a_parquet_file_is_counted_before_it_is_read(tmp_path: Path) -> None:

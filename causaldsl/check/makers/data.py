@@ -1,4 +1,4 @@
-"""`file`: pairs from a file of whatever form, or from a dataset that was saved to disk."""
+"""`dataset`: pairs from a file of whatever form, or from a dataset that was saved to disk."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from causaldsl.check.params import locate
 from causaldsl.check.readers.containers import Rows, given_rows, read_rows
 from causaldsl.check.readers.read import read_data
 from causaldsl.diagnostics import Mistake, Span, located
-from causaldsl.vocabulary.makers import File, Given
+from causaldsl.vocabulary.makers import DataFile, Given
 
 
-@makes(File)
-def file(context: Context, word: File, operands: Operands) -> PairFamily:
+@makes(DataFile)
+def dataset(context: Context, word: DataFile, operands: Operands) -> PairFamily:
     written, span = operands["file"]
     with located(span):
         if (locate(written, context.folder) / written).is_dir():
@@ -40,12 +40,12 @@ def given(context: Context, word: Given, operands: Operands) -> PairFamily:
         return _pairs(context, word, given_rows(context.program.given[name], name), name, span)
 
 
-def _pairs(context: Context, word: File, rows: Rows, written: str, span: Span) -> PairFamily:
+def _pairs(context: Context, word: DataFile, rows: Rows, written: str, span: Span) -> PairFamily:
     """The pairs of some rows; the line about them is kept."""
-    read = read_data(word, rows, written, context.tokens(span), context.limits)
-    if read.said not in context.program.readings:
-        context.program.readings.append(read.said)
-    return read.family
+    found = read_data(word, rows, written, context.tokens(span), context.limits)
+    if found.said not in context.program.readings:
+        context.program.readings.append(found.said)
+    return found.family
 
 
 def _saved(context: Context, written: str) -> Rows:

@@ -7,7 +7,7 @@ from typing import Any
 
 from causaldsl.check.readers.containers import Row, Rows
 from causaldsl.diagnostics import Mistake, suggest
-from causaldsl.vocabulary.makers import File
+from causaldsl.vocabulary.makers import DataFile
 
 NAMES: dict[str, tuple[str, ...]] = {
     "base": ("base", "clean", "clean_prefix", "clean_prompt", "base_string1"),
@@ -36,7 +36,7 @@ class Unusable(Exception):
 class Columns:
     """The columns of a file by their roles; options say which is which where names do not."""
 
-    def __init__(self, rows: Rows, word: File, written: str):
+    def __init__(self, rows: Rows, word: DataFile, written: str):
         self.names = dict.fromkeys(name for _, row in rows.rows for name in row)
         self.rows, self.word, self.written = rows, word, written
         self.used: dict[str, str] = {}
@@ -71,7 +71,7 @@ class Columns:
         return Mistake(
             "which-column",
             f"{self.written} has {shown}, and each could be the {role}",
-            f'say which: file("{self.written}", {role}: "{found[0]}")',
+            f'say which: dataset("{self.written}", {role}: "{found[0]}")',
         )
 
     def values(self, name: str) -> set[str]:

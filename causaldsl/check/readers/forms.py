@@ -50,7 +50,7 @@ def form_of(columns: Columns) -> Form:
     raise Mistake(
         "no-columns",
         f"{columns.written} has the columns {shown}, of which none is known to be the base",
-        f'say what is what: file("{columns.written}", base: "COLUMN", source: "COLUMN", '
+        f'say what is what: dataset("{columns.written}", base: "COLUMN", source: "COLUMN", '
         'answer: "COLUMN", foil: "COLUMN")',
     )
 
@@ -81,7 +81,7 @@ def _plain(columns: Columns) -> Form | None:
         raise Mistake(
             "no-answers",
             f"{columns.written} has no column that is known to be the answer",
-            f'say which it is: file("{columns.written}", answer: "COLUMN")',
+            f'say which it is: dataset("{columns.written}", answer: "COLUMN")',
         )
     columns.used["answer"] = answer
     taken = {"base": base, "source": source, "answer": answer, "foil": foil}
@@ -109,7 +109,7 @@ def _one_prefix(columns: Columns) -> Form | None:
             "which-column",
             f"{columns.written} has `one_prefix_prefix` and `two_prefix_prefix_good`: two "
             "experiments",
-            f'say which: file("{columns.written}", base: "one_prefix_prefix", '
+            f'say which: dataset("{columns.written}", base: "one_prefix_prefix", '
             'answer: "one_prefix_word_good", foil: "one_prefix_word_bad")',
         )
     if not (one or two):
@@ -273,7 +273,7 @@ def _input_output(columns: Columns) -> Form | None:
         raise Mistake(
             "no-template",
             f"{columns.written} has inputs and outputs, and no prompts",
-            f'say how they become prompts: file("{columns.written}", '
+            f'say how they become prompts: dataset("{columns.written}", '
             'template: "Q: {input}\\nA:", shots: 4)',
         )
     columns.used |= {"input": "input", "output": "output"}

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from causaldsl.check.readers.forms import Record
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens
-from causaldsl.vocabulary.makers import File
+from causaldsl.vocabulary.makers import DataFile
 
 Placed = tuple[str, Record]
 
 
-def with_shots(records: list[Placed], word: File) -> tuple[list[Placed], str]:
+def with_shots(records: list[Placed], word: DataFile) -> tuple[list[Placed], str]:
     """All prompts behind the same examples; the rows that they are made of are no pairs."""
     count = word.shots
     if len(records) < count + 2:

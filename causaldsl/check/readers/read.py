@@ -19,7 +19,7 @@ from causaldsl.check.sources import pair_of, parts, unsplit
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
-from causaldsl.vocabulary.makers import File
+from causaldsl.vocabulary.makers import DataFile
 
 _SHOWN = 4
 """How many of the rows that can't be used are named for each reason."""
@@ -62,7 +62,7 @@ class _Left:
         return lines
 
 
-def read_data(word: File, rows: Rows, written: str, tokens: Tokens, limits: Limits) -> Read:
+def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: Limits) -> Read:
     """The pairs of a file's rows.
 
     Raises:
@@ -98,7 +98,7 @@ def read_data(word: File, rows: Rows, written: str, tokens: Tokens, limits: Limi
     if not pairs:
         way = _all(left)
         if any(reason == _NO_FOIL for reason in left.by_reason):
-            way += f'; say which column it is: file("{written}", foil: "COLUMN")'
+            way += f'; say which column it is: dataset("{written}", foil: "COLUMN")'
         raise Mistake("no-usable-row", f"{written} has no row that can be used", way)
     kept = _limited(pairs, word)
     family = _family(kept, word, paired=form.sources != "none")
@@ -119,7 +119,7 @@ def _all(left: _Left) -> str:
     return "; ".join(left.said) or "write a row for each pair"
 
 
-def _check_options(word: File, form: Form, written: str) -> None:
+def _check_options(word: DataFile, form: Form, written: str) -> None:
     """Options that this file has no use for are no silent ones."""
     unused = [name for name in ("template", "shots") if getattr(word, name)]
     if unused and "the template" not in form.said:
@@ -141,7 +141,7 @@ def _records(form: Form, rows: Rows, left: _Left) -> list[tuple[str, Record]]:
 
 
 def _of_split(
-    records: list[tuple[str, Record]], word: File, written: str
+    records: list[tuple[str, Record]], word: DataFile, written: str
 ) -> tuple[list[tuple[str, Record]], list[str]]:
     """The records of training and test, or of the split that is asked for, and what was left."""
     wanted = (word.split,) if word.split is not None else (*_TRAINED, None)
@@ -153,7 +153,7 @@ def _of_split(
         raise Mistake(
             "bad-split",
             f"{written} has no rows for this: its splits are {known}",
-            f'say which to use: file("{written}", split: "{min(others)}")',
+            f'say which to use: dataset("{written}", split: "{min(others)}")',
         )
     if word.split is not None:
         kept = [(where, record | {"split": None}) for where, record in kept]
@@ -289,7 +289,7 @@ def _indices(record: Record, about: Mapping[str, Any], tokens: Tokens) -> dict[s
     }
 
 
-def _limited(pairs: list[tuple[str | None, Pair]], word: File) -> list[tuple[str | None, Pair]]:
+def _limited(pairs: list[tuple[str | None, Pair]], word: DataFile) -> list[tuple[str | None, Pair]]:
     """Each pair once, and no more than the limit, drawn by the seed."""
     different = list(dict.fromkeys(pairs))
     if word.limit is None or word.limit >= len(different):
@@ -298,7 +298,7 @@ def _limited(pairs: list[tuple[str | None, Pair]], word: File) -> list[tuple[str
     return [different[number] for number in chosen]
 
 
-def _family(pairs: list[tuple[str | None, Pair]], word: File, paired: bool) -> PairFamily:
+def _family(pairs: list[tuple[str | None, Pair]], word: DataFile, paired: bool) -> PairFamily:
     splits = {split for split, _ in pairs}
     if splits == {None}:
         family = unsplit([pair for _, pair in pairs], word.train, word.seed)
