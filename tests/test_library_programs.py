@@ -26,7 +26,7 @@ def test_it_is_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_it_says_where_it_is_from_and_what_differs(path: Path) -> None:
-    assert "# What differs:" in path.read_text()
+    assert "What differs:" in path.read_text()
 
 
 @needs_model

@@ -168,7 +168,10 @@ class Context:
 
     def place(self, node: ast.Expression, positioned: bool = True) -> Place:
         """The value of an expression that must be a site, with positions if asked for."""
-        value = self.value(node)
+        return self.as_place(self.value(node), node, positioned)
+
+    def as_place(self, value: Any, node: ast.Expression, positioned: bool = True) -> Place:
+        """A value as :meth:`place` gives it, or the error that it is no site."""
         heads = isinstance(value, Members) and value.of in ("heads", "kv_heads")
         if isinstance(value, SiteOwner) or heads:
             raise wrong(

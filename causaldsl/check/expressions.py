@@ -225,7 +225,7 @@ def at(context: Context, node: ast.At) -> Place | Members:
     if isinstance(value, HeadValue | SiteOwner):
         value = of_one_head(value, context.shapes(node.span))
     if not isinstance(value, Members):
-        value = context.place(node.site, positioned=False)
+        value = context.as_place(value, node.site, positioned=False)
     _check_no_position(node, value)
     positions = positions_of(context, node)
     if isinstance(value, Place):

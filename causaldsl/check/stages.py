@@ -35,7 +35,7 @@ def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Pla
     if isinstance(node, ast.Number):
         raise _no_head(node)
     if not isinstance(value, Members):
-        value = context.place(node, positioned=role == "acts")
+        value = context.as_place(value, node, positioned=role == "acts")
     found = sites_of(value, node, role)
     if role == "attends" and not all(place.site.is_pattern for place in found):
         raise wrong(
@@ -97,7 +97,7 @@ def _member(context: Context, node: ast.Expression) -> Any:
             return point
     value = context.value(node)
     if isinstance(value, SiteOwner):
-        return context.place(node)  # says that one of its activations is to be named
+        return context.as_place(value, node)  # says that one of its activations is to be named
     return value
 
 

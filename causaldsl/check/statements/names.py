@@ -20,7 +20,7 @@ def site(context: Context, node: ast.Site) -> Place | Members:
     value = context.value(node.value)
     if isinstance(value, Members) and value.of == "sites":
         return value
-    return context.place(node.value, positioned=False)
+    return context.as_place(value, node.value, positioned=False)
 
 
 @checks(ast.Set)
