@@ -1,5 +1,6 @@
 """Tables that Python gives to a program."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from causaldsl import api
-from causaldsl.diagnostics import ProgramError
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.program import Checker
+from causaldsl.diagnostics import ProgramError, Source
 
 ROWS = [
     {"clean": "The man gave", "corrupted": "The boy gave", "answer": "ring", "foil": "book"},
@@ -56,3 +59,29 @@ def test_tables_are_read_as_files_are(world: Path, table: Any) -> None:
 def test_what_is_no_table_is_refused(world: Path, data: dict[str, Any], said: str) -> None:
     with pytest.raises(ProgramError, match=said):
         api.check(program(world, "given"), data=data)
+
+
+def test_datasets_that_were_saved_to_disk(world: Path) -> None:
+    folder = world / "saved"
+    for split, rows in (("train", ROWS[:1]), ("test", ROWS[1:])):
+        part = folder / split
+        part.mkdir(parents=True, exist_ok=True)
+        table = pa.Table.from_pylist(rows)
+        with pa.ipc.new_stream(part / "data-00000-of-00001.arrow", table.schema) as sink:
+            sink.write_table(table)
+        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+        (part / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    found = checked_in(world, 'dataset("saved")').families["mine"].parts
+    assert {role: [p.base.text for p in part.pairs] for role, part in found.items()} == {
+        "train": ["The man gave"],
+        "test": ["The girl gave"],
+    }
+    whole = checked_in(world, 'dataset("saved/test")').families["mine"].whole
+    assert whole is not None
+    assert [p.base.text for p in whole.pairs] == ["The girl gave"]
+
+
+def checked_in(world: Path, pairs: str) -> CheckedProgram:
+    text = f'model lm = "tiny-llama"\npairs mine = {pairs}\n'
+    return Checker(Source("case.cpatch", text), world / "case.cpatch").check()
