@@ -152,10 +152,10 @@ def _kind_of(value: Any, span: Span) -> Of:
         return "sites"
     if isinstance(value, Applied) and value.number is not None:
         return "numbers"
-    raise _not_a_member(span)
+    raise not_a_member(span)
 
 
-def _not_a_member(span: Span) -> Exception:
+def not_a_member(span: Span) -> Exception:
     return wrong(
         "not-a-member",
         f"`{span.text}` can't be a member of a set",

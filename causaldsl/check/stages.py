@@ -14,6 +14,7 @@ from causaldsl.check.sets import (
     Members,
     Of,
     Role,
+    not_a_member,
     of_one_head,
     set_of,
     sites,
@@ -90,11 +91,14 @@ def _member(context: Context, node: ast.Expression) -> Any:
             context.limits.check("cells", len(values), "sweep-size", "this has {} members")
         shapes = context.shapes(node.span)
         return Members("numbers", tuple(constant(i, node.span) for i in values), shapes)
-    first = node.left if isinstance(node, ast.BinarySum) else node
+    first = node
+    while isinstance(first, ast.BinarySum | ast.BinaryProduct):
+        first = first.left
     if isinstance(first, ast.Name) and not is_known(context, first.text):
         point = Point.parsed(show(node).replace(" ", ""))
         if point is not None:
             return point
+        raise not_a_member(node.span)
     value = context.value(node)
     if isinstance(value, SiteOwner):
         return context.as_place(value, node)  # says that one of its activations is to be named
