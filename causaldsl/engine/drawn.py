@@ -355,16 +355,10 @@ def mean(bootstrap: Bootstrap, values: Tensor) -> Estimate:
 
 
 def ratio(bootstrap: Bootstrap, top: Tensor, bottom: Tensor) -> Estimate:
-    """mean(top) / mean(bottom) over the same pairs, which knows its draws; 0 for no bottom at all.
-
-    Nothing can be claimed of it where the interval of the lower mean contains 0.
-    """
-    found, whole = bootstrap.ratio(top, bottom), bootstrap.mean(bottom)
+    """mean(top) / mean(bottom) over the same pairs, which knows its draws; else 0."""
+    found = bootstrap.ratio(top, bottom)
     if bottom.mean() == 0:
         return found
-    if whole.low <= 0 <= whole.high:
-        why = f"it is a share of {whole.mean:.3g} [{whole.low:.3g}, {whole.high:.3g}], maybe of 0"
-        return replace(found, drawn=Drawn(found.mean, None, frozenset([bootstrap.pairs]), why))
     return of_draws(bootstrap, found, lambda over: bootstrap.ratios(top, bottom, over))
 
 

@@ -259,6 +259,18 @@ def test_comparison(traced: tuple[Results, Any]) -> None:
     assert traced[0].numbers["alike"] == comparison.rank_correlation
 
 
+def test_nothing_is_claimed_of_shares_of_what_may_be_nothing(world: Path) -> None:
+    claims = "expect t.explained > -9\nexpect whole.explained > -9\n"
+    results, _ = run(PRELUDE + PROGRAM + claims, world)
+    unsure = []
+    for name, claim in zip(("t", "whole"), results.expectations, strict=True):
+        total = results.traces[name].total
+        unsure.append(total.low <= 0 <= total.high)
+        assert claim.verdict == ("undecided" if unsure[-1] else "held")
+        assert ("maybe of 0" in claim.why) == unsure[-1]
+    assert any(unsure)
+
+
 def test_a_path_of_a_program_is_the_oracles(world: Path) -> None:
     text = """
 site mlp = mlp_hidden[0] @ S2

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.drawn import combined
+from causaldsl.engine.drawn import Drawn, combined
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.runs import PromptRuns
@@ -60,12 +60,18 @@ def trace(here: Here[TraceWord]) -> Traced:
 
 @evaluates(TraceNumber)
 def trace_number(here: Here[TraceNumber], trace: Traced) -> float:
-    """A number with its draws; how many edges are dormant was decided on intervals already."""
-    name = here.word.name
+    """A number with its draws; how many edges are dormant was decided on intervals already.
+
+    Nothing can be claimed of a share of what may be 0.
+    """
+    name, total = here.word.name, trace.total
     if name == "dormant":
         return float(trace.dormant)
-    found = {"total": trace.total, "explained": trace.explained}
+    found = {"total": total, "explained": trace.explained}
     estimate = found[name] if name in found else trace.by_name[name].share
+    if name != "total" and trace.has_shares and total.low <= 0 <= total.high:
+        why = f"it is a share of {total.mean:.3g} [{total.low:.3g}, {total.high:.3g}], maybe of 0"
+        return Drawn(estimate.mean, withheld=why)
     return estimate.mean if estimate.drawn is None else estimate.drawn
 
 
