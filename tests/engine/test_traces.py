@@ -263,7 +263,7 @@ def test_nothing_is_claimed_of_shares_of_what_may_be_nothing(world: Path) -> Non
     claims = "expect t.explained > -9\nexpect whole.explained > -9\n"
     results, _ = run(PRELUDE + PROGRAM + claims, world)
     unsure = []
-    for name, claim in zip(("t", "whole"), results.expectations, strict=True):
+    for name, claim in zip(("t", "whole"), results.expectations[-2:], strict=True):
         total = results.traces[name].total
         unsure.append(total.low <= 0 <= total.high)
         assert claim.verdict == ("undecided" if unsure[-1] else "held")
