@@ -86,7 +86,7 @@ def check_small(program: CheckedProgram) -> None:
     assert all(word.epochs == 1 for word in words if isinstance(word, Das))
     assert sum(len(measurement.runs) for measurement in program.measurements.values()) <= 30
     assert all(len(t.components) <= 6 and t.top <= 2 for t in program.traces.values())
-    assert all(len(audit.runs) <= 20 for audit in program.audits.values())
+    assert all(len(audit.runs) <= 16 for audit in program.audits.values())
 
 
 def run(program: CheckedProgram, backend: str, dtype: str) -> Session:
