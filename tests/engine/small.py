@@ -22,7 +22,8 @@ from causaldsl.vocabulary.traces import TraceNumber
 _FEWER = {
     r"\b(train|test) +\d+": r"\1 {pairs}",
     r"\b(train|test) +(n|half)\b": r"\1 2",  # paths and traces, of which every run is dear
-    r"\bparam (n_train|n_test|n_wide|m) = \d+": r"param \1 = {pairs}",
+    r"\bparam (n_train|n_test|m) = \d+": r"param \1 = {pairs}",
+    r"\bparam n_wide = \d+": "param n_wide = 12",  # of five templates at least
     r"\bparam n = (\d+)": "param n = {pairs}",
     r"\bepochs: \d+": "epochs: 1",
     r"\blr: ([\d.]+)\)": r"lr: \1, epochs: 1)",  # which would stop by itself
