@@ -86,14 +86,18 @@ def _within(
 
 
 def _between(values: Tensor, variances: Tensor) -> Tensor:
-    """The standard deviation between templates (c,) of values (t, c), beyond what draws explain."""
-    weights = torch.where(variances > 0, 1 / variances, 0.0)
+    """The standard deviation between templates (c,) of values (t, c), beyond what draws explain.
+
+    0 where fewer than two templates show a spread of their own; that of units which are equal but
+    for rounding is none.
+    """
+    weights = torch.where(variances > 1e-6 * variances.amax(0), 1 / variances, 0.0)
     total = weights.sum(0)
     mean = (weights * values).sum(0) / total
     q = (weights * (values - mean).square()).sum(0)
     free = (weights > 0).sum(0) - 1
     scale = total - weights.square().sum(0) / total
-    return ((q - free) / scale).clamp_min(0).nan_to_num(0.0).sqrt()
+    return torch.where(free < 1, 0.0, (q - free) / scale).clamp_min(0).sqrt()
 
 
 def _short(values: Tensor) -> list[float | None]:
