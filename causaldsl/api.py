@@ -155,8 +155,9 @@ def compile(
     """
     started = time.perf_counter()
     if isinstance(program, str | Path):
-        more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
-        program = check(program, settings=settings, data=data, **more)
+        program = check(
+            program, settings=settings, progress=progress, allow=allow, limits=limits, data=data
+        )
     elif settings or data:
         what = "its params can't be set" if settings else "it can't be given data"
         message = f"the program has been checked, so {what} any more"
@@ -190,8 +191,9 @@ def plan(
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
     chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
-    more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
-    compiled = compile(program, settings=settings, data=data, **more)
+    compiled = compile(
+        program, settings=settings, progress=progress, allow=allow, limits=limits, data=data
+    )
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.entries import expected_backend
@@ -239,8 +241,9 @@ def run(
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
     chosen = Settings(backend, device, dtype or USUAL, seed, tf32=tf32, memory=memory)
-    more: dict[str, Any] = {"progress": progress, "allow": allow, "limits": limits}
-    compiled = compile(program, settings=settings, data=data, **more)
+    compiled = compile(
+        program, settings=settings, progress=progress, allow=allow, limits=limits, data=data
+    )
     chosen = chosen.of_program(compiled.program.model, dtype)
     folder = None if out is None else Path(out)
     compiled = with_weights(compiled, folder, progress)

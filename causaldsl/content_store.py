@@ -65,20 +65,19 @@ class Record:
 class ContentStore:
     """The store in a folder, which is made when something is put there.
 
-    Reading never fails: what can't be read is not there. ``written`` counts bytes.
+    Reading never fails: what can't be read is not there.
     """
 
     def __init__(self, folder: Path, limit: int = LIMIT):
         self.folder, self.limit = folder, limit
-        self.written = 0
         self._records, self._keys, self._new = (
             folder / "v1" / part for part in ("records", "keys", "new")
         )
         self._unmeasured = 0.0
         self._began = False
 
-    def get(self, keys: Iterable[str]) -> Iterator[tuple[list[str], bytes]]:
-        """Every whole record that one of the keys leads to, once, with all the keys that it has."""
+    def get(self, keys: Iterable[str]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Every whole record that one of the keys leads to, once, with what it says of itself."""
         names: dict[str, str] = {}
         for key in keys:
             if (name := self._name(key)) is not None:
@@ -86,8 +85,8 @@ class ContentStore:
         for name, key in names.items():
             record = _record(_placed(self._records, name))
             data = record.read() if record is not None else None
-            said = header(data).get("keys", []) if data is not None else []
-            if data is not None and key in said:
+            said = header(data) if data is not None else {}
+            if data is not None and key in said.get("keys", ()):
                 with suppress(OSError):  # a folder that can't be written to
                     os.utime(_placed(self._records, name))
                 yield said, data
@@ -106,7 +105,6 @@ class ContentStore:
             self._write(_placed(self._keys, key), name.encode())
         for old in filter(None, before):
             self._unlink(_placed(self._records, old))
-        self.written += len(data)
         self._unmeasured += len(data)
         if self._unmeasured > _MEASURED * self.limit:
             self._unmeasured = 0.0

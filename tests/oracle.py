@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,13 @@ from torch import Tensor, nn
 
 Place = tuple[str, int | None, int | None]
 Change = Callable[[Tensor], Tensor]
+
+
+def of_folder(folder: Path) -> nn.Module:
+    """A saved model in double precision."""
+    from transformers import AutoModelForCausalLM
+
+    return in_double(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval())
 
 
 def in_double(module: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ def record(*keys: str, size: int = 0) -> bytes:
 
 
 def keys_of(store: ContentStore, *keys: str) -> list[list[str]]:
-    return [said for said, _ in store.get(keys)]
+    return [said["keys"] for said, _ in store.get(keys)]
 
 
 def test_one_key_leads_to_all_that_was_put_together(tmp_path: Path) -> None:

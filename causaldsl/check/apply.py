@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from causaldsl.check.agreement import check_learned, with_classes
 from causaldsl.check.context import MAKERS, Context, Located, Operands
+from causaldsl.check.files import missing_file
 from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
@@ -282,11 +283,7 @@ def _tensor_header(path: Path, written: str) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise Mistake(
-            "missing-file",
-            f"there is no file {written}",
-            f"paths are relative to the program; looked for {path}",
-        )
+        raise missing_file(written, path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             names = list(file.keys())

@@ -12,7 +12,14 @@ from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
 from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
-from causaldsl.check.stages import all_of, is_range_word, layers_of, set_in_braces, site_set
+from causaldsl.check.stages import (
+    all_of,
+    any_set,
+    is_range_word,
+    layers_of,
+    set_in_braces,
+    site_set,
+)
 from causaldsl.check.values import Applied, constant, label_of
 from causaldsl.diagnostics import Span, located, suggest, wrong
 from causaldsl.model.shapes import ModelDims
@@ -77,16 +84,8 @@ def in_braces(context: Context, node: ast.SetOf) -> Members:
 
 @handles(ast.Difference)
 def difference(context: Context, node: ast.Difference) -> Members:
-    left, right = (_set(context, side) for side in (node.left, node.right))
+    left, right = (any_set(context, side, "{7.3}") for side in (node.left, node.right))
     return without(left, right, node.span)
-
-
-def _set(context: Context, node: ast.Expression) -> Members:
-    value = context.value(node)
-    if isinstance(value, Members):
-        return value
-    message = f"`{show(node)}` is {describe(value)}, not a set"
-    raise wrong("not-a-set", message, node.span, "write it in braces, such as {7.3}")
 
 
 @handles(ast.Range)
@@ -178,6 +177,19 @@ def cell(context: Context, node: ast.Cell) -> Any:
     )
 
 
+_ELSEWHERE = {
+    "argmax": (
+        "`argmax` names a cell, which is no number",
+        "claim it: expect argmax(SWEEP.METRIC) is CELL",
+    ),
+    "top": (
+        "which cells come out on top is known only after a run, and the sites of a run before",
+        "run the sweep first, and write what it found: set movers = {23.0, 23.3}",
+    ),
+}
+"""What looks like a function and is none: why not, and what to write."""
+
+
 @handles(ast.Call)
 def called(context: Context, node: ast.Call) -> Any:
     if not isinstance(node.function, ast.Name):
@@ -193,20 +205,9 @@ def called(context: Context, node: ast.Call) -> Any:
         )
     if maker is not None:
         return replace(make(context, maker, node), span=node.span)
-    if text == "argmax" and text not in words.functions:
-        raise wrong(
-            "argmax-here",
-            "`argmax` names a cell, which is no number",
-            node.span,
-            "claim it: expect argmax(SWEEP.METRIC) is CELL",
-        )
-    if text == "top" and text not in words.functions:
-        raise wrong(
-            "top-here",
-            "which cells come out on top is known only after a run, and the sites of a run before",
-            node.span,
-            "run the sweep first, and write what it found: set movers = {23.0, 23.3}",
-        )
+    if text in _ELSEWHERE and text not in words.functions:
+        message, way = _ELSEWHERE[text]
+        raise wrong(f"{text}-here", message, node.span, way)
     if text not in words.functions:
         context.scope.check_words()
         sites = [word for word, cls in words.makers.items() if not isinstance(cls.gives, DataType)]

@@ -22,6 +22,15 @@ _KINDS = (
 )
 
 
+def missing_file(written: str, path: Path) -> Mistake:
+    """That there is no file where a program says one is."""
+    return Mistake(
+        "missing-file",
+        f"there is no file {written}",
+        f"paths are relative to the program; looked for {path}",
+    )
+
+
 @dataclass(frozen=True)
 class Readable:
     """Files and folders (with all below them) that a program may read, links resolved."""

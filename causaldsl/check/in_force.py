@@ -2,7 +2,7 @@
 
 What `+` joins is in force at once, so that its order can't matter: two that act on one place and
 don't commute are an error. Where only the run can tell whether two subspaces are at right angles,
-it is checked there (``engine/commute.py``).
+it is checked there (``engine/prepared.py``).
 """
 
 from __future__ import annotations
@@ -230,12 +230,7 @@ def _overlap(one: Place, other: Place, pairs: PairSet) -> bool:
     """Whether two places share a token of any base."""
     assert one.position is not None
     assert other.position is not None
-    if one.position == other.position:
-        return True
-    return any(
-        set(one.position.resolve(base)) & set(other.position.resolve(base))
-        for base in pairs.side("base")
-    )
+    return one.position.meets(other.position, pairs.side("base"))
 
 
 def unstaged(found: InForce, span: Span, what: str) -> tuple[Applied | CheckedPath, ...]:

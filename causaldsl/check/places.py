@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +85,12 @@ class PositionRef:
 
     def __str__(self) -> str:
         return str(self.first) + (f"..{self.last}" if self.last is not None else "")
+
+    def meets(self, other: PositionRef, prompts: Iterable[Prompt]) -> bool:
+        """Whether both have a token in common in any of these prompts."""
+        return self == other or any(
+            set(self.resolve(prompt)) & set(other.resolve(prompt)) for prompt in prompts
+        )
 
     @property
     def whole(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.files import missing_file
 from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
 from causaldsl.check.units import join
@@ -44,11 +45,7 @@ def _reading(path: Path, written: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise Mistake(
-            "missing-file",
-            f"there is no file {written}",
-            f"paths are relative to the program; looked for {path}",
-        ) from None
+        raise missing_file(written, path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Mistake(
             "unreadable-file",
@@ -60,19 +57,21 @@ def _reading(path: Path, written: str) -> Iterator[None]:
 def read_lines(path: Path, written: str, what: str) -> list[str]:
     """The lines of a file of ``what``. Raises :class:`Mistake` for one that holds rows of data."""
     text = read_text(path, written)
-    kind = looks_like(text)
+    lines = text.splitlines()
+    kind = _looks_like(text, lines)
     if kind is not None:
         raise Mistake(
             "wrong-file",
             f"{written} is {kind}, not {what}",
             f'write {what} one a line; dataset("{written}") reads pairs',
         )
-    return text.splitlines()
+    return lines
 
 
-def looks_like(text: str) -> str | None:
+def _looks_like(text: str, lines: Sequence[str]) -> str | None:
     """`JSON` or `CSV`, if a text is that and not lines of words."""
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    first = next((line.strip() for line in lines if line.strip()), "")
+    below = [line for line in lines[1:] if line.strip()]
     if first[:1] in ("[", "{"):
         for part in (text, first):
             with suppress(ValueError, RecursionError):
@@ -82,7 +81,6 @@ def looks_like(text: str) -> str | None:
         names = [cell.strip('"') for cell in first.split(delimiter)]
         header = len(names) > 1 and re.fullmatch(r"\w*", names[0]) and all(names[1:])
         header = header and all(re.fullmatch(r"\w+", name) for name in names[1:])
-        below = [line for line in text.splitlines()[1:] if line.strip()]
         full = sum(line.count(delimiter) >= len(names) - 1 for line in below)
         if header and full > len(below) / 2:
             return name

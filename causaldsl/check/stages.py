@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from causaldsl.check.context import Context
+from causaldsl.check.kinds import describe
 from causaldsl.check.places import HeadValue, Place, Point, SiteOwner
 from causaldsl.check.sets import (
     RANGE_WORDS,
@@ -173,6 +174,15 @@ def whole_range(context: Context, node: ast.Range) -> range:
     if last < first:
         raise wrong("empty-range", f"`{show(node)}` is empty", node.span, "write 2..3, not 3..2")
     return range(first, last + 1)
+
+
+def any_set(context: Context, node: ast.Expression, example: str) -> Members:
+    """The value of an expression that must be a set, such as the ``example``."""
+    value = context.value(node)
+    if isinstance(value, Members):
+        return value
+    message = f"`{show(node)}` is {describe(value)}, not a set"
+    raise wrong("not-a-set", message, node.span, f"write it in braces, such as {example}")
 
 
 def components(context: Context, node: ast.Expression) -> Members:

@@ -269,24 +269,21 @@ class PairMaker:
             alike = [[w for w in words if w not in dropped] for words in lexicon.alike(same, role)]
             several = [words for words in alike if len(words) >= count]
             if not several:
-                raise wrong(
-                    "too-few-words",
-                    f"lexicon `{lexicon.name}` has no {count} {role} words of the same `{same}`",
-                    self.node.span,
-                    "add words to it",
-                    [Label(lexicon.span, "the lexicon")],
-                )
+                raise self._too_few(lexicon, f"no {count} {role} words of the same `{same}`")
             return rng.sample(rng.choice(several), count)
         words = [word for word in lexicon.of_role(role) if word not in dropped]
         if len(words) < count:
-            raise wrong(
-                "too-few-words",
-                f"lexicon `{lexicon.name}` has {len(words)} {role} words; {count} are needed",
-                self.node.span,
-                "add words to it",
-                [Label(lexicon.span, "the lexicon")],
-            )
+            raise self._too_few(lexicon, f"{len(words)} {role} words; {count} are needed")
         return rng.sample(words, count)
+
+    def _too_few(self, lexicon: Lexicon, has: str) -> Exception:
+        return wrong(
+            "too-few-words",
+            f"lexicon `{lexicon.name}` has {has}",
+            self.node.span,
+            "add words to it",
+            [Label(lexicon.span, "the lexicon")],
+        )
 
     def _token(self, word: str) -> int:
         token = self.tokens.single(word)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from causaldsl.engine.answerable import fault, version_of
 from causaldsl.engine.here import Here
+from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
-from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.vocabulary.register import package_of
 from causaldsl.vocabulary.types import NumberType, SubspaceType, TruthType, Type
 

@@ -257,10 +257,10 @@ def simultaneous(
         return torch.zeros_like(scale), 1.0
     distances = (draws - means)[:, moved] / scale[moved]
     q = float(_shrunk(distances, spread.free).abs().amax(1).quantile(level))
-    alone = -stdtrit(spread.free, (1 - level) / 2)
-    t = max(-stdtrit(spread.free, ndtr(-q)), alone)
+    of_one = -stdtrit(spread.free, (1 - level) / 2)
+    t = max(-stdtrit(spread.free, ndtr(-q)), of_one)
     half = torch.where(moved, float(t * spread.short**0.5) * scale, 0.0)
-    return half, float(t / alone)
+    return half, float(t / of_one)
 
 
 def _shrunk(z: Tensor, free: int) -> Tensor:
@@ -364,9 +364,14 @@ def ratio(bootstrap: Bootstrap, top: Tensor, bottom: Tensor) -> Estimate:
 
 def of_draws(bootstrap: Bootstrap, found: Estimate, sample: Callable[[Over], Tensor]) -> Estimate:
     """The same number, whose draws (r,) a function gives."""
+    return replace(found, drawn=sampled(bootstrap, found.mean, sample))
+
+
+def sampled(bootstrap: Bootstrap, found: float, sample: Callable[[Over], Tensor]) -> Drawn:
+    """A number over pairs, whose draws (r,) a function gives."""
 
     def make(over: Over) -> Draws:
         drawn = sample(over)
         return Draws(drawn, drawn, bootstrap.spread(over))
 
-    return replace(found, drawn=Drawn(found.mean, make, frozenset([bootstrap.pairs])))
+    return Drawn(found, make, frozenset([bootstrap.pairs]))

@@ -73,17 +73,10 @@ def check_commute(
         alike[change.at.site, stage].append(change)
     for several in alike.values():
         for one, other in combinations(several, 2):
-            if not (one.add and other.add) and _overlap(one.at, other.at, pairs):
+            if one.add and other.add:
+                continue
+            if one.at.position.meets(other.at.position, pairs.side("base")):
                 _check_both(one, other, len(pairs), torch.finfo(dtype).eps ** 0.5)
-
-
-def _overlap(one: SiteAt, other: SiteAt, pairs: PairSet) -> bool:
-    if one.position == other.position:
-        return True
-    return any(
-        set(one.position.resolve(base)) & set(other.position.resolve(base))
-        for base in pairs.side("base")
-    )
 
 
 def _check_both(one: PreparedEdit, other: PreparedEdit, count: int, small: float) -> None:

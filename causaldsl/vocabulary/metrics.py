@@ -42,6 +42,11 @@ class Seen:
         return self.logits.cpu().double().log_softmax(-1)
 
     @cached_property
+    def answer_log_probs(self) -> Tensor:
+        """Those of answer and foil, (n, 2)."""
+        return self.log_probs.gather(1, self.answers.cpu())
+
+    @cached_property
     def clean_log_probs(self) -> Tensor:
         assert self.clean is not None
         return self.clean.cpu().double().log_softmax(-1)
@@ -247,7 +252,7 @@ class Prob(Metric):
     unit = "probability"
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
-        return seen.log_probs.gather(1, seen.answers.cpu()[:, :1])[:, 0].exp()
+        return seen.answer_log_probs[:, 0].exp()
 
 
 @metric
@@ -261,7 +266,7 @@ class ProbDiff(Metric):
     signed = True
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
-        both = seen.log_probs.gather(1, seen.answers.cpu()).exp()
+        both = seen.answer_log_probs.exp()
         return both[:, 0] - both[:, 1]
 
 
@@ -275,7 +280,7 @@ class Loss(Metric):
     unit = "nats"
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
-        return -seen.log_probs.gather(1, seen.answers.cpu()[:, :1])[:, 0]
+        return -seen.answer_log_probs[:, 0]
 
 
 @metric

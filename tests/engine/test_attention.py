@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from causaldsl.check.pairs import Prompt
 from causaldsl.diagnostics import RunFailure
 from tests.families import oracle
-from tests.families.bench import BACKENDS, CLOSE, ONE_LENGTH, Bench, Ran, bench
+from tests.families.bench import BACKENDS, CLOSE, ONE_LENGTH, Bench, Ran, by_name
 
 MORE = ("qwen2", "gpt_neox", "gemma2", "gpt_oss", "gpt_neo", "mistral")
 
@@ -30,15 +30,7 @@ SHOWN_LATE = (("gpt_neo", "hooks"),)
 
 @pytest.fixture(scope="module")
 def benches(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
-    made: dict[str, Bench] = {}
-
-    def of(name: str) -> Bench:
-        if name not in made:
-            made[name] = bench(tmp_path_factory.mktemp(name), name)
-            made[name].prelude = ONE_LENGTH
-        return made[name]
-
-    return of
+    return by_name(tmp_path_factory, ONE_LENGTH)
 
 
 @dataclass

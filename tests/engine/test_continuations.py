@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError
@@ -27,9 +26,7 @@ TOKENIZER = tiny_tokenizer(bos=True)
 class World:
     def __init__(self, folder: Path):
         self.folder = folder
-        tiny_folder(folder, "llama")
-        module = AutoModelForCausalLM.from_pretrained(folder / "tiny-llama", dtype=torch.float64)
-        self.module = oracle.in_double(module.eval())
+        self.module = oracle.of_folder(tiny_folder(folder, "llama"))
         lines = [dict(zip(("base", "source", "answer", "foil"), r, strict=True)) for r in ROWS]
         (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

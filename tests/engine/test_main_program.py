@@ -14,9 +14,9 @@ from causaldsl.cli import main
 from causaldsl.diagnostics import Source
 from causaldsl.engine.interpret import evaluate, interpret
 from causaldsl.engine.open import open_session
+from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.session import Session, Settings
-from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import catalog
 from causaldsl.plan.needs import Needs

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from causaldsl import api
 from tests import oracle
@@ -31,9 +30,7 @@ class World:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        tiny_folder(folder, "llama")
-        module = AutoModelForCausalLM.from_pretrained(folder / "tiny-llama", dtype=torch.float64)
-        double = oracle.in_double(module.eval())
+        double = oracle.of_folder(tiny_folder(folder, "llama"))
         base, source = (
             torch.tensor([TOKENIZER.encode(row[side]).ids for row in PROMPTS]) for side in (0, 1)
         )

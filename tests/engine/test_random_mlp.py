@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM
 
 from causaldsl.diagnostics import ProgramError
 from causaldsl.engine.random_mlp import random_mlp
 from causaldsl.model.sites import Site
 from tests.engine.test_interpret import check, run
 from tests.frontend.world import PRELUDE, make_world
-from tests.oracle import in_double
+from tests.oracle import of_folder
 
 PROGRAM = (
     PRELUDE
@@ -72,7 +71,7 @@ def test_equations(family: str, backend: str, world: Path) -> None:
     results, session = run(text, world, backend=backend)
     weights = random_mlp(session, Site("random_mlp", 2, seed=3))
     folder = world / f"tiny-{family}"
-    module = in_double(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval())
+    module = of_folder(folder)
 
     def hidden(x: Tensor) -> Tensor:
         inner = x @ weights.w_in + weights.b_in

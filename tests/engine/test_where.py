@@ -17,7 +17,7 @@ from causaldsl.check.pairs import Pair
 from causaldsl.diagnostics import RunFailure
 from tests.families import oracle
 from tests.families.arms import At, Batch, Case, Reference
-from tests.families.bench import BACKENDS, CLOSE, Bench, Ran, bench
+from tests.families.bench import BACKENDS, CLOSE, Bench, Ran, by_name
 
 ORDINARY, GROUPED = "gpt2", "llama"
 MORE = ("qwen2", "gpt_neox", "gemma2")
@@ -25,14 +25,7 @@ MORE = ("qwen2", "gpt_neox", "gemma2")
 
 @pytest.fixture(scope="module")
 def benches(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
-    made: dict[str, Bench] = {}
-
-    def of(name: str) -> Bench:
-        if name not in made:
-            made[name] = bench(tmp_path_factory.mktemp(name), name)
-        return made[name]
-
-    return of
+    return by_name(tmp_path_factory)
 
 
 class Wanted:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -150,6 +151,18 @@ class Bench:
 
 def bench(folder: Path, name: str, bos: bool | None = None) -> Bench:
     return Bench(name, family_folder(folder, name, bos))
+
+
+def by_name(factory: pytest.TempPathFactory, prelude: str = PRELUDE) -> Callable[[str], Bench]:
+    """Benches by their family's name, each made once."""
+
+    @cache
+    def of(name: str) -> Bench:
+        made = bench(factory.mktemp(name), name)
+        made.prelude = prelude
+        return made
+
+    return of
 
 
 def program(

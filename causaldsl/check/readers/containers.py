@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.files import missing_file
 from causaldsl.check.limits import Limits
 from causaldsl.diagnostics import Mistake
 
@@ -60,11 +61,7 @@ def read_rows(path: Path, written: str, limits: Limits) -> Rows:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise Mistake(
-            "missing-file",
-            f"there is no file {written}",
-            f"paths are relative to the program; looked for {path}",
-        ) from None
+        raise missing_file(written, path) from None
     except OSError as error:
         raise Mistake("unreadable-file", f"{written} can't be read: {error.strerror}") from None
     for magic, opener in _MAGIC.items():

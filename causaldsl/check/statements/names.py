@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from causaldsl.check.context import Context, checks
-from causaldsl.check.kinds import describe
 from causaldsl.check.places import Place
 from causaldsl.check.sets import Members
+from causaldsl.check.stages import any_set
 from causaldsl.check.values import Applied
-from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
-from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import SubspaceType
 
 
@@ -25,11 +23,7 @@ def site(context: Context, node: ast.Site) -> Place | Members:
 
 @checks(ast.Set)
 def set_statement(context: Context, node: ast.Set) -> Members:
-    value = context.value(node.value)
-    if isinstance(value, Members):
-        return value
-    message = f"`{show(node.value)}` is {describe(value)}, not a set"
-    raise wrong("not-a-set", message, node.value.span, "write it in braces, such as {7.3, 8.6}")
+    return any_set(context, node.value, "{7.3, 8.6}")
 
 
 @checks(ast.Subspace)

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from causaldsl.content_store import ContentStore, header
+from causaldsl.content_store import ContentStore
 from causaldsl.engine.kept.forms import Packed, fits, pack, text_of, unpack
 from causaldsl.engine.kept.needed import lasts, of_model, opens_model, to_make
 from causaldsl.engine.session import Session, sites_text
@@ -70,8 +70,8 @@ class Kept:
             if of_model(self.graph, self.plan, key) and lasts(self.graph, self.plan, key)
         }
         by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
-        for keys, data in self.store.get(by_key):
-            self.found |= self._read(keys, data, by_key)
+        for said, data in self.store.get(by_key):
+            self.found |= self._read(said, data, by_key)
         self.made = to_make(self.graph, self.plan, self.found)
 
     @property
@@ -185,10 +185,11 @@ class Kept:
     def _precision_key(self) -> str:
         return self._key(["precision", *self.plan.outcomes])
 
-    def _read(self, keys: list[str], data: bytes, wanted: Mapping[str, str]) -> dict[str, Found]:
+    def _read(
+        self, said: Mapping[str, Any], data: bytes, wanted: Mapping[str, str]
+    ) -> dict[str, Found]:
         """Values that this run can use from a record; none if it is not as we write them."""
         try:
-            said = header(data)
             operations, notes, passes = said["operations"], tuple(said["notes"]), said["passes"]
             mine = [self.graph.network.has_node(one["key"]) for one in operations]
             named = [self.names.get(one["key"], "") == one["name"] for one in operations]
@@ -196,7 +197,7 @@ class Kept:
                 return {}  # they speak of other names than this program's
             tensors = _tensors(data)
             found = {}
-            for i, (key, one) in enumerate(zip(keys, operations, strict=True)):
+            for i, (key, one) in enumerate(zip(said["keys"], operations, strict=True)):
                 if wanted.get(key) != one["key"] or not self._fits(one):
                     continue
                 begin = f"{i}/"
@@ -211,8 +212,7 @@ class Kept:
         return wanted is None or fits(self.graph, wanted, one["plain"])
 
     def _get(self, key: str) -> tuple[dict[str, Tensor], Any] | None:
-        for _, data in self.store.get([key]):
-            said = header(data)
+        for said, data in self.store.get([key]):
             if "plain" in said:
                 return _tensors(data), said["plain"]
         return None

@@ -146,20 +146,11 @@ class Tracer:
         top = sorted(by_size[: self.case.top], key=lambda c: (c.depth, c.head, c.column))
         edges = self._edges(top)
         explained = self._explained(top, [edge for edge in edges if edge.shown])
-        bootstrap = self.bootstrap
+        by_name = self._by_name(mediated)
         logit_diffs = {"clean": self.clean, "patched": self.on, "explained": explained}
         arms = {(arm, "logit_diff"): values for arm, values in logit_diffs.items()}
-        return Traced(
-            mean(bootstrap, self.clean),
-            mean(bootstrap, self.total),
-            ratio(bootstrap, explained - self.clean, self.whole),
-            mediated,
-            self._by_name(mediated),
-            top,
-            edges,
-            bool(self.whole.any()),
-            {**arms, ("patched", "whole"): self.whole, **self.by_pair},
-        )
+        by_pair = {**arms, ("patched", "whole"): self.whole, **self.by_pair}
+        return _traced(self.bootstrap, by_pair, mediated, by_name, top, edges)
 
     def _size(self, mediated: Mediated) -> float:
         """How much a component mediates; where it is nothing but rounding, 0."""
@@ -263,7 +254,7 @@ def traced_again(
     by_pair: dict[tuple[str, str], Tensor],
 ) -> Traced:
     """A trace from its numbers by pair and the ids of the components with edges among them."""
-    whole, clean = by_pair["patched", "whole"], by_pair["clean", "logit_diff"]
+    whole = by_pair["patched", "whole"]
     lost = {
         name: _lost(bootstrap, g, whole)
         for (name, what), g in by_pair.items()
@@ -281,13 +272,29 @@ def traced_again(
         for s, r in joined
         if ((name := edge_name(s, r)), "effect") in by_pair
     ]
+    return _traced(bootstrap, by_pair, mediated, by_name, chosen, edges)
+
+
+def _traced(
+    bootstrap: Bootstrap,
+    by_pair: dict[tuple[str, str], Tensor],
+    mediated: dict[Component, Mediated],
+    by_name: dict[str, Mediated],
+    top: list[Component],
+    edges: list[Edge],
+) -> Traced:
+    """With what its numbers by pair say of the whole."""
+    clean, patched, explained = (
+        by_pair[arm, "logit_diff"] for arm in ("clean", "patched", "explained")
+    )
+    whole = by_pair["patched", "whole"]
     return Traced(
         mean(bootstrap, clean),
-        mean(bootstrap, by_pair["patched", "logit_diff"] - clean),
-        ratio(bootstrap, by_pair["explained", "logit_diff"] - clean, whole),
+        mean(bootstrap, patched - clean),
+        ratio(bootstrap, explained - clean, whole),
         mediated,
         by_name,
-        chosen,
+        top,
         edges,
         bool(whole.any()),
         by_pair,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from causaldsl.check.attention import keys_in
 from causaldsl.check.pairs import PairSet
-from causaldsl.engine.bootstrap import Over
-from causaldsl.engine.drawn import Drawn, Draws
+from causaldsl.engine.drawn import Drawn, sampled
 from causaldsl.engine.edits import CutKeys
 from causaldsl.engine.here import Here
 from causaldsl.engine.prepared import PreparedEdit
@@ -43,14 +41,5 @@ def attention(here: Here[Attention]) -> Drawn:
         pattern.cpu().double()[:, sorted(keys_in(here.word.to, base))].sum(-1).mean()
         for pattern, base in zip(here.activations(), here.pairs.side("base"), strict=True)
     ]
-    return _mean(here, torch.stack(shares))
-
-
-def _mean(here: Here[Attention], shares: Tensor) -> Drawn:
-    bootstrap = here.session.bootstrap(here.pairs)
-
-    def make(over: Over) -> Draws:
-        drawn = bootstrap.of_columns(shares[:, None], over)[:, 0]
-        return Draws(drawn, drawn, bootstrap.spread(over))
-
-    return Drawn(float(shares.mean()), make, frozenset([bootstrap.pairs]))
+    each, bootstrap = torch.stack(shares), here.session.bootstrap(here.pairs)
+    return sampled(bootstrap, float(each.mean()), lambda over: bootstrap.means([each], over)[0])

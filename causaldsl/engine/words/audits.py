@@ -12,11 +12,11 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.audit.evidence import Audited
 from causaldsl.engine.audit.rows import record
 from causaldsl.engine.here import Here
+from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.words.numbers import Verdict
-from causaldsl.engine.words.runs import PreparedEdit
 from causaldsl.engine.words.subspaces import row_space
 from causaldsl.graph.operations import ARM, SiteAt
 from causaldsl.vocabulary.audits import (

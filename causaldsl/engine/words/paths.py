@@ -17,9 +17,10 @@ from torch import Tensor
 
 from causaldsl.engine.backend import Activations, Pass
 from causaldsl.engine.edits import Read
+from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.session import Session
-from causaldsl.engine.words.runs import Arm, PreparedEdit, changes_of, check_made
+from causaldsl.engine.words.runs import Arm, changes_of, check_made
 from causaldsl.graph.operations import HopWord, Operation
 from causaldsl.plan.freeze import freeze_of
 

@@ -42,17 +42,21 @@ _STEPS = 5000
 
 @dataclass(frozen=True)
 class _Fit:
-    """The targets (rows, d) of one ridge regression, and what it says of the held-out rows."""
+    """The targets (rows, d) of one ridge regression, and what it says of the held-out rows.
+
+    ``lengths`` are how many of these are of each prompt, ``chosen`` the prompts to train and test.
+    """
 
     train: np.ndarray
     test: np.ndarray
     predicted: np.ndarray
     lengths: list[int]
-    """How many of the held-out rows are of each prompt."""
+    chosen: tuple[list[int], list[int]]
+    penalty: float
 
     def r2(self, test: np.ndarray) -> float:
         """Mean over the targets, for held-out rows in this order."""
-        return float(self.r2_in(test, torch.ones(1, len(test), dtype=torch.float64)))
+        return float(self.r2_in(test, _evenly(test)))
 
     def r2_in(self, test: np.ndarray, weights: Tensor) -> Tensor:
         """The same (r,) with weights (r, rows) of the rows."""
@@ -68,42 +72,44 @@ class _Fit:
 
 @evaluates(RidgeR2)
 def ridge_r2(here: Here[RidgeR2], target: SubspaceValue) -> float:
-    return _score(here, target, lambda fit: fit.r2(fit.test), lambda fit, w: fit.r2_in(fit.test, w))
+    fit = _fit(here, target)
+    return _score(here, fit, lambda weights: fit.r2_in(fit.test, weights))
 
 
 @evaluates(RidgeMse)
 def ridge_mse(here: Here[RidgeMse], target: SubspaceValue) -> float:
-    def error(fit: _Fit, weights: Tensor) -> Tensor:
-        relative = (fit.errors(fit.test) / torch.from_numpy(fit.train.var(0))).mean(1)
-        return weights @ relative / weights.sum(1)
-
-    def mean_error(fit: _Fit) -> float:
-        return float(error(fit, torch.ones(1, len(fit.test), dtype=torch.float64)))
-
-    return _score(here, target, mean_error, error)
+    fit = _fit(here, target)
+    relative = (fit.errors(fit.test) / torch.from_numpy(fit.train.var(0))).mean(1)
+    return _score(here, fit, lambda weights: weights @ relative / weights.sum(1))
 
 
 @evaluates(RidgeP)
 def ridge_p(here: Here[RidgeP], target: SubspaceValue) -> float:
-    def chance(fit: _Fit) -> float:
-        found, count = fit.r2(fit.test), here.word.permutations
-        generator = here.generator(here.word.seed, "ridge permutations")
-        prompts = np.split(fit.test, np.cumsum(fit.lengths)[:-1])
-        # Whole prompts change places: the positions of one prompt are no independent rows.
-        orders = [torch.randperm(len(prompts), generator=generator) for _ in range(count)]
-        mixed = (np.concatenate([prompts[i] for i in order.tolist()]) for order in orders)
-        return (1 + sum(fit.r2(test) >= found for test in mixed)) / (1 + count)
+    fit = _fit(here, target)
+    found, count = fit.r2(fit.test), here.word.permutations
+    generator = here.generator(here.word.seed, "ridge permutations")
+    prompts = np.split(fit.test, np.cumsum(fit.lengths)[:-1])
+    # Whole prompts change places: the positions of one prompt are no independent rows.
+    orders = [torch.randperm(len(prompts), generator=generator) for _ in range(count)]
+    mixed = (np.concatenate([prompts[i] for i in order.tolist()]) for order in orders)
+    chance = (1 + sum(fit.r2(test) >= found for test in mixed)) / (1 + count)
+    _remember(here, chance, fit.chosen, fit.train, fit.test, penalty=fit.penalty)
+    return chance
 
-    return _score(here, target, chance)
+
+def _score(here: Here[Any], fit: _Fit, of: Callable[[Tensor], Tensor]) -> Drawn:
+    """A score of the fit with its draws; ``of`` gives it for weights (r, rows) of held-out rows."""
+    score = float(of(_evenly(fit.test)))
+    _remember(here, score, fit.chosen, fit.train, fit.test, penalty=fit.penalty)
+    return _drawn(here, score, fit.chosen[1], fit.lengths, of)
 
 
-def _score(
-    here: Here[Any],
-    target: SubspaceValue,
-    of: Callable[[_Fit], float],
-    in_draws: Callable[[_Fit, Tensor], Tensor] | None = None,
-) -> float:
-    """A score of the fit, and what it is for weights (r, rows) of the held-out rows."""
+def _evenly(rows: np.ndarray) -> Tensor:
+    """The weights (1, rows) of a mean."""
+    return torch.ones(1, len(rows), dtype=torch.float64)
+
+
+def _fit(here: Here[Any], target: SubspaceValue) -> _Fit:
     at, basis = here.operation.place("at"), _basis(target, "target")
     targets = [value @ basis for value in _clean(here, at)]
     chosen = _split(here)
@@ -115,12 +121,8 @@ def _score(
         )
     inputs = _decomposed(here, chosen)
     predicted, alpha = inputs.predict(y_train, here.word.alphas)
-    fit = _Fit(y_train, y_test, predicted, [len(targets[i]) for i in chosen[1]])
-    score = of(fit)
-    _remember(here, score, chosen, y_train, y_test, penalty=alpha)
-    if in_draws is None:
-        return score
-    return _drawn(here, score, chosen[1], fit.lengths, lambda weights: in_draws(fit, weights))
+    lengths = [len(targets[i]) for i in chosen[1]]
+    return _Fit(y_train, y_test, predicted, lengths, chosen, alpha)
 
 
 def _decomposed(here: Here[Any], chosen: tuple[list[int], list[int]]) -> Standardised:

@@ -17,8 +17,7 @@ from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
 from causaldsl.engine.outcomes import Found, group_outcomes
-from causaldsl.engine.prepared import PreparedEdit as PreparedEdit
-from causaldsl.engine.prepared import check_commute
+from causaldsl.engine.prepared import PreparedEdit, check_commute
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.runs import Group, PromptRuns
