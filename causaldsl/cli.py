@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from causaldsl.commands import (
     audit,
@@ -15,16 +17,18 @@ from causaldsl.commands import (
     graph,
     lock,
     models,
+    new,
     power,
     replicate,
     run,
+    runs,
     sites,
     store,
     values,
     verify,
 )
-from causaldsl.commands.output import complain
-from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
+from causaldsl.commands.output import complain, error_text, tell
+from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
 from causaldsl.version import VERSION
 
 WRONG, FAILED, STOPPED = 2, 3, 130
@@ -37,31 +41,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except ProgramError as error:
-        count = len(error.diagnostics)
-        mistakes = "mistake" if count == 1 else "mistakes"
-        complain(f"{render_all(error.diagnostics)}\n\n{count} {mistakes}")
-        return WRONG
-    except Mistake as mistake:
-        complain(_error(mistake.message, mistake.help))
+    except (ProgramError, Mistake) as error:
+        complain(error_text(error))
         return WRONG
     except RunFailure as failure:
-        complain(_error(failure.message, failure.help))
+        complain(error_text(failure))
         return FAILED
     except KeyboardInterrupt as stop:
         complain(str(stop) or "stopped; nothing was written")
         return STOPPED
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            complain(_error(f"the system says: {error}", None))
+            complain(f"error: the system says: {error}")
         else:
             complain(traceback.format_exc())
             complain("error: this is a bug in causaldsl; nothing was written")
         return FAILED
 
 
-def _error(message: str, help: str | None) -> str:
-    return f"error: {message}" + (f"\n  help: {help}" if help else "")
+class _Completion(argparse.Action):
+    """Print a script by which a shell completes commands, options and files, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **more: Any) -> None:
+        import shtab
+
+        left = [parser]
+        for one in left:
+            for action in one._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    left += action.choices.values()
+                elif action.type is Path:
+                    action.complete = shtab.FILE  # type: ignore[attr-defined]
+        tell(shtab.complete(parser, given[1]), end="")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,9 +81,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="causaldsl", description="Causal-intervention experiments on transformers."
     )
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
+    parser.add_argument(
+        "--completion",
+        choices=("bash", "zsh", "tcsh"),
+        action=_Completion,
+        help="print a script that completes commands in a shell, for ~/.bashrc: "
+        'eval "$(causaldsl --completion bash)"',
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
-    of_runs = (values, verify, diff, power, bundle, store)
+    of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate)
+    of_runs = (runs, values, verify, diff, power, bundle, store)
     for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

@@ -190,6 +190,30 @@ def render(diagnostic: Diagnostic) -> str:
     return "\n".join(lines)
 
 
+def as_data(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic as plain data. Lines and columns count from 1; an end lies behind its place."""
+    return {
+        "code": diagnostic.code,
+        "level": "warning" if diagnostic.warning else "error",
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+        **_range(diagnostic.span),
+        "labels": [{"message": label.text, **_range(label.span)} for label in diagnostic.labels],
+    }
+
+
+def _range(span: Span) -> dict[str, object]:
+    line, column = span.source.line_column(span.start)
+    end_line, end_column = span.source.line_column(span.end)
+    return {
+        "file": span.source.name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+    }
+
+
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:
     return "\n\n".join(render(d) for d in diagnostics)
 

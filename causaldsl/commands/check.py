@@ -1,50 +1,97 @@
-"""`causaldsl check`: is a program right?"""
+"""`causaldsl check`: are programs right?"""
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from causaldsl import api
 from causaldsl.commands.options import (
+    STDIN,
     Commands,
-    add_program,
+    add_programs,
     add_reading,
     add_settings,
     read_limits,
     read_settings,
+    standard_input,
 )
-from causaldsl.commands.output import announce, tell, warn
+from causaldsl.commands.output import announce, complain, error_text, tell, warn
+from causaldsl.diagnostics import Mistake, ProgramError, as_data
+
+if TYPE_CHECKING:
+    from causaldsl.check.checked import CheckedProgram
+
+_WRONG = 2
+"""Exit code where a program is wrong."""
 
 
 def add(commands: Commands) -> None:
-    check = commands.add_parser("check", help="check a program without loading any weight")
-    add_program(check)
+    check = commands.add_parser(
+        "check",
+        help="check programs without loading any weight",
+        epilog="Exit code: 0 all are right, 2 one is wrong.",
+    )
+    add_programs(check)
     add_settings(check)
     add_reading(check)
-    check.add_argument("--tree", action="store_true", help="print the syntax tree")
+    how = check.add_mutually_exclusive_group()
+    how.add_argument("--tree", action="store_true", help="print the syntax tree")
+    how.add_argument("--json", action="store_true", help="print what was found as JSON")
     check.set_defaults(command=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
-    settings = read_settings(options.settings)
-    program = api.check(
-        options.program,
-        settings=settings,
+    if options.json:
+        found = [_data(path, options) for path in options.programs]
+        tell(json.dumps({"programs": found}, indent=1, ensure_ascii=False))
+        return 0 if all(program["right"] for program in found) else _WRONG
+    wrong = 0
+    for path in options.programs:
+        try:
+            _tell(path, _checked(path, options), options.tree)
+        except (ProgramError, Mistake) as error:
+            wrong += 1
+            complain(f"{error_text(error)}\n")
+    if wrong and len(options.programs) > 1:
+        complain(f"{wrong} of {len(options.programs)} programs are wrong")
+    return _WRONG if wrong else 0
+
+
+def _checked(path: Path, options: argparse.Namespace) -> CheckedProgram:
+    return api.check(
+        f"{standard_input()}\n" if path == STDIN else path,
+        settings=read_settings(options.settings),
         progress=announce,
         allow=options.allow,
         limits=read_limits(options.limits),
     )
-    if options.tree:
+
+
+def _tell(path: Path, program: CheckedProgram, tree: bool) -> None:
+    if tree:
         from causaldsl.syntax.parse import parse, tree_text
 
-        tell(tree_text(parse(program.source)))
-        return 0
+        return tell(tree_text(parse(program.source)))
     warn(program)
     runs = sum(len(m.runs) for m in program.measurements.values())
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"
-    tell(
-        f"{options.program} is right: {model}, {pairs} pairs, {runs} runs, "
-        f"{len(program.claims)} claims"
-    )
-    return 0
+    name = "the program" if path == STDIN else path
+    tell(f"{name} is right: {model}, {pairs} pairs, {runs} runs, {len(program.claims)} claims")
+    return None
+
+
+def _data(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What was found in one program: whether it is right, and every diagnostic."""
+    try:
+        found = [as_data(warning) for warning in _checked(path, options).warnings]
+        right = True
+    except ProgramError as error:
+        found, right = [as_data(diagnostic) for diagnostic in error.diagnostics], False
+    except Mistake as mistake:  # of no place in the program
+        said = {"code": mistake.code, "message": mistake.message, "help": mistake.help}
+        found, right = [{**said, "level": "error"}], False
+    return {"program": str(path), "right": right, "diagnostics": found}

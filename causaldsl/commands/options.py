@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,8 @@ from causaldsl.model.dtypes import DTYPES
 from causaldsl.plan.settings import BACKENDS, SEEDS
 from causaldsl.shown import is_plain
 
+STDIN = Path("-")
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command's parser is added to."""
 
@@ -19,6 +22,26 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def add_program(command: argparse.ArgumentParser) -> None:
     """The program's file."""
     command.add_argument("program", type=Path, help="a .cpatch file")
+
+
+def add_programs(command: argparse.ArgumentParser) -> None:
+    """The files of some programs, or one on standard input."""
+    command.add_argument(
+        "programs",
+        type=Path,
+        nargs="+",
+        metavar="program",
+        help=".cpatch files; - is standard input",
+    )
+
+
+def standard_input() -> str:
+    """The text on standard input. Raises :class:`Mistake` if it is none."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"standard input is not UTF-8 text: {error}"
+        raise Mistake("unreadable-file", message) from None
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from causaldsl.diagnostics import render_all
+from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
 from causaldsl.shown import visible
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ def warn(program: CheckedProgram) -> None:
         said = "1 warning" if count == 1 else f"{count} warnings"
         off = "`allow NAME` in the program turns off those of a name"
         complain(f"{render_all(program.warnings)}\n\n{said}; {off}\n")
+
+
+def error_text(error: ProgramError | Mistake | RunFailure) -> str:
+    """What a user is told of an error: every mistake with its place and a way out."""
+    if not isinstance(error, ProgramError):
+        return f"error: {error.message}" + (f"\n  help: {error.help}" if error.help else "")
+    count = len(error.diagnostics)
+    mistakes = "mistake" if count == 1 else "mistakes"
+    return f"{render_all(error.diagnostics)}\n\n{count} {mistakes}"
 
 
 def announce(what: str, done: int, total: int) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token
@@ -17,13 +16,8 @@ from lark.grammar import Rule
 from lark.lark import PostLex
 from lark.lexer import TerminalDef
 
+from causaldsl.shipped import shipped
 from causaldsl.user_cache import cache_folder, write_atomically
-
-
-def grammar_folder() -> Path:
-    """Where the grammar is: inside the installed package, else in the checkout."""
-    installed = Path(__file__).parent.parent / "_grammar"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "grammar"
 
 
 class _WholeWords(PostLex):
@@ -41,7 +35,7 @@ def parser() -> Lark:
     # Building the tables takes a third of a second, so a wheel has them, and a checkout keeps them.
     grammar, name = grammar_and_name()
     kept = cache_folder() / name
-    for path in (grammar_folder() / name, kept):
+    for path in (shipped("grammar") / name, kept):
         with suppress(Exception):  # not there, or damaged in whatever way
             return _from_tables(json.loads(path.read_bytes(), object_pairs_hook=_with_numbers))
     made = built(grammar)
@@ -56,7 +50,7 @@ _FORMAT = 1
 
 def grammar_and_name() -> tuple[str, str]:
     """The grammar's text, and what the file of its tables is called: by all that they hang on."""
-    grammar = (grammar_folder() / "causaldsl.lark").read_text(encoding="utf-8")
+    grammar = (shipped("grammar") / "causaldsl.lark").read_text(encoding="utf-8")
     digest = hashlib.sha256(f"{_FORMAT} {version('lark')}\n{grammar}".encode()).hexdigest()[:16]
     return grammar, f"grammar-{digest}.json"
 

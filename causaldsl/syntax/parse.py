@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from causaldsl.diagnostics import ProgramError, Source
 from causaldsl.syntax import ast
@@ -23,11 +22,6 @@ def parse(source: Source) -> ast.Program:
     if errors:
         raise ProgramError(errors)
     return program
-
-
-def parse_file(path: Path) -> ast.Program:
-    """Parse a file; the path as given is its name in messages."""
-    return parse(Source(str(path), path.read_text(encoding="utf-8-sig")))
 
 
 def tree_text(program: ast.Program) -> str:
