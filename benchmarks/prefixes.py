@@ -25,10 +25,12 @@ from common import machine, stamp
 from product import Compiled, Product, compiled
 from turns import LOGITS, significant
 
+from causaldsl.check.program import check_file
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.weights.load import load
+from causaldsl.graph.compiler import compile_program
 from causaldsl.model.catalog import resolve
 from causaldsl.plan import prefixes
 
@@ -64,19 +66,22 @@ def main() -> None:
     found = json.loads(OUT.read_text())["programs"] if OUT.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.programs:
-            text = FEW_SHOT
-            if name != "few_shot":
-                text = (ROOT / "programs" / f"{name}.cpatch").read_text("utf-8")
-                text = text.replace('import "', f'import "{ROOT}/programs/')
-            program = compiled(text, Path(folder), name)
+            program = _compiled(name, Path(folder))
             found[name] = _in_turn(product, program, options.repetitions) | stamp("prefixes.py")
     written = {"machine": machine(), "programs": found}
     OUT.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
 
 
+def _compiled(name: str, folder: Path) -> Compiled:
+    if name == "few_shot":
+        return compiled(FEW_SHOT, folder, name)
+    program = check_file(ROOT / "programs" / f"{name}.cpatch")
+    return Compiled(program, compile_program(program), 0.0, 0.0)
+
+
 def _in_turn(product: Product, program: Compiled, repetitions: int) -> dict[str, Any]:
     sides: dict[str, list[dict[str, float]]] = {"without": [], "with": []}
-    for repetition in range(repetitions + 1):
+    for repetition in range(repetitions):
         means = {}
         for side, times in sides.items():
             with _sharing(side == "with"), _clean_seconds() as clean:
@@ -86,8 +91,7 @@ def _in_turn(product: Product, program: Compiled, repetitions: int) -> dict[str,
             means[side] = _means(session)
             one = {"cpu": took[0], "clean_cpu": clean[0], "clock": took[1]}
             print(repetition, side, one, file=sys.stderr, flush=True)
-            if repetition:
-                times.append({part: significant(value) for part, value in one.items()})
+            times.append({part: significant(value) for part, value in one.items()})
         assert (means["with"] - means["without"]).abs().max() < LOGITS
     ratios = {
         part: [a[part] / b[part] for a, b in zip(sides["with"], sides["without"], strict=True)]

@@ -111,12 +111,8 @@ class ConeBackend:
         for places, rows in self._rows(tokens, lengths, window):
             self.most = max(self.most, rows.computed)
             local = [Read(read.site, read.positions[places]) for read in reads]
-            recorder = Recorder(
-                self.decoder, local, entries, rows, lefts, wanted.frozen, longest
-            )
-            forward = Forward(
-                self.decoder, rows.geometries, None, recorder, shared=rows.shared
-            )
+            recorder = Recorder(self.decoder, local, entries, rows, lefts, wanted.frozen, longest)
+            forward = Forward(self.decoder, rows.geometries, None, recorder, shared=rows.shared)
             starts = [Start(Entry(-1), forward.embed(rows.tokens, rows.positions))]
             last = self._last_block(reads)
             order.append(places)

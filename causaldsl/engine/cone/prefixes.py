@@ -1,4 +1,4 @@
-"""Where a clean pass computes its prompts' positions: each in a place of its own, or shared ones once.
+"""Where a clean pass computes its prompts: each in a place of its own, or what they share once.
 
 In ``Rows`` x is (1, n, T, ...), n prompts of T columns. In ``SharedRows`` it is (1, 1, U, ...), a
 column for each of the U different beginnings of the prompts (``plan/prefixes.py``), and token t of
@@ -71,9 +71,7 @@ class SharedRows(Rows):
     prompt.
     """
 
-    def __init__(
-        self, decoder: Decoder, tokens: Tensor, part: Part, window: Window, longest: int
-    ):
+    def __init__(self, decoder: Decoder, tokens: Tensor, part: Part, window: Window, longest: int):
         device = tokens.device
         columns, at, owner = _columns(part, tokens.shape[1])
         self.tokens = tokens[placed(owner, device), placed(at, device)][None, None]
