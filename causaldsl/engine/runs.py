@@ -65,7 +65,7 @@ class PromptRuns:
         each, at_once = -(-kept_bytes // len(self.prompts)), len(self.prompts)
         if store is not None and kept_bytes > store.resident_bytes:
             at_once = chunk_rows(each, store.transient_bytes)
-        for rows in self._groups(needs):
+        for rows in needs.groups(self.prompts, self.backend.ragged):
             for begin in range(0, len(rows), at_once):
                 part = rows[begin : begin + at_once]
                 if store is not None:
@@ -79,18 +79,6 @@ class PromptRuns:
             self.place_in[group.rows] = torch.arange(len(group.rows))
         self.order = torch.argsort(torch.cat([group.rows for group in self.groups]))
         """Puts what was joined group by group into the order of the pairs."""
-
-    def _groups(self, needs: Needs) -> list[list[int]]:
-        """Indices of prompts whose sites have equally many positions, and, for a backend that is
-        not ragged, equal lengths."""
-        places = [*needs.reads, *needs.edits]
-        named = dict.fromkeys(at.position for at in places)
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for i, prompt in enumerate(self.prompts):
-            length = 0 if self.backend.ragged else prompt.length
-            shape = (length, *(len(position.resolve(prompt)) for position in named))
-            groups.setdefault(shape, []).append(i)
-        return list(groups.values())
 
     def _run(self, rows: list[int], needs: Needs, store: Store | None) -> Group:
         prompts = [self.prompts[row] for row in rows]

@@ -23,6 +23,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.entries import Entry, Stage
 from causaldsl.plan.freeze import Freeze
+from causaldsl.plan.prefixes import Part
 
 
 def tail_flops(
@@ -74,6 +75,19 @@ def clean_flops(shapes: ModelDims, lengths: Iterable[int], last: int | None = No
     """FLOPs of the blocks up to ``last`` (None: all) of whole prompts of these lengths."""
     blocks = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
     return sum(n * blocks * _block(shapes, length, 0) for length, n in Counter(lengths).items())
+
+
+def shared_flops(shapes: ModelDims, parts: Iterable[Part], last: int | None = None) -> int:
+    """The same where shared positions are computed once; attention over windows of several."""
+    blocks = shapes.n_layers if last is None else min(last + 1, shapes.n_layers)
+    total, attending = 0, 4 * shapes.n_heads * shapes.d_head
+    for part in parts:
+        total += part.positions * _block(shapes, 1, 0)
+        for places in part.windows():
+            size = part.own[places[0]]
+            left = max(part.lengths[place] for place in places) - size
+            total += attending * len(places) * size * (left + (size if size > 1 else 0))
+    return blocks * total
 
 
 def whole_flops(shapes: ModelDims, lengths: Iterable[int]) -> int:

@@ -103,12 +103,8 @@ def kept(needs: Needs, shapes: ModelDims, prompts: Sequence[Prompt], dtype: str)
     Prompts go together whose places have equally many positions. A run whose logits nobody uses
     stops when all is read, and keeps no output, unless edits follow.
     """
-    named = dict.fromkeys(at.position for at in [*needs.reads, *needs.edits])
-    groups: dict[tuple[int, ...], list[Prompt]] = {}
-    for prompt in prompts:
-        shape = tuple(len(position.resolve(prompt)) for position in named)
-        groups.setdefault(shape, []).append(prompt)
-    parts = [_of_group(needs, shapes, group, BYTES[dtype]) for group in groups.values()]
+    groups = ([prompts[i] for i in group] for group in needs.groups(prompts))
+    parts = [_of_group(needs, shapes, group, BYTES[dtype]) for group in groups]
     sums = {part.name: sum(getattr(p, part.name) for p in parts) for part in fields(Kept)}
     return Kept(**sums)
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from causaldsl.check.pairs import Prompt
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.request import Asked
@@ -36,6 +37,17 @@ class Needs:
     def whole(self) -> bool:
         """Whether it must reach the end of the model."""
         return self.logits or bool(self.edits)
+
+    def groups(self, prompts: Sequence[Prompt], ragged: bool = True) -> list[list[int]]:
+        """Indices of prompts that go together: those whose places have equally many positions, and,
+        for a backend that is not ``ragged``, equal lengths."""
+        named = dict.fromkeys(at.position for at in [*self.reads, *self.edits])
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            length = 0 if ragged else prompt.length
+            shape = (length, *(len(position.resolve(prompt)) for position in named))
+            groups.setdefault(shape, []).append(i)
+        return list(groups.values())
 
 
 Key = tuple[str, str]

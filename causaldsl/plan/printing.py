@@ -50,6 +50,7 @@ def plan_text(
         for key in work.members:
             number.setdefault(key, i)  # a clean run on both backends: the cone's comes first
     parts = [_model(shapes, weights, dtype), _LEGEND, _passes(works, shapes, names_of(graph))]
+    parts += [_prefixes(works)] if any(work.shared for work in works) else []
     if runs:
         parts += [_kept(graph, plan, shapes, runs, number), _budget(runs, number, budget)]
     if dtype == "bfloat16":
@@ -85,6 +86,23 @@ def _passes(works: list[Work], shapes: ModelDims, names: dict[str, str]) -> str:
     ]
     total = ("", _in(unit, flops), _in(unit, whole), *[""] * 5, f"in all: {_times(whole, flops)}")
     return _table([head, *rows, total], right=(0, 1, 2))
+
+
+def _prefixes(works: list[Work]) -> str:
+    """What is computed once for several prompts, and what that saves."""
+    shared = [work.shared for work in works if work.shared is not None]
+    saved, rest = sum(one.saved for one in shared), sum(work.flops for work in works)
+    unit, name = (1e9, "GFLOPs") if saved >= 1e9 else (1e6, "MFLOPs")
+    lines = [
+        f"shared prefixes: what prompts of a clean run begin with alike is computed once, which "
+        f"saves {_in(unit, saved)} {name}, {saved / (rest + saved):.0%} of all"
+    ]
+    lines += [
+        f"  pass {number}: {work.shared.computed:,} of {work.shared.tokens:,} tokens"
+        for number, work in enumerate(works, 1)
+        if work.shared is not None
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _toy_passes(works: list[Work], names: dict[str, str]) -> str:

@@ -14,12 +14,15 @@ from causaldsl.plan.entries import Entry, entry_of, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,
+    shared_flops,
     tail_flops,
     unembed_flops,
     whole_flops,
 )
 from causaldsl.plan.memory import window_of
+from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan
+from causaldsl.plan.prefixes import shared_parts
 from causaldsl.plan.request import Asked, Request
 from causaldsl.plan.sharing import Members
 
@@ -48,6 +51,15 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """How many of a clean run's ``tokens`` are ``computed``, and the FLOPs that are ``saved``."""
+
+    tokens: int
+    computed: int
+    saved: int
+
+
+@dataclass(frozen=True)
 class Work:
     """What goes through the model together: ``members`` are operations, ``rows`` their prompts.
 
@@ -61,6 +73,7 @@ class Work:
     passes: tuple[Pass, ...]
     epochs: int = 0
     note: str = ""
+    shared: Shared | None = None
 
     @property
     def flops(self) -> int:
@@ -130,13 +143,27 @@ class _Counter:
         if not needs.whole:
             last = min(last, last_block((at.site for at in needs.reads), self.shapes.n_layers))
         flops, wanted = clean_flops(self.shapes, lengths, last), self.plan.columns(key)
+        shared = self._shared_by(prompts, needs, last) if backend == "cone" else None
+        flops -= shared.saved if shared is not None else 0
         if needs.logits:
             flops += len(prompts) * unembed_flops(self.shapes, wanted)
         if backend == "hooks":
             flops, last = whole, self.shapes.n_layers - 1
         one = Pass(Entry(-1), last, max(lengths), wanted if needs.logits else columns, flops, whole)
         side = self.graph.operation(key).side
-        return Work((key,), f"clean {side} run", backend, len(prompts), (one,))
+        return Work((key,), f"clean {side} run", backend, len(prompts), (one,), shared=shared)
+
+    def _shared_by(self, prompts: list[Prompt], needs: Needs, last: int) -> Shared | None:
+        """What is computed once for prompts that begin alike, if it is worth it."""
+        tokens = computed = saved = 0
+        for group in needs.groups(prompts):
+            ids = [prompts[i].ids for i in group]
+            if (parts := shared_parts(ids)) is not None:
+                tokens += sum(map(len, ids))
+                computed += sum(part.positions for part in parts)
+                saved += clean_flops(self.shapes, map(len, ids), last)
+                saved -= shared_flops(self.shapes, parts, last)
+        return Shared(tokens, computed, saved) if tokens else None
 
     def _written(self, group: Members, sample: Sample) -> Work:
         """A pass for every token but the first, over that token; those before it are kept."""

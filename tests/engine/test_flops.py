@@ -19,11 +19,13 @@ from causaldsl.plan.entries import entry_of, expected_backend, last_block
 from causaldsl.plan.flops import (
     backward_flops,
     clean_flops,
+    shared_flops,
     tail_flops,
     unembed_flops,
     whole_flops,
 )
 from causaldsl.plan.freeze import Freeze
+from causaldsl.plan.prefixes import shared_parts
 from causaldsl.plan.work import work_of
 from tests.engine.conftest import LENGTH, Parties
 from tests.frontend.test_graph import check
@@ -125,6 +127,22 @@ def test_clean(trio: Parties, last: int | None) -> None:
     assert found == clean_flops(shapes, [LENGTH] * N, last) > 0
     clean = cone.clean(CleanPass(trio.base))
     assert counted(lambda: logits_of(cone, clean)) == N * unembed_flops(shapes, None)
+
+
+@pytest.mark.parametrize("last", [None, 1])
+def test_shared_prefixes(trio: Parties, last: int | None) -> None:
+    skip_without_cone(trio)
+    cone, shapes = trio.backends["cone"], trio.shapes
+    tokens, lengths = trio.base.clone(), torch.tensor([LENGTH, LENGTH, LENGTH - 2])
+    tokens[:, :3], tokens[1, :6] = tokens[0, :3], tokens[0, :6]
+    rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
+    parts = shared_parts([ids[:length] for ids, length in rows])
+    assert parts is not None
+    reads = [] if last is None else [Read(Site("resid_post", last), lengths[:, None] - 1)]
+    asked = Logits() if last is None else None
+    found = counted(lambda: cone.clean(CleanPass(tokens, reads, lengths=lengths, logits=asked)))
+    apart = clean_flops(shapes, lengths.tolist(), last)
+    assert found == shared_flops(shapes, parts, last) < 0.7 * apart
 
 
 def test_the_plan_expects_the_cone_where_it_can_serve(trio: Parties) -> None:

@@ -36,6 +36,7 @@ from causaldsl.engine.cone.heap import kept_heap
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
+from causaldsl.engine.cone.prefixes import Rows, SharedRows
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
@@ -50,6 +51,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import CONE_TOKENS
 from causaldsl.plan.entries import Entry, Stage, entry_of, last_block
+from causaldsl.plan.prefixes import shared_parts
 
 T = TypeVar("T")
 
@@ -105,33 +107,46 @@ class ConeBackend:
         run = ConeRun(tokens, lengths, window)
         entries = {self._entry(read.site) for read in edits_at}
         lefts = self._lefts(edits_at)
-        order = torch.argsort(lengths, stable=True)
-        recorders = []
-        for part in order.split(max(1, self.at_once // longest)):
-            local = [Read(read.site, read.positions[part]) for read in reads]
-            recorder = Recorder(
-                self.decoder, local, entries, window.take(part), lefts, wanted.frozen, longest
-            )
-            # Positions behind a shorter prompt's end are computed, and seen by none of its own.
-            width = int(lengths[part].max())
-            self.most = max(self.most, len(part) * width)
-            all_of_it = Window(torch.zeros(len(part), dtype=torch.long), width)
-            own = tokens[placed(part, tokens.device), :width]
-            forward = Forward(self.decoder, geometries(self.decoder, all_of_it), None, recorder)
-            x = forward.embed(own[None], all_of_it)
+        order, recorders = [], []
+        for places, rows in self._rows(tokens, lengths, window):
+            self.most = max(self.most, rows.computed)
+            local = [Read(read.site, read.positions[places]) for read in reads]
+            recorder = Recorder(self.decoder, local, entries, rows, lefts, wanted.frozen, longest)
+            forward = Forward(self.decoder, rows.geometries, None, recorder, shared=rows.shared)
+            starts = [Start(Entry(-1), forward.embed(rows.tokens, rows.positions))]
             last = self._last_block(reads)
-            starts = [Start(Entry(-1), x)]
+            order.append(places)
             recorders.append(recorder)
             if wanted.logits is None and not edits_at and last < self._n_layers:
                 forward.run(starts, last)
                 continue
             x = forward.run(starts)
-            recorder.end(x, lengths[part])
+            recorder.end(x)
             if recorder.touches(LOGITS):
                 recorder.at(*LOGITS, forward.unembed(x, at_last=False))
             self._places |= recorder.places
-        join(run, recorders, reads, order)
+        join(run, recorders, reads, torch.cat(order))
         return run
+
+    def _rows(
+        self, tokens: Tensor, lengths: Tensor, window: Window
+    ) -> Iterator[tuple[Tensor, Rows]]:
+        """The prompts of a clean pass (indices), part by part, and where each is computed."""
+        prompts = [
+            ids[:length] for ids, length in zip(tokens.tolist(), lengths.tolist(), strict=True)
+        ]
+        shared = shared_parts(prompts, self.at_once)
+        for part in shared or ():
+            places, width = torch.tensor(part.rows), max(part.lengths)
+            own = tokens[placed(places, tokens.device), :width]
+            yield places, SharedRows(self.decoder, own, part, window.take(places), tokens.shape[1])
+        if shared is None:
+            in_order = torch.argsort(lengths, stable=True)
+            for places in in_order.split(max(1, self.at_once // tokens.shape[1])):
+                # Positions behind a shorter prompt's end are computed, and seen by none of its own.
+                width = int(lengths[places].max())
+                own = tokens[placed(places, tokens.device), :width]
+                yield places, Rows(self.decoder, own, lengths[places], window.take(places))
 
     def run(self, wanted: Pass[T]) -> T:
         ask: Ask[Any] = wanted.ask
@@ -258,7 +273,7 @@ class ConeBackend:
         if entry == Entry(-1):
             own = window if window.starts.dim() == 1 else Window(window.starts[arms], window.size)
             tokens = own.tokens(of_arms(clean.tokens))
-            return Start(entry, forward.embed(tokens, own))
+            return Start(entry, forward.embed(tokens, own.positions()))
         x, before, neurons = of_arms(clean.stream(entry, window.size)), None, None
         if entry.stage == Stage.MID and self.decoder.blocks[entry.layer].parallel:
             before = of_arms(clean.stream(Entry(entry.layer), window.size))

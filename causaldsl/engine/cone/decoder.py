@@ -26,10 +26,11 @@ from causaldsl.engine.cone.attention import Past, attend
 from causaldsl.engine.cone.frozen import FrozenValues
 from causaldsl.engine.cone.mlp import MLP, Experts
 from causaldsl.engine.cone.norms import Norm
+from causaldsl.engine.cone.prefixes import SharedAttention
 from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import Taps
 from causaldsl.engine.cone.weights import Decoder
-from causaldsl.engine.cone.window import Geometry, Window
+from causaldsl.engine.cone.window import Geometry
 from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.plan.entries import Entry, Stage
@@ -64,9 +65,10 @@ class Forward:
     taps: Taps
     frozen: FrozenValues | None = None
     tail: Tail | None = None
+    shared: SharedAttention | None = None
 
-    def embed(self, tokens: Tensor, window: Window) -> Tensor:
-        """Tokens (A, n, S) of a window: the first block's input (A, n, S, d)."""
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Tokens (A, n, S) at ``positions`` (n or 1, S): the first block's input (A, n, S, d)."""
         decoder = self.decoder
         x = self.taps.at("embed", -1, decoder.embed[tokens])
         if decoder.embed_scale is not None:
@@ -75,7 +77,7 @@ class Forward:
             x = decoder.project_in(x)
         x = self._norm("embed", -1, decoder.embed_norm, x)
         if decoder.positions is not None:
-            x = x + decoder.positions[placed(window.positions(), tokens.device)]
+            x = x + decoder.positions[placed(positions, tokens.device)]
         return x
 
     def run(self, starts: Sequence[Start], last: int | None = None) -> Tensor:
@@ -242,12 +244,16 @@ class Forward:
             q, k = where.turn(q), where.turn(k)
         keys, values = k.transpose(2, 3), v.transpose(2, 3)
         self.taps.keys_values(layer, keys, values)
+        offered = self.taps.offers("pattern", layer)
+        if self.shared is not None:
+            seen = partial(self.taps.at, "pattern", layer) if offered else None
+            return self.shared(q, k, v, attention, seen)
         past = None
         if self.past is not None:
             past_keys, past_values = self.past(layer)
             past = past_keys[: len(x)], past_values[: len(x)]
         change = None
-        if self.taps.offers("pattern", layer):
+        if offered:
             change = partial(self.taps.pattern, layer, q.shape[2])
         return attend(q, keys, values, past, attention, where, change)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from causaldsl.engine.cone.frozen import ComponentValues
 from causaldsl.engine.cone.norms import Norm
+from causaldsl.engine.cone.prefixes import Rows
 from causaldsl.engine.cone.taps import LOGITS, Place, Taps
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window
@@ -45,6 +46,8 @@ class ConeRun:
 class Recorder(Taps):
     """Keeps what tails will start from and hold, in a clean pass: one arm over whole prompts.
 
+    ``rows`` say where the pass computes their positions.
+
     With ``frozen`` it also keeps the outputs of all components from the first entry on, and the
     heads' z and the neurons at the layers of entries. ``places`` are what the pass has offered.
     """
@@ -54,14 +57,15 @@ class Recorder(Taps):
         decoder: Decoder,
         reads: Sequence[Read],
         entries: set[Entry],
-        window: Window,
+        rows: Rows,
         lefts: dict[int, int],
         frozen: bool,
         longest: int,
     ):
         start = torch.zeros(1, dtype=torch.long)
+        reads = [Read(read.site, rows.columns(read.positions)) for read in reads]
         super().__init__([()], reads, start, decoder.embed.device, longest)
-        self._decoder, self._window, self._lefts = decoder, window, lefts
+        self._decoder, self._rows, self._lefts = decoder, rows, lefts
         self._entries = entries | _before_parallel(decoder, entries)
         self._frozen_from = min(entries).layer if frozen and entries else None
         self._component_layers = {entry.layer for entry in entries}
@@ -101,22 +105,21 @@ class Recorder(Taps):
         if self._frozen_from is not None and layer >= self._frozen_from:
             self._keep_to_freeze(word, layer, x)
 
-    def end(self, x: Tensor, lengths: Tensor) -> None:
+    def end(self, x: Tensor) -> None:
         """The last block's output (1, n, T, d)."""
         self.places.add(LOGITS)  # made of it, but only where they are edited or read
         (x,) = x
         n_layers = len(self._decoder.blocks)
         self._keep(Entry(n_layers), x)
-        rows = torch.arange(len(x), device=x.device)
-        self.last = x[rows, placed(lengths - 1, x.device)]
+        self.last = self._rows.last(x)
         if self._decoder.norm is not None:
             self.normed("last", n_layers, self._decoder.norm, x[None])
 
     def keys_values(self, layer: int, keys: Tensor, values: Tensor) -> None:
         left = self._lefts.get(layer, 0)
         if left:
-            self.keys[layer] = keys[0, :, :, :left].clone()
-            self.values_of[layer] = values[0, :, :, :left].clone()
+            self.keys[layer] = self._rows.first(keys[0], left)
+            self.values_of[layer] = self._rows.first(values[0], left)
 
     def _keep_to_freeze(self, word: str, layer: int, x: Tensor) -> None:
         if word == "z" and layer in self._component_layers:
@@ -131,7 +134,7 @@ class Recorder(Taps):
             self.residual[entry] = self._cut(x)
 
     def _cut(self, x: Tensor) -> Tensor:
-        return self._window.of(x).clone()
+        return self._rows.cut(x)
 
 
 def _before_parallel(decoder: Decoder, entries: set[Entry]) -> set[Entry]:

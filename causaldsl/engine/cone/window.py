@@ -154,12 +154,18 @@ def _geometry(decoder: Decoder, kind: Kind, window: Window) -> Geometry:
 
 
 def _turn(decoder: Decoder, kind: Kind, window: Window) -> Turn | None:
+    positions = window.positions()
+    if kind.rotary is None or window.even is None:
+        return turn_at(decoder, kind, _with_arms(positions))
+    whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
+    same = slice(window.even, window.even + window.size)
+    return whole.map(lambda table: table[same][None, None, :, None])
+
+
+def turn_at(decoder: Decoder, kind: Kind, positions: Tensor) -> Turn | None:
+    """The turns of token indices (1 or A, n, S); None where nothing turns."""
     if kind.rotary is None:
         return None
-    positions = window.positions()
     whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
-    if window.even is not None:
-        same = slice(window.even, window.even + window.size)
-        return whole.map(lambda table: table[same][None, None, :, None])
-    chosen = placed(_with_arms(positions), decoder.embed.device)
+    chosen = placed(positions, decoder.embed.device)
     return whole.map(lambda table: table[chosen].unsqueeze(3))
