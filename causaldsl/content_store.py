@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.process import clear_left_behind, mark
 from causaldsl.user_cache import cache_folder
 
@@ -154,12 +155,12 @@ class ContentStore:
 
     def _begin(self) -> None:
         if not self._began:
-            self._new.mkdir(parents=True, exist_ok=True)
             self._began = True
             self.collect()
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (path.parent, self._new):  # somebody may have deleted the store
+            folder.mkdir(parents=True, exist_ok=True)
         new = self._new / f"{secrets.token_hex(8)}.{mark()}"
         try:
             new.write_bytes(data)
@@ -194,6 +195,9 @@ def chosen_store(wanted: str | Path | None, limit: int | None = None) -> Content
     """The store in a folder, or none for "none".
 
     Where nothing is asked for, that of $CAUSALDSL_STORE, or else the one in the user's cache.
+
+    Raises:
+        Mistake: if $CAUSALDSL_STORE_LIMIT is no number of bytes.
     """
     place = str(wanted) if wanted is not None else os.environ.get(VARIABLE, "")
     if place == NONE:
@@ -201,7 +205,10 @@ def chosen_store(wanted: str | Path | None, limit: int | None = None) -> Content
     folder = Path(place).expanduser().absolute() if place else cache_folder() / "store"
     if limit is None:
         said = os.environ.get(LIMIT_VARIABLE, "")
-        limit = int(said) if said.isascii() and said.isdigit() else LIMIT
+        if said and not (said.isascii() and said.isdigit()):
+            message = f"${LIMIT_VARIABLE} is {said!r}, which is no number of bytes"
+            raise Mistake("bad-size", message, f"write {LIMIT}, or say --store-limit 10G")
+        limit = int(said) if said else LIMIT
     return ContentStore(folder, limit)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from causaldsl.cli import main
 from causaldsl.content_store import LIMIT, ContentStore, chosen_store
+from causaldsl.diagnostics import Mistake
 from causaldsl.process import mark
 from causaldsl.results.store import run_folder
 
@@ -58,6 +60,34 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert sum(r.size for r in store.records()) <= 2500
 
 
+def test_a_store_that_is_deleted_while_it_is_in_use(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path / "store")
+    store.put(["aa"], record("aa"))
+    shutil.rmtree(tmp_path / "store")
+    store.put(["bb"], record("bb"))
+    assert keys_of(store, "aa", "bb") == [["bb"]]
+
+
+def test_a_store_that_can_t_be_written_to_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ContentStore(tmp_path).put(["aa"], record("aa"))
+
+    def refused(*given: object, **more: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for owner, name in ((os, "utime"), (os, "replace"), (Path, "write_bytes"), (Path, "mkdir")):
+        monkeypatch.setattr(owner, name, refused)
+    store = ContentStore(tmp_path)
+    assert keys_of(store, "aa") == [["aa"]]
+    with pytest.raises(OSError, match="Read-only"):
+        store.put(["bb"], record("bb"))
+    (tmp_path / "file").touch()
+    for place in ("file", "nowhere"):
+        assert keys_of(ContentStore(tmp_path / place), "aa") == []
+        assert ContentStore(tmp_path / place).records() == []
+
+
 def test_a_value_that_replaces_another_leaves_one_record(tmp_path: Path) -> None:
     store = ContentStore(tmp_path)
     for size in (1, 2, 3):
@@ -97,6 +127,9 @@ def test_which_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert (found.folder, found.limit) == (tmp_path, 12)
     monkeypatch.delenv("CAUSALDSL_STORE")
+    monkeypatch.setenv("CAUSALDSL_STORE_LIMIT", "4G")
+    with pytest.raises(Mistake, match="'4G', which is no number of bytes"):
+        chosen_store(None)
     monkeypatch.delenv("CAUSALDSL_STORE_LIMIT")
     monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path / "cache"))
     found = chosen_store(None)
@@ -118,7 +151,7 @@ def test_the_command_lists_verifies_and_clears(
     assert main(["store", "verify", *given]) == 1
     assert "was damaged" in capsys.readouterr().out
     assert main(["store", "verify", *given]) == 0
-    assert main(["store", "gc", *given, "--store-limit", "1"]) == 0
+    assert main(["store", "gc", *given, "--store-limit", "0"]) == 0
     assert store.records() == []
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert main(["store", "--store", "none"]) == 2

@@ -54,6 +54,11 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "pairs.csv").write_text("base;source;answer;foil\n" + "\n".join(rows) + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
+    forget_package()
+
+
+def forget_package() -> None:
+    """As in a process that has not imported it."""
     for module in [m for m in sys.modules if m.partition(".")[0] == "my_lab_words"]:
         del sys.modules[module]
     PACKAGES.clear()
@@ -283,14 +288,19 @@ def test_what_the_page_adds_to_the_house_runs(tmp_path: Path) -> None:
     assert "mlp_normed" in (world / "run" / "results.json").read_text()
 
 
-def test_the_version_of_a_metrics_package_enters_its_key(lab: Path) -> None:
+def test_the_version_of_a_metrics_package_and_its_code_enter_its_key(lab: Path) -> None:
     keys = []
-    for version in ("1.2", "1.3"):
+    for version, code in (("1.2", ""), ("1.3", ""), ("1.3", "# edited\n"), ("1.3", "# edited\n")):
         info = lab / f"my_lab_words-{version}.dist-info"
         for old in lab.glob("my_lab_words-*.dist-info"):
             old.rename(info)
         (info / "METADATA").write_text(f"Name: my_lab_words\nVersion: {version}\n")
         text = (lab / "lab.cpatch").read_text().replace("report margin, fldd", "report margin")
         (lab / "one.cpatch").write_text(text)
-        keys.append(api.compile(lab / "one.cpatch").graph.key_of("by_layer"))
-    assert keys[0] != keys[1]
+        engine = lab / "my_lab_words" / "engine.py"
+        engine.write_text(engine.read_text().removesuffix("# edited\n") + code)
+        graph = api.compile(lab / "one.cpatch").graph
+        keys.append((graph.key_of("by_layer"), graph.key_of("s")))
+        forget_package()
+    assert len(set(keys)) == 3
+    assert len({key for key, _ in keys}) == len({key for _, key in keys}) == 3

@@ -114,7 +114,7 @@ def add_store(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--store-limit",
-        type=_size,
+        type=_size_or_none,
         metavar="SIZE",
         help="how large it may be, such as 4G: the least recently used goes first "
         "(default: $CAUSALDSL_STORE_LIMIT in bytes, or 10G)",
@@ -174,6 +174,11 @@ def _seed(text: str) -> int:
     if not 0 <= value < SEEDS:
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {SEEDS - 1}")
     return value
+
+
+def _size_or_none(text: str) -> int:
+    """The same, or 0."""
+    return 0 if text.strip() == "0" else _size(text)
 
 
 def _size(text: str) -> int:

@@ -45,8 +45,9 @@ def _values(session: Session, keys: Sequence[str]) -> dict[str, Any]:
     values = {key: kept.restore(session, key) for key in keys if key in kept.found}
     if wanted:
         session.said.clear()
+        session.drew.clear()
         made = _with_room(session, wanted)
-        kept.keep(session, wanted, made, list(dict.fromkeys(session.said)))
+        kept.keep(session, wanted, made)
         values |= zip(wanted, made, strict=True)
     return {key: values[key] for key in keys if key in values}
 

@@ -155,6 +155,9 @@ def open_session(
         return Session(graph, loaded, built, settings, progress, notes, kept=kept, served=served)
     before = len(notes)
     backends = Backends(loaded, notes, settings.backend, longest)
+    if kept is not None and numerics_of(settings, model) != kept.numerics:
+        message = f"the files of {model.name} changed while they were read"
+        raise RunFailure(message, "run it again when they are whole")
     session = Session(graph, loaded, backends, settings, progress, notes, kept=kept)
     if kept is not None and opened is None:
         kept.keep_opening(session.notes[before:], session.backend_for)

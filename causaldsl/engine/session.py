@@ -58,10 +58,8 @@ class Keeps(Protocol):
     def restore(self, session: Session, key: str) -> Any:
         """The value of an operation in ``found``."""
 
-    def keep(
-        self, session: Session, keys: Sequence[str], values: Sequence[Any], notes: Sequence[str]
-    ) -> None:
-        """Keep values that were made together, and what was said then."""
+    def keep(self, session: Session, keys: Sequence[str], values: Sequence[Any]) -> None:
+        """Keep values that were made together, with what was said then."""
 
     def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
         """Where a training of these operations is kept."""
@@ -104,6 +102,8 @@ class Session:
     """The backends of sets of sites, as an earlier run found them; None to ask the backends."""
     said: list[str] = field(default_factory=list)
     """Everything that is noted while operations are made, also what was noted before."""
+    drew: list[str] = field(default_factory=list)
+    """The digests of all pairs that are drawn from meanwhile."""
 
     def __post_init__(self) -> None:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
@@ -231,6 +231,7 @@ class Session:
 
         Inputs of a toy model are not drawn from anything, so each is a unit.
         """
+        self.drew.append(pairs.digest)
         if pairs.digest not in self._bootstraps:
             text = self.loaded.spec.shapes.text
             units = pairs.units if text else apart(len(pairs))

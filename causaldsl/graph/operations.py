@@ -18,7 +18,7 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import PositionRef
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
-from causaldsl.vocabulary.register import package_of
+from causaldsl.vocabulary.register import code_of
 from causaldsl.vocabulary.traces import FreezeChoice, LayerNormChoice
 
 _MANY = 8
@@ -79,7 +79,7 @@ class Operation(BaseModel):
             "inputs": [[taken.role, taken.key] for taken in self.inputs],
             "model": self.model,
         }
-        package = package_of(type(self.word))
+        package = code_of(type(self.word))
         content |= {"to": [str(place) for place in self.to]} if self.to else {}
         return content | ({"package": package} if package else {})
 

@@ -8,6 +8,7 @@ others wait.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -53,10 +54,12 @@ def sha256(path: Path) -> str:
 
 
 def remembered_sha256(path: Path) -> str:
-    """The SHA-256 of a large file, remembered in the cache until its size or time changes."""
+    """The SHA-256 of a large file, remembered in the cache until its size or a time changes."""
     note = _seen(path)
-    if note.is_file():
-        return note.read_text().strip()
+    with suppress(OSError, UnicodeDecodeError):
+        digest = note.read_text("ascii").strip()
+        if re.fullmatch("[0-9a-f]{64}", digest):
+            return digest
     digest = sha256(path)
     remember_sha256(path, digest)
     return digest
@@ -71,6 +74,8 @@ def remember_sha256(path: Path, digest: str) -> None:
 
 
 def _seen(path: Path) -> Path:
+    """Where the hash is noted. Programs that copy files set the time of the last change back, but
+    not the time at which the system did that."""
     stat = path.stat()
-    seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}"
+    seen = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{stat.st_ctime_ns}"
     return cache_folder() / "seen" / hashlib.sha256(seen.encode()).hexdigest()

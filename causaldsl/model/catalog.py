@@ -8,6 +8,7 @@ the same.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -135,7 +136,7 @@ def resolve(
     for a damaged file or an unreadable configuration.
     """
     say = progress or _silently
-    path = base / Path(name).expanduser()
+    path = _place_of(name, base)
     kind = kind_of(name, base)
     if kind == "catalog":
         return _from_catalog(name, say, fetch, fully)
@@ -155,7 +156,7 @@ def resolve(
 
 def kind_of(name: str, base: Path) -> Kind:
     """What kind of model a program in the folder ``base`` means by ``name``."""
-    path = base / Path(name).expanduser()
+    path = _place_of(name, base)
     if name in _CATALOG:
         return "catalog"
     if name.startswith("toy/"):
@@ -163,6 +164,12 @@ def kind_of(name: str, base: Path) -> Kind:
     if path.suffix == ".gguf":
         return "gguf"
     return "folder" if (path / "config.json").is_file() or _looks_like_path(name) else "hub"
+
+
+def _place_of(name: str, base: Path) -> Path:
+    with suppress(RuntimeError):  # there is no user of that name
+        return base / Path(name).expanduser()
+    return base / name
 
 
 def pull(
@@ -208,7 +215,7 @@ def verify(name: str, base: Path | None = None) -> list[str] | None:
     if kind == "catalog":
         folder = converted_folder(_CATALOG[name].file.sha256)
     elif kind == "gguf":
-        path = base / Path(name).expanduser()
+        path = _place_of(name, base)
         folder = converted_folder(sha256(path)) if path.is_file() else path
     else:
         return None

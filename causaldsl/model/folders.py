@@ -144,9 +144,13 @@ def folder_fingerprint(config: Mapping[str, Any], folder: Path) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """A hash of every byte of the weights; taken once, until a file's size or time changes."""
+    """A hash of every byte of the weights, the configuration and the tokenizer.
+
+    A file's is taken once, until its size or a time changes.
+    """
     digest = hashlib.sha256()
-    for path in weight_files(folder):
+    others = [folder / name for name in ("config.json", *FILES)]
+    for path in [*filter(Path.is_file, others), *weight_files(folder)]:
         digest.update(f"{path.name} {remembered_sha256(path)}\n".encode())
     return digest.hexdigest()
 

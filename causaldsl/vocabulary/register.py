@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from causaldsl.vocabulary.base import Maker, Word
@@ -22,6 +25,8 @@ class Vocabulary:
     makers: dict[str, type[Maker]] = field(default_factory=dict)
     version: str = ""
     """The version of the package that they come from, where it is another one."""
+    code: str = ""
+    """Identifies that package's code."""
 
     def tables(self) -> tuple[dict[str, Any], ...]:
         return self.functions, self.interventions, self.metrics, self.makers
@@ -91,6 +96,27 @@ def package_name(cls: type) -> str:
 
 
 def package_of(cls: type) -> str:
-    """The name and version of another package, on which the word's values depend; else ""."""
+    """The name and version of another package that a word or metric comes from; else ""."""
     package = package_name(cls)
     return f"{package} {PACKAGES[package].version}" if package in PACKAGES else ""
+
+
+def code_of(cls: type) -> str:
+    """The same with its code, on which the word's values depend: who writes a package changes that
+    more often than its version."""
+    package = package_of(cls)
+    return f"{package} {PACKAGES[package_name(cls)].code}" if package else ""
+
+
+def code_digest(package: str) -> str:
+    """A hash of the Python files of a package that has been imported."""
+    module = sys.modules[package]
+    folders = map(Path, getattr(module, "__path__", ()))
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    if not files and getattr(module, "__file__", None):
+        files = [Path(str(module.__file__))]
+    digest = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from causaldsl import api
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine import open as opened
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights import load
@@ -180,6 +183,65 @@ def test_a_note_of_another_name_is_not_repeated(world: Path, filled: tuple[Path,
     renamed = run(idle.replace("nothing", "other"), world, filled[0])
     assert any(note.startswith("z.other: the intervention") for note in renamed.results.notes)
     assert renamed.reused == (first.reused[1] - 1, first.reused[1])
+
+
+def test_what_is_said_of_pairs_is_said_again(world: Path, tmp_path: Path) -> None:
+    """That an interval is rough, by the name that the pairs have now; so is the training's note."""
+    text = """model lm = "tiny-llama"
+pairs p = jsonl("even.jsonl")
+subspace v = das(resid_post[1] @ END, on: p, epochs: 1)
+let a = attention(head[1.1] @ END, to: END, on: p)
+"""
+    for named in (text, text, text.replace("p =", "q =").replace("on: p", "on: q")):
+        made = run(named, world, tmp_path)
+        assert found(made) == found(run(named, world, "none"))
+        (rough,) = [note for note in made.results.notes if "is rough" in note]
+        assert rough.startswith("q:" if "on: q" in named else "p:")
+    assert any(": q says no classes" in note for note in made.results.notes)
+    there, whole = made.reused
+    assert there == whole - 1  # the training is made again, whose note has the other name
+
+
+def test_runs_with_one_metric_and_with_another_stay_both(
+    world: Path, filled: tuple[Path, api.Run], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(filled[0], store)
+    texts = [SMALL.replace("report fldd", f"report fldd, {name}") for name in ("kl", "prob")]
+    for text in texts:
+        run(text, world, store)
+    for text in (*texts, SMALL):
+        made = run(text, world, store)
+        assert made.reused[0] == made.reused[1]
+
+
+def test_a_value_of_other_threads_is_said_to_be_one(
+    world: Path, filled: tuple[Path, api.Run]
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        made = run(SMALL, world, filled[0])
+    finally:
+        torch.set_num_threads(before)
+    assert made.reused[0] == made.reused[1]
+    assert "with other threads" in made.results.provenance["store"]
+
+
+def test_weights_that_change_while_they_are_read(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shutil.copytree(world / "tiny-llama", tmp_path / "model")
+    before = opened.load
+
+    def changing(*given: Any) -> Any:
+        path = model / "model.safetensors"
+        path.write_bytes(_flip(path.read_bytes()))
+        return before(*given)
+
+    monkeypatch.setattr(opened, "load", changing)
+    with pytest.raises(RunFailure, match="changed while they were read"):
+        run(SMALL, world, tmp_path / "store", settings={"model": str(model)})
 
 
 def _flip(data: bytes) -> bytes:

@@ -94,3 +94,20 @@ def test_a_hash_is_remembered_until_the_file_changes(tmp_path):
     path.write_bytes(b"two")
     os.utime(path, ns=(time.time_ns(), time.time_ns() + 10**9))
     assert remembered_sha256(path) == sha256(path) != first
+    found = path.stat()
+    path.write_bytes(b"six")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))  # as programs that copy do
+    assert remembered_sha256(path) == sha256(path)
+
+
+def test_a_hash_that_was_cut_short_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    found = remembered_sha256(path)
+    (note,) = (tmp_path / "cache/seen").iterdir()
+    for text in ("", found[:20], "é"):
+        note.write_text(text)
+        assert remembered_sha256(path) == found == note.read_text()

@@ -75,9 +75,9 @@ def test_unchanged_files_are_not_hashed_again(
         monkeypatch.setattr(f"{module}.sha256", lambda path: hashed.append(path) or before(path))
     manifest.made(target, build, "m", print)
     assert hashed == []
-    time = (target / "weights").stat()
+    good = before(target / "weights")
     zeroed(target / "weights")
-    os.utime(target / "weights", ns=(time.st_atime_ns, time.st_mtime_ns))
+    manifest.remember_sha256(target / "weights", good)  # as where the disk itself is at fault
     assert list(manifest.damaged(target)) == []  # this is what `models verify` is for
     assert list(manifest.damaged(target, fully=True)) == ["weights holds other bytes than it did"]
 

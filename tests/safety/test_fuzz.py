@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import random
 import re
 import resource
@@ -31,7 +33,9 @@ from causaldsl.syntax.recover import read
 from causaldsl.user_cache import cache_folder
 from tests.safety.inputs import program
 
-FEW, MANY = 5_000, 200_000
+FEW, MANY = 5_000, int(os.environ.get("FUZZ_TEXTS", "200000"))
+FILES = int(os.environ.get("FUZZ_FILES", "100000"))
+"""How many texts are read, and files of all kinds; fewer where there is little time."""
 SECONDS, MEMORY = 2.0, 500_000  # KiB
 SMALL = Limits({"pairs": 30, "cells": 60, "prompts": 50, "words": 100})
 
@@ -145,6 +149,7 @@ ODD = [
         b"\\ud800",
     ),
     *(b"[" * 3000, b'{"a":' * 3000, b'"' * 3, b"\n\n", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"true"),
+    *(b'{"a":' * 300 + b"1" + b"}" * 300, b"[" * 700 + b"]" * 700, b"\t", b",", b"\r", b"inf"),
 ]
 Reader = Callable[[Path, Path], object]
 """Reads a file that was damaged, in the world."""
@@ -160,8 +165,20 @@ def _config(path: Path, world: Path) -> object:
     return shapes.n_layers, weight_count(folder)
 
 
+def _tokenizer(path: Path, world: Path) -> object:
+    return Tokens.load(path.parent).encode("Mary and John")
+
+
+DATASET = 'model lm = "tiny-llama"\npairs p = dataset("fuzz/{}")'
 READERS: dict[str, tuple[str, Reader]] = {
     "jsonl": ("even.jsonl", _of_program('model lm = "tiny-llama"\npairs p = jsonl("fuzz/{}")')),
+    "dataset, CSV": ("cities.csv", _of_program(DATASET)),
+    "dataset, JSON": ("edits.json", _of_program(DATASET)),
+    "dataset, Parquet": ("cities.parquet", _of_program(DATASET)),
+    "lexicon of two columns": (
+        "friends.tsv",
+        _of_program('model lm = "tiny-llama"\nlexicon w = table("fuzz/{}")'),
+    ),
     "lexicon": ("names.txt", _of_program('model lm = "tiny-llama"\nlexicon w = words("fuzz/{}")')),
     "corpus": ("texts.txt", _of_program('model lm = "tiny-llama"\nprompts c = corpus("fuzz/{}")')),
     "direction": (
@@ -171,10 +188,8 @@ READERS: dict[str, tuple[str, Reader]] = {
     "import": ("prompts.cpatch", _of_program('import "fuzz/{}"')),
     "config.json": ("tiny-llama/config.json", _config),
     "safetensors": ("tiny-llama/model.safetensors", lambda path, world: weight_count(path.parent)),
-    "tokenizer_config.json": (
-        "tiny-llama/tokenizer_config.json",
-        lambda path, world: Tokens.load(path.parent).encode("Mary and John"),
-    ),
+    "tokenizer_config.json": ("tiny-llama/tokenizer_config.json", _tokenizer),
+    "tokenizer.json": ("tiny-llama/tokenizer.json", _tokenizer),
     "GGUF": ("tiny.gguf", lambda path, world: check_header(path)),
     "results.json": (
         "results.json",
@@ -186,9 +201,12 @@ READERS: dict[str, tuple[str, Reader]] = {
 def _sources(world: Path) -> None:
     """What the world lacks."""
     import numpy as np
+    from pyarrow import csv, parquet
     from safetensors.numpy import save_file
 
     save_file({"basis": np.eye(32, 1)}, str(world / "e0.safetensors"))
+    good = b"".join((world / "cities.csv").read_bytes().splitlines(keepends=True)[:3])
+    parquet.write_table(csv.read_csv(io.BytesIO(good)), world / "cities.parquet")
     header = b"GGUF" + (3).to_bytes(4, "little") + (2).to_bytes(8, "little") * 2
     (world / "tiny.gguf").write_bytes(header + b"x" * 200)
     number = {"mean": 0.5, "n": 6, "low": 0.25, "high": 0.75}
@@ -245,7 +263,7 @@ def test_many_more_files(
     name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path))
-    assert "message" in read_damaged(name, range(200, 10_200), world)
+    assert "message" in read_damaged(name, range(200, 200 + FILES // len(READERS)), world)
 
 
 def test_no_input_is_said_twice() -> None:

@@ -234,8 +234,9 @@ def test_only_ordinary_files_are_read(world: Path) -> None:
             assert "can't be read" in said(IMPORT + reader.format(odd) + "\n", world)
     zero = said(IMPORT + 'lexicon z = words("/dev/zero")\n', world, allow=["/dev"])
     assert "/dev/zero can't be read: it is a device" in zero
-    for name in ('"a\\u0000b"', '"\\u001b[31m"', '"' + "a" * 3000 + '"'):
+    for name in ('"a\\u0000b"', '"\\u001b[31m"', '"' + "a" * 3000 + '"', '"a/' + "é" * 128 + '"'):
         assert "is not the name of a model" in said(f"model lm = {name}\n", world)
+    assert "folder ~nobody-here/x does not exist" in said('model lm = "~nobody-here/x"\n', world)
 
 
 NAMES = [

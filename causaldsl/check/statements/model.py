@@ -19,8 +19,8 @@ _KINDS: dict[Kind, str] = {
     "folder": "a local folder",
     "gguf": "a GGUF file",
 }
-_LONGEST = 2000
-"""Bytes of a model's name or path."""
+_LONGEST, _LONGEST_PART = 2000, 255
+"""Bytes of a model's name or path, and of a part of it: no file has a longer name."""
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -37,7 +37,8 @@ def model(context: Context, node: ast.Model) -> ModelSpec:
     context.scope.model = node.span
     options = _options(node)
     source = _source(context, node)
-    if not is_plain(source) or len(source.encode()) > _LONGEST:
+    part = max(len(part.encode()) for part in source.split("/"))
+    if not is_plain(source) or len(source.encode()) > _LONGEST or part > _LONGEST_PART:
         message = f"`{source}` is not the name of a model"
         raise wrong("model-absent", message, node.source.span, "`causaldsl models` lists some")
     folder = locate(source, context.folder)

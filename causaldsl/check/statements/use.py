@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from causaldsl.check.context import Context, checks
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
-from causaldsl.vocabulary.register import PACKAGES, Vocabulary
+from causaldsl.vocabulary.register import PACKAGES, Vocabulary, code_digest
 
 GROUP = "causaldsl.words"
 
@@ -30,6 +30,7 @@ def use(context: Context, node: ast.Use) -> None:
         words = PACKAGES.get(_package(point), Vocabulary())
         _check_names(context, words, name, span)
         context.words.add(words)
+    words.code = words.code or code_digest(_package(point))
     words.version = program.packages[name] = point.dist.version if point.dist else ""
     if engine is not None:
         program.engines.append(engine)

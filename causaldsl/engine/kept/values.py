@@ -9,12 +9,14 @@ run that was stopped goes on with the same passes, and ends with the same bits.
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from causaldsl.content_store import ContentStore
@@ -29,7 +31,7 @@ from causaldsl.plan.planner import Plan
 from causaldsl.version import VERSION
 from causaldsl.vocabulary.base import SIDES
 
-_NOT_COMPUTING = ("commands", "report", "studies", "results", "syntax", "grammar")
+_NOT_COMPUTING = ("commands", "report", "studies")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Found:
     packed: Packed
     notes: tuple[str, ...]
     """What was said when it was made, together with others."""
+    drew: tuple[str, ...]
+    """The digests of the pairs that were drawn from then."""
     passes: str
     """Identifies the passes of the run that made it; "" if some of these were cut short."""
 
@@ -63,15 +67,17 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.names = names_of(self.graph)
+        self._said_of = self._names_behind()
         self._passes = self._identify_passes()
         self._worth = {
             key
             for key in self.graph.network
             if of_model(self.graph, self.plan, key) and lasts(self.graph, self.plan, key)
         }
-        by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
-        for said, data in self.store.get(by_key):
-            self.found |= self._read(said, data, by_key)
+        self._by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
+        sought = [one for own, key in self._by_key.items() for one in self._with(key) or [own]]
+        for said, data in self.store.get(sought):
+            self.found |= self._read(said, data)
         self.made = to_make(self.graph, self.plan, self.found)
 
     @property
@@ -106,12 +112,14 @@ class Kept:
         found = self.found[key]
         for note in found.notes:
             session.note(note)
+        for pairs in self.graph.pairs.values():
+            for drawn in (pairs, pairs.original):
+                if drawn is not None and drawn.digest in found.drew:
+                    session.bootstrap(drawn)
         return unpack(session, self.graph.operation(key), found.form, found.packed)
 
-    def keep(
-        self, session: Session, keys: Sequence[str], values: Sequence[Any], notes: Sequence[str]
-    ) -> None:
-        """Keep the values of operations that were made together."""
+    def keep(self, session: Session, keys: Sequence[str], values: Sequence[Any]) -> None:
+        """Keep the values of operations that were made together, with what was said then."""
         chosen = [(k, v) for k, v in zip(keys, values, strict=True) if k in self._worth]
         operations: list[dict[str, Any]] = []
         tensors: dict[str, Tensor] = {}
@@ -121,17 +129,19 @@ class Kept:
                 continue
             i = len(operations)
             tensors |= {f"{i}/{name}": part for name, part in packed[1].tensors.items()}
-            name = self.names.get(key, "")
+            said_of = self._said_of[key]
             operations.append(
-                {"key": key, "name": name, "form": packed[0], "plain": packed[1].plain}
+                {"key": key, "said_of": said_of, "form": packed[0], "plain": packed[1].plain}
             )
         if operations:
             written = [str(one["key"]) for one in operations]
             what = f"{self.graph.operation(written[0]).label}"
             what += f", {len(written)} together" if len(written) > 1 else ""
-            said = {"what": what, "operations": operations, "notes": list(notes)}
+            said = {"what": what, "operations": operations, "drew": sorted(set(session.drew))}
+            said |= {"notes": list(dict.fromkeys(session.said))}
             said |= {"passes": "" if self.mixed else self._passes}
-            self._put([self._key([key]) for key in written], tensors, said)
+            own = [self._key([key]) for key in written]
+            self._put([*own, *(one for key in written for one in self._with(key))], tensors, said)
             self.put |= set(written)
         if any(self.plan.asked[key].epochs for key in keys) and not self.problem:
             self.store.drop(self.checkpoints(keys).key)
@@ -164,11 +174,27 @@ class Kept:
         content = "\n".join([self.numerics.key_of(operations), code_digest()])
         return hashlib.sha256(content.encode()).hexdigest()
 
+    def _with(self, key: str) -> list[str]:
+        """Keys of a run with each of the metrics that need the whole vocabulary: a value that is
+        there without them is no answer, and one with others does not take its place."""
+        return [self._key([f"{key} {name}"]) for name in sorted(self.plan.outcomes.get(key, ()))]
+
     def _identify_passes(self) -> str:
-        """Of all that asks something of the model, and what is wanted of each run."""
+        """Of all that asks something of the model, what is wanted of each run, and what rounds."""
         asked, wanted = self.plan.asked, self.plan.outcomes
         asking = [key for key, one in asked.items() if one.records or one.requests or key in wanted]
-        return self._key([f"{key} {sorted(wanted.get(key, ()))}" for key in asking])
+        runs = [f"{key} {sorted(wanted.get(key, ()))}" for key in asking]
+        return self._key([*runs, _rounding(self.numerics.device)])
+
+    def _names_behind(self) -> dict[str, str]:
+        """Of what is called how: the names of each operation and of all that it is made from, which
+        a note about it may say."""
+        found: dict[str, str] = {}
+        for key in self.graph.order():
+            inputs = [found[taken.key] for taken in self.graph.operation(key).inputs]
+            names = "\n".join([self.names.get(key, ""), *inputs])
+            found[key] = hashlib.sha256(names.encode()).hexdigest()[:16]
+        return found
 
     @property
     def _sites(self) -> list[tuple[Site, ...]]:
@@ -185,24 +211,24 @@ class Kept:
     def _precision_key(self) -> str:
         return self._key(["precision", *self.plan.outcomes])
 
-    def _read(
-        self, said: Mapping[str, Any], data: bytes, wanted: Mapping[str, str]
-    ) -> dict[str, Found]:
+    def _read(self, said: Mapping[str, Any], data: bytes) -> dict[str, Found]:
         """Values that this run can use from a record; none if it is not as we write them."""
         try:
             operations, notes, passes = said["operations"], tuple(said["notes"]), said["passes"]
-            mine = [self.graph.network.has_node(one["key"]) for one in operations]
-            named = [self.names.get(one["key"], "") == one["name"] for one in operations]
-            if notes and not (all(mine) and all(named)):
+            if notes and any(self._said_of.get(one["key"]) != one["said_of"] for one in operations):
                 return {}  # they speak of other names than this program's
             tensors = _tensors(data)
             found = {}
-            for i, (key, one) in enumerate(zip(said["keys"], operations, strict=True)):
-                if wanted.get(key) != one["key"] or not self._fits(one):
+            parts: dict[str, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                number, _, part = name.partition("/")
+                parts.setdefault(number, {})[part] = tensor
+            drew = tuple(said["drew"])
+            for i, (key, one) in enumerate(zip(said["keys"], operations, strict=False)):
+                if self._by_key.get(key) != one["key"] or not self._fits(one):
                     continue
-                begin = f"{i}/"
-                own = {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
-                found[one["key"]] = Found(one["form"], Packed(own, one["plain"]), notes, passes)
+                packed = Packed(parts.get(str(i), {}), one["plain"])
+                found[one["key"]] = Found(one["form"], packed, notes, drew, passes)
             return found
         except (KeyError, ValueError, TypeError, AttributeError):
             return {}
@@ -261,6 +287,12 @@ def code_digest() -> str:
         if path.relative_to(root).parts[0] not in _NOT_COMPUTING:
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _rounding(device: str) -> str:
+    """What last digits depend on beside what is multiplied: processor, threads, the GPU."""
+    found = [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    return str([*found, torch.cuda.get_device_name()] if device == "cuda" else found)
 
 
 def _tensors(data: bytes) -> dict[str, Tensor]:

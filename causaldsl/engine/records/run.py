@@ -18,7 +18,10 @@ from causaldsl.version import VERSION
 _ROUGH = 20
 """With fewer units an interval leans on the numbers' being near normal (docs/claims.md)."""
 
-_MIXED = "some values went through the model beside others than this program's"
+_MIXED = (
+    "some values went through the model beside others than this program's, on another machine, or "
+    "with other threads"
+)
 
 
 @gathers("params")

@@ -7,7 +7,7 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import SOURCES, MeasureWord, inputs_of
-from causaldsl.vocabulary.register import package_of
+from causaldsl.vocabulary.register import code_of
 
 
 @compiles(Measurement)
@@ -15,7 +15,7 @@ def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     pairs = spelled_out(measurement.pairs)
     runs = compiler.runs(measurement.runs, pairs)
     known = compiler.graph.vocabulary.metrics
-    packages = {package_of(type(known[metric])) for metric in measurement.metrics} - {""}
+    packages = {code_of(type(known[metric])) for metric in measurement.metrics} - {""}
     word = MeasureWord(metrics=measurement.metrics, packages=tuple(sorted(packages)))
     inputs = dict(runs)
     if any(known[metric].of_source for metric in measurement.metrics):
