@@ -36,21 +36,24 @@ class _KeepDouble(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func not in _MEANT:  # nearly all calls
+            return func(*args, **(kwargs or {}))
         kwargs = dict(kwargs or {})
         if args and isinstance(args[0], torch.Tensor) and args[0].dtype == torch.float64:
             if func is torch.Tensor.float or (
                 func is torch.Tensor.to and torch.float32 in (*args[1:], kwargs.get("dtype"))
             ):
                 return args[0]
-            is_softmax = func in (F.softmax, torch.softmax, torch.Tensor.softmax)
-            if is_softmax and kwargs.get("dtype") == torch.float32:
+            if func in _SOFTMAX and kwargs.get("dtype") == torch.float32:
                 kwargs["dtype"] = None
         elif func in _TABLES and _elsewhere(args[0]):
             return func(args[0].cpu(), *args[1:], **kwargs).to(args[0].device)
         return func(*args, **kwargs)
 
 
+_SOFTMAX = (F.softmax, torch.softmax, torch.Tensor.softmax)
 _TABLES = (torch.Tensor.cos, torch.Tensor.sin, torch.cos, torch.sin)
+_MEANT = frozenset([torch.Tensor.float, torch.Tensor.to, *_SOFTMAX, *_TABLES])
 
 
 def _elsewhere(x: Any) -> bool:

@@ -212,35 +212,54 @@ class Reference:
                 some = plain[first : first + TOGETHER]
                 by_pair = self.by_pair(lambda batch, some=some: self._together(batch, some, bases))
                 found |= dict(zip(some, torch.stack(by_pair, 1), strict=True))
-            for arm in arms:
-                if arm not in found:
-                    found[arm] = torch.stack(
-                        self.by_pair(lambda batch, arm=arm: self._path(batch, arm, bases))
-                    )
+            for some in self._alike([arm for arm in arms if arm not in found]):
+                by_pair = self.by_pair(lambda batch, some=some: self._paths(batch, some, bases))
+                found |= dict(zip(some, torch.stack(by_pair, 1), strict=True))
         self._known |= {_key(arm, bases): logits for arm, logits in found.items()}
         return [found[arm] for arm in arms]
 
+    def _alike(self, arms: Sequence[Arm]) -> Iterator[list[Arm]]:
+        """Paths in groups that differ in their senders alone, so that one pass serves a group."""
+        groups: dict[Any, list[Arm]] = {}
+        for arm in arms:
+            assert arm.way is not None
+            freed = oracle.freed(self.model, [do.at.place for do in arm.way.sender])
+            groups.setdefault((arm.way.stages, arm.way.held, arm.does, freed), []).append(arm)
+        yield from groups.values()
+
     def _together(self, batch: Batch, arms: Sequence[Arm], bases: Mapping[str, Tensor]) -> Tensor:
         """(n, A, V): arms one below the other in one forward pass, each with its own rows."""
+        edits = self._in_rows(batch, [arm.does for arm in arms], bases)
+        logits = oracle.logits(self.model, batch.base.repeat(len(arms), 1), edits)
+        return _by_row(logits, len(arms))
+
+    def _paths(self, batch: Batch, arms: Sequence[Arm], bases: Mapping[str, Tensor]) -> Tensor:
+        """(n, A, V): the same for paths that differ in their senders alone."""
+        way, count = arms[0].way, len(arms)
+        assert way is not None
+        tokens = batch.base.repeat(count, 1)
+        sender = self._in_rows(batch, [arm.way.sender for arm in arms if arm.way], bases)
+        if not way.stages:
+            return _by_row(oracle.logits(self.model, tokens, sender, way.held), count)
+        stages = [
+            [(at.place, batch.at(at.where).repeat(count, 1)) for at in stage]
+            for stage in way.stages
+        ]
+        last = oracle.path(self.model, tokens, sender, stages, way.held)
+        also = self._in_rows(batch, [arm.does for arm in arms], bases)
+        return _by_row(oracle.logits(self.model, tokens, [*last, *also]), count)
+
+    def _in_rows(
+        self, batch: Batch, does: Sequence[Sequence[Do]], bases: Mapping[str, Tensor]
+    ) -> list[tuple[Place, oracle.Change]]:
+        """Edits, each made in the rows of its own repetition of the batch."""
         count, edits = len(batch.cases), []
-        for i, arm in enumerate(arms):
+        for i, some in enumerate(does):
             rows = slice(i * count, (i + 1) * count)
-            for do in arm.does:
+            for do in some:
                 place, change = self.edit(batch, do, bases)
                 edits.append((place, _of_rows(rows, change)))
-        logits = oracle.logits(self.model, batch.base.repeat(len(arms), 1), edits)
-        return logits.unflatten(0, (len(arms), count)).transpose(0, 1)
-
-    def _path(self, batch: Batch, arm: Arm, bases: Mapping[str, Tensor]) -> Tensor:
-        way = arm.way
-        assert way is not None
-        sender = [self.edit(batch, do, bases) for do in way.sender]
-        if not way.stages:
-            return oracle.logits(self.model, batch.base, sender, way.held)
-        stages = [[(at.place, batch.at(at.where)) for at in stage] for stage in way.stages]
-        last = oracle.path(self.model, batch.base, sender, stages, way.held)
-        edits = [self.edit(batch, do, bases) for do in arm.does]
-        return oracle.logits(self.model, batch.base, [*last, *edits])
+        return edits
 
     def edit(
         self, batch: Batch, do: Do, bases: Mapping[str, Tensor]
@@ -268,12 +287,11 @@ class Reference:
         values = self.by_pair(lambda batch: self.activation(batch, at, "base"))
 
         def of(batch: Batch) -> Tensor:
-            positions = batch.at(at.where)
-            found = []
-            for value in values:
-                change = oracle.put(positions, value.expand(len(batch.cases), -1, -1), basis)
-                found.append(oracle.logits(self.model, batch.base, [(at.place, change)]))
-            return torch.stack(found, 1)
+            count = len(values)
+            value = torch.stack(values).repeat_interleave(len(batch.cases), 0)
+            change = oracle.put(batch.at(at.where).repeat(count, 1), value, basis)
+            tokens = batch.base.repeat(count, 1)
+            return _by_row(oracle.logits(self.model, tokens, [(at.place, change)]), count)
 
         with torch.no_grad():
             return torch.stack(self.by_pair(of))
@@ -307,6 +325,11 @@ def _key(arm: Arm, bases: Mapping[str, Tensor]) -> Any:
     """The arm and the directions that it names, by their numbers."""
     used = {do.along for do in arm.interventions() if do.along}
     return arm, tuple((name, tuple(bases[name].flatten().tolist())) for name in sorted(used))
+
+
+def _by_row(logits: Tensor, count: int) -> Tensor:
+    """(count * n, V) of ``count`` repetitions of n rows as (n, count, V)."""
+    return logits.unflatten(0, (count, -1)).transpose(0, 1)
 
 
 def _of_rows(rows: slice, change: oracle.Change) -> oracle.Change:

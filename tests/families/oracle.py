@@ -122,15 +122,13 @@ def put(positions: Tensor, value: Tensor, basis: Tensor | None = None, add: bool
     """Set (or add to) the activation at positions (n, k), along a basis (d, r) if there is one."""
 
     def change(x: Tensor) -> Tensor:
-        out = x.clone()
-        for row, places in enumerate(positions.tolist()):
-            for column, position in enumerate(places):
-                old, new = x[row, position], value[row, column]
-                if add:
-                    new = old + new
-                elif basis is not None:
-                    new = old + basis @ (basis.T @ (new - old))
-                out[row, position] = new
+        out, rows = x.clone(), _rows(positions)
+        old, new = x[rows, positions], value
+        if add:
+            new = old + new
+        elif basis is not None:
+            new = old + (new - old) @ basis @ basis.T
+        out[rows, positions] = new
         return out
 
     return change
@@ -138,8 +136,11 @@ def put(positions: Tensor, value: Tensor, basis: Tensor | None = None, add: bool
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:
     """(n, T, d) at (n, k) token indices: (n, k, d)."""
-    rows = [x[row, places] for row, places in enumerate(positions.tolist())]
-    return torch.stack(rows)
+    return x[_rows(positions), positions]
+
+
+def _rows(positions: Tensor) -> Tensor:
+    return torch.arange(len(positions))[:, None]
 
 
 class double(TorchFunctionMode):
@@ -148,14 +149,20 @@ class double(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func not in _ROUNDING:
+            return func(*args, **(kwargs or {}))
         kwargs = dict(kwargs or {})
         if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
             single = torch.float32 in (*args[1:], kwargs.get("dtype"))
             if func is Tensor.float or (func is Tensor.to and single):
                 return args[0]
-            if single and func in (F.softmax, torch.softmax, Tensor.softmax):
+            if single and func in _SOFTMAX:
                 kwargs["dtype"] = torch.float64
         return func(*args, **kwargs)
+
+
+_SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
+_ROUNDING = frozenset([Tensor.float, Tensor.to, *_SOFTMAX])
 
 
 @contextmanager
@@ -307,7 +314,7 @@ def _held(model: Model, tokens: Tensor, held: Held | None, edits: Edits) -> Iter
         yield
         return
     clean = model.remembered(tokens, _clean_values)
-    free = held.free | _what_edits_free(model, edits)
+    free = held.free | freed(model, [place for place, _ in edits])
     at, parts, handles = _At(model, tokens), model.parts, []
     for layer in range(len(model.blocks)):
         if held.attention:
@@ -329,11 +336,11 @@ def _held(model: Model, tokens: Tensor, held: Held | None, edits: Edits) -> Iter
             handle.remove()
 
 
-def _what_edits_free(model: Model, edits: Edits) -> frozenset[Place]:
+def freed(model: Model, edited: Sequence[Place]) -> frozenset[Place]:
     """Heads and MLPs whose own inputs are edited: they must run for the edit to do anything."""
     free: set[Place] = set()
     share = model.heads // model.kv_heads
-    for (kind, layer, head), _ in edits:
+    for kind, layer, head in edited:
         if kind == "mlp_in":
             free.add(("mlp_out", layer, None))
         if kind in ("head.q", "head.k", "head.v"):

@@ -12,6 +12,9 @@ from tests.families import matrix
 from tests.families.bench import BACKENDS, ONE_LENGTH, PRELUDE, Bench, bench, problems
 from tests.families.models import FAMILIES, ON_HOOKS
 
+LENGTHS = ("ablations", "stretches", "joined")
+"""Groups with means over prompts, values of others, and several positions."""
+
 
 @pytest.fixture(scope="module")
 def benches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bench]:
@@ -44,12 +47,12 @@ def test_every_site_once(
 def test_every_arm(
     name: str, group: str, benches: dict[str, Bench], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    one = _bench(benches, tmp_path_factory, name)
+    """Hooks take a pass for each arm and length: several lengths where those mean something."""
+    one, found = _bench(benches, tmp_path_factory, name), {}
     made = matrix.GROUPS[group](one.model)
-    found = {
-        backend: problems(one, made.arms, list(made.directions.values()), backend)
-        for backend in BACKENDS
-    }
+    for backend in BACKENDS:
+        one.prelude = PRELUDE if backend == "cone" or group in LENGTHS else ONE_LENGTH
+        found[backend] = problems(one, made.arms, list(made.directions.values()), backend)
     assert found == {backend: [] for backend in BACKENDS}
 
 
