@@ -163,8 +163,7 @@ def _panels(results: Results, record: SweepRecord | TableRecord, plot: PlotRecor
         named = named_with_unit if plot.relative is None else str  # a ratio has no unit
         metrics = [plot.metric] if plot.metric else list(results.measures[plot.target]["clean"])
         panels = [
-            _Panel(named(metric), _of_sweep(results, plot.target, metric))
-            for metric in metrics
+            _Panel(named(metric), _of_sweep(results, plot.target, metric)) for metric in metrics
         ]
     if plot.relative is None:
         return panels

@@ -16,7 +16,7 @@ from typing import Any
 
 from causaldsl.report.html.tables import Arms
 from causaldsl.report.numbers import WITHHELD
-from causaldsl.report.plots import axis_name, colours, label_x, save, subplots
+from causaldsl.report.plots import axis_name, colours, label_x, save, subplots, turned
 from causaldsl.results.records import Results, SweepRecord, TableRecord
 from causaldsl.vocabulary.metrics import named_with_unit
 
@@ -41,8 +41,8 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     metrics = list(table["clean"])
     panels = _panels(results.sweeps[name], metrics)
     columns, rows = panels[0].columns, panels[0].rows
-    width = min(14.0, 2.6 + 0.3 * len(columns))
-    height = 0.8 + 0.26 * len(rows)
+    width = min(14.0, max(4.4, 2.6 + 0.3 * len(columns)))
+    height = 0.8 + 0.26 * len(rows) + turned(columns)
     figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
     for panel, axis in zip(panels, axes, strict=True):
         values = [[_change(table, cell, panel.metric) for cell in row] for row in panel.cells]
@@ -68,7 +68,8 @@ def plot_grid(results: Results, name: str, path: Path) -> None:
     """Draw such a table, a panel for each arm, all on one scale: the second variable along x."""
     table = results.tables[name]
     (y_name, rows), (x_name, columns) = table.axes.items()
-    size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + (1.0 + 0.3 * len(rows)) * len(table.cells)
+    height = 1.0 + 0.3 * len(rows) + turned(columns)
+    size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + height * len(table.cells)
     figure, axes = subplots(size, len(table.cells))
     scale = colours(value for cells in table.cells.values() for value in cells.values())
     for (arm, cells), axis in zip(table.cells.items(), axes, strict=True):
@@ -155,6 +156,8 @@ def _draw(
     label_x(axis, range(len(panel.columns)), panel.columns, 32)
     axis.set_yticks(range(len(panel.rows)), panel.rows, fontsize=7)
     axis.tick_params(length=2)
+    if nothing:
+        return
     bar = figure.colorbar(image, ax=axis, pad=0.01, fraction=0.05)
     bar.ax.tick_params(labelsize=7)
     bar.set_label(panel.quantity, fontsize=7)

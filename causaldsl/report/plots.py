@@ -58,9 +58,13 @@ _MOST_CHARACTERS = 60
 def label_x(axis: Any, places: Sequence[float], labels: Sequence[str], most: int) -> None:
     """Labels along x, at most ``most`` of them."""
     step = -(-len(labels) // most)
-    places, labels = places[::step], labels[::step]
-    turned = sum(map(len, labels)) > _MOST_CHARACTERS
-    axis.set_xticks(places, labels, fontsize=7, rotation=90 if turned else 0)
+    rotation = 90 if turned(labels[::step]) else 0
+    axis.set_xticks(places[::step], labels[::step], fontsize=7, rotation=rotation)
+
+
+def turned(labels: Sequence[str]) -> float:
+    """The height (inches) that labels along x take more because they are turned; 0 if not."""
+    return 0.06 * max(map(len, labels)) if sum(map(len, labels)) > _MOST_CHARACTERS else 0.0
 
 
 def subplots(size: tuple[float, float], rows: int = 1, **options: Any) -> tuple[Any, Any]:
