@@ -10,10 +10,14 @@ LOOPS = """
 param first = 1
 set few = {2.1, 2.3}
 sweep a on flip.test {
-  for l in {first, first + 2}, p in {S2, END}, h in few: patch resid_post[l] @ p + patch head[h].z @ END
+  for l in {first, first + 2}, p in {S2, END}, h in few:
+    patch resid_post[l] @ p + patch head[h].z @ END
   report kl
 }
-sweep b on flip.test { for t in positions, l in layers, n in 0..1: patch head[l.n].z @ t  report kl }
+sweep b on flip.test {
+  for t in positions, l in layers, n in 0..1: patch head[l.n].z @ t
+  report kl
+}
 table c { for k in 0..1, z in {2, 3}: x = norm(random(resid_mid[k] @ END, seed: z))  y = z }
 table d { for k in 2..3: x = c.y[0, k] + k }
 """
