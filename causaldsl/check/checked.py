@@ -49,6 +49,8 @@ class Output:
     relative: Applied | None = None
     """The loop variable along x of a plot, and the number that all others are divided by."""
     relative_to: str = ""
+    lines: str | None = None
+    """The loop variable whose every value has a line of its own."""
 
     @property
     def metric(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from causaldsl.diagnostics import Span, wrong
@@ -48,9 +49,9 @@ class Value:
         return False
 
     @property
-    def loop_variables(self) -> tuple[str, ...]:
-        """What a plot of it can have along x."""
-        return ()
+    def loop_variables(self) -> Mapping[str, int]:
+        """What a plot of it can have along x, with how many values each has."""
+        return {}
 
     def check_divisor(self, span: Span, metric: str | None = None) -> None:
         """Raise if a plot of it can't be relative to a number, or to one of this metric."""

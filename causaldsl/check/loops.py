@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.places import Point
+from causaldsl.check.places import HeadValue, Point
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import set_in_braces, whole_range
 from causaldsl.check.values import Axis, constant, label_of
@@ -21,11 +22,11 @@ def loops(
     bindings: tuple[ast.Binding, ...],
     pairs: PairSet | None,
     span: Span,
-    arms: int = 1,
+    body: Sequence[ast.Node],
 ) -> tuple[tuple[Axis, ...], list[tuple[tuple[str, ...], Context]]]:
     """The axes, and for every combination of values its labels and a scope in which they hold.
 
-    They are counted before they are made, for each of ``arms`` arms.
+    They are counted before they are made, for each arm of the ``body``.
     """
     names = [binding.name.text for binding in bindings]
     for i, binding in enumerate(bindings):
@@ -36,11 +37,12 @@ def loops(
                 binding.name.span,
                 "choose another name",
             )
-    axes = [_axis(context, binding, pairs) for binding in bindings]
+    nodes = [node for part in body for node in part.walk()]
+    axes = [_axis(context, binding, pairs, nodes) for binding in bindings]
     cells = 1
     for _, values in axes:
         cells *= len(values)
-    _check_count(context, cells * arms, span)
+    _check_count(context, cells * len(body), span)
     combinations = []
     for combination in itertools.product(*(values for _, values in axes)):
         bound = dict(zip(names, combination, strict=True))
@@ -69,7 +71,9 @@ def new_name(name: ast.Identifier, seen: dict[str, Span]) -> None:
     seen[name.text] = name.span
 
 
-def _axis(context: Context, binding: ast.Binding, pairs: PairSet | None) -> tuple[Axis, list[Any]]:
+def _axis(
+    context: Context, binding: ast.Binding, pairs: PairSet | None, body: Iterable[ast.Node]
+) -> tuple[Axis, list[Any]]:
     values = _axis_values(context, binding.values, pairs)
     if not values:
         raise wrong(
@@ -80,7 +84,35 @@ def _axis(context: Context, binding: ast.Binding, pairs: PairSet | None) -> tupl
         )
     name = binding.name.text
     context.scope.check_free(name, binding.name.span)
-    return Axis(name, tuple(label_of(value) for value in values)), values
+    labels = tuple(label_of(value) for value in values)
+    return Axis(name, labels, quantity=_quantity(context, name, values, body)), values
+
+
+def _quantity(context: Context, name: str, values: Sequence[Any], body: Iterable[ast.Node]) -> str:
+    """What the values of a variable are: heads or positions, or where numbers stand in the body."""
+    for kind, quantity in ((HeadValue, "head"), (Point, "position")):
+        if isinstance(values[0], kind):
+            return quantity
+    found = set()
+    for node in body:
+        if isinstance(node, ast.Position) and name in (node.first, node.last):
+            found.add("token")
+        if isinstance(node, ast.Index) and not _is_defined(context, node.owner):
+            found |= _indexed(node.at, name)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _is_defined(context: Context, owner: ast.Node) -> bool:
+    """Whether a cell is meant: of a sweep or table, which the program defined."""
+    parts = (part for part in owner.walk() if isinstance(part, ast.Name))
+    return any(context.knows(part.text) for part in parts)
+
+
+def _indexed(at: ast.Node, name: str) -> set[str]:
+    """What a variable is in brackets behind a word: the layer in `[l]`, either in `[l.h]`."""
+    if isinstance(at, ast.Attribute):
+        return _indexed(at.owner, name) | ({"head"} if at.name.text == name else set())
+    return {"layer"} if isinstance(at, ast.Name) and at.text == name else set()
 
 
 def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any]:

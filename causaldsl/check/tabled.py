@@ -28,8 +28,8 @@ class Table(Value):
     span: Span = field(compare=False, repr=False)
 
     @property
-    def loop_variables(self) -> tuple[str, ...]:
-        return tuple(axis.name for axis in self.axes)
+    def loop_variables(self) -> Mapping[str, int]:
+        return {axis.name: len(axis.labels) for axis in self.axes}
 
     def part(self, node: ast.Attribute) -> TableArm:
         if node.name.text in self.cells:

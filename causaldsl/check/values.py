@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal, TypeAlias
@@ -308,11 +308,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Axis:
-    """One loop variable of a sweep: its values' names in a cell, and as a plot shows them."""
+    """One loop variable of a sweep: its values' names in a cell, and as a plot shows them.
+
+    ``quantity`` is what its values are, such as layers, where the program shows it.
+    """
 
     name: str
     labels: tuple[str, ...]
     shown: tuple[str, ...] = ()
+    quantity: str = ""
 
 
 @dataclass(frozen=True)
@@ -321,6 +325,7 @@ class Measurement(Value):
 
     kind = "a measure or sweep"
     compiled = True
+    can_plot = True
     can_render = True
     name: str
     pairs: PairSet
@@ -330,12 +335,8 @@ class Measurement(Value):
     span: Span = field(compare=False, repr=False)
 
     @property
-    def loop_variables(self) -> tuple[str, ...]:
-        return tuple(axis.name for axis in self.axes)
-
-    @property
-    def can_plot(self) -> bool:
-        return bool(self.axes)
+    def loop_variables(self) -> Mapping[str, int]:
+        return {axis.name: len(axis.labels) for axis in self.axes}
 
     @property
     def has_cells(self) -> bool:
@@ -397,6 +398,13 @@ class Measurement(Value):
         )
 
     def check_divisor(self, span: Span, metric: str | None = None) -> None:
+        if not self.axes:
+            raise wrong(
+                "no-part",
+                "the bars of a measure have intervals, so they are not divided by a number",
+                span,
+                f"write let share = {self.name}.ARM.METRIC / {span.text}: its interval is its own",
+            )
         if metric is not None and metric not in self.metrics:
             raise wrong(
                 "no-metric",

@@ -8,20 +8,22 @@ A sweep over one variable has its arms along y; one over all heads of layers is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from causaldsl.report.numbers import change
-from causaldsl.report.plots import save, subplots
+from causaldsl.report.html.tables import Arms
+from causaldsl.report.numbers import WITHHELD
+from causaldsl.report.plots import axis_name, colours, label_x, save, subplots, turned
 from causaldsl.results.records import Results, SweepRecord, TableRecord
-from causaldsl.vocabulary.metrics import metric_named
+from causaldsl.vocabulary.metrics import named_with_unit
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """One heatmap: ``cells`` names the arm of each cell, row by row."""
+    """One heatmap: ``cells`` names the arm of each cell, row by row; ``quantity`` its numbers."""
 
     title: str
     metric: str
@@ -30,6 +32,7 @@ class _Panel:
     cells: list[list[str]]
     x_name: str
     y_name: str
+    quantity: str
 
 
 def plot_sweep(results: Results, name: str, path: Path) -> None:
@@ -38,13 +41,13 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     metrics = list(table["clean"])
     panels = _panels(results.sweeps[name], metrics)
     columns, rows = panels[0].columns, panels[0].rows
-    width = min(14.0, 2.6 + 0.3 * len(columns))
-    height = 0.8 + 0.26 * len(rows)
+    width = min(14.0, max(4.4, 2.6 + 0.3 * len(columns)))
+    height = 0.8 + 0.26 * len(rows) + turned(columns)
     figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
     for panel, axis in zip(panels, axes, strict=True):
-        values = [[change(table, cell, panel.metric) for cell in row] for row in panel.cells]
-        everywhere = [change(table, cell, panel.metric) for cell in table if cell != "clean"]
-        _draw(figure, axis, panel, values, _colours(panel.metric, everywhere))
+        values = [[_change(table, cell, panel.metric) for cell in row] for row in panel.cells]
+        everywhere = [_change(table, cell, panel.metric) for cell in table if cell != "clean"]
+        _draw(figure, axis, panel, values, colours(everywhere))
         _mark(axis, panel, results.sweeps[name].differs.get(panel.metric, []))
     n = table["clean"][metrics[0]].n
     said = "changes from clean; dots: differs, by intervals for all cells at once"
@@ -65,17 +68,16 @@ def plot_grid(results: Results, name: str, path: Path) -> None:
     """Draw such a table, a panel for each arm, all on one scale: the second variable along x."""
     table = results.tables[name]
     (y_name, rows), (x_name, columns) = table.axes.items()
-    size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + (1.0 + 0.3 * len(rows)) * len(table.cells)
+    height = 1.0 + 0.3 * len(rows) + turned(columns)
+    size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + height * len(table.cells)
     figure, axes = subplots(size, len(table.cells))
-    everything = [value for cells in table.cells.values() for value in cells.values()]
-    most = max(map(abs, everything), default=1.0)
-    below = min(everything, default=0.0) < 0
-    colours = {"cmap": "RdBu_r", "vmin": -most} if below else {"cmap": "viridis", "vmin": 0.0}
+    scale = colours(value for cells in table.cells.values() for value in cells.values())
     for (arm, cells), axis in zip(table.cells.items(), axes, strict=True):
         places = [[f"{row}.{column}" for column in columns] for row in rows]
         values = [[cells[place] for place in row] for row in places]
-        panel = _Panel(arm, "", columns, rows, places, x_name, y_name)
-        _draw(figure, axis, panel, values, {**colours, "vmax": max(most, 1e-9)})
+        names = axis_name(x_name, table.quantities), axis_name(y_name, table.quantities)
+        panel = _Panel(arm, "", columns, rows, places, *names, table.of.get(arm, arm))
+        _draw(figure, axis, panel, values, scale)
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
     save(figure, path)
 
@@ -83,6 +85,7 @@ def plot_grid(results: Results, name: str, path: Path) -> None:
 def _panels(sweep: SweepRecord, metrics: list[str]) -> list[_Panel]:
     (first, labels), *others = sweep.axes.items()
     shown = {axis: sweep.shown.get(axis, labels) for axis, labels in sweep.axes.items()}
+    named = [axis_name(axis, sweep.quantities) for axis in sweep.axes]
     by_head = None if others else _layers_and_heads(labels)
     if by_head is not None:
         columns, rows = by_head
@@ -91,17 +94,21 @@ def _panels(sweep: SweepRecord, metrics: list[str]) -> list[_Panel]:
     elif others:
         _, *more = shown.values()
         columns, rows = shown[first], [" ".join(row).strip() for row in product(*more)]
-        x_name, y_name = first, ", ".join(axis for axis, _ in others)
+        x_name, y_name = named[0], ", ".join(named[1:])
         at = product(*(labels for _, labels in others))
         places = [[".".join([label, *row]) for label in labels] for row in at]
     else:
         cells = [[f"{arm}[{label}]" for label in labels] for arm in sweep.arms]
-        return [_Panel(m, m, shown[first], sweep.arms, cells, first, "") for m in metrics]
+        return [
+            _Panel(m, m, shown[first], sweep.arms, cells, named[0], "", _change_of(m))
+            for m in metrics
+        ]
     panels = []
     for metric, arm in product(metrics, sweep.arms):
         cells = [[f"{arm}[{place}]" for place in row] for row in places]
         title = f"{arm}: {metric}" if arm else metric
-        panels.append(_Panel(title, metric, columns, rows, cells, x_name, y_name))
+        said = _change_of(metric)
+        panels.append(_Panel(title, metric, columns, rows, cells, x_name, y_name, said))
     return panels
 
 
@@ -114,12 +121,13 @@ def _layers_and_heads(labels: list[str]) -> tuple[list[str], list[str]] | None:
     return (layers, heads) if len(layers) * len(heads) == len(labels) else None
 
 
-def _colours(metric: str, values: list[float]) -> dict[str, Any]:
-    """The colour scale of a metric's changes, centred on 0 if they have both signs."""
-    if metric_named(metric).signed or min(values) < 0:
-        limit = max(max(abs(value) for value in values), 1e-9)
-        return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    return {"cmap": "viridis", "vmin": min(0.0, *values), "vmax": max(1e-9, *values)}
+def _change(arms: Arms, arm: str, metric: str) -> float:
+    """How far a metric of an arm lies from that of the clean run; nan where it is withheld."""
+    return arms[arm][metric].mean - arms["clean"][metric].mean
+
+
+def _change_of(metric: str) -> str:
+    return f"change of {named_with_unit(metric)}"
 
 
 def _mark(axis: Any, panel: _Panel, marked: list[str]) -> None:
@@ -136,15 +144,20 @@ def _mark(axis: Any, panel: _Panel, marked: list[str]) -> None:
 
 
 def _draw(
-    figure: Any, axis: Any, panel: _Panel, values: list[list[float]], colours: dict[str, Any]
+    figure: Any, axis: Any, panel: _Panel, values: list[list[float]], scale: dict[str, Any]
 ) -> None:
-    image = axis.imshow(values, aspect="auto", interpolation="nearest", **colours)
-    axis.set_title(panel.title, fontsize=9, loc="left")
+    image = axis.imshow(values, aspect="auto", interpolation="nearest", **scale)
+    axis.set_facecolor("#dddddd")  # what is withheld has no colour
+    nothing = all(math.isnan(value) for row in values for value in row)
+    title = f"{panel.title}: {WITHHELD}" if nothing else panel.title
+    axis.set_title(title, fontsize=9, loc="left")
     axis.set_xlabel(panel.x_name, fontsize=8)
     axis.set_ylabel(panel.y_name, fontsize=8)
-    step = max(1, len(panel.columns) // 32)
-    axis.set_xticks(range(0, len(panel.columns), step), panel.columns[::step], fontsize=7)
+    label_x(axis, range(len(panel.columns)), panel.columns, 32)
     axis.set_yticks(range(len(panel.rows)), panel.rows, fontsize=7)
     axis.tick_params(length=2)
+    if nothing:
+        return
     bar = figure.colorbar(image, ax=axis, pad=0.01, fraction=0.05)
     bar.ax.tick_params(labelsize=7)
+    bar.set_label(panel.quantity, fontsize=7)

@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from causaldsl.shown import visible
 
-# Told apart in black and white too, by their lines (Okabe and Ito's colours).
-LOOKS = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"), ("#cc79a7", "-."))
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's, which almost everybody can tell apart."""
+_DASHES = ("-", "--", ":", "-.")
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and dashes of a line: told apart in black and white too, 28 pairs of both.
+
+    >>> look(0), look(7)
+    (('#0072b2', '-'), ('#0072b2', '-.'))
+    """
+    return _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
+
+
+def axis_name(variable: str, quantities: Mapping[str, str]) -> str:
+    """A loop variable as an axis is named by it, with what its values are, if that is known.
+
+    >>> axis_name("l", {"l": "layer"}), axis_name("layer", {"layer": "layer"}), axis_name("k", {})
+    ('layer l', 'layer', 'k')
+    """
+    quantity = quantities.get(variable, "")
+    return variable if quantity in ("", variable) else f"{quantity} {variable}"
+
+
+def colours(values: Iterable[float]) -> dict[str, Any]:
+    """The colour scale of some numbers: from 0 on where all have one sign, else two around 0.
+
+    >>> colours([0.1, 0.4])
+    {'cmap': 'viridis', 'vmin': 0.0, 'vmax': 0.4}
+    >>> colours([-2.0, -0.5, float("nan")])
+    {'cmap': 'viridis_r', 'vmin': -2.0, 'vmax': 0.0}
+    """
+    finite = [value for value in values if isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    if low < 0 < high:
+        most = max(-low, high)
+        return {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+    if low < 0:
+        return {"cmap": "viridis_r", "vmin": low, "vmax": 0.0}
+    return {"cmap": "viridis", "vmin": 0.0, "vmax": max(high, 1e-9)}
+
+
+_MOST_CHARACTERS = 60
+"""Of all labels along x together: more are turned, so that they don't overlap."""
+
+
+def label_x(axis: Any, places: Sequence[float], labels: Sequence[str], most: int) -> None:
+    """Labels along x, at most ``most`` of them."""
+    step = -(-len(labels) // most)
+    rotation = 90 if turned(labels[::step]) else 0
+    axis.set_xticks(places[::step], labels[::step], fontsize=7, rotation=rotation)
+
+
+def turned(labels: Sequence[str]) -> float:
+    """The height (inches) that labels along x take more because they are turned; 0 if not."""
+    return 0.06 * max(map(len, labels)) if sum(map(len, labels)) > _MOST_CHARACTERS else 0.0
 
 
 def subplots(size: tuple[float, float], rows: int = 1, **options: Any) -> tuple[Any, Any]:

@@ -66,13 +66,15 @@ class SweepRecord(Record):
     """The axes of a sweep; its numbers are under `measures`, one arm a cell.
 
     ``shown`` has, for some axes, what a reader should see instead of the cell's name: the tokens at
-    a token index. ``simultaneous`` has for each metric, in the order of the cells, half the width
+    a token index. ``quantities`` says what a variable's values are, such as layers, where that is
+    known. ``simultaneous`` has for each metric, in the order of the cells, half the width
     of an interval around the mean such that all cells' intervals hold at once (95%); ``differs``
     the cells whose change from the clean run is not 0 in that sense.
     """
 
     axes: dict[str, list[str]]
     shown: dict[str, list[str]] = {}
+    quantities: dict[str, str] = {}
     arms: list[str]
     simultaneous: dict[str, list[float]] = {}
     differs: dict[str, list[str]] = {}
@@ -176,9 +178,13 @@ class TableRecord(Record):
 
     Where they are averages over pairs, ``intervals`` has both ends of each one's own (95%), and
     ``simultaneous`` by which factor those are to be widened so that all of an arm hold at once.
+    ``quantities`` says what the values of a variable are, and ``of`` what the numbers of an arm
+    are, where that is known.
     """
 
     axes: dict[str, list[str]]
+    quantities: dict[str, str] = {}
+    of: dict[str, str] = {}
     cells: dict[str, dict[str, Value]]
     intervals: dict[str, dict[str, tuple[Value, Value]]] = {}
     simultaneous: dict[str, float] = {}
@@ -200,10 +206,14 @@ class TemplatesRecord(Record):
 
 
 class PlotRecord(Record):
-    """What a `plot` says: the variable along x, and the number that all others are divided by."""
+    """What a `plot` says: the variable along x, and the number that all others are divided by.
+
+    Every value of the variable ``lines`` has a line of its own.
+    """
 
     target: str
     by: str | None = None
+    lines: str | None = None
     relative: float | None = None
     relative_to: str = ""
     metric: str | None = None
@@ -242,18 +252,19 @@ class HistogramArm(Record):
     """One arm: what was projected, by class. Of two classes it is known how far apart they are.
 
     ``auc`` is the share of pairs of prompts in which the first class lies higher, ``d`` Cohen's d.
+    ``edges`` are those of the bins.
     """
 
     label: str
+    edges: list[float]
     classes: dict[str, HistogramClass]
     auc: float | None = None
     d: float | None = None
 
 
 class HistogramRecord(Record):
-    """Projections on directions, counted between ``edges``, which all arms share."""
+    """Projections on directions. Arms at one place are counted in the same bins."""
 
-    edges: list[float]
     arms: dict[str, HistogramArm]
 
 

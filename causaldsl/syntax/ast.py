@@ -482,10 +482,14 @@ class Expect(Statement):
 
 
 class Plot(Statement):
-    """``by`` is the loop variable along x, ``relative`` what every number is divided by."""
+    """``by`` is the loop variable along x, ``lines`` the one whose every value has a line.
+
+    ``relative`` is what every number is divided by.
+    """
 
     name: Identifier
     by: Identifier | None
+    lines: Identifier | None
     relative: Expression | None
     path: String | None
 

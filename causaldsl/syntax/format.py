@@ -338,6 +338,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Plot: lambda n: (
         f"plot {n.name.text}"
         + (f" by {n.by.text}" if n.by else "")
+        + (f" lines {n.lines.text}" if n.lines else "")
         + (f" relative {_inside(n.relative, 3)}" if n.relative else "")
         + _as(n)
     ),

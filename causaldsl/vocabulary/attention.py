@@ -17,6 +17,7 @@ class Attention(Word):
 
     word = "attention"
     example = "attention(head[1.0] @ END, to: S2, on: flip.test)"
+    quantity = "share of attention"
     runs = "reads"
     sides = ("base",)
     gives = NumberType()

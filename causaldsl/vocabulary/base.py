@@ -134,6 +134,8 @@ class Word(BaseModel):
     """Whether its subspace lies at the site at which the subspaces that it is made from lie."""
     on_text: ClassVar[bool] = False
     """Whether it needs a model that reads text, as any word that edits or takes gradients does."""
+    quantity: ClassVar[str] = ""
+    """What its number is, for the axis of a picture; one of a metric says so by itself."""
     example: ClassVar[str] = ""
     """How it is written, where that helps more than the signature."""
 

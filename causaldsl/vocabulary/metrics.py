@@ -70,8 +70,6 @@ class Metric:
     of_source: ClassVar[bool] = False
     """Whether it needs the sources' clean run too: the logit differences of the bases' answers and
     foils there are the clean run's column ``SOURCE``."""
-    signed: ClassVar[bool] = False
-    """Whether it is drawn in two colours around 0."""
     option: ClassVar[bool] = False
     """Whether options name it too (`of: logit_diff`), so that nothing else can be called so."""
     headline: ClassVar[int] = 0
@@ -111,6 +109,16 @@ def metric_named(word: str) -> Metric:
     return found[0] if found else Metric()
 
 
+def named_with_unit(word: str) -> str:
+    """A metric as the axis of a picture names it.
+
+    >>> named_with_unit("kl"), named_with_unit("prob"), named_with_unit("")
+    ('kl (nats)', 'prob', '')
+    """
+    unit = metric_named(word).unit
+    return word if unit in ("", word, "probability") else f"{word} ({unit})"
+
+
 def headline(words: Iterable[str]) -> str:
     """The one of some metrics that a table is ordered by and drawn for."""
     return max(words, key=lambda word: metric_named(word).headline)
@@ -144,7 +152,6 @@ class LogitDiff(Metric):
     of_continuations = True
     needs = "answers"
     unit = "logits"
-    signed = True
 
 
 @metric
@@ -156,7 +163,6 @@ class Fldd(Metric):
     needs = "answers"
     of_clean = 0.0
     unit = "fraction"
-    signed = True
     headline = 1
     undefined = "the mean logit difference of the clean run may be 0"
 
@@ -184,7 +190,6 @@ class Recovered(Metric):
     of_source = True
     of_clean = 0.0
     unit = "fraction"
-    signed = True
     headline = 1
     undefined = "bases and sources may have the same mean logit difference"
 
@@ -263,7 +268,6 @@ class ProbDiff(Metric):
     of_continuations = True
     needs = "vocabulary"
     unit = "probability"
-    signed = True
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
         both = seen.answer_log_probs.exp()
@@ -331,7 +335,6 @@ class Output(Metric):
     word = "output"
     needs = "output"
     unit = ""
-    signed = True
 
     def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
         return (run["logit_diff"],)

@@ -15,6 +15,7 @@ class Cos(Pure):
     """Cosine between two directions; between subspaces, of the smallest principal angle."""
 
     word = "cos"
+    quantity = "cosine"
     operands = (Operand("left", "subspace"), Operand("right", "subspace"))
 
     def result(self, types: Mapping[str, Any]) -> NumberType:
@@ -34,6 +35,7 @@ class Norm(Pure):
     """Euclidean length of a direction (of several: the root of the summed squares)."""
 
     word = "norm"
+    quantity = "length"
     gives = NumberType()
     operands = (Operand("of", "subspace"),)
 

@@ -80,6 +80,7 @@ class RidgeR2(Ridge):
     """
 
     word = "ridge_r2"
+    quantity = "R2, held out"
 
 
 @function
@@ -90,6 +91,7 @@ class RidgeMse(Ridge):
     """
 
     word = "ridge_mse"
+    quantity = "squared error, held out"
 
 
 @function
@@ -101,6 +103,7 @@ class RidgeP(Ridge):
     """
 
     word = "ridge_p"
+    quantity = "p"
     permutations: int = Field(999, ge=1, le=100000)
 
     @property
@@ -122,6 +125,7 @@ class LogisticAccuracy(Probe):
     """
 
     word = "logistic_accuracy"
+    quantity = "accuracy, held out"
     runs = "edits"
     operands = (_SITE, Operand("direction", "subspace", keyword=True), _AT, _ON)
     scale: float = Field(gt=0)

@@ -101,8 +101,8 @@ _ALL = (
     ),
     Statement(
         "plot",
-        'plot NAME [by VARIABLE] [relative NUMBER] [as "FILE"]',
-        "Draws a sweep, a table or a histogram.",
+        'plot NAME [by VARIABLE] [lines VARIABLE] [relative NUMBER] [as "FILE"]',
+        "Draws a measure, a sweep, a table or a histogram.",
     ),
     Statement(
         "render",

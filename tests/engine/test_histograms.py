@@ -101,8 +101,6 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
         ),
     }
     pairs = session.graph.pairs[session.graph.key_of("flip.test")].pairs
-    edges = results.histograms["h"].edges
-    everything = []
     for name, (direction, place, position, edits) in arms.items():
         arm = results.histograms["h"].arms[name]
         by_class: dict[str, list[float]] = {"ABB": [], "BAB": []}
@@ -115,13 +113,13 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
             assert found.mean == pytest.approx(np.mean(values), abs=1e-9)
             assert found.sd == pytest.approx(np.std(values, ddof=1), abs=1e-9)
             assert found.low <= found.mean <= found.high
-            inside = [min(max(value, edges[0]), edges[-1]) for value in values]
-            assert found.counts == np.histogram(inside, edges)[0].tolist()
-            everything += values
+            inside = [min(max(value, arm.edges[0]), arm.edges[-1]) for value in values]
+            assert found.counts == np.histogram(inside, arm.edges)[0].tolist()
         first, second = by_class["ABB"], by_class["BAB"]
         labels = [1] * len(first) + [0] * len(second)
         assert arm.auc == pytest.approx(roc_auc_score(labels, first + second))
-    assert (edges[0], edges[-1]) == pytest.approx((min(everything), max(everything)))
+        ends = min(first + second), max(first + second)  # the only arm at its place
+        assert (arm.edges[0], arm.edges[-1]) == pytest.approx(ends)
     numbers, record = results.numbers, results.histograms
     assert record["h"].arms["hidden"].d is not None
     assert numbers["apart"] == pytest.approx(
@@ -129,6 +127,7 @@ def test_projections_are_the_oracles(model: str, backend: str, world: Path) -> N
     )
     clean, changed = record["unrelated"].arms["clean"], record["unrelated"].arms["patched"]
     assert list(clean.classes) == ["same", "opposite"]
+    assert clean.edges == changed.edges
     assert [c.n for c in clean.classes.values()] == [5, 7]
     assert abs(numbers["moved"]) > 1e-4
     assert numbers["moved"] == pytest.approx(

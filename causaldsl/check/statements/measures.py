@@ -41,9 +41,9 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
 def sweep(context: Context, node: ast.Sweep) -> Measurement:
     """One run for every combination of its loop variables, in order."""
     pairs = context.pair_set(node.pairs, several=True)
-    arms = len(node.body) if isinstance(node.body, tuple) else 1
-    axes, combinations = loops(context, node.bindings, pairs, node.span, arms)
-    warn_of_loops(context, node.bindings, _body(node))
+    body = _body(node)
+    axes, combinations = loops(context, node.bindings, pairs, node.span, body)
+    warn_of_loops(context, node.bindings, body)
     metrics = _metrics(context, node.report, pairs)
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     for labels, inner in combinations:

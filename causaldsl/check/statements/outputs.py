@@ -1,4 +1,4 @@
-"""`plot` and `render`: what is drawn, along which loop variable, relative to what."""
+"""`plot` and `render`: what is drawn, along and by which loop variables, relative to what."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import NumberType
 
 _ENDINGS = (".svg", ".png", ".pdf")
+_MOST_LINES = 28
+"""Lines of one picture that colours and dashes tell apart."""
 _LONGEST = 200
 """Bytes of a file's name, with room for what is added to it."""
 
 
 @checks(ast.Plot, experiment=True)
 def plot(context: Context, node: ast.Plot) -> None:
-    value = _drawn(context, node, "plot", "a sweep, table or histogram")
+    value = _drawn(context, node, "plot", "a measure, sweep, table or histogram")
     relative, text = _relative(context, value, node)
-    _add(context, node, "plot", _along(value, node), relative, text)
+    by = _variable(value, node, node.by)
+    lines = _lines(value, node)
+    _add(context, node, "plot", by=by, relative=relative, relative_to=text, lines=lines)
 
 
 @checks(ast.Render, experiment=True)
@@ -54,18 +58,40 @@ def _relative(context: Context, value: Value, node: ast.Plot) -> tuple[Applied |
     return relative, show(node.relative)
 
 
-def _along(value: Value, node: ast.Plot) -> str | None:
-    """The loop variable along x."""
-    if node.by is None:
+def _variable(value: Value, node: ast.Plot, named: ast.Identifier | None) -> str | None:
+    """A loop variable of what is drawn."""
+    if named is None:
         return None
-    if node.by.text not in value.loop_variables:
+    if named.text not in value.loop_variables:
         raise wrong(
             "no-axis",
-            f"`{node.name.text}` has no loop variable `{node.by.text}`",
-            node.by.span,
-            suggest(node.by.text, value.loop_variables, "loop variables"),
+            f"`{node.name.text}` has no loop variable `{named.text}`",
+            named.span,
+            suggest(named.text, value.loop_variables, "loop variables"),
         )
-    return node.by.text
+    return named.text
+
+
+def _lines(value: Any, node: ast.Plot) -> str | None:
+    """The loop variable whose values have a line each: another than that along x, if few enough."""
+    name = _variable(value, node, node.lines)
+    if name is None:
+        return None
+    assert node.lines is not None
+    others = [other for other in value.loop_variables if other != name]
+    if not others or (node.by is not None and node.by.text == name):
+        message = f"`{name}` can't be along x and have a line for every value"
+        way = f"write by {others[0]} lines {name}" if others else f"write by {name} alone"
+        raise wrong("no-axis", message, node.lines.span, way)
+    count = value.loop_variables[name] * len(value.cells)
+    if count > _MOST_LINES:
+        raise wrong(
+            "too-many-lines",
+            f"these are {count} lines, of which a reader can tell {_MOST_LINES} apart",
+            node.lines.span,
+            f"leave out `lines {name}`, or loop over fewer values",
+        )
+    return name
 
 
 def _is_file_name(text: str) -> bool:
@@ -80,11 +106,9 @@ def _add(
     context: Context,
     node: ast.Plot | ast.Render,
     kind: str,
-    by: str | None = None,
-    relative: Applied | None = None,
-    text: str = "",
+    **how: Any,
 ) -> None:
-    """One more picture, in a file of its own inside the run's folder."""
+    """One more picture, in a file of its own inside the run's folder, drawn as ``how`` says."""
     target = node.name.text
     written = Path(node.path.text) if node.path else Path(f"{target}.svg")
     if node.path is not None and not _is_file_name(node.path.text):
@@ -113,6 +137,4 @@ def _add(
                 'name one of them: plot NAME as "other.svg"',
                 [Label(other.span, "the other one")],
             )
-    outputs.append(
-        Output(kind, target, written.stem, written.suffix, node.span, by, relative, text)
-    )
+    outputs.append(Output(kind, target, written.stem, written.suffix, node.span, **how))

@@ -15,7 +15,7 @@ from causaldsl.vocabulary.types import NumberType
 @checks(ast.Table, experiment=True)
 def table(context: Context, node: ast.Table) -> Table:
     """Every arm's number for every combination of the loop variables."""
-    axes, combinations = loops(context, node.bindings, None, node.span, len(node.arms))
+    axes, combinations = loops(context, node.bindings, None, node.span, node.arms)
     warn_of_loops(context, node.bindings, node.arms)
     problems = Diagnostics()
     cells: dict[str, dict[str, Applied]] = {}

@@ -15,11 +15,9 @@ def histograms(program: CheckedProgram, session: Session) -> dict[str, Any]:
     found = {}
     for name, histogram in program.histograms.items():
         value = session.values[session.graph.key_of(name)]
-        record = {
-            "edges": value.edges,
-            "arms": {arm: asdict(found) for arm, found in value.arms.items()},
-        }
+        arms = {arm: asdict(counted) for arm, counted in value.arms.items()}
         for arm in histogram.arms:
-            record["arms"][arm.name]["label"] = arm.label
-        found[name] = record
+            arms[arm.name]["label"] = arm.label
+            del arms[arm.name]["rounding"]
+        found[name] = {"arms": arms}
     return found

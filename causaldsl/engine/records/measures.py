@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram, Output
+from causaldsl.check.values import Applied, Axis
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.drawn import Drawn, widened
 from causaldsl.engine.looks import all_at_once
 from causaldsl.engine.metrics import Measured
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
+from causaldsl.vocabulary.metrics import named_with_unit
 
 
 @gathers("measures")
@@ -51,6 +54,7 @@ def sweeps(program: CheckedProgram, session: Session) -> dict[str, Any]:
         found[m.name] = {
             "axes": {axis.name: list(axis.labels) for axis in m.axes},
             "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
+            "quantities": _quantities(m.axes),
             "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
             "simultaneous": {name: look.half for name, look in looks.items() if look.half},
             "differs": {name: look.differs for name, look in looks.items() if look.half},
@@ -70,6 +74,8 @@ def tables(program: CheckedProgram, session: Session) -> dict[str, Any]:
         drawn = {arm: _drawn(cells) for arm, cells in by_arm.items()}
         found[table.name] = {
             "axes": {axis.name: list(axis.labels) for axis in table.axes},
+            "quantities": _quantities(table.axes),
+            "of": {arm: said for arm, cells in table.cells.items() if (said := _of(cells))},
             "cells": {a: {c: float(v) for c, v in cells.items()} for a, cells in by_arm.items()},
             "intervals": {
                 arm: {cell: value.interval() for cell, value in cells.items()}
@@ -79,6 +85,16 @@ def tables(program: CheckedProgram, session: Session) -> dict[str, Any]:
             "simultaneous": {arm: widened(list(c.values())) for arm, c in drawn.items() if c},
         }
     return found
+
+
+def _quantities(axes: Iterable[Axis]) -> dict[str, str]:
+    return {axis.name: axis.quantity for axis in axes if axis.quantity}
+
+
+def _of(cells: Mapping[str, Applied]) -> str:
+    """What the numbers of an arm are, if they are all of one word."""
+    found = {c.word.quantity or named_with_unit(c.word.measured or "") for c in cells.values()}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _drawn(cells: dict[str, float]) -> dict[str, Drawn]:
@@ -95,6 +111,7 @@ def plots(program: CheckedProgram, session: Session) -> dict[str, Any]:
         output.stem: {
             "target": output.target,
             "by": output.by,
+            "lines": output.lines,
             "relative": _relative(session, output),
             "relative_to": output.relative_to,
             "metric": output.metric,

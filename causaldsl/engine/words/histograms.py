@@ -99,10 +99,23 @@ class ClassValue:
     counts: list[int]
 
 
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Edges of bins, (bins + 1,), and the rounding of the projections between them."""
+
+    edges: Tensor
+    rounding: float
+
+
 @dataclass(frozen=True)
 class ArmValue:
-    """One arm: its classes, and how far apart they are if there are two."""
+    """One arm: its classes, and how far apart they are if there are two.
 
+    ``edges`` are those of the bins, and ``rounding`` that of the projections.
+    """
+
+    edges: list[float]
+    rounding: float
     classes: dict[str, ClassValue]
     auc: float | None
     d: float | None
@@ -110,12 +123,10 @@ class ArmValue:
 
 @dataclass(frozen=True)
 class HistogramValue:
-    """``rows`` has the projections themselves, by arm and class; ``rounding`` is their own."""
+    """``rows`` has the projections themselves, by arm and class."""
 
-    edges: list[float]
     arms: dict[str, ArmValue]
     rows: dict[str, dict[str, Rows]]
-    rounding: float
 
 
 @evaluates(Projection)
@@ -149,16 +160,23 @@ def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Te
 @evaluates(HistogramWord)
 def histogram(here: Here[HistogramWord]) -> HistogramValue:
     word, session = here.word, here.session
-    names = dict.fromkeys(projected.role for projected in here.operation.inputs)
-    arms = {name: _by_class(word, here.values(name)) for name in names}
-    everything = torch.cat([rows.values for arm in arms.values() for rows in arm.values()])
+    places = {p.role: session.graph.operation(p.key).at for p in here.operation.inputs}
+    arms = {name: _by_class(word, here.values(name)) for name in places}
+    made = {}
+    for name, arm in arms.items():
+        alike = [other for other in arms if places[other] == places[name]]
+        made[name] = _arm(session, arm, _bins(session, word, [arms[other] for other in alike]))
+    return HistogramValue(made, arms)
+
+
+def _bins(session: Session, word: HistogramWord, arms: list[dict[str, Rows]]) -> Bins:
+    """Those that arms at one place share: elsewhere activations have another size."""
+    everything = torch.cat([rows.values for arm in arms for rows in arm.values()])
     low, high = float(everything.min()), float(everything.max())
     rounding = ROUNDING[session.loaded.dtype_name] * max(abs(low), abs(high))
     if low == high:  # all the same: a bin of width 1 around it
         low, high = low - 0.5, high + 0.5
-    edges = torch.linspace(low, high, word.bins + 1, dtype=torch.float64)
-    made = {name: _arm(session, arm, edges, rounding) for name, arm in arms.items()}
-    return HistogramValue(edges.tolist(), made, arms, rounding)
+    return Bins(torch.linspace(low, high, word.bins + 1, dtype=torch.float64), rounding)
 
 
 @evaluates(HistogramNumber)
@@ -177,7 +195,7 @@ def histogram_number(here: Here[HistogramNumber], histogram: HistogramValue) -> 
     def make(over: Over) -> Draws:
         spread = Spread.widest(part.spread(session, over) for part in parts)
         if word.statistic == "auc":
-            drawn = _auc_draws(session, parts[0], parts[1], histogram.rounding, over)
+            drawn = _auc_draws(session, parts[0], parts[1], arm.rounding, over)
         else:
             drawn = _statistic(word.statistic, [part.sums(session, over) for part in parts])
         return Draws(drawn, drawn, spread)
@@ -221,10 +239,11 @@ def _by_class(word: HistogramWord, projected: list[Projected]) -> dict[str, Rows
     return {name: only.rows(name) for name in word.classes}
 
 
-def _arm(session: Session, classes: dict[str, Rows], edges: Tensor, rounding: float) -> ArmValue:
+def _arm(session: Session, classes: dict[str, Rows], bins: Bins) -> ArmValue:
     values = [rows.values for rows in classes.values()]
-    separation = separate(values[0], values[1], rounding) if len(values) == 2 else (None, None)
-    return ArmValue({name: _class(session, v, edges) for name, v in classes.items()}, *separation)
+    separation = separate(values[0], values[1], bins.rounding) if len(values) == 2 else (None, None)
+    counted = {name: _class(session, rows, bins.edges) for name, rows in classes.items()}
+    return ArmValue(bins.edges.tolist(), bins.rounding, counted, *separation)
 
 
 def _class(session: Session, rows: Rows, edges: Tensor) -> ClassValue:

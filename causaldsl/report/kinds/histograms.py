@@ -1,4 +1,8 @@
-"""Histograms of projections: a panel for each arm, all on one axis, a colour and line by class."""
+"""Histograms of projections: a panel for each arm, a colour and line by class.
+
+Arms at one place are on one axis; those at another place have their own, since activations there
+have another size.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, kind
 from causaldsl.report.numbers import places_of, plain, two_decimals
-from causaldsl.report.plots import LOOKS, save, subplots
+from causaldsl.report.plots import look, save, subplots
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Number, Results
@@ -71,15 +75,19 @@ class Histograms(Kind[HistogramRecord]):
 def plot_histogram(results: Results, name: str, path: Path) -> None:
     """Draw a histogram's arms below one another and write the picture."""
     record = results.histograms[name]
-    size = (6.4, 0.7 + 1.5 * len(record.arms))
-    figure, axes = subplots(size, len(record.arms), sharex=True)
+    size = (6.4, 0.7 + 1.7 * len(record.arms))
+    figure, axes = subplots(size, len(record.arms))
+    first: dict[tuple[float, ...], Any] = {}
     outlines: dict[str, Any] = {}
     for (arm, found), axis in zip(record.arms.items(), axes, strict=True):
+        alike = first.setdefault(tuple(found.edges), axis)
+        if alike is not axis:
+            axis.sharex(alike)
         for i, (cls, counted) in enumerate(found.classes.items()):
-            colour, line = LOOKS[i % len(LOOKS)]
+            colour, line = look(i)
             share = [count / counted.n for count in counted.counts]
-            axis.stairs(share, record.edges, fill=True, color=colour, alpha=0.18)
-            outline = axis.stairs(share, record.edges, color=colour, linestyle=line, linewidth=1.4)
+            axis.stairs(share, found.edges, fill=True, color=colour, alpha=0.18)
+            outline = axis.stairs(share, found.edges, color=colour, linestyle=line, linewidth=1.4)
             outlines[cls] = outline
             axis.axvline(counted.mean, color=colour, linestyle=line, linewidth=0.8)
         title = textwrap.fill(f"{arm}: {found.label}{_apart(found)}", 96)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from rich.table import Table
 
+from causaldsl.check.checked import Output
+from causaldsl.report.bars import plot_bars
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.report.html.tables import Arms, arms_table, measured_on, table
-from causaldsl.report.kinds.base import Kind, Named, Options, kind
+from causaldsl.report.kinds.base import Draw, Kind, Named, Options, kind
 from causaldsl.report.kinds.sweeps import sweep_table
 from causaldsl.report.numbers import decimals, measured, plain
 from causaldsl.report.terminal import titled
@@ -32,6 +35,12 @@ class Measures(Kind[Arms]):
         made = arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
         found = view.results.templates.get(name)
         return made if found is None else join(made, _by_template(name, found))
+
+    def draw(self, view: View, name: str, record: Arms, asked: Output | None) -> Draw | None:
+        """Bars where the program plots them: by itself, a page has the table."""
+        if name in view.results.sweeps or asked is None or asked.kind != "plot":
+            return None
+        return partial(plot_bars, view.results, name)
 
     def metrics(self, results: Results) -> set[str]:
         return {m for arms in results.measures.values() for row in arms.values() for m in row}

@@ -60,7 +60,7 @@ class Sweeps(Kind[SweepRecord]):
                 return None
         elif asked.kind == "plot":
             plot = view.results.plots[asked.stem]
-            along = bool(plot.by) or plot.relative is not None
+            along = bool(plot.by or plot.lines) or plot.relative is not None
         else:
             return None
         if along:

@@ -74,7 +74,7 @@ class Tables(Kind[TableRecord]):
         if asked is None and len(next(iter(record.axes.values()))) == 1:
             return None
         plot = view.results.plots[asked.stem] if asked else PlotRecord(target=name)
-        if plot.by is None and plot.relative is None and is_grid(record):
+        if plot.by is plot.lines is None and plot.relative is None and is_grid(record):
             return partial(plot_grid, view.results, name)
         return partial(plot_curves, view.results, plot)
 

@@ -1,0 +1,210 @@
+"""What plots show: the numbers of the records, named and on the scales that fit them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from causaldsl.report import bars, curves, heatmaps
+from causaldsl.report.kinds import histograms
+from causaldsl.results.records import (
+    HistogramArm,
+    HistogramClass,
+    HistogramRecord,
+    Number,
+    PlotRecord,
+    Results,
+    SweepRecord,
+    TableRecord,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "plots.txt"
+NAN = float("nan")
+LAYERS, PLACES = ["0", "5", "10"], ["IO", "END"]
+
+
+def number(mean: float, half: float = 0.25) -> Number:
+    return Number(mean=mean, n=40, low=mean - half, high=mean + half)
+
+
+def results() -> Results:
+    """A measure, sweeps over layers and positions, tables and a histogram."""
+    measure = {
+        "clean": {"logit_diff": number(2.0), "fldd": number(NAN)},
+        "whole": {"logit_diff": number(-1.0), "fldd": number(NAN)},
+        "along_v": {"logit_diff": Number(mean=1.5, n=40, low=1.5, high=1.5), "fldd": number(NAN)},
+    }
+    cells = [".".join(at) for at in product(LAYERS, PLACES)]
+    swept = {"clean": {"fldd": number(0.0), "prob": number(0.5)}}
+    swept |= {
+        f"[{cell}]": {"fldd": number(i / 8), "prob": number(0.5 - i / 16)}
+        for i, cell in enumerate(cells)
+    }
+    sweep = SweepRecord(
+        axes={"l": LAYERS, "p": PLACES},
+        shown={"p": ["2 Mary/John", "7 to"]},
+        quantities={"l": "layer", "p": "token"},
+        arms=[""],
+        simultaneous={"fldd": [0.5] * len(cells)},
+    )
+    table = TableRecord(
+        axes={"h": ["7.0", "7.1"], "p": PLACES},
+        quantities={"h": "head", "p": "position"},
+        of={"share": "share of attention"},
+        cells={"share": {"7.0.IO": 0.5, "7.0.END": 0.25, "7.1.IO": 0.125, "7.1.END": 0.75}},
+        intervals={"share": {"7.0.IO": (0.25, 0.625)}},
+        simultaneous={"share": 2.0},
+    )
+    return Results.model_construct(
+        measures={"effects": measure, "where": swept},
+        sweeps={"where": sweep},
+        tables={"looks": table},
+        histograms={"apart": histogram()},
+        provenance={"model": "tiny"},
+    )
+
+
+def histogram() -> HistogramRecord:
+    def arm(label: str, low: float, high: float) -> HistogramArm:
+        middle = (low + high) / 2
+        cls = HistogramClass(n=4, mean=middle, low=low, high=high, sd=1.0, counts=[1, 3])
+        return HistogramArm(label=label, edges=[low, middle, high], classes={"ABB": cls})
+
+    return HistogramRecord(
+        arms={
+            "early": arm("v at early", -1.0, 1.0),
+            "steered": arm("v at early with steer early along v", -1.0, 1.0),
+            "late": arm("u at late", -400.0, 800.0),
+        }
+    )
+
+
+DRAWN: dict[str, Callable[[Path], None]] = {
+    "plot effects": lambda path: bars.plot_bars(results(), "effects", path),
+    "plot where": lambda path: heatmaps.plot_sweep(results(), "where", path),
+    "plot where by l lines p": lambda path: curves.plot_curves(
+        results(), PlotRecord(target="where", by="l", lines="p"), path
+    ),
+    "plot where by l": lambda path: curves.plot_curves(
+        results(), PlotRecord(target="where", by="l"), path
+    ),
+    "plot where by l lines p relative 0.5": lambda path: curves.plot_curves(
+        results(),
+        PlotRecord(target="where", by="l", lines="p", relative=0.5, relative_to="x", metric="fldd"),
+        path,
+    ),
+    "plot looks by p lines h": lambda path: curves.plot_curves(
+        results(), PlotRecord(target="looks", by="p", lines="h"), path
+    ),
+    "plot apart": lambda path: histograms.plot_histogram(results(), "apart", path),
+}
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn, instead of their files."""
+    seen: list[Figure] = []
+    for module in (bars, curves, heatmaps, histograms):
+        monkeypatch.setattr(module, "save", lambda figure, path: seen.append(figure))
+    return seen
+
+
+def shown(figure: Figure) -> list[str]:
+    """What a figure has, panel by panel, as text."""
+    lines = [f"  title: {figure.get_suptitle()}"]
+    for axis in figure.axes:
+        kind = "colours" if hasattr(axis, "_colorbar") else "panel"
+        lines.append(f"  {kind} {axis.get_title(loc='left')}".rstrip())
+        lines.append(f"    x {axis.get_xlabel()!r} {_ticks(axis.xaxis)}")
+        lines.append(f"    y {axis.get_ylabel()!r} {_ticks(axis.yaxis)}")
+        for container in axis.containers:
+            if isinstance(container, BarContainer):
+                lines += [f"    bar {p.get_y() + 0.31:g}: {p.get_width():g}" for p in container]
+        for line in axis.lines:
+            x, y = ([round(float(v), 4) for v in values] for values in line.get_data())
+            name = line.get_label()
+            lines.append(f"    line{'' if name.startswith('_') else f' {name}'}: {x} {y}")
+        for band in axis.collections if kind == "panel" else ():
+            ends = band.get_paths()[0].get_extents()
+            lines.append(f"    band from {ends.y0:g} to {ends.y1:g}")
+        for image in axis.images:
+            values = [[round(float(v), 4) for v in row] for row in image.get_array()]
+            lines.append(f"    colours {image.get_cmap().name} {image.get_clim()} {values}")
+        lines += [f"    says {text.get_text()!r}" for text in axis.texts]
+        legend = axis.get_legend()
+        if legend is not None:
+            names = [text.get_text() for text in legend.get_texts()]
+            lines.append(f"    legend {legend.get_title().get_text()!r} {names}")
+    return lines
+
+
+def _ticks(axis: Any) -> list[str]:
+    """Labels that were given, and not chosen to fit the numbers."""
+    if not isinstance(axis.get_major_locator(), FixedLocator):
+        return []
+    return [text.get_text() for text in axis.get_ticklabels() if text.get_text()]
+
+
+def test_golden_pictures(figures: list[Figure]) -> None:
+    found = []
+    for name, draw in DRAWN.items():
+        draw(Path("unused.svg"))
+        found += [name, *shown(figures.pop())]
+    text = "\n".join(found) + "\n"
+    if os.environ.get("UPDATE"):
+        GOLDEN.write_text(text, "utf-8")
+    assert text == GOLDEN.read_text("utf-8")
+
+
+def test_bars_are_the_numbers_and_their_intervals(figures: list[Figure]) -> None:
+    DRAWN["plot effects"](Path("unused.svg"))
+    measured, withheld = figures[0].axes
+    assert [patch.get_width() for patch in measured.patches] == [2.0, -1.0, 1.5]
+    intervals = [line.get_xdata() for line in measured.lines if line.get_marker() == "|"]
+    assert [list(ends) for ends in intervals] == [[1.75, 2.25], [-1.25, -0.75]]
+    assert not withheld.patches
+    assert [text.get_text().strip() for text in withheld.texts] == 3 * ["withheld"]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0.0, 0.5], ("viridis", 0.0, 0.5)),
+        ([-0.5, -0.25, NAN], ("viridis_r", -0.5, 0.0)),
+        ([-0.5, 0.25], ("RdBu_r", -0.5, 0.5)),
+        ([], ("viridis", 0.0, 1e-9)),
+    ],
+)
+def test_a_scale_has_as_many_signs_as_its_numbers(
+    values: list[float], scale: tuple[str, float, float]
+) -> None:
+    found = heatmaps.colours(values)
+    assert (found["cmap"], found["vmin"], found["vmax"]) == scale
+
+
+def test_arms_at_one_place_share_an_axis(figures: list[Figure]) -> None:
+    DRAWN["plot apart"](Path("unused.svg"))
+    early, steered, late = figures[0].axes
+    assert early.get_shared_x_axes().joined(early, steered)
+    assert not early.get_shared_x_axes().joined(early, late)
+    assert late.get_xlim()[1] > 100 > early.get_xlim()[1]
+
+
+def test_every_line_looks_different() -> None:
+    assert len({bars.look(number) for number in range(28)}) == 28
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_a_picture_of_a_measure_is_the_same_each_time(suffix: str, tmp_path: Path) -> None:
+    first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
+    DRAWN["plot effects"](first)
+    DRAWN["plot effects"](second)
+    assert first.read_bytes() == second.read_bytes()
