@@ -434,6 +434,10 @@ class Let(Assignment):
     """A number or another value."""
 
 
+class Metric(Assignment):
+    """An expression over logits and probabilities that `report` takes by its name."""
+
+
 class Measure(Definition):
     pairs: Expression
     arms: tuple[Arm, ...]

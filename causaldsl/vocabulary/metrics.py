@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
-from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, register, vocabulary_of
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, package_of, register, vocabulary_of
 
 Tensor = Any
 Needs = Literal["answers", "vocabulary", "output"]
@@ -108,6 +108,11 @@ class Metric:
     rate: ClassVar[bool] = False
     """Whether it is the share of pairs for which something is so, and its interval an exact one."""
     doc: ClassVar[str]
+
+    @property
+    def origin(self) -> str:
+        """What its values depend on beside its word: the package that it is from, else ""."""
+        return package_of(type(self))
 
     def __init_subclass__(cls) -> None:
         cls.doc = (cls.__doc__ or "").strip()

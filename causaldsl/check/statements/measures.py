@@ -140,6 +140,7 @@ def _metrics(context: Context, node: ast.Report, pairs: PairSet) -> tuple[str, .
                 identifier.span,
                 suggest(identifier.text, offered, "metrics"),
             )
+        context.scope.used.add(identifier.text)
         if context.words.metrics[identifier.text].of_source and not pairs.paired:
             raise wrong(
                 "no-source",
