@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from causaldsl.check.context import Context
-from causaldsl.check.pairs import Pair, PairSet, Prompt
+from causaldsl.check.pairs import NO_TOKEN, Pair, PairSet, Prompt
 from causaldsl.check.places import Place, Point
 from causaldsl.diagnostics import Label, Span
 from causaldsl.model.tokens import Tokens
@@ -194,6 +194,8 @@ def _ends_in_space(pair: Pair, tokens: Tokens) -> bool:
 
 
 def _mixed(pair: Pair, tokens: Tokens) -> bool:
+    if pair.foil == NO_TOKEN:
+        return False
     answer, foil = tokens.piece(pair.answer), tokens.piece(pair.foil)
     words = answer.strip()[:1].isalnum() and foil.strip()[:1].isalnum()
     return words and answer.startswith(" ") != foil.startswith(" ")

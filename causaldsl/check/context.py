@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from causaldsl.check.answered import Asked, check_answers
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.files import Readable
 from causaldsl.check.kinds import describe, way_out
@@ -201,12 +202,16 @@ class Context:
         return value
 
     def pair_set(
-        self, node: ast.Expression, answers: bool = True, several: bool = False
+        self,
+        node: ast.Expression,
+        answers: bool = True,
+        several: bool = False,
+        asked: Asked = "one",
     ) -> PairSet:
         """The value of an expression that must be pairs, not a family with two parts.
 
         Without ``answers``, prompts that have none will do; with ``several``, answers of several
-        tokens.
+        tokens. ``asked`` says what sets of answers, and answers without foils, have to be like.
         """
         found = self._pairs(node, answers)
         if found.spelled and answers and not several:
@@ -216,6 +221,8 @@ class Context:
                 node.span,
                 "they can be measured by measure and sweep; leave out `answers: whole` elsewhere",
             )
+        if answers:
+            check_answers(found, asked, show(node), node.span)
         return found
 
     def _pairs(self, node: ast.Expression, answers: bool) -> PairSet:

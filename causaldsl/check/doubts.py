@@ -20,7 +20,6 @@ from causaldsl.diagnostics import Label, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.base import SIDES, Side
-from causaldsl.vocabulary.metrics import metric_named
 from causaldsl.vocabulary.numbers import Arithmetic, Compare, Result
 from causaldsl.vocabulary.types import NumberType
 
@@ -229,7 +228,8 @@ class _Comparisons:
     def _found_unit(self, applied: Applied) -> str | None:
         word = applied.word
         if isinstance(word, Result):
-            return metric_named(word.metric).unit or None
+            unit: str = self.context.words.metrics[word.metric].unit
+            return unit or None
         parts = [part for part in _parts(applied) if part.number is None]
         units = {unit: part for part in parts if (unit := self._unit(part)) is not None}
         if isinstance(word, Compare | Arithmetic):

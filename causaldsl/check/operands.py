@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.context import Context, Located
 from causaldsl.check.stages import stage_places
@@ -125,13 +126,20 @@ def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
     return first
 
 
+def _asked(cls: type[Word]) -> Asked:
+    """What a word asks of the answers of its pairs."""
+    if cls.one_answer:
+        return "one"
+    return "foils" if cls.runs == "gradients" else "nothing"
+
+
 READ: dict[OperandKind, Read] = {
     "site": lambda context, node, cls: context.place(node),
     "subspace": lambda context, node, cls: context.of_type(node, SubspaceType, "a subspace"),
     "subspaces": _subspaces,
     "matrix": lambda context, node, cls: context.of_type(node, MatrixType, "a matrix"),
     "number": lambda context, node, cls: context.of_type(node, NumberType, "a number"),
-    "pairs": lambda context, node, cls: context.pair_set(node),
+    "pairs": lambda context, node, cls: context.pair_set(node, asked=_asked(cls)),
     "prompts": lambda context, node, cls: context.pair_set(node, answers=False),
     "class": _class,
     "path": _text,

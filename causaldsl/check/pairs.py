@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,10 @@ def shape_of(pattern: str) -> str:
     return "".join(names.setdefault(letter, chr(ord("A") + len(names))) for letter in pattern)
 
 
+NO_TOKEN = -1
+"""Stands for the foil of a pair that has none: whatever takes it for a token fails."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A base and a source prompt.
@@ -66,7 +70,9 @@ class Pair:
     the base with the variable taken from the source; all three are token ids. ``template`` is the
     text that it was made from, with its slots; pairs of one ``cluster`` are no new evidence.
     ``spelled`` are all tokens of answer and foil where one of them has several; ``answer`` and
-    ``foil`` are then their first ones.
+    ``foil`` are then their first ones. ``sets`` are all answers and all foils, a token each, where
+    there are several of one of them, or no foil; ``answer`` and ``foil`` are then the first ones,
+    or ``NO_TOKEN``.
     """
 
     base: Prompt
@@ -77,6 +83,12 @@ class Pair:
     template: str = ""
     cluster: str = ""
     spelled: tuple[tuple[int, ...], ...] = ()
+    sets: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """All answers, and all foils."""
+        return self.sets or ((self.answer,), (self.foil,))
 
     @property
     def wholes(self) -> tuple[tuple[int, ...], ...]:
@@ -94,6 +106,28 @@ class Pair:
         """The two prompts, whichever is the base: a pair and its reverse teach the same."""
         first, second = sorted((self.base.text, self.source.text))
         return first, second
+
+
+def answered(
+    base: Prompt,
+    source: Prompt,
+    sets: Sequence[tuple[int, ...]],
+    counterfactual: int | None = None,
+    template: str = "",
+    cluster: str = "",
+    spelled: tuple[tuple[int, ...], ...] = (),
+) -> Pair:
+    """A pair with all its answers and all its foils, of which there may be none.
+
+    Without a counterfactual answer, that is the foil.
+    """
+    answers, foils = (tuple(dict.fromkeys(members)) for members in sets)
+    foil = foils[0] if foils else NO_TOKEN
+    if counterfactual is None:
+        counterfactual = foil
+    plain = len(answers) == len(foils) == 1
+    several = () if plain else (answers, foils)
+    return Pair(base, source, answers[0], foil, counterfactual, template, cluster, spelled, several)
 
 
 @dataclass(frozen=True)
@@ -116,6 +150,16 @@ class PairSet(Value):
     def spelled(self) -> bool:
         """Whether some answer or foil has several tokens."""
         return any(pair.spelled for pair in self.pairs)
+
+    @cached_property
+    def sets(self) -> bool:
+        """Whether some answer or foil is one of several."""
+        return any(len(members) > 1 for pair in self.pairs for members in pair.sets)
+
+    @cached_property
+    def foils(self) -> bool:
+        """Whether answers have foils."""
+        return not any(pair.foil == NO_TOKEN for pair in self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -182,7 +226,8 @@ class PairSet(Value):
                     "template": pair.template,
                     "cluster": pair.cluster,
                 }
-                | ({"spelled": pair.spelled} if pair.spelled else {}),
+                | ({"spelled": pair.spelled} if pair.spelled else {})
+                | ({"sets": pair.sets} if pair.sets else {}),
                 ensure_ascii=False,
             )
             for pair in self.pairs

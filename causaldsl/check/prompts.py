@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from causaldsl.check.kinds import Value
@@ -69,17 +69,43 @@ class Template:
         return self.pieces[0] + "".join(f"{{{slot}}}{piece}" for slot, piece in filled)
 
 
+Chosen = Callable[[Sequence[str], int], Sequence[str]]
+SELECTORS: dict[str, Chosen] = {
+    "after": lambda words, own: words[own + 1 :],
+    "before": lambda words, own: words[:own],
+    "from": lambda words, own: words[own:],
+    "upto": lambda words, own: words[: own + 1],
+    "other": lambda words, own: [*words[:own], *words[own + 1 :]],
+}
+"""Which of a lexicon's words, in its order, are meant beside the one that fills a slot."""
+
+
 @dataclass(frozen=True)
 class AnswerOf:
-    """What is an answer or foil: a text, or the word of a letter or slot, or a column beside it."""
+    """What is an answer or foil: a text, or the word of a letter or slot, or a column beside it.
+
+    With ``select`` it is those of the lexicon's words (``SELECTORS``).
+    """
 
     text: str
     """As it is written, or the text itself."""
     span: Span = field(compare=False, repr=False)
     literal: bool = False
+    select: str = ""
 
     def __str__(self) -> str:
-        return f'"{self.text}"' if self.literal else self.text
+        return f'"{self.text}"' if self.literal else f"{self.select} {self.text}".lstrip()
+
+    def words(self, lexicon: Lexicon, own: str, dropped: Container[str] = ()) -> list[str]:
+        """The words that it stands for where ``own`` fills its slot; no column has one twice.
+
+        ``dropped`` are words of the lexicon that are left out of these pairs.
+        """
+        if not self.select:
+            return [lexicon.beside(own, self.column)]
+        known = [w for w in lexicon.words if w not in lexicon.dropped and w not in dropped]
+        beside = list(dict.fromkeys(lexicon.beside(word, self.column) for word in known))
+        return list(SELECTORS[self.select](beside, beside.index(lexicon.beside(own, self.column))))
 
     @property
     def name(self) -> str:
@@ -99,13 +125,24 @@ class PromptFamily(Value):
     templates: tuple[Template, ...]
     groups: tuple[tuple[str, ...], ...]
     lexicons: dict[str, Lexicon]
-    answer: AnswerOf
-    foil: AnswerOf | None
+    answer: tuple[AnswerOf, ...]
+    foil: tuple[AnswerOf, ...] | None
     places: tuple[tuple[str, str, Span], ...]
     span: Span = field(compare=False, repr=False)
 
+    @property
+    def answers(self) -> str:
+        """What it says of them, as it is written."""
+        said = {"answer": self.answer, "foil": self.foil or ()}
+        return "  ".join(f"{name} {listed(some)}" for name, some in said.items() if some)
+
     def of_role(self, role: str) -> tuple[Template, ...]:
         return tuple(t for t in self.templates if t.role == role)
+
+
+def listed(answers: Sequence[AnswerOf]) -> str:
+    """Answers as they are written."""
+    return str(answers[0]) if len(answers) == 1 else f"[{', '.join(map(str, answers))}]"
 
 
 def split_words(words: Sequence[str], tokens: Tokens) -> frozenset[str]:

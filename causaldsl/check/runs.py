@@ -131,7 +131,7 @@ def _mean(context: Context, node: Any) -> Origin:
     if side not in SIDES:
         message = f"`{show(node)}` is not one side of pairs"
         raise wrong("wrong-kind", message, node.span, "write PAIRS.base or PAIRS.source")
-    pairs = context.pair_set(node.owner, answers=side == "source")
+    pairs = context.pair_set(node.owner, answers=side == "source", asked="nothing")
     return Origin("source" if side == "source" else "base", mean_of=pairs, span=node.span)
 
 

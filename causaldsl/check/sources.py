@@ -9,29 +9,23 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from causaldsl.check.files import missing_file
 from causaldsl.check.limits import Limits
-from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt
+from causaldsl.check.pairs import NO_TOKEN, Pair, PairFamily, PairSet, Prompt
+from causaldsl.check.records import pair_of
 from causaldsl.check.units import join
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.tokens import Tokens, last_token_before
-from causaldsl.vocabulary.base import SIDES
+from causaldsl.model.tokens import Tokens
 from causaldsl.vocabulary.makers import Reader, RowMistake
 
 _END: Any = object()
 _FEW = 12
 """How many words a message lists."""
-_TEXTS = ("base", "source", "answer", "foil")
-_NAMED = ("split", "counterfactual_answer", "template", "cluster")
-_FIELDS = {*_TEXTS, *_NAMED, "positions", "class"}
 _SHOWN = 4
 """How many wrong rows of a file are shown beside the first; others are counted."""
-_SAVED = {"tokens"}
-"""What the pairs that a run has saved say beyond that, by side."""
 
 
 def read_text(path: Path, written: str) -> str:
@@ -116,6 +110,12 @@ def read_pairs(
     pairs = _pairs(reader, path, written, tokens, limits)
     if not pairs:
         raise Mistake("empty-file", f"{written} has no pairs", reader.form)
+    if len({pair.foil == NO_TOKEN for _, pair in pairs}) > 1:
+        raise Mistake(
+            "bad-pair",
+            f"{written} gives some {reader.row}s a foil and others none",
+            f"either every {reader.row} has a `foil`, or none has one",
+        )
     if len({pair.base.cls == "" for _, pair in pairs}) > 1:
         raise Mistake(
             "bad-class",
@@ -217,161 +217,6 @@ def parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
             "take it out of one of them",
         )
     return PairFamily("", found["train"] or None, found["test"] or None)
-
-
-def pair_of(
-    record: dict[str, Any], where: str, tokens: Tokens, whole: bool = False
-) -> tuple[str | None, Pair]:
-    """The pair of one record, with its split; with ``whole`` answers may have several tokens.
-
-    Raises:
-        Mistake: for one that is wrong.
-    """
-    unknown = set(record) - _FIELDS - _SAVED
-    missing = [field for field in _TEXTS if not isinstance(record.get(field), str)]
-    if unknown or missing:
-        what = f"has no text `{missing[0]}`" if missing else f"has a field `{sorted(unknown)[0]}`"
-        raise Mistake("bad-pair", f"{where} {what}", f"fields: {', '.join(sorted(_FIELDS))}")
-    positions = record.get("positions", {})
-    if not isinstance(positions, dict):
-        raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
-    classes = _classes(record, where)
-    base, source = (
-        replace(_prompt(record[side], side, positions, where, tokens), cls=classes[side])
-        for side in SIDES
-    )
-    if (saved := _by_side(record, "tokens", where)) is not None:
-        _check_tokens(base, saved["base"], "base", where)
-        _check_tokens(source, saved["source"], "source", where)
-    spelled = _spelled(record, tokens) if whole else ()
-    answer, foil = (
-        spelled[at][0] if spelled else _answer(record[f], where, tokens)
-        for at, f in enumerate(("answer", "foil"))
-    )
-    split, counterfactual, template, cluster = (record.get(field) for field in _NAMED)
-    for field in _NAMED:
-        if record.get(field) is not None and not isinstance(record[field], str):
-            raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
-    for whole_answer, name in zip(spelled, ("answer", "foil"), strict=False):
-        if tokens.encode(record["base"] + record[name]).ids != (*base.ids, *whole_answer):
-            raise Mistake(
-                "not-a-continuation",
-                f"{where}: {record[name]!r} is not cut from the prompt between two tokens",
-                "begin it with a space, or choose another",
-            )
-    if (spelled[0] == spelled[1]) if spelled else answer == foil:
-        raise Mistake(
-            "bad-pair", f"{where}: answer and foil are the same token", "choose another foil"
-        )
-    return split, Pair(
-        base,
-        source,
-        answer,
-        foil,
-        foil if spelled or counterfactual is None else _answer(counterfactual, where, tokens),
-        template or "",
-        cluster or "",
-        spelled,
-    )
-
-
-def _spelled(record: dict[str, Any], tokens: Tokens) -> tuple[tuple[int, ...], ...]:
-    """All tokens of answer and foil, if one of them has several."""
-    found = tuple(tokens.continuation(record[name]) for name in ("answer", "foil"))
-    return found if any(len(part) > 1 for part in found) and all(found) else ()
-
-
-def _by_side(record: dict[str, Any], field: str, where: str) -> dict[str, Any] | None:
-    """What a record says of each of its prompts in a field, if it has that field."""
-    said = record.get(field)
-    if said is not None and not (isinstance(said, dict) and set(said) == set(SIDES)):
-        raise Mistake("bad-pair", f'{where}: `{field}` must be {{"base": .., "source": ..}}')
-    return said
-
-
-def _classes(record: dict[str, Any], where: str) -> dict[str, str]:
-    """The class of each prompt: any text, compared as it is."""
-    said = _by_side(record, "class", where)
-    if said is None:
-        return dict.fromkeys(SIDES, "")
-    for cls in said.values():
-        if not isinstance(cls, str) or not cls.strip() or not cls.isprintable():
-            raise Mistake("bad-class", f"{where}: a class is a text, not {json.dumps(cls)}")
-        if cls in SIDES:
-            raise Mistake(
-                "reserved-name",
-                f"{where}: a class can't be called `{cls}`, which names one side of all pairs",
-                "give it another name",
-            )
-    return said
-
-
-def _check_tokens(prompt: Prompt, said: Any, side: str, where: str) -> None:
-    """A prompt that a run has saved must be the same tokens for this model."""
-    if said != list(prompt.ids):
-        raise Mistake(
-            "other-tokens",
-            f"{where}: the {side} is not these tokens for this model",
-            "the pairs were saved by a run of another model; leave out `tokens` to use their texts",
-        )
-
-
-def _answer(text: str, where: str, tokens: Tokens) -> int:
-    token = tokens.single(text)
-    if token is None:
-        spaced = tokens.single(" " + text)
-        raise Mistake(
-            "not-one-token",
-            f"{where}: the answer {text!r} is not one token: {'|'.join(tokens.pieces(text))}",
-            f"{' ' + text!r}, with a space, is one" if spaced is not None else "choose another",
-        )
-    return token
-
-
-def _prompt(text: str, side: str, positions: dict[str, Any], where: str, tokens: Tokens) -> Prompt:
-    encoded = tokens.encode(text)
-    if not encoded.ids:
-        raise Mistake("bad-pair", f"{where}: the {side} is empty")
-    for name in {"END", "all"} & positions.keys():
-        raise Mistake(
-            "reserved-name",
-            f"{where}: the position `{name}` has a fixed meaning",
-            "choose another name",
-        )
-    named = tuple(
-        (
-            name,
-            _position(
-                value[side] if isinstance(value, dict) else value,
-                name,
-                text,
-                encoded.offsets,
-                f"{where}, {side}",
-            ),
-        )
-        for name, value in positions.items()
-        if not isinstance(value, dict) or side in value  # else only the other side has it
-    )
-    return Prompt(text, encoded.ids, named)
-
-
-def _position(
-    value: Any, name: str, text: str, offsets: tuple[tuple[int, int], ...], where: str
-) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        index = value if value >= 0 else value + len(offsets)
-        if 0 <= index < len(offsets):
-            return index
-        raise Mistake("position-range", f"{where}: position {name} is token {value} of {text!r}")
-    if not isinstance(value, str) or not value or text.count(value) != 1:
-        times = text.count(value) if isinstance(value, str) and value else 0
-        raise Mistake(
-            "position-text",
-            f"{where}: position {name} points at {value!r}, which stands {times} times in {text!r}",
-            'give a text that stands there once, a token index, or {"base": ..., "source": ...}',
-        )
-    end = text.index(value) + len(value)
-    return last_token_before(offsets, end)
 
 
 def number_pairs(base: Sequence[float], source: Sequence[float]) -> PairFamily:

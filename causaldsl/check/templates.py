@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 import re
 
-from causaldsl.check.filling import Filled, Filling, check_column, fill, spaced
+from causaldsl.check.answering import Answering
+from causaldsl.check.filling import Filled, Filling, check_column, fill
 from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt, shape_of
-from causaldsl.check.prompts import AnswerOf, Lexicon, PromptFamily, Template
+from causaldsl.check.prompts import Lexicon, PromptFamily, Template
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
 
 WORDS = ("same", "answers")
 """The options whose values are words: `same lemma`, `answers whole`."""
-_FEW_CLASSES = 10
-"""Answers are classes where there are at most so many."""
 _MISSES = 5000
 """Draws in a row that gave a pair already made, after which there are taken to be no others."""
 
@@ -31,19 +30,14 @@ class PairMaker:
         self.same, self.whole = words.get("same", ""), "answers" in words
         self.group = self._pattern_group()
         self.lexicon = family.lexicons[self.group[0]]
-        self.dropped: dict[str, list[str]] = {}
-        """Words of each lexicon beside which an answer of several tokens stands."""
         self._made: dict[tuple[str, ...], Prompt] = {}
         """Prompts by their template, pattern and words: of few words the same ones come often."""
         self._check_letters()
-        # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
-        for base in (self.left, self.right) if node.arrow == "<->" else (self.right,):
-            self._check_answers(base)
-        if family.foil is None:
-            self._check_differs(family.answer)
         if self.same:
             check_column(self.group[0], self.same, self.lexicon, node.span)
-        self._classes = self._answer_classes()
+        slots = dict(zip(self.group, zip(self.left, self.right, strict=True), strict=True))
+        self.answers = Answering(family, node, tokens, self.lexicon, slots, self.whole)
+        self.dropped = self.answers.dropped
 
     @property
     def count(self) -> int:
@@ -61,7 +55,7 @@ class PairMaker:
                 parts[role] = PairSet(
                     f"{name}.{role}",
                     pairs,
-                    patterns=self.family.foil is not None,
+                    patterns=not self.answers.by_source,
                     paired=self.node.arrow is not None,
                 )
         if not any(parts.values()):
@@ -114,7 +108,7 @@ class PairMaker:
     def _fitting(self, pattern: str) -> list[tuple[str, ...]]:
         """The groups of as many slots; of several, the one that the answer is from."""
         fitting = [group for group in self.family.groups if len(group) == len(pattern)]
-        answered = [group for group in fitting if self.family.answer.name in group]
+        answered = [g for g in fitting if any(word.name in g for word in self.family.answer)]
         return answered or fitting
 
     def _check_letters(self) -> None:
@@ -127,55 +121,6 @@ class PairMaker:
                 "call the slots by other letters, such as X Y Z",
                 [Label(self.family.span, "the prompts")],
             )
-
-    def _check_answers(self, base: str) -> None:
-        answer, foil = self.family.answer, self.family.foil
-        for word in filter(None, (answer, foil)):
-            if not word.literal and word.name not in (*base, *self.family.lexicons):
-                said = f"answer {answer}" + (f"  foil {foil}" if foil else "")
-                raise wrong(
-                    "answer-letter",
-                    f"pattern {base} is the base but has no letter {word.name}",
-                    self.node.span,
-                    f"the prompts say: {said}",
-                )
-            if not word.literal:
-                lexicon = self._lexicon_of(word)
-                check_column(word.name, word.column, lexicon, word.span)
-                if lexicon.columns and not self.whole:
-                    self._drop(lexicon, word.column)
-
-    def _check_differs(self, answer: AnswerOf) -> None:
-        """Without a foil the answer must be one that the source has another one of."""
-        slot = self.group.index(answer.name) if answer.name in self.group else None
-        if slot is None or self.left[slot] == self.right[slot]:
-            raise wrong(
-                "no-foil",
-                f"the source has no answer of its own, so the foil of {answer} must be said",
-                self.node.span,
-                f"add it to the prompts: answer {answer}  foil ...",
-                [Label(answer.span, "the answer")],
-            )
-
-    def _lexicon_of(self, word: AnswerOf) -> Lexicon:
-        return self.family.lexicons.get(word.name, self.lexicon)
-
-    def _drop(self, lexicon: Lexicon, column: str) -> None:
-        """Leave out the words beside which an answer is not one token."""
-        found = self.dropped.setdefault(lexicon.name, [])
-        for word in lexicon.words:
-            if (
-                word not in found
-                and self.tokens.single(spaced(lexicon.beside(word, column))) is None
-            ):
-                found.append(word)
-
-    def _answer_classes(self) -> bool:
-        """Whether a prompt's answer is its class: the source has another one, and they are few."""
-        if self.family.foil is not None:
-            return False
-        column = self.family.answer.column
-        return len({self.lexicon.beside(w, column) for w in self.lexicon.words}) <= _FEW_CLASSES
 
     def _sample(
         self, role: str, count: int, seed: int, taken: set[tuple[str, str]]
@@ -202,7 +147,7 @@ class PairMaker:
         pairs: list[Pair] = []
         prompts: set[str] = set()
         # Few prompts can be made of single words. Pairs that share some would all be one unit.
-        apart = self.family.foil is None
+        apart = self.answers.by_source
         misses = 0  # in a row
         while len(pairs) < count:
             pair = self._pair(role, rng, rng.choice(templates), forward=len(pairs) % 2 == 0)
@@ -240,25 +185,8 @@ class PairMaker:
             patterns = self.right, self.left
         filling = [Filling(dict(zip(self.group, p, strict=True)), named, others) for p in patterns]
         of_base, of_source = filling
-        answer_word, foil_word = self.family.answer, self.family.foil
-        texts = [self._word(answer_word, of_base)]
-        texts.append(self._word(foil_word or answer_word, of_base if foil_word else of_source))
-        if texts[0] == texts[1]:
-            return None
-        spelled = tuple(map(self.tokens.continuation, texts)) if self.whole else ()
-        if all(len(tokens) == 1 for tokens in spelled):
-            spelled = ()
-        answer, foil = (tokens[0] for tokens in spelled) if spelled else map(self._token, texts)
         base, source = (self._prompt(template, own) for own in filling)
-        same = base.cls == source.cls and foil_word is not None
-        counterfactual = answer if same else foil
-        return Pair(base, source, answer, foil, counterfactual, template.text, spelled=spelled)
-
-    def _word(self, word: AnswerOf, filling: Filling) -> str:
-        """An answer as it follows the prompt: a text as it is, a word behind a space."""
-        if word.literal:
-            return word.text
-        return spaced(self._lexicon_of(word).beside(filling.word(word.name), word.column))
+        return self.answers.pair(base, source, of_base, of_source, template.text)
 
     def _draw(
         self, rng: random.Random, lexicon: Lexicon, role: str, count: int, same: str = ""
@@ -285,17 +213,6 @@ class PairMaker:
             [Label(lexicon.span, "the lexicon")],
         )
 
-    def _token(self, word: str) -> int:
-        token = self.tokens.single(word)
-        if token is None:
-            raise wrong(
-                "not-one-token",
-                f"the answer `{word.strip()}` is not one token",
-                self.node.span,
-                "fill the letters of the answer from a lexicon made by words(...)",
-            )
-        return token
-
     def _prompt(self, template: Template, filling: Filling) -> Prompt:
         words = filling.named.values(), filling.others.values()
         made = (*template.pieces, filling.pattern, *words[0], *words[1])
@@ -317,8 +234,8 @@ class PairMaker:
     def _class_of(self, filling: Filling) -> str:
         """The answer, where sources have another; else that of the pattern: CDD beside ABB is an
         ABB, for they have one shape."""
-        if self.family.foil is None:
-            return self._word(self.family.answer, filling).strip() if self._classes else ""
+        if self.answers.by_source:
+            return self.answers.class_of(filling)
         pattern = filling.pattern
         alike = (p for p in (self.left, self.right) if shape_of(p) == shape_of(pattern))
         return min(alike)

@@ -53,6 +53,8 @@ def _measure(
         cell = cells.get(arm.role, {})
         arm_name = arm.role.partition("[")[0] if cell else arm.role
         columns = _columns(session, metrics, outcomes[arm.role], outcomes["clean"])
+        if not pairs.foils:
+            columns["logit"] = columns.pop("logit_diff")  # of the answer alone
         for metric, values in columns.items():
             yield Block(name, arm_name, metric, pairs, values.numpy(), cell)
 

@@ -168,12 +168,12 @@ class Here(Generic[W]):
 
     def _gradients_of(self, runs: PromptRuns, group: Group, rows: Tensor) -> Tensor:
         """Gradients (n, k, d) for some prompts of a group: with respect to zeros that are added."""
-        columns = runs.answers(group.rows[rows].tolist())
-        dtype, device = self.session.loaded.dtype, columns.device
+        answers = runs.answers(group.rows[rows].tolist())
+        dtype, device = self.session.loaded.dtype, answers.columns.device
         with torch.enable_grad():
             positions = group.positions[self.at][rows]
             nothing = torch.zeros(*positions.shape, self.width, dtype=dtype, device=device)
             edit = Edit(self.at.site, positions, nothing.requires_grad_(), add=True)
-            logits = logits_of(runs.backend, group.clean, [edit], columns, rows)
-            (found,) = torch.autograd.grad((logits[:, 0] - logits[:, 1]).sum(), nothing)
+            logits = logits_of(runs.backend, group.clean, [edit], answers.columns, rows)
+            (found,) = torch.autograd.grad(answers.differences(logits).sum(), nothing)
         return found.cpu().double()

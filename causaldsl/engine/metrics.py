@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,17 +41,19 @@ class Outcome:
         return self.columns["logit_diff"]
 
 
-def from_answers(logits: Tensor) -> Tensor:
-    """Logit differences (...) from the logits of answers and foils, (..., 2)."""
-    return (logits[..., 0] - logits[..., 1]).cpu().double()
-
-
 def from_vocabulary(seen: Seen, wanted: Sequence[Metric]) -> dict[str, Tensor]:
     """Numbers by pair (n,) of the metrics that need all logits, by their words."""
     parts: list[dict[str, Tensor]] = []
     for rows in torch.arange(len(seen.logits)).split(DOUBLE_ROWS):
         clean = None if seen.clean is None else seen.clean[rows]
-        some = Seen(seen.logits[rows], clean, seen.answers[rows], seen.counterfactual[rows])
+        some = replace(
+            seen,
+            logits=seen.logits[rows],
+            clean=clean,
+            answers=seen.answers[rows],
+            counterfactual=seen.counterfactual[rows],
+            sides=None if seen.sides is None else seen.sides[rows],
+        )
         parts.append({m.word: _by_pair(m, some) for m in wanted})
     return {m.word: torch.cat([part[m.word] for part in parts]) for m in wanted}
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from causaldsl.engine.answers import Answers
 from causaldsl.engine.backend import Logits, Pass, logits_of
 from causaldsl.engine.edits import Edit
-from causaldsl.engine.metrics import from_answers, from_vocabulary
+from causaldsl.engine.metrics import from_vocabulary
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.weights.known_answers import check_numbers
 from causaldsl.plan.chunks import VOCABULARY_ROWS
@@ -40,17 +41,17 @@ def group_outcomes(
         return [_number(runs, group, edits, freeze) for edits in arms]
     chosen = [runs.pairs.pairs[row] for row in group.rows.tolist()]
     answers = runs.answers(group.rows.tolist())
-    clean = runs.logits(group, [], answers)
+    clean = runs.logits(group, [], answers.columns)
     check_numbers(clean)
     found: dict[int, Found] = {}
     for arm, edits in enumerate(arms):
         if not edits and not wanted[arm]:
-            found[arm] = {"logit_diff": from_answers(clean)}, 0.0
+            found[arm] = {"logit_diff": answers.by_pair(clean)}, 0.0
     plain = [arm for arm, edits in enumerate(arms) if edits and not wanted[arm]]
     if plain:
         edited = [arms[arm] for arm in plain]
-        logits = runs.backend.run(Pass(group.clean, edited, Logits(answers), hold=freeze))
-        numbers, changes = from_answers(logits), _largest(logits, clean)
+        logits = runs.backend.run(Pass(group.clean, edited, Logits(answers.columns), hold=freeze))
+        numbers, changes = answers.by_pair(logits), _largest(logits, clean)
         for arm, own, change in zip(plain, numbers, changes, strict=True):
             found[arm] = {"logit_diff": own}, change
     whole = [arm for arm, metrics in enumerate(wanted) if metrics]
@@ -67,10 +68,10 @@ def group_outcomes(
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Answers and foils (n, 2) of a group's prompts, counterfactual answers (n,), and the clean
-    logits (n, 2) of answers and foils."""
+    """Answers and foils of a group's n prompts, counterfactual answers (n,), and the clean logits
+    (n, c) of answers and foils."""
 
-    answers: Tensor
+    answers: Answers
     counterfactual: Tensor
     clean: Tensor
 
@@ -87,7 +88,7 @@ def _of_vocabulary(
     parts: list[list[dict[str, Tensor]]] = [[] for _ in arms]
     largest = [0.0] * len(arms)
     for rows in torch.arange(len(group.rows)).split(max(1, VOCABULARY_ROWS // len(arms))):
-        answers, clean = targets.answers[rows], targets.clean[rows]
+        answers, clean = targets.answers.take(rows), targets.clean[rows]
         compares = any(metric.compares for metrics in wanted for metric in metrics)
         before = _clean(runs, group, rows) if compares else None
         if any(arms):
@@ -95,11 +96,12 @@ def _of_vocabulary(
             logits = runs.backend.run(Pass(group.clean, taken, Logits(), rows, freeze))
         else:
             logits = _clean(runs, group, rows).expand(len(arms), -1, -1)
-        two = logits.gather(2, answers.expand(len(arms), -1, -1))
-        differences, changes = from_answers(two), _largest(two, clean)
+        own_columns = logits.gather(2, answers.columns.expand(len(arms), -1, -1))
+        differences, changes = answers.by_pair(own_columns), _largest(own_columns, clean)
         largest = [max(pair) for pair in zip(largest, changes, strict=True)]
         for arm, (own, metrics) in enumerate(zip(logits, wanted, strict=True)):
-            seen = Seen(own, before, answers, targets.counterfactual[rows])
+            wanted_of = targets.counterfactual[rows]
+            seen = Seen(own, before, answers.columns, wanted_of, answers.sides)
             numbers = from_vocabulary(seen, metrics)
             parts[arm].append({"logit_diff": differences[arm]} | numbers)
     return [

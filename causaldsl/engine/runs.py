@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt
+from causaldsl.engine.answers import Answers, answers_of
 from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Logits, logits_of
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.memory.store import Store
@@ -105,15 +106,14 @@ class PromptRuns:
             clean = store.put(clean, self)
         return Group(torch.tensor(rows), clean, positions, longest=longest)
 
-    def answers(self, rows: Sequence[int]) -> Tensor:
-        """Answer and foil (n, 2) of some pairs."""
-        chosen = [self.pairs.pairs[row] for row in rows]
-        return torch.tensor([[pair.answer, pair.foil] for pair in chosen], device=self.device)
+    def answers(self, rows: Sequence[int]) -> Answers:
+        """The answers and foils of some pairs."""
+        return answers_of([self.pairs.pairs[row] for row in rows], self.device)
 
     def _logits_of(self, rows: Sequence[int], needs: Needs) -> Logits:
         """The logits of the clean run that are used; a toy model has no answers."""
         is_text = isinstance(self.prompts[0].ids[0], int)
-        return Logits(self.answers(rows) if is_text and not needs.vocabulary else None)
+        return Logits(self.answers(rows).columns if is_text and not needs.vocabulary else None)
 
     def read(self, at: SiteAt) -> list[Tensor]:
         """The recorded activation, (k, d) for each pair in order."""

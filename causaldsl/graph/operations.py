@@ -238,12 +238,12 @@ class MeasureWord(Pure):
 
     word = "measure"
     metrics: tuple[str, ...]
-    packages: tuple[str, ...] = ()
-    """Other packages that metrics are from, with their versions."""
+    origins: tuple[str, ...] = ()
+    """Other packages that metrics are from, with their versions, and the program's own formulas."""
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
-        return found if self.packages else {"metrics": found["metrics"]}
+        return found if self.origins else {"metrics": found["metrics"]}
 
 
 def inputs_of(keys: Mapping[str, str]) -> tuple[Input, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
+from causaldsl.check.pairs import NO_TOKEN, Pair, PairSet, Prompt, PromptSet
 from causaldsl.model.tokens import Tokens
 
 
@@ -40,11 +40,20 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
     return line | {name: text for name, text in named.items() if text}
 
 
-def _answers(pair: Pair, tokens: Tokens) -> dict[str, str]:
-    """Those of several tokens as `answers: whole` reads them; their counterfactual is the foil."""
+def _answers(pair: Pair, tokens: Tokens) -> dict[str, Any]:
+    """Those of several tokens as `answers: whole` reads them; their counterfactual is the foil.
+
+    Sets are lists, and what has no foil has none here.
+    """
     if pair.spelled:
         answer, foil = map(tokens.decode, pair.spelled)
         return {"answer": answer, "foil": foil}
+    if pair.sets:
+        answers, foils = ([tokens.piece(token) for token in members] for members in pair.sets)
+        named = {"answer": answers, "foil": foils} if foils else {"answer": answers}
+        given = pair.counterfactual not in (pair.foil, NO_TOKEN)
+        own = {"counterfactual_answer": tokens.piece(pair.counterfactual)} if given else {}
+        return named | own
     return {
         "answer": tokens.piece(pair.answer),
         "foil": tokens.piece(pair.foil),

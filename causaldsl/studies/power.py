@@ -34,7 +34,6 @@ from causaldsl.results.records import Expectation
 from causaldsl.results.values import column_of, read_values
 from causaldsl.studies.runs import compiled_again, finite, read_run
 from causaldsl.vocabulary.base import Word
-from causaldsl.vocabulary.metrics import metric_named
 from causaldsl.vocabulary.numbers import (
     FEWEST_TEMPLATES,
     Abs,
@@ -234,7 +233,7 @@ class _Reader:
     def _result(self, name: str, word: Result) -> Left:
         """A metric of an arm, from the columns that its means are of."""
         measurement = self.program.measurements[name]
-        pairs, metric = measurement.pairs.name, metric_named(word.metric)
+        pairs, metric = measurement.pairs.name, self.program.words.metrics[word.metric]
         runs = {run.name: run for run in measurement.runs}
 
         def column(arm: str) -> dict[str, Tensor]:

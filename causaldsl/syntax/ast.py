@@ -198,12 +198,22 @@ class Slots(PromptItem):
     slots: tuple[Slot, ...]
 
 
-class Answers(PromptItem):
-    """A letter or slot, a column of its lexicon (`X.capital`), or a text. Without a foil, it is the
-    source's answer."""
+class Selected(Node):
+    """``after X``: of the words that fill a slot, those behind its own."""
 
-    answer: Identifier | String
-    foil: Identifier | String | None
+    word: str
+    of: Identifier
+
+
+Answer = Identifier | String | Selected
+"""A letter or slot, a column of its lexicon (`X.capital`), a text, or words of a lexicon."""
+
+
+class Answers(PromptItem):
+    """An answer and a foil, or lists of them. Without a foil, it is the source's answer."""
+
+    answer: tuple[Answer, ...]
+    foil: tuple[Answer, ...] | None
 
 
 class PositionDefinition(Node):
@@ -422,6 +432,10 @@ class Subspace(Assignment):
 
 class Let(Assignment):
     """A number or another value."""
+
+
+class Metric(Assignment):
+    """An expression over logits and probabilities that `report` takes by its name."""
 
 
 class Measure(Definition):

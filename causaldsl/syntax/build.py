@@ -21,7 +21,7 @@ DIGITS = 400
 NAME = 100
 """Characters of a name, which files are called by."""
 _NUMBERS = {"NUMBER", "INDEX", "PLACE", "POINT"}
-_LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims"}
+_LISTS = {"any", "some", "commas", "any_commas", "several", "parts", "claims", "one_answer"}
 _TOKENS = {"arrow", "operator", "clause_word", "joint", "minus"}
 
 

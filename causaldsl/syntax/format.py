@@ -163,8 +163,8 @@ def _list(items: Iterable[Any]) -> str:
     return ", ".join(show(item) for item in items)
 
 
-def _answer(node: ast.Identifier | ast.String) -> str:
-    return show(node) if isinstance(node, ast.String) else node.text
+def _answers(nodes: tuple[ast.Answer, ...]) -> str:
+    return show(nodes[0]) if len(nodes) == 1 else f"[{_list(nodes)}]"
 
 
 def _braces(items: Iterable[str]) -> str:
@@ -281,8 +281,9 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Slot: lambda n: f"{' '.join(i.text for i in n.letters)}: {n.lexicon.text}",
     ast.Slots: lambda n: f"slots {_list(n.slots)}",
     ast.Answers: lambda n: (
-        f"answer {_answer(n.answer)}" + (f"  foil {_answer(n.foil)}" if n.foil else "")
+        f"answer {_answers(n.answer)}" + (f"  foil {_answers(n.foil)}" if n.foil else "")
     ),
+    ast.Selected: lambda n: f"{n.word} {n.of.text}",
     ast.PositionDefinition: lambda n: f"{n.name.text} = {n.place}",
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,

@@ -22,6 +22,8 @@ _TERMINALS = {
     "WARNING": "the name of a warning, such as `unused-definition`",
     "COMPARISON": "a comparison",
     "PRODUCT_OPERATOR": "`*` or `/`",
+    "ANSWER_OF": "a letter or slot",
+    "SELECTOR": "`after`, `before`, `from`, `upto` or `other`",
     "PLACE": "a letter's occurrence such as `A.1`, or `last`",
     "POINT": "a position such as `END`",
     "$END": "the end of the file",

@@ -27,6 +27,7 @@ class Illusion(Word):
     """
 
     word = "illusion"
+    one_answer = True
     runs = "reads"
     sides = SIDES
     operands = (

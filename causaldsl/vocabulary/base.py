@@ -123,6 +123,8 @@ class Word(BaseModel):
     """Whether it is trained through the patch, so that its effect on held-out pairs is reported."""
     gives: ClassVar[Type | None] = None
     """What it gives, where that does not depend on its operands; else ``result`` says it."""
+    one_answer: ClassVar[bool] = False
+    """Whether each of its pairs must have one answer and one foil, and no sets of them."""
     changes: ClassVar[bool] = False
     """Whether it changes an activation: its value is what a run puts at its site."""
     large: ClassVar[bool] = False

@@ -50,6 +50,7 @@ class Das(Word):
     runs = "gradients"
     sides = SIDES
     learned = True
+    one_answer = True
     operands = (_SITE, _ON)
     dim: int = Field(1, ge=1)
     neurons: _Count | tuple[_Index, ...] | None = None

@@ -140,11 +140,11 @@ class Reader(Maker):
 class Jsonl(Reader):
     """Pairs from a file of JSON objects, one a line.
 
-    An object has the texts base, source, answer and foil, and optionally counterfactual_answer
-    (else the foil), split, positions, class, template and cluster. Pairs that share a prompt or a
-    cluster are one unit of every interval. `train` is the share of units that goes to `.train`, by
-    a seeded shuffle, where the file itself does not say which pairs do. With `answers: whole` they
-    may have several tokens.
+    An object has the texts base, source, answer and foil (lists of them are sets, and all lines may
+    be without a foil), and optionally counterfactual_answer (else the foil), split, positions,
+    class, template and cluster. Pairs that share a prompt or a cluster are one unit of every
+    interval. `train` is the share of units that goes to `.train`, by a seeded shuffle, where the
+    file itself does not say which pairs do. With `answers: whole` they may have several tokens.
     """
 
     word = "jsonl"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
-from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, register, vocabulary_of
+from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, code_of, register, vocabulary_of
 
 Tensor = Any
 Needs = Literal["answers", "vocabulary", "output"]
@@ -28,13 +28,16 @@ class Seen:
     """Logits (n, V) behind n prompts, which a metric over the vocabulary is worked out from.
 
     ``clean`` are those of the clean run, where a metric ``compares``; ``answers`` (n, 2) are answer
-    and foil, ``counterfactual`` (n,) the counterfactual answer, all token ids.
+    and foil, ``counterfactual`` (n,) the counterfactual answer, all token ids. Where there are sets
+    of answers, or no foils, ``answers`` are (n, c), and ``sides`` (n, c) is 1 for an answer, -1 for
+    a foil and 0 for neither; only a metric that is ``of_sets`` meets these.
     """
 
     logits: Tensor
     clean: Tensor | None
     answers: Tensor
     counterfactual: Tensor
+    sides: Tensor | None = None
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -43,8 +46,26 @@ class Seen:
 
     @cached_property
     def answer_log_probs(self) -> Tensor:
-        """Those of answer and foil, (n, 2)."""
-        return self.log_probs.gather(1, self.answers.cpu())
+        """Those of answer and foil, (n, 2); of a set, that of saying any of it."""
+        found = self.log_probs.gather(1, self.answers.cpu())
+        if self.sides is None:
+            return found
+        both = found[:, :, None].expand(-1, -1, 2)
+        return both.masked_fill(self._others.cpu(), float("-inf")).logsumexp(1)
+
+    @property
+    def _others(self) -> Tensor:
+        """Which members (n, c, 2) are no answers, and no foils."""
+        assert self.sides is not None
+        return self.sides[:, :, None] != self.sides.new_tensor([1, -1])
+
+    @property
+    def own_answers(self) -> Tensor:
+        """The answers alone, (n, c), repeated where there are fewer."""
+        found = self.answers.to(self.logits.device)
+        if self.sides is None:
+            return found[:, :1]
+        return found.where(self.sides.to(found.device) == 1, found[:, :1])
 
     @cached_property
     def clean_log_probs(self) -> Tensor:
@@ -67,6 +88,10 @@ class Metric:
     of_continuations: ClassVar[bool] = False
     """Whether it can be worked out where answers have several tokens, from the columns `logit_diff`
     (of log-probabilities then), `prob`, `prob_diff` and `loss`."""
+    of_sets: ClassVar[bool] = False
+    """Whether it can be worked out where there are several answers, or several foils."""
+    of_foils: ClassVar[bool] = True
+    """Whether it needs foils."""
     of_source: ClassVar[bool] = False
     """Whether it needs the sources' clean run too: the logit differences of the bases' answers and
     foils there are the clean run's column ``SOURCE``."""
@@ -81,6 +106,11 @@ class Metric:
     rate: ClassVar[bool] = False
     """Whether it is the share of pairs for which something is so, and its interval an exact one."""
     doc: ClassVar[str]
+
+    @property
+    def origin(self) -> str:
+        """What its values depend on beside its word: its package with its code, else ""."""
+        return code_of(type(self))
 
     def __init_subclass__(cls) -> None:
         cls.doc = (cls.__doc__ or "").strip()
@@ -143,13 +173,15 @@ def metric(cls: type[Metric]) -> type[Metric]:
 class LogitDiff(Metric):
     """Mean of logit(answer of base) - logit(foil of base).
 
-    Where answers may have several tokens (`answers: whole`), it is log P(answer) - log P(foil) of
-    the whole continuations, which is the same number where both are one token.
+    Of sets it is the mean logit of the answers minus that of the foils. Where answers may have
+    several tokens (`answers: whole`), it is log P(answer) - log P(foil) of the whole continuations,
+    which is the same number where both are one token.
     """
 
     word = "logit_diff"
     option = True
     of_continuations = True
+    of_sets = True
     needs = "answers"
     unit = "logits"
 
@@ -160,6 +192,7 @@ class Fldd(Metric):
 
     word = "fldd"
     of_continuations = True
+    of_sets = True
     needs = "answers"
     of_clean = 0.0
     unit = "fraction"
@@ -187,6 +220,7 @@ class Recovered(Metric):
 
     word = "recovered"
     needs = "answers"
+    of_sets = True
     of_source = True
     of_clean = 0.0
     unit = "fraction"
@@ -211,6 +245,7 @@ class FlipRate(Metric):
 
     word = "flip_rate"
     of_continuations = True
+    of_sets = True
     needs = "answers"
     of_clean = 0.0
     unit = "share"
@@ -226,6 +261,7 @@ class PositiveRate(Metric):
 
     word = "positive_rate"
     of_continuations = True
+    of_sets = True
     needs = "answers"
     unit = "share"
     rate = True
@@ -249,10 +285,12 @@ class InterchangeAccuracy(Metric):
 
 @metric
 class Prob(Metric):
-    """Mean probability of the base's answer."""
+    """Mean probability of the base's answer; of a set, the sum over it."""
 
     word = "prob"
     of_continuations = True
+    of_sets = True
+    of_foils = False
     needs = "vocabulary"
     unit = "probability"
 
@@ -262,10 +300,11 @@ class Prob(Metric):
 
 @metric
 class ProbDiff(Metric):
-    """Mean probability of the base's answer minus that of its foil."""
+    """Mean probability of the base's answer minus that of its foil; of sets, the sums over them."""
 
     word = "prob_diff"
     of_continuations = True
+    of_sets = True
     needs = "vocabulary"
     unit = "probability"
 
@@ -276,10 +315,12 @@ class ProbDiff(Metric):
 
 @metric
 class Loss(Metric):
-    """Mean cross-entropy of the base's answer: minus its log-probability."""
+    """Mean cross-entropy of the base's answer: minus its log-probability, or that of its set."""
 
     word = "loss"
     of_continuations = True
+    of_sets = True
+    of_foils = False
     needs = "vocabulary"
     unit = "nats"
 
@@ -289,28 +330,35 @@ class Loss(Metric):
 
 @metric
 class Rank(Metric):
-    """Mean rank of the base's answer among all tokens: 1 is the most likely one."""
+    """Mean rank of the base's answer among all tokens: 1 is the most likely one.
+
+    Of a set it is that of its most likely member.
+    """
 
     word = "rank"
+    of_sets = True
+    of_foils = False
     needs = "vocabulary"
     unit = "rank"
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
-        own = seen.logits.gather(1, seen.answers.to(seen.logits.device)[:, :1])
+        own = seen.logits.gather(1, seen.own_answers).amax(1, keepdim=True)
         return 1 + (seen.logits > own).sum(-1)
 
 
 @metric
 class Accuracy(Metric):
-    """Share whose most likely next token is the base's answer."""
+    """Share whose most likely next token is the base's answer, or one of its answers."""
 
     word = "accuracy"
+    of_sets = True
+    of_foils = False
     needs = "vocabulary"
     unit = "share"
     rate = True
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
-        return seen.logits.argmax(-1) == seen.answers.to(seen.logits.device)[:, 0]
+        return (seen.logits.argmax(-1, keepdim=True) == seen.own_answers).any(1)
 
 
 @metric
@@ -318,6 +366,8 @@ class Kl(Metric):
     """Mean KL divergence of the clean from the patched output."""
 
     word = "kl"
+    of_sets = True
+    of_foils = False
     needs = "vocabulary"
     of_clean = 0.0
     unit = "nats"

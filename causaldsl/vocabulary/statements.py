@@ -54,6 +54,12 @@ _ALL = (
     Statement("subspace", "subspace NAME = SUBSPACE", "A name for a direction or subspace."),
     Statement("let", "let NAME = VALUE", "A name for a number or another value."),
     Statement(
+        "metric",
+        "metric NAME = EXPRESSION",
+        "A metric to report: an expression over logit(..), prob(..) and log_prob(..), of the "
+        "answer, the foil or texts, worked out in every pair.",
+    ),
+    Statement(
         "path",
         "path NAME = SENDER -> RECEIVERS -> .. -> logits { freeze .. layernorm .. }",
         "An intervention that acts along one path only.",

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from causaldsl.check.limits import Limits
-from causaldsl.check.pairs import Pair
+from causaldsl.check.pairs import NO_TOKEN, Pair
 from causaldsl.check.readers.containers import read_rows
 from causaldsl.check.readers.read import Read, read_data
 from causaldsl.diagnostics import Mistake
@@ -278,9 +278,31 @@ def test_minimal_pairs_of_prefixes(tmp_path: Path) -> None:
     }
     with pytest.raises(Mistake, match="two experiments"):
         read(lines(tmp_path / "p", [one | two]))
+    found = read(lines(tmp_path / "p", [two]))
+    (pair,) = pairs(found)
+    assert (pair.base.text, pair.source.text, pair.foil) == ("The man", "The boy", NO_TOKEN)
+    assert [[TOKENS.piece(t) for t in members] for members in pair.members] == [[" was"], []]
+    assert "it has no foils" in found.said
+
+
+def test_lists_are_sets_of_answers(tmp_path: Path) -> None:
+    rows = [
+        r | {"answer": [r["answer"], "kiss", r["answer"]], "foil": [r["foil"], "bone"]}
+        for r in ROWS
+    ]
+    found = pairs(read(lines(tmp_path / "p", rows)))
+    for pair, row in zip(found, ROWS, strict=True):
+        shown = [[TOKENS.piece(token) for token in members] for members in pair.members]
+        assert shown == [[" " + row["answer"], " kiss"], [" " + row["foil"], " bone"]]
+        assert (pair.answer, pair.foil) == tuple(members[0] for members in pair.sets)
+    one = rows[0] | {"foil": ["kiss", "book"]}
     with pytest.raises(Mistake) as refused:
-        read(lines(tmp_path / "p", [two]))
-    assert "has no foil" in (refused.value.help or "")
+        read(lines(tmp_path / "p", [one]))
+    assert "same token" in (refused.value.help or "")
+    left_out = read(
+        lines(tmp_path / "p", [rows[0], {k: rows[1][k] for k in rows[1] if k != "foil"}])
+    )
+    assert "1 has no foil: line 2" in left_out.said
 
 
 def test_prompts_with_lists_of_answers_and_indices(tmp_path: Path) -> None:

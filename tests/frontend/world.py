@@ -98,6 +98,15 @@ def make_world(folder: Path) -> Path:
     ):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(text)
+    one = {"base": "The man gave", "source": "The boy gave", "answer": " ring"}
+    for name, lines in (
+        ("no_foil", [one]),
+        ("some_foils", [one, one | {"foil": " book"}]),
+        ("odd_list", [one | {"answer": [" ring", 3], "foil": " book"}]),
+        ("listed", [one | {"answer": [" ring", " kiss"], "foil": " book"}]),
+    ):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
     _write_data(folder)
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "allows.cpatch").write_text(

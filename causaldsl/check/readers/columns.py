@@ -105,6 +105,18 @@ def value_of(row: Mapping[str, Any], name: str) -> Any:
     return found
 
 
+def texts_of(row: Row, name: str, role: str) -> str | list[str]:
+    """A column's text, or its texts where it is a list of several.
+
+    Raises:
+        Unusable: if there is none.
+    """
+    value = value_of(row, name)
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        return text_of(row, name, role)
+    return [text_of({name: one}, name, role) for one in value]
+
+
 def text_of(row: Row, name: str, role: str) -> str:
     """A column's text: numbers as they are written, a list's only member.
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from causaldsl.check.readers.columns import PASSED, Columns, Unusable, text_of, value_of
+from causaldsl.check.readers.columns import PASSED, Columns, Unusable, text_of, texts_of, value_of
 from causaldsl.check.readers.containers import Row
 from causaldsl.diagnostics import Mistake
+from causaldsl.vocabulary.base import SIDES
 
 Record = dict[str, Any]
 
@@ -88,7 +89,10 @@ def _plain(columns: Columns) -> Form | None:
     roles = {role: name for role, name in taken.items() if name is not None}
 
     def records(row: Row) -> list[Record]:
-        record: Record = {role: text_of(row, name, role) for role, name in roles.items()}
+        record: Record = {
+            role: (text_of if role in SIDES else texts_of)(row, name, role)
+            for role, name in roles.items()
+        }
         if classes is not None:
             record["class"] = row.get(classes)
         for name in ("subject", "word_idxs", "tokens"):

@@ -15,7 +15,8 @@ from causaldsl.check.readers.columns import Columns, Unusable
 from causaldsl.check.readers.containers import Rows
 from causaldsl.check.readers.forms import Form, Record, form_of
 from causaldsl.check.readers.partners import with_shots, with_sources
-from causaldsl.check.sources import pair_of, parts, unsplit
+from causaldsl.check.records import pair_of
+from causaldsl.check.sources import parts, unsplit
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
@@ -26,8 +27,9 @@ _SHOWN = 4
 _OPEN = ("(", "[", "{", '"', "'", "`", "“", "‘", "«")
 """A prompt that ends so has its answer without a space."""
 _TRAINED = ("train", "test")
-_NO_FOIL = "have no foil, which a logit difference needs"
+_NO_FOIL = "have no foil, and others have one"
 _TEXTS = ("base", "source", "answer", "foil")
+_ANSWERS = ("answer", "foil")
 
 
 @dataclass
@@ -93,18 +95,18 @@ def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: 
         records, shots = with_shots(records, word)
     if form.sources == "others":
         records = with_sources(records, word.seed, tokens, left.add)
-    make = _Maker(rows.about, tokens, form.sources != "none", word.answers == "whole")
+    foils = any("foil" in record for _, record in records)
+    make = _Maker(rows.about, tokens, form.sources != "none", word.answers == "whole", foils)
     pairs, differ = _pairs(records, make, left)
     if not pairs:
-        way = _all(left)
-        if any(reason == _NO_FOIL for reason in left.by_reason):
-            way += f'; say which column it is: dataset("{written}", foil: "COLUMN")'
-        raise Mistake("no-usable-row", f"{written} has no row that can be used", way)
+        raise Mistake("no-usable-row", f"{written} has no row that can be used", _all(left))
     kept = _limited(pairs, word)
     family = _family(kept, word, paired=form.sources != "none")
     line = [f"{written}: {rows.container}", form.said, doubt, spaced, shots]
     total = len(pairs) + sum(map(len, left.by_reason.values()))
     line += [f"{len(pairs)} of {total} {rows.unit}s kept", *left.said, *aside]
+    if not foils:
+        line.append("it has no foils, so only metrics of the answer alone can be reported")
     if differ < len(pairs):
         line.append(f"{differ} of {len(pairs)} differ")
     different = len({pair.identity for _, pair in kept})
@@ -163,7 +165,7 @@ def _of_split(
 def _set_spaces(records: Iterable[tuple[str, Record]]) -> str:
     """Put a space before all answers and foils, if it is in none of them and should be."""
     texts = [record for _, record in records]
-    words = [record[name] for record in texts for name in ("answer", "foil") if name in record]
+    words = [word for record in texts for name in _ANSWERS for word in _listed(record, name)]
     prompts = [record[side] for record in texts for side in SIDES if side in record]
     if any(word[:1].isspace() for word in words):
         return ""
@@ -171,11 +173,20 @@ def _set_spaces(records: Iterable[tuple[str, Record]]) -> str:
         return ""
     set_any = False
     for record in texts:
-        for name in {"answer", "foil"} & record.keys():
-            if not (record["base"][-1:].isdigit() and record[name][:1].isdigit()):
-                record[name] = " " + record[name]
-                set_any = True
+        for name in _ANSWERS:
+            found = _listed(record, name)
+            if not found or (record["base"][-1:].isdigit() and found[0][:1].isdigit()):
+                continue
+            several = isinstance(record[name], list)
+            record[name] = [f" {word}" for word in found] if several else f" {found[0]}"
+            set_any = True
     return "a space is put before every answer" if set_any else ""
+
+
+def _listed(record: Record, name: str) -> list[str]:
+    """All answers or foils of a record."""
+    found = record.get(name, [])
+    return found if isinstance(found, list) else [found]
 
 
 def _make_classes(records: Sequence[tuple[str, Record]]) -> str:
@@ -218,21 +229,26 @@ def _pairs(
 
 @dataclass(frozen=True)
 class _Maker:
-    """What is needed to make a pair of a record; with ``whole`` answers may have several tokens."""
+    """What is needed to make a pair of a record; with ``whole`` answers may have several tokens.
+
+    ``foils`` says whether answers have them.
+    """
 
     about: Mapping[str, Any]
     tokens: Tokens
     paired: bool
     whole: bool
+    foils: bool
 
     def pair(self, record: Record, where: str) -> tuple[str | None, Pair]:
         tokens = self.tokens
         if not self.paired:
             record = record | {"source": record["base"]}
-        for name in ("answer", "foil") if not self.whole else ():
-            if name in record and tokens.single(record[name]) is None:
-                raise Unusable(f"have {_an(name)} of several tokens", record[name].strip())
-        if "foil" not in record:
+        for name in _ANSWERS if not self.whole else ():
+            for text in _listed(record, name):
+                if tokens.single(text) is None:
+                    raise Unusable(f"have {_an(name)} of several tokens", text.strip())
+        if self.foils and "foil" not in record:
             raise Unusable(_NO_FOIL, where)
         known = {name: record[name] for name in (*_TEXTS, *_KEPT) if record.get(name) is not None}
         known["positions"] = dict(record.get("positions") or {})

@@ -25,7 +25,7 @@ from causaldsl.vocabulary.types import SubspaceType
 @checks(ast.Histogram, experiment=True)
 def histogram(context: Context, node: ast.Histogram) -> Histogram:
     """The arms of a histogram, and the classes that its projections fall into."""
-    sets = tuple(context.pair_set(pairs) for pairs in node.pairs)
+    sets = tuple(context.pair_set(pairs, asked="nothing") for pairs in node.pairs)
     by, classes = _classes(sets, node)
     problems = Diagnostics()
     arms: list[HistogramArm] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from causaldsl.check.answered import check_metrics
 from causaldsl.check.context import Context, checks
 from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.in_force import in_force, what_it_does
@@ -22,7 +23,7 @@ CLEAN = "clean"
 @checks(ast.Measure, experiment=True)
 def measure(context: Context, node: ast.Measure) -> Measurement:
     """Every arm under its name, and the clean run as the arm `clean`."""
-    pairs = context.pair_set(node.pairs, several=True)
+    pairs = context.pair_set(node.pairs, several=True, asked="nothing")
     problems = Diagnostics()
     runs = [Run(CLEAN, (), CLEAN, (), node.span)]
     seen: dict[str, Span] = {}
@@ -40,7 +41,7 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
 @checks(ast.Sweep, experiment=True)
 def sweep(context: Context, node: ast.Sweep) -> Measurement:
     """One run for every combination of its loop variables, in order."""
-    pairs = context.pair_set(node.pairs, several=True)
+    pairs = context.pair_set(node.pairs, several=True, asked="nothing")
     body = _body(node)
     axes, combinations = loops(context, node.bindings, pairs, node.span, body)
     warn_of_loops(context, node.bindings, body)
@@ -139,6 +140,7 @@ def _metrics(context: Context, node: ast.Report, pairs: PairSet) -> tuple[str, .
                 identifier.span,
                 suggest(identifier.text, offered, "metrics"),
             )
+        context.scope.used.add(identifier.text)
         if context.words.metrics[identifier.text].of_source and not pairs.paired:
             raise wrong(
                 "no-source",
@@ -146,4 +148,6 @@ def _metrics(context: Context, node: ast.Report, pairs: PairSet) -> tuple[str, .
                 identifier.span,
                 "report logit_diff or fldd, or use pairs with a source",
             )
+        if text:
+            check_metrics(pairs, [context.words.metrics[identifier.text]], metrics, identifier.span)
     return tuple(dict.fromkeys(identifier.text for identifier in node.metrics))

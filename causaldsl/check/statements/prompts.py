@@ -14,6 +14,7 @@ from causaldsl.check.prompts import AnswerOf, Lexicon, PromptFamily, Template
 from causaldsl.check.scope import BROKEN
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
 from causaldsl.vocabulary.types import PromptsType
 
 _MAKERS = 'write corpus("file.txt"), one prompt a line, or sample(lm, n: 200, length: 32, seed: 0)'
@@ -70,8 +71,8 @@ def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
         templates,
         tuple(block.groups),
         block.by_slot,
-        block.answer_of(block.answers.answer),
-        block.answer_of(block.answers.foil) if block.answers.foil else None,
+        tuple(map(block.answer_of, block.answers.answer)),
+        tuple(map(block.answer_of, block.answers.foil)) if block.answers.foil else None,
         tuple(block.places),
         node.span,
     )
@@ -116,18 +117,21 @@ class _Block:
                 None,
                 [Label(self.answers.span, "first here")],
             )
-        if item.foil is not None and item.answer.text == item.foil.text:
+        both = sorted(set(map(show, item.answer)) & set(map(show, item.foil or ())))
+        if both:
             raise wrong(
                 "answer-foil",
-                "answer and foil are the same letter",
+                f"{both[0]} is answer and foil",
                 item.span,
-                "the foil is the other name",
+                "the foil is what the answer is compared with",
             )
         self.answers = item
 
-    def answer_of(self, node: ast.Identifier | ast.String) -> AnswerOf:
+    def answer_of(self, node: ast.Answer) -> AnswerOf:
         """An answer or foil whose column, if it is one of a slot, is there."""
-        found = AnswerOf(node.text, node.span, isinstance(node, ast.String))
+        select = node.word if isinstance(node, ast.Selected) else ""
+        node = node.of if isinstance(node, ast.Selected) else node
+        found = AnswerOf(node.text, node.span, isinstance(node, ast.String), select)
         if found.name in self.by_slot:
             check_column(found.name, found.column, self.by_slot[found.name], node.span)
         return found

@@ -23,7 +23,7 @@ _DEFAULT_TOP, _MOST = 12, 40
 
 @checks(ast.Trace, experiment=True)
 def trace(context: Context, node: ast.Trace) -> CheckedTrace:
-    pairs = context.pair_set(node.pairs)
+    pairs = context.pair_set(node.pairs, asked="foils")
     shapes = context.shapes(node.span)
     if not shapes.text:
         raise wrong(

@@ -27,7 +27,6 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, TraceWord
 from causaldsl.model.tokens import Tokens
 from causaldsl.plan.components import components_of
-from causaldsl.vocabulary.register import code_of
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,10 @@ def unpack(session: Session, operation: Operation, name: str, packed: Packed) ->
 
 
 def fits(graph: Graph, wanted: frozenset[str], plain: Any) -> bool:
-    """Whether all that is wanted of a run was kept of it, by metrics of the same packages."""
+    """Whether all that is wanted of a run was kept of it, by metrics of the same packages and
+    formulas."""
     known = graph.vocabulary.metrics
-    return all(plain["columns"].get(metric) == code_of(type(known[metric])) for metric in wanted)
+    return all(plain["columns"].get(metric) == known[metric].origin for metric in wanted)
 
 
 def _subspace(session: Session, operation: Operation, value: SubspaceValue) -> Packed:
@@ -89,7 +89,7 @@ def _subspace_again(session: Session, operation: Operation, packed: Packed) -> S
 
 def _outcome(session: Session, operation: Operation, value: Outcome) -> Packed:
     known = session.graph.vocabulary.metrics
-    of = {name: code_of(type(known[name])) for name in value.columns if name != "logit_diff"}
+    of = {name: known[name].origin for name in value.columns if name != "logit_diff"}
     return Packed(value.columns, {"columns": of, "largest_change": value.largest_change})
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from causaldsl.engine.backend import Activations, Logits, Pass
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.engine.metrics import from_answers
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
@@ -40,9 +39,7 @@ class Runner:
 
     def __init__(self, runs: PromptRuns):
         self.runs, self.backend = runs, runs.backend
-        pairs = [(pair.answer, pair.foil) for pair in runs.pairs.pairs]
-        answers = torch.tensor(pairs, device=runs.device)
-        self._answers = [answers[group.rows] for group in runs.groups]
+        self._answers = [runs.answers(group.rows.tolist()) for group in runs.groups]
 
     @torch.no_grad()
     def logit_diffs(
@@ -54,8 +51,9 @@ class Runner:
             answers = self._answers[number]
             for some in chunked(len(arms), len(group.rows)):
                 edits = [[s.edit(number, group) for s in arms[i]] for i in some]
-                logits = self.backend.run(Pass(group.clean, edits, Logits(answers), hold=freeze))
-                for i, own in zip(some, from_answers(logits), strict=True):
+                wanted = Logits(answers.columns)
+                logits = self.backend.run(Pass(group.clean, edits, wanted, hold=freeze))
+                for i, own in zip(some, answers.by_pair(logits), strict=True):
                     found[i].append(own)
         return [torch.cat(parts)[self.runs.order] for parts in found]
 

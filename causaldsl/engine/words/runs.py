@@ -200,7 +200,7 @@ def measure(here: Here[MeasureWord]) -> dict[str, dict[str, Estimate]]:
     pairs = session.graph.pairs_of(here.operation.input("clean"))
     outcomes = outcomes_of(here.operation, session)
     clean, pairs = outcomes["clean"], pairs.original or pairs
-    if session.loaded.spec.shapes.text:
+    if session.loaded.spec.shapes.text and pairs.foils:
         session.preferred[pairs.name] = int((clean.logit_diff > 0).sum()), len(pairs)
     measured = Measured(outcomes, clean, session.bootstrap(pairs))
     for name in here.word.metrics:

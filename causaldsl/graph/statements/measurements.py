@@ -7,7 +7,6 @@ from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import SOURCES, MeasureWord, inputs_of
-from causaldsl.vocabulary.register import code_of
 
 
 @compiles(Measurement)
@@ -15,8 +14,8 @@ def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     pairs = spelled_out(measurement.pairs)
     runs = compiler.runs(measurement.runs, pairs)
     known = compiler.graph.vocabulary.metrics
-    packages = {code_of(type(known[metric])) for metric in measurement.metrics} - {""}
-    word = MeasureWord(metrics=measurement.metrics, packages=tuple(sorted(packages)))
+    origins = {known[metric].origin for metric in measurement.metrics} - {""}
+    word = MeasureWord(metrics=measurement.metrics, origins=tuple(sorted(origins)))
     inputs = dict(runs)
     if any(known[metric].of_source for metric in measurement.metrics):
         inputs[SOURCES] = compiler.clean_run(pairs, "source")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from causaldsl.check.pairs import Pair, PairSet, Prompt, PromptSet
+from causaldsl.check.pairs import NO_TOKEN, Pair, PairSet, Prompt, PromptSet
 from causaldsl.model.tokens import Tokens
 from causaldsl.report.html.markup import Content, Html, join, prose, section, tag
 from causaldsl.report.html.tables import table
@@ -13,6 +13,8 @@ from causaldsl.report.view import View, made_by
 from causaldsl.syntax import ast
 
 _EXAMPLES = 3
+_SHOWN = 4
+"""How many members of a set of answers are shown."""
 
 
 @kind
@@ -107,10 +109,22 @@ def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:
     cells: list[Content] = [str(number)]
     cells += [_prompt(prompt, tokens) for prompt in (pair.base, pair.source)]
     if tokens is not None:
-        words = pair.spelled or [(word,) for word in (pair.answer, pair.foil, pair.counterfactual)]
-        shown = ["|".join(tokens.piece(token) for token in word) for word in words]
-        cells += [tag("code", text) for text in shown] + [""] * (3 - len(shown))
+        cells += _answers(pair, tokens)
     return cells
+
+
+def _answers(pair: Pair, tokens: Tokens) -> list[Content]:
+    """Answer, foil and counterfactual answer: several tokens with bars, sets with commas."""
+    if pair.spelled:
+        shown = ["|".join(map(tokens.piece, word)) for word in pair.spelled]
+        return [*(tag("code", text) for text in shown), ""]
+    counterfactual = () if pair.counterfactual == NO_TOKEN else (pair.counterfactual,)
+    found: list[Content] = []
+    for members in (*pair.members, counterfactual):
+        some = [tag("code", tokens.piece(token)) for token in members[:_SHOWN]]
+        more = [f"... ({len(members)})"] if len(members) > _SHOWN else []
+        found.append(join(*some, *more, by=", "))
+    return found
 
 
 def _prompt(prompt: Prompt, tokens: Tokens | None) -> Content:
