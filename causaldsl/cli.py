@@ -14,6 +14,7 @@ from causaldsl.commands import (
     format,
     graph,
     lock,
+    lsp,
     models,
     power,
     replicate,
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
+    of_programs = (run, audit, check, graph, format, sites, models, lock, replicate, lsp)
     of_runs = (values, verify, diff, power, bundle, store)
     for command in (*of_programs, *of_runs):
         command.add(commands)
