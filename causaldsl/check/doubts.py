@@ -70,7 +70,11 @@ def _warn_of_unused(context: Context) -> None:
         return
     for name, span in scope.places.items():
         model = isinstance(program.defined[name], ModelSpec)
-        if name not in scope.used | results and span.source.name == program.source.name and not model:
+        if (
+            name not in scope.used | results
+            and span.source.name == program.source.name
+            and not model
+        ):
             param = name in program.params
             context.warn(
                 "unused-definition",
@@ -154,9 +158,7 @@ class _Repeats:
     def _depends(self, of: Measurement | Table) -> bool:
         """Whether every loop variable is used; that one is not has been said by then."""
         unused = [w for w in self.context.program.warnings if w.code == "unused-loop-variable"]
-        return not any(
-            of.span.holds(w.span) for w in unused
-        )
+        return not any(of.span.holds(w.span) for w in unused)
 
     def _does(self, part: Applied | CheckedPath, pairs: PairSet) -> str:
         """Equal for what does the same to these pairs, whatever a position is called."""

@@ -141,7 +141,8 @@ class Checking:
         if program.model is not None and program.tokens is not None:
             self._tokens = program.model, self._tokenizer(program.model), program.tokens
         warnings = [w for w in program.warnings if not self.checker.allowed(w)]
-        words = Vocabulary(*(dict(table) for table in self.context.words.tables()))
+        words = Vocabulary()
+        words.add(self.context.words)
         scope = self.context.scope
         names = {name: dict.get(scope.values, name) for name in dict.keys(scope.values)}
         return Checked(
@@ -166,7 +167,9 @@ class Checking:
         found = self._anew(statement)
         if isinstance(statement, ast.Model):
             self._give_tokens()
-        if isinstance(statement, _ANEW) or (isinstance(statement, ast.Model) and found.problems.found):
+        if isinstance(statement, _ANEW) or (
+            isinstance(statement, ast.Model) and found.problems.found
+        ):
             found.scalars = None
         return found
 
@@ -175,9 +178,9 @@ class Checking:
         program = self.checker.program
         if program.tokens is None and program.model is not None and self._tokens is not None:
             model, stamp, tokens = self._tokens
-            if (model.path, model.bos) == (program.model.path, program.model.bos):
-                if stamp == self._tokenizer(model) and tokens.doubt is None:
-                    program.tokens = tokens
+            same = (model.path, model.bos) == (program.model.path, program.model.bos)
+            if same and stamp == self._tokenizer(model) and tokens.doubt is None:
+                program.tokens = tokens
 
     def _tokenizer(self, model: Any) -> Any:
         return self._stamp(model.path / "tokenizer.json")
@@ -210,7 +213,8 @@ class Checking:
         ]
         seen = _Seen(notes, scalars, problems, tails, after)
         program = self.checker.program
-        read = {key for where, key, _ in notes.writes if where is program.files}
+        files: Any = program.files
+        read = {key for where, key, _ in notes.writes if where is files}
         if isinstance(statement, ast.Model) and program.model is not None and program.model.path:
             read |= {program.model.path / "config.json", program.model.path / "tokenizer.json"}
         seen.files = {path: self._stamp(path) for path in read}
@@ -221,9 +225,7 @@ class Checking:
         tokens = self.checker.program.tokens
         doubtful = tokens is not None and tokens.doubt  # whoever loads them says so
         scalars = [
-            getattr(owner, name)
-            for owner, name, _ in self._scalars
-            if name != _TOKENS or doubtful
+            getattr(owner, name) for owner, name, _ in self._scalars if name != _TOKENS or doubtful
         ]
         return scalars + sorted(dict.keys(self.checker.program.packages))
 

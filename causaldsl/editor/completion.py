@@ -1,9 +1,10 @@
-"""What can be written at a place: the parser says what fits, the last check which names there are."""
+"""What can be written at a place: the parser says what fits, the last check which names exist."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,6 @@ from causaldsl.editor.document import Reading
 from causaldsl.editor.values import lines_about, parts_of
 from causaldsl.model.catalog import ModelSpec, catalog
 from causaldsl.model.dtypes import DTYPES
-from causaldsl.syntax import ast
 from causaldsl.syntax import grammar
 from causaldsl.vocabulary.base import Change, Word
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
@@ -31,7 +31,9 @@ from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.types import DataType, SubspaceType
 from causaldsl.vocabulary.warnings import WARNINGS
 
-What = Literal["keyword", "name", "function", "site", "option", "value", "metric", "file", "position"]
+What = Literal[
+    "keyword", "name", "function", "site", "option", "value", "metric", "file", "position"
+]
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,9 @@ def _parts(here: _Here, chain: list[str]) -> Iterator[Item]:
         return
     owner, rest = chain[0], [part for part in chain[1:] if part != "[]"]
     value = here.names.get(owner)
-    headed = isinstance(value, Members) and value.of in ("heads", "kv_heads")
-    if owner.removesuffix("s") in words.OWNERS or headed:
-        word = owner.removesuffix("s") if not headed else str(value.of).removesuffix("s")
+    kind = value.of if isinstance(value, Members) else owner
+    if kind.removesuffix("s") in words.OWNERS:
+        word = kind.removesuffix("s")
         for site, row in SITE_WORDS.items():
             if site.startswith(word + ".") and not rest:
                 yield Item(site.partition(".")[2], "site", row.doc)
@@ -265,7 +267,7 @@ def _options(here: _Here) -> Iterator[Item]:
     cls = here.call
     assert cls is not None
     since = here.tokens[here.open[-1] :]
-    given = {str(a) for a, b in zip(since, since[1:], strict=False) if b == ":"}
+    given = {str(a) for a, b in pairwise(since) if b == ":"}
     keywords = [operand.name for operand in cls.operands if operand.keyword]
     for name in [*keywords, *cls.options()]:
         if name not in given:
@@ -378,13 +380,17 @@ def _sites(here: _Here) -> Iterator[Item]:
     """What can stand behind a verb."""
     for item in _expression(here):
         value = here.names.get(item.label)
-        if item.what == "site" or (item.what == "name" and isinstance(value, Place | Members | type(None))):
+        if item.what == "site" or (
+            item.what == "name" and isinstance(value, Place | Members | type(None))
+        ):
             yield item
 
 
 def _keywords(here: _Here) -> Iterator[Item]:
     begins = grammar.statement_words()
-    known: dict[str, list[str]] = {n: [t] for n, t in grammar.fixed_texts().items()} | grammar.words()
+    known: dict[str, list[str]] = {
+        n: [t] for n, t in grammar.fixed_texts().items()
+    } | grammar.words()
     for terminal in sorted(here.fits):
         for word in known.get(terminal, ()):
             if word.isidentifier():
@@ -411,10 +417,19 @@ def _data(here: _Here) -> Iterator[Item]:
 
 def _begins_intervention(here: _Here) -> bool:
     last, kind = here.back(), here.statement
-    if "NAME" not in here.fits or kind not in ("measure", "sweep", "path", "run", "trace", "histogram"):
+    if "NAME" not in here.fits or kind not in (
+        "measure",
+        "sweep",
+        "path",
+        "run",
+        "trace",
+        "histogram",
+    ):
         return False
-    return last in ("+", "then", "with") or (last == "=" and kind != "histogram") or (
-        last == ":" and kind == "sweep"
+    return (
+        last in ("+", "then", "with")
+        or (last == "=" and kind != "histogram")
+        or (last == ":" and kind == "sweep")
     )
 
 
@@ -431,7 +446,10 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs"), _data),
     (_begins_intervention, _interventions),
     (lambda h: h.back() in h.words.interventions and h.verb is not None, _sites),
-    (lambda h: h.verb is not None and h.back() in _clause_words(h) and "DOT" not in h.fits, _clause_value),
+    (
+        lambda h: h.verb is not None and h.back() in _clause_words(h) and "DOT" not in h.fits,
+        _clause_value,
+    ),
     (lambda h: h.verb is not None and h.fits & {"TO", "_AT"}, _clauses),
 )
 
@@ -448,8 +466,10 @@ def _in_report(here: _Here) -> bool:
 def _is_policy(here: _Here) -> bool:
     """Whether one is in the braces behind the last stage of a path."""
     brace = here.open[-1]
-    return here.tokens[brace] == "{" and "->" in [str(t) for t in here.tokens[:brace]] and (
-        here.fits <= {"NAME", "RBRACE"}
+    return (
+        here.tokens[brace] == "{"
+        and "->" in [str(t) for t in here.tokens[:brace]]
+        and (here.fits <= {"NAME", "RBRACE"})
     )
 
 

@@ -106,7 +106,9 @@ def _of_word(reading: Reading, nodes: Sequence[ast.Node], offset: int) -> Shown 
     return Shown(text, word) if text and word is not None else None
 
 
-def _candidates(nodes: Sequence[ast.Node], word: Span | None, known: Vocabulary, shapes: Any) -> Any:
+def _candidates(
+    nodes: Sequence[ast.Node], word: Span | None, known: Vocabulary, shapes: Any
+) -> Any:
     inner, outer = nodes[-1], nodes[-2] if len(nodes) > 1 else nodes[-1]
     classes = words.classes(known)
     if word is not None and word.start == nodes[0].span.start:

@@ -17,7 +17,7 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.recover import cuts, read
 
 _JOINED = 3
-"""How many pieces are tried together, where a keyword at the start of a line begins no statement."""
+"""How many pieces are tried together: a keyword at the start of a line may begin no statement."""
 
 
 class Piece(Source):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from causaldsl.diagnostics import Mistake, ProgramError, Source
 from causaldsl.editor import protocol
@@ -37,6 +38,16 @@ _REFUSED = -32803
 _log = logging.getLogger(__name__)
 
 
+class _Protocol(LanguageServerProtocol):
+    """The protocol with columns in units of UTF-16, which every editor understands."""
+
+    @lsp_method(lsp.INITIALIZE)
+    def lsp_initialize(self, params: lsp.InitializeParams) -> Any:
+        if params.capabilities.general is not None:
+            params.capabilities.general.position_encodings = None
+        return (yield from super().lsp_initialize(params))
+
+
 @dataclass
 class _State:
     """What the server keeps: programs, and which of them wait to be checked."""
@@ -56,7 +67,9 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> None:
 def make_server() -> LanguageServer:
     """A server with all that it can do."""
     sync = lsp.TextDocumentSyncKind.Full
-    server = LanguageServer("causaldsl", VERSION, text_document_sync_kind=sync)
+    server = LanguageServer(
+        "causaldsl", VERSION, text_document_sync_kind=sync, protocol_cls=_Protocol
+    )
     state = _State()
     _follow_documents(server, state)
     _answer_questions(server, state)

@@ -154,6 +154,6 @@ class WatchedSet(set[Any]):
             for item in other:
                 self.add(item)
 
-    def __ior__(self, other: Any) -> WatchedSet:  # type: ignore[override, misc]
+    def __ior__(self, other: Any) -> WatchedSet:  # type: ignore[misc]
         self.update(other)
         return self

@@ -47,10 +47,13 @@ def explain(text: str, words: Vocabulary, shapes: ModelDims | None) -> str | Non
         return site(text, shapes)
     if text in MATRIX_WORDS:
         matrix = MATRIX_WORDS[text]
-        return f"{code(text + _INDEX[matrix.index])}\n{matrix.doc}\n\nfrom {matrix.inputs} to {matrix.outputs}"
+        sizes = f"from {matrix.inputs} to {matrix.outputs}"
+        return f"{code(text + _INDEX[matrix.index])}\n{matrix.doc}\n\n{sizes}"
     if text in words.metrics:
         metric = words.metrics[text]
-        return f"{code('report ' + text)}\n{metric.doc}" + (f"\n\nin {metric.unit}" * bool(metric.unit))
+        return f"{code('report ' + text)}\n{metric.doc}" + (
+            f"\n\nin {metric.unit}" * bool(metric.unit)
+        )
     plain = OWNERS | SETS | WARNINGS
     return f"{code(text)}\n{plain[text]}" if text in plain else None
 
@@ -79,7 +82,8 @@ def option(cls: type[Word], name: str) -> str | None:
     for operand in cls.operands:
         if operand.name == name:
             needed = "" if operand.required else ", may be left out"
-            return f"{code(f'{name}{separator}{operand.kind}')}\nof `{cls.word}`: {operand.kind}{needed}"
+            form = code(f"{name}{separator}{operand.kind}")
+            return f"{form}\nof `{cls.word}`: {operand.kind}{needed}"
     if name not in cls.options():
         return None
     field = cls.model_fields[name]
@@ -104,4 +108,6 @@ def _literals(kind: Any) -> Iterator[str]:
 
 
 def _spelled(kind: Any) -> str:
-    return getattr(kind, "__name__", None) or str(kind).replace("typing.", "").replace(" | None", "")
+    return getattr(kind, "__name__", None) or str(kind).replace("typing.", "").replace(
+        " | None", ""
+    )

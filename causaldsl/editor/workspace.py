@@ -64,9 +64,7 @@ class Workspace:
         programs = [r for p in self._programs(path) if (r := self.reading(p)) is not None]
         sought = {path}
         while sought:
-            new = {
-                r.path: r for r in programs if r.path not in found and sought & set(imported(r))
-            }
+            new = {r.path: r for r in programs if r.path not in found and sought & set(imported(r))}
             found |= new
             sought = set(new)
         return [reading for other, reading in found.items() if other != path]

@@ -19,7 +19,7 @@ Kind = Literal["definition", "variable", "arm", "position", "slot"]
 
 
 class Symbol(NamedTuple):
-    """What a name stands for; ``owner`` is the statement that a variable, arm or slot belongs to."""
+    """What a name stands for; ``owner`` is the statement that a variable, arm or slot is of."""
 
     kind: Kind
     text: str
