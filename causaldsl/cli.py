@@ -16,6 +16,7 @@ from causaldsl.commands import (
     format,
     graph,
     lock,
+    lsp,
     models,
     new,
     power,
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         'eval "$(causaldsl --completion bash)"',
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate)
+    of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate, lsp)
     of_runs = (runs, values, verify, diff, power, bundle, store)
     for command in (*of_programs, *of_runs):
         command.add(commands)

@@ -20,6 +20,8 @@ class Source:
 
     name: str
     text: str
+    followed: bool = False
+    """Whether more text of the same file follows: then it is only a piece of it."""
 
     @cached_property
     def _line_starts(self) -> tuple[int, ...]:
@@ -54,6 +56,10 @@ class Span:
         """``file:line:column`` of the first character."""
         line, column = self.source.line_column(self.start)
         return f"{self.source.name}:{line}:{column}"
+
+    def holds(self, other: Span) -> bool:
+        """Whether another span begins within this one."""
+        return self.source is other.source and self.start <= other.start < self.end
 
     def to(self, other: Span) -> Span:
         """From the start of this span to the end of the other."""
@@ -139,8 +145,13 @@ class Diagnostics:
                 raise
             self.add(mistake.at(span))
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something is wrong, be it said here or elsewhere."""
+        return bool(self.found) or self._more
+
     def raise_if_any(self) -> None:
-        if self.found or self._more:
+        if self.incomplete:
             raise ProgramError(self.found)
 
 

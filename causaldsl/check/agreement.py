@@ -58,7 +58,7 @@ def _resolved(place: Place, prompt: Prompt, other: Prompt, side: Side, use: Span
 
 def _used(place: Place, use: Span) -> list[Label]:
     """A label at the use of a site that is written elsewhere."""
-    return [] if use.start <= place.span.start < use.end else [Label(use, "used here")]
+    return [] if use.holds(place.span) else [Label(use, "used here")]
 
 
 def check_sides(word: Word, pairs: PairSet, span: Span) -> None:

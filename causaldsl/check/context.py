@@ -62,6 +62,8 @@ class Context:
     imported: set[Path] = field(default_factory=set)
     progress: Callable[[str], None] | None = None
     loop: Mapping[str, Any] = field(default_factory=dict)
+    opened: Mapping[Path, str] = field(default_factory=dict)
+    """Texts of files by their full path that go before what is on disk: an editor has them."""
     compared: set[tuple[str, str]] = field(default_factory=set)
     """Pairs and positions at which bases and sources are compared, looked at already."""
 

@@ -69,7 +69,11 @@ def _warn_of_unused(context: Context) -> None:
         return
     for name, span in scope.places.items():
         model = isinstance(program.defined[name], ModelSpec)
-        if name not in scope.used | results and span.source is program.source and not model:
+        if (
+            name not in scope.used | results
+            and span.source.name == program.source.name
+            and not model
+        ):
             param = name in program.params
             context.warn(
                 "unused-definition",
@@ -153,10 +157,7 @@ class _Repeats:
     def _depends(self, of: Measurement | Table) -> bool:
         """Whether every loop variable is used; that one is not has been said by then."""
         unused = [w for w in self.context.program.warnings if w.code == "unused-loop-variable"]
-        return not any(
-            of.span.source is w.span.source and of.span.start <= w.span.start < of.span.end
-            for w in unused
-        )
+        return not any(of.span.holds(w.span) for w in unused)
 
     def _does(self, part: Applied | CheckedPath, pairs: PairSet) -> str:
         """Equal for what does the same to these pairs, whatever a position is called."""
@@ -287,13 +288,13 @@ def _parts(applied: Applied) -> Iterator[Applied]:
 
 def _warn_of_sites(context: Context) -> None:
     """Warn of directions that are used at another site than they were made at."""
-    found: dict[tuple[int, str], tuple[Span, list[Place]]] = {}
+    found: dict[tuple[Span, str], tuple[Span, list[Place]]] = {}
     for applied in _interventions(context):
         along = applied.operand("along")
         home = along.home if isinstance(along, Applied) else None
         place = site_of(applied)
         if home is not None and home.site != place.site:
-            key = applied.span.start, str(home.site)
+            key = applied.span, str(home.site)
             found.setdefault(key, (applied.span, []))[1].append(place)
     for (_, home_site), (span, places) in found.items():
         sites = list(dict.fromkeys(str(place.site) for place in places))

@@ -54,6 +54,7 @@ class Checker:
         allowed: Iterable[Path] = (),
         limits: Limits | None = None,
         given: Mapping[str, Any] | None = None,
+        opened: Mapping[Path, str] | None = None,
     ):
         load_handlers()
         allowed = tuple(allowed)
@@ -70,6 +71,7 @@ class Checker:
             readable=Readable.of(path.parent, allowed),
             limits=limits or Limits(),
             progress=progress,
+            opened=opened or {},
         )
 
     def check(self) -> CheckedProgram:
@@ -78,10 +80,11 @@ class Checker:
         self.program.words = self.context.words
         check_all_used(self.program.settings, self.program.params)
         warn_of_program(self.context)
-        self.program.warnings = [w for w in self.program.warnings if not self._allowed(w)]
+        self.program.warnings = [w for w in self.program.warnings if not self.allowed(w)]
         return self.program
 
-    def _allowed(self, warning: Diagnostic) -> bool:
+    def allowed(self, warning: Diagnostic) -> bool:
+        """Whether the program turns this warning off."""
         allowed = [where for name, where in self.program.allowed if name == warning.code]
         return None in allowed or warning.span.source in allowed
 

@@ -7,6 +7,7 @@ from typing import Any
 from causaldsl.check.context import CHECKS, Context
 from causaldsl.diagnostics import Diagnostic, ProgramError, wrong
 from causaldsl.syntax import ast
+from causaldsl.syntax.names import definition
 
 MOST = 100
 """Mistakes after which a program is not checked further."""
@@ -14,13 +15,7 @@ MOST = 100
 
 def check_statements(context: Context, tree: ast.Program) -> None:
     """Check all statements in order, and define what they define; mistakes are collected."""
-    scope = context.scope
-    for statement in tree.statements:
-        for binding in getattr(statement, "bindings", ()):
-            scope.loops.setdefault(binding.name.text, binding.span)
-        name = _defined(statement)
-        if name is not None:
-            scope.later.setdefault(name.text, name.span)
+    foresee(context, tree)
     for statement in tree.statements:
         if len(context.problems.found) >= MOST:
             message = f"there are {MOST} mistakes and perhaps more: the rest is not checked"
@@ -28,21 +23,32 @@ def check_statements(context: Context, tree: ast.Program) -> None:
                 Diagnostic("too-many", message, statement.span, "mend these first")
             )
             return
-        name = _defined(statement)
-        with context.problems.collecting(statement.span):
-            try:
-                value = _check(context, statement)
-                if name is not None:
-                    scope.define(name.text, name.span, value)
-            except ProgramError:
-                if name is not None:
-                    scope.give_up(name.text, name.span)
-                raise
+        check_statement(context, statement)
 
 
-def _defined(statement: ast.Node) -> ast.Identifier | None:
-    """The name that a statement defines, if it defines one."""
-    return statement.name if isinstance(statement, ast.Definition | ast.Broken) else None
+def foresee(context: Context, tree: ast.Program) -> None:
+    """Note which names a file defines anywhere, and which variables its loops have."""
+    scope = context.scope
+    for statement in tree.statements:
+        for binding in getattr(statement, "bindings", ()):
+            scope.loops.setdefault(binding.name.text, binding.span)
+        name = definition(statement)
+        if name is not None:
+            scope.later.setdefault(name.text, name.span)
+
+
+def check_statement(context: Context, statement: ast.Node) -> None:
+    """Check one statement, and define what it defines; mistakes are collected."""
+    scope, name = context.scope, definition(statement)
+    with context.problems.collecting(statement.span):
+        try:
+            value = _check(context, statement)
+            if name is not None:
+                scope.define(name.text, name.span, value)
+        except ProgramError:
+            if name is not None:
+                scope.give_up(name.text, name.span)
+            raise
 
 
 def _check(context: Context, statement: ast.Node) -> Any:

@@ -52,7 +52,7 @@ def syntax_error(text: Span, error: UnexpectedInput) -> ProgramError:
     if isinstance(error, UnexpectedToken):
         if error.token.type == "$END":
             ends = "this statement ends too early"
-            if not text.source.text[span.end :].strip():
+            if not text.source.followed and not text.source.text[span.end :].strip():
                 ends = "the program ends in the middle of a statement"
             return wrong("syntax", ends, span, _expected(expected))
         if span.text in keywords() and "NAME" in expected:

@@ -44,6 +44,15 @@ def read(source: Source) -> tuple[ast.Program, tuple[Diagnostic, ...]]:
     return ast.Program(whole, tuple(reader.statements), _comments(source)), reader.errors()
 
 
+def cuts(text: str) -> list[int]:
+    """Where a text can be cut so that each piece most often holds one statement.
+
+    >>> cuts("# one\\nlet a = 1\\nlet b = 2")
+    [6, 16]
+    """
+    return [m.start() for m in _begins().finditer(text)]
+
+
 def _comments(source: Source) -> tuple[ast.Comment, ...]:
     found = [m for m in _COMMENT.finditer(source.text) if m[1]]
     texts = [(m.start(), m[1].rstrip()) for m in found]
@@ -66,8 +75,7 @@ class _Reader:
         try:
             self.build(_trees(text), 0)
         except UnexpectedInput as error:
-            starts = (m.start() for m in _begins().finditer(text))
-            for segment in pairwise([0, *starts, len(text)]):
+            for segment in pairwise([0, *cuts(text), len(text)]):
                 self.segment(*segment)
             if not self.found:  # every segment is right by itself
                 self.report(error, Span(self.source, 0, len(text)))

@@ -40,7 +40,8 @@ def import_file(context: Context, node: ast.ImportFile) -> None:
 def _tree(context: Context, node: ast.ImportFile, path: Path) -> ast.Program:
     with context.scope.until_read(), located(node.path.span):
         _count(context)
-        text = read_text(path, node.path.text)
+        text = context.opened.get(path)
+        text = read_text(path, node.path.text) if text is None else text
         return context.read(Source(str(context.folder / node.path.text), text))
 
 

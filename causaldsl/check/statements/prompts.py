@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from causaldsl.check.apply import made
 from causaldsl.check.cautions import warn_of_texts
@@ -36,12 +38,11 @@ def text_prompts(context: Context, node: ast.TextPrompts) -> PromptSet:
 def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
     """A `prompts` block with its slots, letters and positions resolved."""
     values = context.scope.values
-    broken = {name for name, value in values.items() if value is BROKEN}
     used = {s.lexicon.text for i in node.items if isinstance(i, ast.Slots) for s in i.slots}
-    if used & broken:
+    if any(values.get(name) is BROKEN for name in used):
         raise ProgramError([])
     context.scope.used |= used
-    block = _Block({name: value for name, value in values.items() if isinstance(value, Lexicon)})
+    block = _Block(values)
     for item in node.items:
         if isinstance(item, ast.Slots):
             block.add_slots(item)
@@ -82,7 +83,7 @@ def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
 class _Block:
     """What the lines of a block have said so far, beside its templates."""
 
-    lexicons: dict[str, Lexicon]
+    names: Mapping[str, Any]
     groups: list[tuple[str, ...]] = field(default_factory=list)
     by_slot: dict[str, Lexicon] = field(default_factory=dict)
     answers: ast.Answers | None = None
@@ -90,12 +91,14 @@ class _Block:
 
     def add_slots(self, item: ast.Slots) -> None:
         for slot in item.slots:
-            if slot.lexicon.text not in self.lexicons:
+            lexicon = self.names.get(slot.lexicon.text)
+            if not isinstance(lexicon, Lexicon):
+                known = [name for name, v in self.names.items() if isinstance(v, Lexicon)]
                 raise wrong(
                     "unknown-name",
                     f"there is no lexicon `{slot.lexicon.text}`",
                     slot.lexicon.span,
-                    suggest(slot.lexicon.text, self.lexicons, "lexicons"),
+                    suggest(slot.lexicon.text, known, "lexicons"),
                 )
             for letter in slot.letters:
                 if letter.text in self.by_slot or letter.text == "last":
@@ -106,7 +109,7 @@ class _Block:
                         "choose another name",
                     )
             self.groups.append(tuple(letter.text for letter in slot.letters))
-            self.by_slot |= {i.text: self.lexicons[slot.lexicon.text] for i in slot.letters}
+            self.by_slot |= {letter.text: lexicon for letter in slot.letters}
 
     def add_answers(self, item: ast.Answers) -> None:
         if self.answers is not None:

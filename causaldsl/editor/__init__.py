@@ -1,0 +1,1 @@
+"""What an editor asks of a program that is being typed; `causaldsl lsp` answers it."""

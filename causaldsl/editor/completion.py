@@ -1,0 +1,480 @@
+"""What can be written at a place: the parser says what fits, the last check which names exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from lark import Token
+from lark.exceptions import UnexpectedInput
+
+from causaldsl.check.kinds import describe
+from causaldsl.check.pairs import PairFamily, PairSet
+from causaldsl.check.places import Place
+from causaldsl.check.prompts import Lexicon, PromptFamily
+from causaldsl.check.scope import BROKEN
+from causaldsl.check.sets import Members
+from causaldsl.check.values import Applied, CheckedPath, Measurement
+from causaldsl.editor import words
+from causaldsl.editor.document import Reading
+from causaldsl.editor.values import lines_about, parts_of
+from causaldsl.model.catalog import ModelSpec, catalog
+from causaldsl.model.dtypes import DTYPES
+from causaldsl.syntax import grammar
+from causaldsl.vocabulary.base import Change, Word
+from causaldsl.vocabulary.matrices import MATRIX_WORDS
+from causaldsl.vocabulary.register import BUILT_IN
+from causaldsl.vocabulary.sites import SITE_WORDS
+from causaldsl.vocabulary.types import DataType, SubspaceType
+from causaldsl.vocabulary.warnings import WARNINGS
+
+What = Literal[
+    "keyword", "name", "function", "site", "option", "value", "metric", "file", "position"
+]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that can be written, with what it is; ``insert`` is what is put in, if other."""
+
+    label: str
+    what: What
+    detail: str = ""
+    doc: str = ""
+    insert: str | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What can be written, in place of the last ``typed`` characters."""
+
+    items: tuple[Item, ...]
+    typed: int
+
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, {")", "]", "}"}
+
+
+@dataclass
+class _Here:
+    """The place: what stands before it in its statement, and what fits there."""
+
+    reading: Reading
+    tokens: list[Token]
+    fits: frozenset[str]
+    inside: str | None = None
+    """The text of the string that one is in, up to the place."""
+
+    def __post_init__(self) -> None:
+        checked = self.reading.checked
+        self.words = checked.words if checked is not None else BUILT_IN
+        self.names = checked.names if checked is not None else {}
+        model = checked.model if checked is not None else None
+        self.shapes = getattr(model, "shapes", None)
+        self.open: list[int] = []
+        for number, token in enumerate(self.tokens):
+            if token in _OPEN:
+                self.open.append(number)
+            elif token in _CLOSE and self.open:
+                self.open.pop()
+
+    def back(self, count: int = 1) -> str:
+        """The text of a token before the place."""
+        return str(self.tokens[-count]) if len(self.tokens) >= count else ""
+
+    @property
+    def statement(self) -> str:
+        """The keyword of the statement that one is in."""
+        begins = grammar.statement_words()
+        found = [str(t) for t in self.tokens if t.type in begins]
+        return found[-1] if found else ""
+
+    @property
+    def call(self) -> type[Word] | None:
+        """The word in whose brackets one is."""
+        if not self.open or self.tokens[self.open[-1]] != "(" or self.open[-1] == 0:
+            return None
+        return words.classes(self.words).get(str(self.tokens[self.open[-1] - 1]))
+
+    @property
+    def verb(self) -> type[Word] | None:
+        """The verb of the intervention that one is in."""
+        for token in reversed(self.tokens):
+            if str(token) in self.words.interventions:
+                return self.words.interventions[str(token)]
+            if token.type in ("EQUAL", "REPORT", "LBRACE", "ON") or str(token) in ("+", "then"):
+                return None
+        return None
+
+
+def complete(reading: Reading, offset: int) -> Offer:
+    """What can be written at an offset of the text."""
+    piece, at = reading.pieces.at(offset)
+    if any(c.span.start < at <= c.span.end for c in piece.tree.comments):
+        return Offer((), 0)
+    text = piece.text[:at]
+    start = len(text)
+    while start > 0 and text[start - 1] in _LETTERS:
+        start -= 1
+    here = _here(reading, text[:start])
+    if here.inside is not None:
+        typed = len(here.inside) + at - start
+        return Offer(tuple(_in_text(here, text[at - typed : at])), typed)
+    items = {item.label: item for item in _items(here)}
+    return Offer(tuple(items.values()), at - start)
+
+
+def _here(reading: Reading, text: str) -> _Here:
+    steps = grammar.parser().parse_interactive(text)
+    tokens: list[Token] = []
+    try:
+        for token in steps.iter_parse():
+            tokens.append(token)
+    except UnexpectedInput as error:
+        stop = error.pos_in_stream or 0
+        if text[stop : stop + 1] == '"':
+            return _Here(reading, tokens, frozenset(), text[stop + 1 :])
+        return _Here(reading, _lexed(text), frozenset({"NAME"}))
+    return _Here(reading, tokens, frozenset(steps.accepts()))
+
+
+def _lexed(text: str) -> list[Token]:
+    """The tokens of a text that is wrong somewhere before its end."""
+    try:
+        return list(grammar.parser().lex(text, dont_ignore=False))
+    except UnexpectedInput:
+        return []
+
+
+def _items(here: _Here) -> Iterator[Item]:
+    for fits, make in _PLACES:
+        if fits(here):
+            yield from make(here)
+            return
+    yield from _anything(here)
+
+
+def _in_text(here: _Here, typed: str) -> Iterator[Item]:
+    """Models and files, which are written in quotes."""
+    folder = here.reading.path.parent
+    if here.statement == "model" and here.back() == "=":
+        for entry in catalog():
+            yield Item(entry.name, "value", entry.about, entry.size)
+    elif here.statement == "import":
+        yield from _files(folder, typed, (".cpatch",), here.reading.path)
+    elif here.call is not None:
+        yield from _files(folder, typed, (), here.reading.path)
+
+
+def _files(folder: Path, typed: str, endings: tuple[str, ...], own: Path) -> Iterator[Item]:
+    inside = folder / typed.rpartition("/")[0]
+    before = typed.rpartition("/")[0] + "/" if "/" in typed else ""
+    try:
+        found = sorted(inside.iterdir())
+    except OSError:
+        return
+    for path in found[:500]:
+        if path.name.startswith(".") or path == own:
+            continue
+        if path.is_dir():
+            yield Item(f"{before}{path.name}/", "file", "a folder")
+        elif not endings or path.suffix in endings:
+            yield Item(before + path.name, "file")
+
+
+def _behind_dot(here: _Here) -> Iterator[Item]:
+    chain: list[str] = []
+    number = len(here.tokens) - 2
+    while number >= 0:
+        token = here.tokens[number]
+        if token == "]":
+            depth = 1
+            while number > 0 and depth:
+                number -= 1
+                depth += {"]": 1, "[": -1}.get(str(here.tokens[number]), 0)
+            chain.insert(0, "[]")
+        else:
+            chain.insert(0, str(token))
+            if number == 0 or here.tokens[number - 1] != ".":
+                break
+            number -= 1
+        number -= 1
+    yield from _parts(here, chain)
+
+
+def _parts(here: _Here, chain: list[str]) -> Iterator[Item]:
+    if not chain:
+        return
+    owner, rest = chain[0], [part for part in chain[1:] if part != "[]"]
+    value = here.names.get(owner)
+    kind = value.of if isinstance(value, Members) else owner
+    if kind.removesuffix("s") in words.OWNERS:
+        word = kind.removesuffix("s")
+        for site, row in SITE_WORDS.items():
+            if site.startswith(word + ".") and not rest:
+                yield Item(site.partition(".")[2], "site", row.doc)
+        return
+    offered = parts_of(value)
+    if isinstance(value, Measurement) and (rest or "[]" in chain):
+        offered = dict.fromkeys(value.metrics, "a metric")
+    elif isinstance(value, PairFamily) and rest:
+        offered = parts_of(value.parts.get(rest[0]))
+    for name, detail in offered.items():
+        yield Item(name, "metric" if detail == "a metric" else "name", detail)
+
+
+def _positions(here: _Here) -> Iterator[Item]:
+    symbols = {m.symbol for m in here.reading.mentions if m.symbol.kind == "position"}
+    sets: dict[str, Any] = {"END": 0, "all": 0} | {s.text: 0 for s in symbols}
+    for value in here.names.values():
+        if isinstance(value, PairFamily | PairSet):
+            parts = list(value.parts.values()) if isinstance(value, PairFamily) else [value]
+            parts += [value.whole] if isinstance(value, PairFamily) and value.whole else []
+            sets |= {n: 0 for part in parts if part.pairs for n, _ in part.pairs[0].base.positions}
+    about = {"END": "the last token", "all": "every token"}
+    for name in sets:
+        yield Item(name, "position", about.get(name, "a named position"))
+    for name, value in here.names.items():
+        if isinstance(value, Members) and value.of == "positions":
+            yield Item(name, "name", value.kind)
+    yield from _variables(here)
+
+
+def _variables(here: _Here) -> Iterator[Item]:
+    """The loop variables of the statement that one is in."""
+    for before, token, behind in zip(here.tokens, here.tokens[1:], here.tokens[2:], strict=False):
+        if str(before) in ("for", ",") and str(behind) == "in":
+            yield Item(str(token), "name", "a loop variable")
+
+
+def _metrics(here: _Here) -> Iterator[Item]:
+    for name, metric in here.words.metrics.items():
+        if here.shapes is None or (metric.needs == "output") != here.shapes.text:
+            yield Item(name, "metric", metric.unit, metric.doc)
+
+
+def _warnings(here: _Here) -> Iterator[Item]:
+    for name, doc in WARNINGS.items():
+        yield Item(name, "value", "a warning", doc)
+
+
+def _options(here: _Here) -> Iterator[Item]:
+    """Options of the word in whose brackets one is, then what its operands can be."""
+    cls = here.call
+    assert cls is not None
+    since = here.tokens[here.open[-1] :]
+    given = {str(a) for a, b in pairwise(since) if b == ":"}
+    keywords = [operand.name for operand in cls.operands if operand.keyword]
+    for name in [*keywords, *cls.options()]:
+        if name not in given:
+            yield Item(name, "option", f"of {cls.word}", words.option(cls, name) or "", f"{name}: ")
+    yield from _expression(here)
+
+
+def _option_value(here: _Here) -> Iterator[Item]:
+    cls = here.call
+    assert cls is not None
+    name = here.back(2)
+    for choice in words.choices(cls, name):
+        yield Item(choice, "value", f"{name} of {cls.word}")
+    kinds = {operand.name: operand.kind for operand in cls.operands}
+    if kinds.get(name) in ("pairs", "prompts"):
+        yield from _pairs(here)
+    elif not words.choices(cls, name):
+        yield from _expression(here)
+
+
+def _pairs(here: _Here) -> Iterator[Item]:
+    for name, value in here.names.items():
+        if isinstance(value, PairFamily):
+            for part, pairs in value.parts.items():
+                yield Item(f"{name}.{part}", "name", f"{len(pairs)} pairs")
+        if isinstance(value, PairFamily | PairSet):
+            yield Item(name, "name", lines_about(value, here.shapes)[0])
+
+
+def _clauses(here: _Here) -> Iterator[Item]:
+    verb = here.verb
+    assert verb is not None
+    keywords = [operand.name for operand in verb.operands if operand.keyword]
+    origins = verb.origins if issubclass(verb, Change) else ()
+    for name in dict.fromkeys([*keywords, *verb.options(), *origins]):
+        doc = words.option(verb, name) or ""
+        yield Item(name, "option", f"of {verb.word}", doc, f"{name} ")
+    yield from _keywords(here)
+    if "AT" in here.fits:
+        yield Item("@", "keyword", "at a position")
+
+
+def _clause_value(here: _Here) -> Iterator[Item]:
+    verb, name = here.verb, here.back()
+    assert verb is not None
+    for choice in words.choices(verb, name):
+        yield Item(choice, "value", f"{name} of {verb.word}")
+    kinds = {operand.name: operand.kind for operand in verb.operands}
+    if kinds.get(name) == "subspace":
+        yield from (i for i in _names(here) if _is_subspace(here.names.get(i.label)))
+    elif name == "from":
+        yield from (Item(word, "value") for word in ("base", "source", "mean"))
+        yield from _names(here)
+    elif not words.choices(verb, name):
+        yield from _expression(here)
+
+
+def _is_subspace(value: Any) -> bool:
+    return isinstance(value, Applied) and isinstance(value.type, SubspaceType)
+
+
+def _model_options(here: _Here) -> Iterator[Item]:
+    values = {"bos": ("yes", "no"), "dtype": DTYPES}.get(here.back())
+    for name in values or ("bos", "revision", "dtype"):
+        yield Item(str(name), "value" if values else "option")
+
+
+def _policy(here: _Here) -> Iterator[Item]:
+    choices = {"freeze": ("attention", "mlp", "all", "none"), "layernorm": ("frozen", "recompute")}
+    for name in choices.get(here.back(), tuple(choices)):
+        yield Item(name, "value" if here.back() in choices else "option")
+
+
+def _interventions(here: _Here) -> Iterator[Item]:
+    for name, cls in here.words.interventions.items():
+        yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name} ")
+    for name, value in here.names.items():
+        if isinstance(value, CheckedPath):
+            yield Item(name, "name", "a path")
+    if here.statement == "path":
+        yield from _sites(here)
+
+
+def _expression(here: _Here) -> Iterator[Item]:
+    yield from _variables(here)
+    yield from _names(here)
+    for site, row in SITE_WORDS.items():
+        if "." not in site:
+            index = "[" if row.index != "none" else ""
+            yield Item(site, "site", row.doc, words.site(site, here.shapes), f"{site}{index}")
+    for name, doc in words.OWNERS.items():
+        yield Item(name, "site", doc, insert=f"{name}[")
+    for name, doc in words.SETS.items():
+        yield Item(name, "site", doc)
+    for name, matrix in MATRIX_WORDS.items():
+        yield Item(name, "site", matrix.doc)
+    for name, cls in words.classes(here.words).items():
+        if name not in here.words.interventions:
+            yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name}(")
+
+
+def _names(here: _Here) -> Iterator[Item]:
+    for name, value in here.names.items():
+        if value is not BROKEN and not isinstance(value, ModelSpec | Lexicon | PromptFamily):
+            about = lines_about(value, here.shapes)
+            yield Item(name, "name", about[0] if about else describe(value), "\n\n".join(about))
+
+
+def _sites(here: _Here) -> Iterator[Item]:
+    """What can stand behind a verb."""
+    for item in _expression(here):
+        value = here.names.get(item.label)
+        if item.what == "site" or (
+            item.what == "name" and isinstance(value, Place | Members | type(None))
+        ):
+            yield item
+
+
+def _keywords(here: _Here) -> Iterator[Item]:
+    begins = grammar.statement_words()
+    known: dict[str, list[str]] = {
+        n: [t] for n, t in grammar.fixed_texts().items()
+    } | grammar.words()
+    for terminal in sorted(here.fits):
+        for word in known.get(terminal, ()):
+            if word.isidentifier():
+                doc = words.statement(word) if terminal in begins else ""
+                yield Item(word, "keyword", doc=doc or "", insert=f"{word} ")
+
+
+def _anything(here: _Here) -> Iterator[Item]:
+    yield from _keywords(here)
+    if here.tokens and "LPAR" in here.fits:
+        yield from _expression(here)
+
+
+def _data(here: _Here) -> Iterator[Item]:
+    """What can stand behind `lexicon NAME =`, `prompts NAME =` and `pairs NAME =`."""
+    for name, cls in here.words.makers.items():
+        if isinstance(cls.gives, DataType) and str(cls.gives) == here.statement:
+            yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name}(")
+    if here.statement == "pairs":
+        for name, value in here.names.items():
+            if describe(value) in ("a prompts block", "prompts"):
+                yield Item(name, "name", describe(value))
+
+
+def _begins_intervention(here: _Here) -> bool:
+    last, kind = here.back(), here.statement
+    if "NAME" not in here.fits or kind not in (
+        "measure",
+        "sweep",
+        "path",
+        "run",
+        "trace",
+        "histogram",
+    ):
+        return False
+    return (
+        last in ("+", "then", "with")
+        or (last == "=" and kind != "histogram")
+        or (last == ":" and kind == "sweep")
+    )
+
+
+_PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]], ...] = (
+    (lambda h: h.back() == "." and h.fits & {"NAME", "INDEX"}, _behind_dot),
+    (lambda h: "POINT" in h.fits, _positions),
+    (lambda h: "WARNING" in h.fits, _warnings),
+    (lambda h: h.statement == "model" and h.open, _model_options),
+    (lambda h: h.open and h.back(2) != "{" and _is_policy(h), _policy),
+    (lambda h: h.call is not None and h.back() in ("(", ","), _options),
+    (lambda h: h.call is not None and h.back() == ":", _option_value),
+    (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
+    (lambda h: h.back() == "on" and "NAME" in h.fits, _pairs),
+    (lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs"), _data),
+    (_begins_intervention, _interventions),
+    (lambda h: h.back() in h.words.interventions and h.verb is not None, _sites),
+    (
+        lambda h: h.verb is not None and h.back() in _clause_words(h) and "DOT" not in h.fits,
+        _clause_value,
+    ),
+    (lambda h: h.verb is not None and h.fits & {"TO", "_AT"}, _clauses),
+)
+
+
+def _in_report(here: _Here) -> bool:
+    for token in reversed(here.tokens):
+        if token == "report":
+            return True
+        if token != "," and token.type not in ("NAME", "name"):
+            return False
+    return False
+
+
+def _is_policy(here: _Here) -> bool:
+    """Whether one is in the braces behind the last stage of a path."""
+    brace = here.open[-1]
+    return (
+        here.tokens[brace] == "{"
+        and "->" in [str(t) for t in here.tokens[:brace]]
+        and (here.fits <= {"NAME", "RBRACE"})
+    )
+
+
+def _clause_words(here: _Here) -> set[str]:
+    verb = here.verb
+    assert verb is not None
+    origins = verb.origins if issubclass(verb, Change) else ()
+    return {o.name for o in verb.operands if o.keyword} | set(verb.options()) | set(origins)
