@@ -133,7 +133,8 @@ class ConeBackend:
     ) -> Iterator[tuple[Tensor, Rows]]:
         """The prompts of a clean pass (indices), part by part, and where each is computed."""
         prompts = [
-            ids[:length] for ids, length in zip(tokens.tolist(), lengths.tolist(), strict=True)
+            tuple(ids[:length])
+            for ids, length in zip(tokens.tolist(), lengths.tolist(), strict=True)
         ]
         shared = shared_parts(prompts, self.at_once)
         for part in shared or ():
