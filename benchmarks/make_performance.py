@@ -218,8 +218,8 @@ def _grown(growth: dict[str, Any]) -> list[str]:
 
 
 _SHARED = (
-    "Clean passes with prompts' shared beginnings computed once, against the same without, in turn in\n"
-    "one process. CPU seconds of the process on one thread, since other work ran on the machine;\n"
+    "Clean passes with the shared beginnings of prompts computed once, against the same without, in\n"
+    "turn in one process. CPU seconds of the process on one thread, since other work ran on the machine;\n"
     "ratios are medians of those of single pairs of runs. `few_shot`: 64 pairs behind five equal\n"
     "examples; the others are `programs/`, trainings and all."
 )
