@@ -217,12 +217,10 @@ def _grown(growth: dict[str, Any]) -> list[str]:
     return parts
 
 
-_SHARED = (
-    "Clean passes with the shared beginnings of prompts computed once, against the same without, in\n"
-    "turn in one process. CPU seconds of the process on one thread, since other work ran on the machine;\n"
-    "ratios are medians of those of single pairs of runs. `few_shot`: 64 pairs behind five equal\n"
-    "examples; the others are `programs/`, trainings and all."
-)
+_SHARED = """Clean passes that compute the shared beginnings of prompts once, against the same
+without, in turn in one process. CPU seconds of the process on one thread, since other work ran on
+the machine; ratios are medians of those of single pairs of runs. `few_shot`: 64 pairs behind five
+equal examples; the others are of `programs/`, trainings and all."""
 
 
 def _shared(found: dict[str, Any]) -> list[str]:
