@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +48,12 @@ TARGETS: dict[str, dict[str, float]] = {
 """How many times as long as ours the others are wished to take."""
 
 
+FILES = ("results", "growth", "gpu", "prefixes")
+
+
 def main() -> None:
-    results, growth, gpu = (_read(name) for name in ("results", "growth", "gpu"))
-    PAGE.write_text(page(results, growth, gpu), encoding="utf-8")
+    results, growth, gpu, prefixes = (_read(name) for name in FILES)
+    PAGE.write_text(page(results, growth, gpu, prefixes), encoding="utf-8")
     for path in QUOTING:
         path.write_text(quoted(path.read_text("utf-8"), results), encoding="utf-8")
     for axis in growth["axes"] if growth else ():
@@ -65,11 +69,13 @@ def page(
     results: dict[str, Any] | None,
     growth: dict[str, Any] | None,
     gpu: dict[str, Any] | None = None,
+    prefixes: dict[str, Any] | None = None,
 ) -> str:
     """The whole of docs/performance.md."""
     parts = ["# Performance", _INTRODUCTION]
     parts += _compared(results) if results else [f"## Compared\n\n{_NOT_YET.format('bench')}"]
     parts += _grown(growth) if growth else [f"## Growth\n\n{_NOT_YET.format('growth')}"]
+    parts += _shared(prefixes) if prefixes else []
     parts += on_gpu(gpu) if gpu else []
     return "\n\n".join(parts) + "\n"
 
@@ -209,6 +215,30 @@ def _grown(growth: dict[str, Any]) -> list[str]:
             if point["more_bytes"] > _MOST_MEMORY
         ]
     return parts
+
+
+_SHARED = """Clean passes that compute the shared beginnings of prompts once, against the same
+without, in turn in one process. CPU seconds of the process on one thread, since other work ran on
+the machine; ratios are medians of those of single pairs of runs. `few_shot`: 64 pairs behind five
+equal examples; the others are of `programs/`, trainings and all."""
+
+
+def _shared(found: dict[str, Any]) -> list[str]:
+    """What `benchmarks/prefixes.py` measured."""
+    rows = []
+    for name, record in found["programs"].items():
+        medians = [
+            seconds(statistics.median(run[part] for run in record["runs"][side]))
+            for part in ("clean_cpu", "cpu")
+            for side in ("without", "with")
+        ]
+        ratios = [f"{record[f'{part}_ratio']:.2f}" for part in ("clean_cpu", "cpu")]
+        pairs = str(len(record["runs"]["with"]))
+        rows.append((f"`{name}`", *medians[:2], ratios[0], *medians[2:], ratios[1], pairs))
+    made = [f"{r['date']}, `{r['command']}`" for r in found["programs"].values()]
+    head = ("program", "clean passes without", "with", "ratio", "run without", "with", "ratio")
+    table = _markdown((*head, "pairs of runs"), rows)
+    return ["## Shared prefixes", found["machine"]["cpu"], _SHARED, table, _list(made)]
 
 
 def on_gpu(found: dict[str, Any]) -> list[str]:

@@ -132,13 +132,13 @@ def test_curves_are_drawn_of_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_the_page_is_what_the_results_make() -> None:
-    from make_performance import PAGE, QUOTING, page, quoted
+    from make_performance import FILES, PAGE, QUOTING, page, quoted
 
     found = {}
-    for name in ("results", "growth", "gpu"):
+    for name in FILES:
         path = ROOT / f"benchmarks/{name}.json"
         found[name] = json.loads(path.read_text()) if path.exists() else None
-    assert PAGE.read_text() == page(found["results"], found["growth"], found["gpu"])
+    assert PAGE.read_text() == page(*(found[name] for name in FILES))
     for path in QUOTING:
         assert path.read_text() == quoted(path.read_text(), found["results"]), path.name
 

@@ -18,7 +18,7 @@ LEAST_SAVED = 0.08
 _SPREAD = 8
 """How many times as many positions may be attended to together as are computed."""
 
-Ids = Sequence[int]
+Ids = tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_shared_prefixes(trio: Parties, last: int | None) -> None:
     tokens, lengths = trio.base.clone(), torch.tensor([LENGTH, LENGTH, LENGTH - 2])
     tokens[:, :3], tokens[1, :6] = tokens[0, :3], tokens[0, :6]
     rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
-    parts = shared_parts([ids[:length] for ids, length in rows])
+    parts = shared_parts([tuple(ids[:length]) for ids, length in rows])
     assert parts is not None
     reads = [] if last is None else [Read(Site("resid_post", last), lengths[:, None] - 1)]
     asked = Logits() if last is None else None

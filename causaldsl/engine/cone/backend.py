@@ -132,10 +132,8 @@ class ConeBackend:
         self, tokens: Tensor, lengths: Tensor, window: Window
     ) -> Iterator[tuple[Tensor, Rows]]:
         """The prompts of a clean pass (indices), part by part, and where each is computed."""
-        prompts = [
-            ids[:length] for ids, length in zip(tokens.tolist(), lengths.tolist(), strict=True)
-        ]
-        shared = shared_parts(prompts, self.at_once)
+        rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
+        shared = shared_parts([tuple(ids[:length]) for ids, length in rows], self.at_once)
         for part in shared or ():
             places, width = torch.tensor(part.rows), max(part.lengths)
             own = tokens[placed(places, tokens.device), :width]

@@ -27,7 +27,7 @@ from causaldsl.engine.cone.window import Geometry, Window, geometries, turn_at
 from causaldsl.engine.transfer import placed
 from causaldsl.plan.prefixes import Part
 
-Seen = Callable[[Tensor], None]
+Seen = Callable[[Tensor], object]
 """Told the weights of attention by column and token, (1, 1, U, heads, T)."""
 
 
@@ -135,7 +135,8 @@ class SharedAttention:
         self, q: Tensor, k: Tensor, v: Tensor, attention: Attention, seen: Seen | None
     ) -> Tensor:
         """z (1, 1, U, heads, d_head) for turned queries and keys of that shape, and values."""
-        found, weights = [], []
+        found: list[Tensor] = []
+        weights: list[Tensor] = []
         for some in self._together:
             own, left = ([x[0, 0, at] for x in (k, v)] for at in (some.own, some.left))
             keys, values = (x.transpose(1, 2)[None] for x in own)
