@@ -270,6 +270,7 @@ def run_compiled(
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
+    said, compiled = compiled.graph, _of_right_pairs(compiled, chosen, tell, store)
     program, graph = compiled.program, compiled.graph
     from causaldsl.results.lock import lost, registered, with_registered
     from causaldsl.results.store import run_folder
@@ -295,8 +296,9 @@ def run_compiled(
                         interpret(session)
                         measure_precision(session)
                     results = gather(program, session, time.perf_counter() - started)
-                    marks = registered(lock, graph, chosen.seed, program.model)
-                    results = with_registered(results, marks, lost(lock, graph))
+                    # A claim is on record as it was before anything ran.
+                    marks = registered(lock, said, chosen.seed, program.model)
+                    results = with_registered(results, marks, lost(lock, said))
                     subspaces = subspace_tensors(program, session)
                     by_pair = tuple(blocks(program, session))
                 found = Run(program, graph, results, subspaces, by_pair)
@@ -320,6 +322,24 @@ def run_compiled(
             kept = f"stopped while the pictures were drawn; all numbers are in {out}"
             raise KeyboardInterrupt(kept) from None
     return replace(found, results=results, folder=out.absolute())
+
+
+def _of_right_pairs(
+    compiled: Compiled, chosen: Settings, tell: Progress, store: ContentStore | None
+) -> Compiled:
+    """The program about the pairs that its model gets right, where it asks for these."""
+    sets = [pairs for pairs in compiled.graph.pair_sets if pairs.where]
+    if not sets:
+        return compiled
+    from causaldsl.check.program import checked_again
+    from causaldsl.engine.arithmetic import arithmetic
+    from causaldsl.engine.right import right_pairs
+    from causaldsl.graph.compiler import compile_program
+
+    with _TURN, arithmetic(chosen):
+        right = right_pairs(compiled.program, sets, chosen, tell, store)
+    program = checked_again(compiled.program, right)
+    return replace(compiled, program=program, graph=compile_program(program))
 
 
 @contextmanager

@@ -111,6 +111,8 @@ class CheckedProgram:
     """The model's tokenizer, if any prompts needed it."""
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Tables that Python gives, by name."""
+    right: Mapping[str, tuple[bool, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Which pairs the model gets right, by their set's digest, where a run has found it out."""
     readings: list[str] = field(default_factory=list)
     """What was done with each file of data, in one line."""
     warnings: list[Diagnostic] = field(default_factory=list)

@@ -229,8 +229,7 @@ class _Comparisons:
     def _found_unit(self, applied: Applied) -> str | None:
         word = applied.word
         if isinstance(word, Result):
-            unit: str = self.context.words.metrics[word.metric].unit
-            return unit or None
+            return str(self.context.words.metrics[word.metric].unit) or None
         parts = [part for part in _parts(applied) if part.number is None]
         units = {unit: part for part in parts if (unit := self._unit(part)) is not None}
         if isinstance(word, Compare | Arithmetic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -136,7 +136,8 @@ class PairSet(Value):
 
     ``patterns``: its classes are patterns of templates, which count by their shape. Without
     ``paired`` there are only bases, and each pair has its base as its source too. ``original`` are
-    the pairs whose answers are spelled out here, a token in each row.
+    the pairs whose answers are spelled out here, a token in each row. With ``where`` a run
+    keeps only the pairs that its model gets right (``engine/right.py``), in a set without it.
     """
 
     kind = "pairs"
@@ -145,6 +146,7 @@ class PairSet(Value):
     patterns: bool = False
     paired: bool = True
     original: PairSet | None = field(default=None, compare=False, repr=False)
+    where: str = ""
 
     @cached_property
     def spelled(self) -> bool:
@@ -205,7 +207,8 @@ class PairSet(Value):
     @cached_property
     def digest(self) -> str:
         """Identifies the pairs by their content, whatever they are called."""
-        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()[:16]
+        lines = [*self.lines(), *([f"where {self.where}"] if self.where else [])]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def lines(self) -> list[str]:
         """The pairs as JSON, one line each, as they are saved with a run."""
@@ -308,3 +311,12 @@ class PairFamily(Value):
         }
         whole = None if self.whole is None else replace(self.whole, name=name)
         return PairFamily(name, **renamed, whole=whole)
+
+    def each(self, change: Callable[[PairSet], PairSet]) -> PairFamily:
+        """The family with each of its sets changed."""
+        sets = (self.train, self.test, self.whole)
+        return PairFamily(self.name, *(None if one is None else change(one) for one in sets))
+
+    def only(self, where: str | None) -> PairFamily:
+        """The family, of which a run keeps the pairs that are so."""
+        return self.each(lambda pairs: replace(pairs, where=where)) if where else self

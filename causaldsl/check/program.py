@@ -55,12 +55,15 @@ class Checker:
         limits: Limits | None = None,
         given: Mapping[str, Any] | None = None,
         opened: Mapping[Path, str] | None = None,
+        right: Mapping[str, tuple[bool, ...]] | None = None,
     ):
+        """``right`` says which pairs the model gets right, once a run has found it out."""
         load_handlers()
         allowed = tuple(allowed)
         self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
         self.program.limits = dict(limits.changed) if limits else {}
         self.program.given = dict(given or {})
+        self.program.right = dict(right or {})
         self.problems = Diagnostics()
         self.context = Context(
             self.program,
@@ -87,6 +90,26 @@ class Checker:
         """Whether the program turns this warning off."""
         allowed = [where for name, where in self.program.allowed if name == warning.code]
         return None in allowed or warning.span.source in allowed
+
+
+def checked_again(program: CheckedProgram, right: Mapping[str, tuple[bool, ...]]) -> CheckedProgram:
+    """The program with the pairs alone that the model gets right.
+
+    Raises:
+        ProgramError: where something can't be done with these.
+    """
+    found = Checker(
+        program.source,
+        program.path,
+        None,
+        program.settings,
+        program.readable,
+        Limits(program.limits),
+        program.given,
+        right=right,
+    ).check()
+    found.warnings = program.warnings
+    return found
 
 
 def load_handlers() -> None:

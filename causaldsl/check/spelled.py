@@ -31,7 +31,7 @@ def spelled_out(pairs: PairSet) -> PairSet:
                 named = tuple(pair.base.named.items())
                 base = Prompt(pair.base.text, (*pair.base.ids, *tokens[:at]), named, pair.base.cls)
                 rows.append(Pair(base, pair.source, token, pair.foil, token))
-    return PairSet(pairs.name, tuple(rows), paired=pairs.paired, original=pairs)
+    return PairSet(pairs.name, tuple(rows), paired=pairs.paired, original=pairs, where=pairs.where)
 
 
 def folds(pairs: PairSet) -> list[tuple[int, int]]:

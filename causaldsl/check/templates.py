@@ -13,8 +13,10 @@ from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
 
-WORDS = ("same", "answers")
-"""The options whose values are words: `same lemma`, `answers whole`."""
+WORDS = ("same", "answers", "where")
+"""The options whose values are words: `same lemma`, `answers whole`, `where correct`."""
+_KNOWN = {"answers": ("whole", "answers of one token"), "where": ("correct", "all pairs")}
+"""The word of an option that has one, and what is so without it."""
 _MISSES = 5000
 """Draws in a row that gave a pair already made, after which there are taken to be no others."""
 
@@ -28,6 +30,7 @@ class PairMaker:
         self.right = node.right.text if node.right else self.left
         self.options, words = self._options()
         self.same, self.whole = words.get("same", ""), "answers" in words
+        self.where = words.get("where", "")
         self.group = self._pattern_group()
         self.lexicon = family.lexicons[self.group[0]]
         self._made: dict[tuple[str, ...], Prompt] = {}
@@ -65,7 +68,7 @@ class PairMaker:
                 self.node.span,
                 "say how many: { train 300  test 150  seed 0 }",
             )
-        return PairFamily(name, parts["train"], parts["test"])
+        return PairFamily(name, parts["train"], parts["test"]).only(self.where)
 
     def _options(self) -> tuple[dict[str, int], dict[str, str]]:
         """The numbers, and the words."""
@@ -84,10 +87,11 @@ class PairMaker:
             if option.name in options:
                 raise wrong("option-twice", f"`{option.name}` is given twice", option.span)
             options[option.name] = int(option.value)
-        if words.get("answers", "whole") != "whole":
-            message = f"`answers` can't be `{words['answers']}`"
-            way = "write `answers whole`, or leave it out for answers of one token"
-            raise wrong("bad-option", message, self.node.span, way)
+        for name, (known, otherwise) in _KNOWN.items():
+            if words.get(name, known) != known:
+                message = f"`{name}` can't be `{words[name]}`"
+                way = f"write `{name} {known}`, or leave it out for {otherwise}"
+                raise wrong("bad-option", message, self.node.span, way)
         return options, words
 
     def _pattern_group(self) -> tuple[str, ...]:

@@ -228,7 +228,8 @@ class Positions(PromptItem):
 class PairOption(Node):
     """``train 300``; the value is a whole number or the name of one.
 
-    ``same COLUMN`` names a column, ``answers whole`` lets answers have several tokens.
+    ``same COLUMN`` names a column, ``answers whole`` lets answers have several tokens, and of
+    ``where correct`` a run keeps the pairs that its model gets right.
     """
 
     name: str

@@ -144,11 +144,13 @@ class Jsonl(Reader):
     be without a foil), and optionally counterfactual_answer (else the foil), split, positions,
     class, template and cluster. Pairs that share a prompt or a cluster are one unit of every
     interval. `train` is the share of units that goes to `.train`, by a seeded shuffle, where the
-    file itself does not say which pairs do. With `answers: whole` they may have several tokens.
+    file itself does not say which pairs do. With `answers: whole` they may have several tokens; of
+    `where: correct` a run keeps the pairs that its model gets right.
     """
 
     word = "jsonl"
     answers: Literal["token", "whole"] = "token"
+    where: Literal["correct"] | None = None
     row = "line"
     form = "write one JSON object a line"
     example = 'jsonl("pairs.jsonl")'
@@ -179,7 +181,8 @@ class DataFile(Maker):
     `answer`, `foil` and `classes` name columns where that is not enough. `template` makes prompts
     of inputs, behind so many `shots`. `train` is the share of units that goes to `.train`, `split`
     the only split to use, `limit` the most pairs, drawn by `seed`. Rows that can't be used are
-    counted and named. With `answers: whole` answers may have several tokens.
+    counted and named. With `answers: whole` answers may have several tokens; of `where: correct` a
+    run keeps the pairs that its model gets right.
     """
 
     word = "dataset"
@@ -198,7 +201,7 @@ class DataFile(Maker):
     train: float | None = Field(None, gt=0, lt=1)
     split: str | None = None
     limit: int | None = Field(None, ge=1)
-    where: str | None = None
+    where: Literal["correct"] | None = None
     seed: int = Field(0, ge=0, lt=2**31)
 
 

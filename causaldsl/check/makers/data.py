@@ -45,7 +45,7 @@ def _pairs(context: Context, word: DataFile, rows: Rows, written: str, span: Spa
     found = read_data(word, rows, written, context.tokens(span), context.limits)
     if found.said not in context.program.readings:
         context.program.readings.append(found.said)
-    return found.family
+    return found.family.only(word.where)
 
 
 def _saved(context: Context, written: str) -> Rows:

@@ -13,9 +13,10 @@ from causaldsl.vocabulary.makers import Numbers, Reader
 def read(context: Context, word: Reader, operands: Operands) -> PairFamily:
     written, span = operands["file"]
     with located(span):
-        return read_pairs(
+        found = read_pairs(
             word, context.path(written), written, context.tokens(span), context.limits
         )
+    return found.only(getattr(word, "where", None))
 
 
 @makes(Numbers)

@@ -70,12 +70,6 @@ def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: 
     Raises:
         Mistake: if an option must say what the file means, or no row can be used.
     """
-    if word.where is not None:
-        raise Mistake(
-            "where-needs-a-run",
-            "`where` can't be used yet: which rows a model has right is known when it runs",
-            "leave it out, and report positive_rate: the share that it has right",
-        )
     count = len(rows.rows) + len(rows.damaged)
     limits.check("pairs", count, "too-many", f"{written} has {{}} rows")
     left = _Left()

@@ -7,13 +7,16 @@ from dataclasses import replace
 from causaldsl.check.apply import made
 from causaldsl.check.cautions import warn_of_answers, warn_of_texts
 from causaldsl.check.context import Context, checks
-from causaldsl.check.pairs import PairFamily, check_length
+from causaldsl.check.pairs import PairFamily, PairSet, check_length
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import WORDS, PairMaker
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.makers import Given
 from causaldsl.vocabulary.types import PairsType
+
+_FEWEST = 2
+"""An interval takes two pairs."""
 
 
 @checks(ast.Pairs)
@@ -23,6 +26,7 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
     else:
         family = _from_maker(context, node, node.value)
     shapes, span = context.shapes(node.span), node.value.span
+    family = family.each(lambda pairs: _right(context, pairs, span))
     sets = [part for part in (family.train, family.test, family.whole) if part]
     with located(span):
         for part in sets:
@@ -33,6 +37,30 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
         warn_of_texts(context, node.name.text, sets, span)
         warn_of_answers(context, node.name.text, sets, span, _end(context, node))
     return family
+
+
+def _right(context: Context, pairs: PairSet, span: Span) -> PairSet:
+    """Of pairs with `where correct` those that the model gets right, if a run has found them."""
+    if not pairs.where:
+        return pairs
+    right = context.program.right.get(pairs.digest)
+    if right is None:
+        said = f"{pairs.name}: a run finds out which of {len(pairs)} pairs the model gets right"
+        context.program.readings.append(said)
+        return pairs
+    chosen = tuple(pair for pair, fine in zip(pairs.pairs, right, strict=True) if fine)
+    if len(chosen) < _FEWEST:
+        raise wrong(
+            "few-right",
+            f"the model gets {len(chosen)} of the {len(pairs)} pairs `{pairs.name}` right, and at "
+            f"least {_FEWEST} are needed",
+            span,
+            "give more pairs or easier ones, choose another model, or leave out `where`",
+        )
+    how = "it prefers the answer to the foil" if pairs.foils else "its most likely token is one"
+    said = f"{pairs.name}: {len(chosen)} of {len(pairs)} pairs kept, which the model gets right"
+    context.program.readings.append(f"{said}: {how}")
+    return replace(pairs, pairs=chosen, where="")
 
 
 def _end(context: Context, node: ast.Pairs) -> Span:
