@@ -214,9 +214,10 @@ def _slot(here: _Statement, node: ast.Slot) -> Iterator[Mention]:
 
 
 def _answers(here: _Statement, node: ast.Answers) -> Iterator[Mention]:
-    for one in (node.answer, node.foil):
-        if isinstance(one, ast.Identifier):
-            yield from here.slot(one.text, one.span)
+    for one in (*node.answer, *(node.foil or ())):
+        name = one.of if isinstance(one, ast.Selected) else one
+        if isinstance(name, ast.Identifier):
+            yield from here.slot(name.text, name.span)
 
 
 def _template(here: _Statement, node: ast.Template) -> Iterator[Mention]:

@@ -128,7 +128,7 @@ def test_a_program_without_use_sees_nothing(lab: Path, world: Path) -> None:
     [
         (ROWS + "The girl;;; x\n", "", "file.csv, row 3: the answer '' is not one token"),
         (ROWS + 'The girl;The "boy" y;a;"b\n', "", "file.csv, row 3 can't be read: Error: "),
-        (ROWS.replace("foil", "fool"), "", "file.csv, row 1 has no text `foil`"),
+        (ROWS.replace("foil", "fool"), "", "file.csv, row 1 has an unknown field `fool`"),
         ("base;source\n", "", "file.csv has no pairs"),
         (ROWS, ", quote: 3", "`my_csv` has no option `quote`"),
         (ROWS, ", train: 2", "`train` of `my_csv` can't be 2"),
