@@ -70,7 +70,8 @@ def _check_fields(record: dict[str, Any], where: str) -> None:
         if not texts or not all(isinstance(text, str) for text in texts):
             missing += [] if name == "foil" and value is None else [name]
     if unknown or missing:
-        what = f"has no text `{missing[0]}`" if missing else f"has an unknown field `{sorted(unknown)[0]}`"
+        strange = f"has an unknown field `{min(unknown, default='')}`"
+        what = f"has no text `{missing[0]}`" if missing else strange
         raise Mistake("bad-pair", f"{where} {what}", f"fields: {', '.join(sorted(_FIELDS))}")
 
 
