@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from causaldsl.commands import (
     audit,
     bundle,
+    calibrate,
     check,
     diff,
     format,
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"causaldsl {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     of_programs = (run, audit, check, graph, format, sites, models, lock, replicate)
-    of_runs = (values, verify, diff, power, bundle, store)
+    of_runs = (values, verify, diff, power, bundle, store, calibrate)
     for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

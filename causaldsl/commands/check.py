@@ -10,6 +10,7 @@ from causaldsl.commands.options import (
     add_program,
     add_reading,
     add_settings,
+    add_work_options,
     read_limits,
     read_settings,
 )
@@ -22,6 +23,10 @@ def add(commands: Commands) -> None:
     add_settings(check)
     add_reading(check)
     check.add_argument("--tree", action="store_true", help="print the syntax tree")
+    check.add_argument(
+        "--cost", action="store_true", help="reckon what a run takes: time, memory, store"
+    )
+    add_work_options(check)
     check.set_defaults(command=_check)
 
 
@@ -47,4 +52,11 @@ def _check(options: argparse.Namespace) -> int:
         f"{options.program} is right: {model}, {pairs} pairs, {runs} runs, "
         f"{len(program.claims)} claims"
     )
+    if options.cost:
+        from causaldsl.plan.cost import cost_text
+
+        cost = api.cost(
+            program, backend=options.backend, dtype=options.dtype, memory=options.memory
+        )
+        tell(cost_text(cost))
     return 0
