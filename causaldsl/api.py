@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from causaldsl.content_store import ContentStore
     from causaldsl.engine.session import Keeps
     from causaldsl.graph.graph import Graph
+    from causaldsl.model.shapes import ModelDims
+    from causaldsl.plan.cost import Cost
+    from causaldsl.plan.planner import Plan
     from causaldsl.results.lock import Lock
     from causaldsl.results.records import Results
     from causaldsl.results.values import Block
@@ -190,15 +193,63 @@ def plan(
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also if the program names no model.
     """
-    chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
-    compiled = compile(
-        program, settings=settings, progress=progress, allow=allow, limits=limits, data=data
+    from causaldsl.plan.printing import plan_text
+
+    planned = _planned(
+        program, backend, dtype, memory, settings, progress, allow=allow, limits=limits, data=data
     )
+    compiled, made, shapes, weights, chosen = planned
+    budget = chosen.memory or _ASSUMED
+    return plan_text(compiled.graph, made, shapes, budget, weights, chosen.dtype)
+
+
+def cost(
+    program: Program | CheckedProgram | Compiled,
+    *,
+    backend: str = "cone",
+    dtype: str | None = None,
+    memory: int | None = None,
+    settings: Params = _AS_WRITTEN,
+    progress: Progress | None = None,
+    allow: Iterable[str | Path] = (),
+    limits: Limits = _USUAL,
+    data: Data = _NONE,
+) -> Cost:
+    """What a run of a program takes on this machine, reckoned before anything is loaded.
+
+    Raises:
+        ProgramError, Mistake: as :func:`plan`.
+    """
+    from causaldsl.plan.cost import cost_of
+    from causaldsl.plan.machine import this_machine
+
+    planned = _planned(
+        program, backend, dtype, memory, settings, progress, allow=allow, limits=limits, data=data
+    )
+    compiled, made, shapes, weights, chosen = planned
+    budget, pictures = chosen.memory or _ASSUMED, 1 + len(compiled.program.outputs)
+    machine = this_machine()
+    return cost_of(
+        compiled.graph, made, shapes, machine, weights or 0, chosen.dtype, budget, pictures
+    )
+
+
+def _planned(
+    program: Program | CheckedProgram | Compiled,
+    backend: str,
+    dtype: str | None,
+    memory: int | None,
+    settings: Params,
+    progress: Progress | None,
+    **reading: Any,
+) -> tuple[Compiled, Plan, ModelDims, int | None, Settings]:
+    """A program with its plan; its model's dimensions, and how many weights it has, if known."""
+    chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
+    compiled = compile(program, settings=settings, progress=progress, **reading)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
     from causaldsl.plan.entries import expected_backend
     from causaldsl.plan.planner import make_plan
-    from causaldsl.plan.printing import plan_text
 
     model = compiled.program.model
     if model is None:
@@ -206,8 +257,7 @@ def plan(
         raise Mistake("no-model", "the program names no model", help)
     made = make_plan(compiled.graph, expected_backend(model.shapes, backend), model.shapes)
     weights = weight_count(model.path) if model.path else None
-    budget = chosen.memory or _ASSUMED
-    return plan_text(compiled.graph, made, model.shapes, budget, weights, chosen.dtype)
+    return compiled, made, model.shapes, weights, chosen
 
 
 def run(

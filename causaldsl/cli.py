@@ -11,6 +11,7 @@ from typing import Any
 from causaldsl.commands import (
     audit,
     bundle,
+    calibrate,
     check,
     diff,
     format,
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate, lsp)
-    of_runs = (runs, values, verify, diff, power, bundle, store)
+    of_runs = (runs, values, verify, diff, power, bundle, store, calibrate)
     for command in (*of_programs, *of_runs):
         command.add(commands)
     return parser

@@ -14,6 +14,7 @@ from causaldsl.commands.options import (
     add_programs,
     add_reading,
     add_settings,
+    add_work_options,
     read_limits,
     read_settings,
     standard_input,
@@ -40,6 +41,10 @@ def add(commands: Commands) -> None:
     how = check.add_mutually_exclusive_group()
     how.add_argument("--tree", action="store_true", help="print the syntax tree")
     how.add_argument("--json", action="store_true", help="print what was found as JSON")
+    how.add_argument(
+        "--cost", action="store_true", help="reckon what a run takes: time, memory, store"
+    )
+    add_work_options(check)
     check.set_defaults(command=_check)
 
 
@@ -51,7 +56,7 @@ def _check(options: argparse.Namespace) -> int:
     wrong = 0
     for path in options.programs:
         try:
-            _tell(path, _checked(path, options), options.tree)
+            _tell(path, _checked(path, options), options)
         except (ProgramError, Mistake) as error:
             wrong += 1
             complain(f"{error_text(error)}\n")
@@ -70,18 +75,23 @@ def _checked(path: Path, options: argparse.Namespace) -> CheckedProgram:
     )
 
 
-def _tell(path: Path, program: CheckedProgram, tree: bool) -> None:
-    if tree:
+def _tell(path: Path, program: CheckedProgram, options: argparse.Namespace) -> None:
+    if options.tree:
         from causaldsl.syntax.parse import parse, tree_text
 
-        return tell(tree_text(parse(program.source)))
+        tell(tree_text(parse(program.source)))
+        return
     warn(program)
     runs = sum(len(m.runs) for m in program.measurements.values())
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"
     name = "the program" if path == STDIN else path
     tell(f"{name} is right: {model}, {pairs} pairs, {runs} runs, {len(program.claims)} claims")
-    return None
+    if options.cost:
+        from causaldsl.plan.cost import cost_text
+
+        how = {"backend": options.backend, "dtype": options.dtype, "memory": options.memory}
+        tell(cost_text(api.cost(program, **how)))
 
 
 def _data(path: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def plan_text(
 def _model(shapes: ModelDims, weights: int | None, dtype: str) -> str:
     text = f"model {shapes.name}: {shapes.architecture}, {_count(shapes.n_layers, 'block')}"
     if weights is not None:
-        size = _bytes(weights * BYTES[dtype])
+        size = size_text(weights * BYTES[dtype])
         text += f", {weights / 1e6:,.1f} million weights, {size} in {dtype}"
     return text + "\n"
 
@@ -152,7 +152,7 @@ def _kept(
         (
             str(number[run.key]),
             str(until),
-            _bytes(run.kept.total),
+            size_text(run.kept.total),
             str(run.prompts),
             str(run.tokens),
             _contents(graph, plan, shapes, run),
@@ -170,9 +170,9 @@ def _contents(graph: Graph, plan: Plan, shapes: ModelDims, run: KeptRun) -> str:
         window = _count(window_of(needs.edits, prompts), "position")
         parts.append(f"{_starts(needs.edits, shapes)} over {window}")
     if run.kept.keys_values:
-        parts.append(f"keys and values left of it ({_bytes(run.kept.keys_values)})")
+        parts.append(f"keys and values left of it ({size_text(run.kept.keys_values)})")
     if run.kept.held:
-        parts.append(f"outputs to hold ({_bytes(run.kept.held)})")
+        parts.append(f"outputs to hold ({size_text(run.kept.held)})")
     return "; ".join(parts) or "the last position"
 
 
@@ -183,14 +183,14 @@ def _starts(edits: Iterable[SiteAt], shapes: ModelDims) -> str:
 
 def _budget(runs: list[KeptRun], number: dict[str, int], budget: int) -> str:
     most, _ = most_kept(runs)
-    text = f"memory: clean runs keep at most {_bytes(most)} at a time; "
+    text = f"memory: clean runs keep at most {size_text(most)} at a time; "
     chunks = [(run, rows) for run in runs if (rows := run.chunk(budget)) is not None]
     may_stay = room(budget)
     if not chunks and most <= may_stay:
-        return f"{text}the budget is {_bytes(budget)}, so all stays in memory\n"
-    text += f"of the budget of {_bytes(budget)} they may fill {_bytes(may_stay)}"
+        return f"{text}the budget is {size_text(budget)}, so all stays in memory\n"
+    text += f"of the budget of {size_text(budget)} they may fill {size_text(may_stay)}"
     if most > may_stay:
-        text += f", so up to {_bytes(most - may_stay)} go to files"
+        text += f", so up to {size_text(most - may_stay)} go to files"
     lines = [text]
     for run, rows in chunks:
         count = _count(-(-run.prompts // rows), "chunk")
@@ -225,7 +225,8 @@ def _times(whole: int, flops: int) -> str:
     return f"whole passes take {whole / flops:.1f} times as much" if flops else "nothing"
 
 
-def _bytes(size: int) -> str:
+def size_text(size: float) -> str:
+    """A number of bytes for people: 2.10 GiB."""
     power, name = next(unit for unit in _UNITS if size >= unit[0] or unit[0] == 1024)
     return f"{size / power:,.{1 if size >= 10 * power else 2}f} {name}"
 

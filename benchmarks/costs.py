@@ -1,0 +1,72 @@
+"""What `check --cost` reckons, against runs: every program, each in a process of its own.
+
+    python benchmarks/costs.py [--only NAME ..]
+
+Calibrates first. Of a run it takes the seconds of the processor by its threads (on a busy machine
+the clock says less), the most memory, and how large a new store has become. Writes costs.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine, stamp
+from turns import significant
+
+from causaldsl import api
+from causaldsl.engine.calibrate import calibrate
+from causaldsl.plan.machine import processor, remember
+
+ROOT = Path(__file__).parents[1]
+OUT = Path(__file__).parent / "costs.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = sorted(path.stem for path in (ROOT / "programs").glob("*.cpatch"))
+    parser.add_argument("--only", nargs="+", default=names)
+    options = parser.parse_args()
+    measured = calibrate(processor())
+    remember(measured)
+    found = json.loads(OUT.read_text())["programs"] if OUT.exists() else {}
+    for name in options.only:
+        print(name, file=sys.stderr, flush=True)
+        found[name] = _of_program(ROOT / "programs" / f"{name}.cpatch") | stamp("costs.py")
+        written = {"machine": machine(), "profile": measured.model_dump(), "programs": found}
+        OUT.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+
+
+def _of_program(path: Path) -> dict[str, Any]:
+    reckoned = api.cost(path)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        command = [sys.executable, "-m", "causaldsl", "run", str(path), "--out", f"{folder}/run"]
+        log = os.open(f"{folder}/log", os.O_CREAT | os.O_WRONLY)
+        to_log = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        run = os.posix_spawn(
+            sys.executable, [*command, "--store", str(store)], os.environ, file_actions=to_log
+        )
+        _, status, used = os.wait4(run, 0)
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (0, 1, 4), Path(folder, "log").read_text()
+        kept = sum(one.stat().st_size for one in store.rglob("*") if one.is_file())
+    seconds = (used.ru_utime + used.ru_stime) / torch.get_num_threads()
+    return {
+        "seconds": [significant(reckoned.time), significant(seconds)],
+        "memory": [reckoned.most, used.ru_maxrss * 1024],
+        "store": [reckoned.stored, kept],
+        "passes": reckoned.passes,
+        "flops": reckoned.flops,
+        "parts": {name: significant(value) for name, value in reckoned.seconds.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""What a program costs before anything is loaded: reckoned from its plan and a machine's profile.
+
+For every pass of F FLOPs that goes through the model in c calls of r rows and b blocks each::
+
+    seconds = F / (SHARE rate(r)) + c b block            block three times in a training step
+
+Beside them a run starts, reads the weights, evaluates its operations and draws its pictures. Memory
+is what a process takes at its largest: the process itself, the weights (and, while a subspace is
+trained, copies of those above it), what clean runs keep, and the pass in progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from causaldsl.graph.graph import Graph
+from causaldsl.graph.operations import Operation
+from causaldsl.model.shapes import ModelDims
+from causaldsl.plan.chunks import CONE_TOKENS, VOCABULARY_ROWS
+from causaldsl.plan.keeping import kept_runs, most_kept
+from causaldsl.plan.machine import Machine
+from causaldsl.plan.memory import BYTES, room
+from causaldsl.plan.planner import Plan
+from causaldsl.plan.printing import size_text
+from causaldsl.plan.work import Pass, Work, work_of
+
+SHARE = 0.7
+"""The share of a product's rate that passes reach (docs/performance.md has 49% to 98%)."""
+_TRAINED = 3
+"""Calls of a block in a training step: forward, and about twice that backward."""
+_HOOKED = 4
+"""Calls that a block with hooks around it is worth."""
+_OPERATION = 0.01
+"""Seconds for the numbers of an operation: draws, intervals, records."""
+_PICTURE = 0.4
+"""Seconds for a picture."""
+_PACKED = 640 * 2**20
+"""Bytes of copies that a training lays out at most (``engine/cone/packing.py``)."""
+_RECORD = 1024
+"""Bytes around the numbers of a value in the store."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes: ``seconds`` and ``memory`` by what they go to.
+
+    ``stored`` are bytes that the store gains. What is there already costs nothing, and is not
+    known here.
+    """
+
+    machine: Machine
+    passes: int
+    flops: int
+    seconds: dict[str, float]
+    memory: dict[str, int]
+    stored: int
+
+    @property
+    def time(self) -> float:
+        return sum(self.seconds.values())
+
+    @property
+    def most(self) -> int:
+        return sum(self.memory.values())
+
+
+def cost_of(
+    graph: Graph,
+    plan: Plan,
+    shapes: ModelDims,
+    machine: Machine,
+    weights: int,
+    dtype: str,
+    budget: int,
+    pictures: int = 0,
+) -> Cost:
+    """The cost of a run of a model of ``weights`` weights, with ``budget`` bytes for clean runs."""
+    works = work_of(graph, plan, shapes)
+    size = weights * BYTES[dtype]
+    seconds = {"start": machine.start + size / machine.read}
+    for work in works:
+        kind = _kind(work)
+        seconds[kind] = seconds.get(kind, 0.0) + _seconds(graph, work, shapes, machine)
+    operations = len(graph.network)
+    seconds["numbers and pictures"] = _OPERATION * operations + _PICTURE * pictures
+    runs = kept_runs(graph, plan, shapes, dtype) if shapes.text else []
+    memory = {"process": machine.base, "weights": size}
+    memory["clean runs"] = min(most_kept(runs)[0], room(budget))
+    memory["passes"] = _working(graph, plan, shapes, works, dtype) if shapes.text else 0
+    passes = round(sum(one.times for work in works for one in work.passes))
+    flops = sum(work.flops for work in works)
+    return Cost(machine, passes, flops, seconds, memory, _stored(graph, plan, shapes))
+
+
+def _kind(work: Work) -> str:
+    if work.epochs:
+        return "training"
+    return "clean runs" if work.kind.startswith("clean") else "changed runs"
+
+
+def _seconds(graph: Graph, work: Work, shapes: ModelDims, machine: Machine) -> float:
+    rows = sum(_rows(work, one) for one in work.passes)
+    blocks = max(one.blocks for one in work.passes)
+    each = machine.block
+    if work.epochs:
+        steps, rows = _steps(graph, work), _batch(graph, work)
+        calls, each = float(steps), each * _TRAINED
+    elif work.backend == "hooks":
+        calls, each = max(1.0, rows / CONE_TOKENS), each * _HOOKED
+    else:
+        calls = max(1.0, rows / CONE_TOKENS)
+    rows = min(CONE_TOKENS, max(1.0, rows))
+    return work.flops / (SHARE * machine.rate(rows)) + calls * blocks * each
+
+
+def _rows(work: Work, one: Pass) -> float:
+    """Positions of a pass, each time that it is made together with the others."""
+    if one.entry.layer < 0 and work.shared is not None:
+        return work.shared.computed
+    return work.rows * one.window * max(1.0, one.times)
+
+
+def _trainings(graph: Graph, work: Work) -> Iterable[tuple[Operation, int]]:
+    for key in work.members:
+        operation = graph.operation(key)
+        training = operation.word.training(1)
+        if training is not None:
+            yield operation, training.batch
+
+
+def _batch(graph: Graph, work: Work) -> float:
+    """Rows of one step of all that are trained together."""
+    return sum(min(batch, work.rows) for _, batch in _trainings(graph, work))
+
+
+def _steps(graph: Graph, work: Work) -> int:
+    return max(
+        (work.epochs * -(-work.rows // batch) for _, batch in _trainings(graph, work)), default=0
+    )
+
+
+def _working(graph: Graph, plan: Plan, shapes: ModelDims, works: list[Work], dtype: str) -> int:
+    """What the largest pass holds at a time, and what is laid out for a training."""
+    number = BYTES[dtype]
+    longest = max((one.window for work in works for one in work.passes), default=1)
+    heads = shapes.n_heads * (4 * shapes.d_head + 2 * longest)
+    wide = CONE_TOKENS * (8 * shapes.d_model + 4 * shapes.d_mlp + heads) * number
+    vocabulary = any(one.columns is None for work in works for one in work.passes)
+    logits = 2 * VOCABULARY_ROWS * shapes.d_vocab * number if vocabulary else 0
+    return wide + logits + (_PACKED if any(work.epochs for work in works) else 0)
+
+
+def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
+    """Numbers by pair of runs, vectors of subspaces, and what is around them."""
+    total = 0
+    for key, one in plan.asked.items():
+        operation = graph.operation(key)
+        if key in plan.outcomes and (one.requests or operation.word.word == "clean_run"):
+            pairs = len(graph.prompts_of(operation.find("base") or key))
+            total += _RECORD + pairs * BYTES["float64"] * (1 + len(plan.outcomes[key]))
+        elif one.records or one.requests:
+            width = operation.at.site.width(shapes) or 0 if operation.at is not None else 0
+            total += _RECORD + 2 * width * BYTES["float64"]
+    return total
+
+
+def cost_text(cost: Cost) -> str:
+    """A cost, for people."""
+    machine = cost.machine
+    when = f"measured {machine.measured}" if machine.measured else "assumed"
+    lines = [
+        f"on {machine.name}, {machine.threads} threads ({when})",
+        f"passes      {cost.passes:,}",
+        f"operations  {cost.flops / 1e9:,.1f} GFLOPs",
+        f"time        about {time_text(cost.time)}: {_parts(cost.seconds, time_text)}",
+        f"memory      about {size_text(cost.most)}: {_parts(cost.memory, size_text)}",
+        f"store       about {size_text(cost.stored)}",
+    ]
+    if not machine.measured:
+        lines.append("`causaldsl calibrate` measures this machine, in about a minute")
+    return "\n".join(lines)
+
+
+def time_text(seconds: float) -> str:
+    """A time for people, to what an estimate is good for: 8 s, 3 min, 2.5 h."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _parts(amounts: Mapping[str, float], text: Callable[[float], str]) -> str:
+    return ", ".join(f"{name} {text(amount)}" for name, amount in amounts.items() if amount)
