@@ -12,7 +12,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,12 @@ class Kept:
         """Where the training of these operations together is kept."""
         return Checkpoints(self, self._key(["training", *keys]))
 
+    @cached_property
+    def _how(self) -> str:
+        return self.numerics.key_of([]) + code_digest()
+
     def _key(self, operations: Iterable[str]) -> str:
-        content = "\n".join([self.numerics.key_of(operations), code_digest()])
+        content = "\n".join([self._how, *sorted(operations)])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def _with(self, key: str) -> list[str]:
