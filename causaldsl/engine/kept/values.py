@@ -143,7 +143,7 @@ class Kept:
             own = [self._key([key]) for key in written]
             self._put([*own, *(one for key in written for one in self._with(key))], tensors, said)
             self.put |= set(written)
-        if any(self.plan.asked[key].epochs for key in keys) and not self.problem:
+        if not self.problem:
             self.store.drop(self.checkpoints(keys).key)
 
     def opening(self) -> dict[str, Any] | None:
@@ -167,8 +167,8 @@ class Kept:
         self._put([self._precision_key], {}, {"what": "bfloat16 and float32", "plain": plain})
 
     def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
-        """Where the training of these operations together is kept."""
-        return Checkpoints(self, self._key(["training", *keys]))
+        """Where what is done of these operations together is kept."""
+        return Checkpoints(self, self._key([f"unfinished {' '.join(keys)}"]))  # in this order
 
     @cached_property
     def _how(self) -> str:
@@ -269,7 +269,7 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoints:
-    """One training in the store (``engine/das.py``)."""
+    """What is done of some operations (``engine/das.py``, ``engine/unfinished.py``)."""
 
     kept: Kept
     key: str
@@ -278,7 +278,7 @@ class Checkpoints:
         return self.kept._get(self.key)
 
     def save(self, tensors: dict[str, Tensor], plain: Any) -> None:
-        said = {"what": f"a training after {plain['epochs']} epochs", "plain": plain}
+        said = {"what": plain["what"], "plain": plain}
         self.kept._put([self.key], tensors, said, replace=True)
 
 
