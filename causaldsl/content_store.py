@@ -33,6 +33,8 @@ NONE = "none"
 """Written for no store."""
 LIMIT = 10 * 2**30
 """Bytes that a store may take where nobody says otherwise."""
+_OF_A_KEY = 4096
+"""Bytes that a disk takes for a key, whatever is in it."""
 _MEASURED = 0.01
 """The share of the limit after which a writer measures the folder again."""
 
@@ -106,7 +108,7 @@ class ContentStore:
             self._write(_placed(self._keys, key), name.encode())
         for old in filter(None, before):
             self._unlink(_placed(self._records, old))
-        self._unmeasured += len(data)
+        self._unmeasured += len(data) + _OF_A_KEY * len(keys)
         if self._unmeasured > _MEASURED * self.limit:
             self._unmeasured = 0.0
             self.collect()
@@ -123,6 +125,10 @@ class ContentStore:
         found = (_record(path) for path in self._records.glob("??/*"))
         return sorted((r for r in found if r is not None), key=lambda r: (r.used, r.name))
 
+    def size(self) -> int:
+        """How many bytes all of it takes."""
+        return sum(r.size for r in self.records()) + _OF_A_KEY * len(self._all_keys())
+
     def collect(self, limit: int | None = None) -> tuple[int, int]:
         """Delete the least recently used records beyond the limit, and keys without a record.
 
@@ -130,14 +136,14 @@ class ContentStore:
         """
         self.clean()
         records = self.records()
-        size, most = sum(r.size for r in records), self.limit if limit is None else limit
+        size, most = self.size(), self.limit if limit is None else limit
         gone: list[Record] = []
         for record in records:
             if size <= most:
                 break
+            size -= record.size + _OF_A_KEY * len(record.about().get("keys", ()))
             self._unlink(record.path)
             gone.append(record)
-            size -= record.size
         if gone or limit is not None:
             self._drop_idle_keys({r.name for r in records} - {r.name for r in gone})
         return len(gone), sum(r.size for r in gone)
@@ -172,10 +178,13 @@ class ContentStore:
 
     def _drop_idle_keys(self, names: set[str]) -> None:
         """Delete keys of records that are gone; a key newer than the list may have a new one."""
-        for pointer in self._keys.glob("??/*"):
+        for pointer in self._all_keys():
             name = self._name(pointer.name)
             if name not in names and (name is None or not _placed(self._records, name).is_file()):
                 self._unlink(pointer)
+
+    def _all_keys(self) -> list[Path]:
+        return list(self._keys.glob("??/*"))
 
     def _name(self, key: str) -> str | None:
         """The name of the record that a key leads to."""

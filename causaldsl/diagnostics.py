@@ -192,7 +192,9 @@ def suggest(name: str, available: Iterable[str], what: str = "names") -> str:
 def render(diagnostic: Diagnostic) -> str:
     """A diagnostic as plain text: message, place, the source line with a caret, the way out."""
     level = "warning" if diagnostic.warning else "error"
-    lines = [f"{level}[{diagnostic.code}]: {_cut(diagnostic.message)}"]
+    # A name with a line break could look like another message.
+    message = _cut(diagnostic.message).replace("\n", "\\n")
+    lines = [f"{level}[{diagnostic.code}]: {message}"]
     lines += _excerpt(diagnostic.span, "-->", "")
     for label in diagnostic.labels:
         lines += _excerpt(label.span, ":::", label.text)

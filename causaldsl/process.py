@@ -63,7 +63,7 @@ def uncollected() -> Iterator[None]:
 
 
 _MARK = re.compile(r"\.([0-9a-f]{12})\.(\d+)$")
-_LEFT = 24 * 3600.0
+_LEFT = 7 * 24 * 3600.0
 """Seconds after which what another machine began to write is taken for left behind."""
 
 
@@ -75,7 +75,7 @@ def mark() -> str:
 def clear_left_behind(folder: Path, pattern: str) -> None:
     """Delete files and folders that end in a mark of a process that is dead.
 
-    Of another machine's it is not known; what they have in the making is left behind after a day.
+    Of another machine's it is not known; what they have in the making is left behind after a week.
     """
     for path in folder.glob(pattern):
         marked = _MARK.search(path.name)

@@ -50,7 +50,7 @@ def _store(options: argparse.Namespace) -> int:
         table.add_row(what, _megabytes(record.size), used, str(said.get("made_by", "")))
     out = console()
     out.print(table)
-    whole, limit = _megabytes(sum(record.size for record in records)), _megabytes(store.limit)
+    whole, limit = _megabytes(store.size()), _megabytes(store.limit)
     out.print(f"{len(records)} records, {whole} of at most {limit}")
     return 0
 

@@ -97,12 +97,13 @@ class Learner(Generic[Batch]):
 
 
 class Checkpoints(Protocol):
-    """Where a training is kept after every epoch, so that one that was stopped goes on."""
+    """Where what is done of a long operation is kept, so that one that was stopped goes on."""
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors on the CPU and plain data, as they were saved last; None if nothing was."""
 
-    def save(self, tensors: dict[str, Tensor], plain: Any) -> None: ...
+    def save(self, tensors: dict[str, Tensor], plain: Any) -> None:
+        """Keep these in the place of those before; ``plain`` says ``what`` they are."""
 
 
 class _Best:
@@ -211,6 +212,7 @@ class _State:
             tensors |= {f"{i}/{name}": part for name, part in adam.moments.items()}
             tensors |= {} if best.basis is None else {f"{i}/best": best.basis}
         plain = {
+            "what": f"a training after {epochs} epochs",
             "epochs": epochs,
             "steps": [adam.steps for adam in self.optimizers],
             "curves": list(self.curves),

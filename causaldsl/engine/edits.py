@@ -51,6 +51,11 @@ class Watch:
     def __init__(self) -> None:
         self.times = 0
         self._seen: list[tuple[Changes, int]] = []
+        self._before = 0.0
+
+    def go_on(self, times: int, largest: float) -> None:
+        """The edit was made so often in a run that was stopped, with this largest change."""
+        self.times, self._before = times, largest
 
     def see(self, changes: Changes, index: int = 0) -> None:
         """The edit was made, as one of several."""
@@ -62,7 +67,8 @@ class Watch:
 
     @property
     def largest(self) -> float:
-        return max((changes.values[index] for changes, index in self._seen), default=0.0)
+        seen = [changes.values[index] for changes, index in self._seen]
+        return max([self._before, *seen])
 
 
 def read_changes(watches: Iterable[Watch]) -> None:

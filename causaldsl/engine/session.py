@@ -24,7 +24,6 @@ from causaldsl.engine.memory.store import Store
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
-from causaldsl.graph.operations import Operation
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
@@ -62,7 +61,7 @@ class Keeps(Protocol):
         """Keep values that were made together, with what was said then."""
 
     def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
-        """Where a training of these operations is kept."""
+        """Where what is done of these operations together is kept."""
 
     def precision(self) -> dict[str, Any] | None:
         """How far bfloat16 was from float32 (``precision.Precision``), if that was measured."""
@@ -208,11 +207,9 @@ class Session:
         if text not in self.notes:
             self.notes.append(text)
 
-    def checkpoints(self, operations: Sequence[Operation]) -> Checkpoints | None:
-        """Where a training of these operations together is kept, if anywhere."""
-        if self.kept is None:
-            return None
-        return self.kept.checkpoints([operation.key for operation in operations])
+    def checkpoints(self, keys: Sequence[str]) -> Checkpoints | None:
+        """Where what is done of these operations together is kept, if anywhere."""
+        return None if self.kept is None else self.kept.checkpoints(keys)
 
     def cached(self, name: str, make: Callable[[], Any]) -> Any:
         """A by-product that several operations share."""

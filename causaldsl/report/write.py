@@ -42,6 +42,7 @@ def write_numbers(
     ``subspaces`` gives, by name, the tensors of each named subspace; ``settings`` are those of the
     run, which `causaldsl verify` needs.
     """
+    folder.mkdir(exist_ok=True)  # another machine may have taken it for left behind
     _results(folder, results)
     write_values(folder / VALUES, by_pair)
     write_sources(folder, program, settings)

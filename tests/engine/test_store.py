@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from causaldsl import api
+from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine import open as opened
+from causaldsl.engine import unfinished
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights import load
-from causaldsl.engine.words import das
+from causaldsl.engine.words import das, runs
+from causaldsl.plan import chunks
 from tests.engine.test_elsewhere import PROGRAMS
 from tests.frontend.world import PRELUDE, make_world
 
@@ -38,6 +41,10 @@ expect m.a.fldd < 2
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("store"))
+
+
+class Stop(Exception):
+    """Stands for a kill: nothing of the run goes on."""
 
 
 class Seen:
@@ -185,6 +192,72 @@ def test_a_note_of_another_name_is_not_repeated(world: Path, filled: tuple[Path,
     assert renamed.reused == (first.reused[1] - 1, first.reused[1])
 
 
+SWEEP = (
+    PRELUDE
+    + "sweep s on flip.test { for l in 0..3: patch resid_post[l] @ END  report fldd }\n"
+    + "measure k on flip.test { same = patch resid_pre[0] @ END  report kl }\n"
+)
+
+
+def test_a_long_pass_goes_on_where_it_was_stopped(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some arms of some prompts at a time, also with arms and metrics that are others by then."""
+    monkeypatch.setattr(chunks.chunked, "__defaults__", (6,))
+    monkeypatch.setattr(unfinished, "EVERY", 0)
+    alone = run(SWEEP, world, "none")
+    before, left, made = runs.group_outcomes, 0, 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal left, made
+        left, made = left - 1, made + 1
+        if left == 0:
+            raise Stop
+        return before(*given)
+
+    monkeypatch.setattr(runs, "group_outcomes", counted)
+    run(SWEEP, world, tmp_path / "whole")
+    whole, backwards = made, SWEEP.replace("0..3", "{3, 2, 1, 0}")
+    others = [(backwards, run(backwards, world, "none")), (SWEEP.replace("fldd", "fldd, kl"), None)]
+    for at in range(2, whole + 1):
+        store, left, made = tmp_path / str(at), at, 0
+        with pytest.raises(Stop):
+            run(SWEEP, world, store)
+        for text, expected in others if at == 4 else ():
+            shutil.copytree(store, tmp_path / "other", dirs_exist_ok=True)
+            expected = expected or run(text, world, "none")
+            assert found(run(text, world, tmp_path / "other")) == found(expected)
+            shutil.rmtree(tmp_path / "other")
+        left, made = 0, at - 1
+        again = run(SWEEP, world, store)
+        assert found(again) == found(alone), at
+        assert made == whole
+        assert not any("parts of" in r.about()["what"] for r in ContentStore(store).records())
+
+
+def test_trainings_that_were_stopped_are_not_taken_for_one_another(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that were trained together, in a program that now has them the other way round."""
+    learned = [f"subspace v{i} = das(resid_post[1] @ END, on: flip.train, epochs: 3, seed: {i})\n"
+               for i in (1, 2)]  # fmt: skip
+    texts = [PRELUDE + "".join(order) for order in (learned, learned[::-1])]
+    expected, before, saved = run(texts[1], world, "none"), ContentStore.put, 0
+
+    def put(*given: Any, **more: Any) -> None:
+        nonlocal saved
+        before(*given, **more)
+        saved += bool(more.get("replace") or given[-1] is True)
+        if saved == 1:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ContentStore, "put", put)
+        with pytest.raises(Stop):
+            run(texts[0], world, tmp_path)
+    assert found(run(texts[1], world, tmp_path)) == found(expected)
+
+
 def test_what_is_said_of_pairs_is_said_again(world: Path, tmp_path: Path) -> None:
     """That an interval is rough, by the name that the pairs have now; so is the training's note."""
     text = """model lm = "tiny-llama"
@@ -298,10 +371,6 @@ def test_a_disk_that_fills_costs_the_keeping_alone(
     assert "No space left on device" in made.unkept
     assert found(made) == found(filled[1])
     assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file()]
-
-
-class Stop(Exception):
-    """Stands for a kill: nothing of the run goes on."""
 
 
 def test_a_run_that_is_killed_anywhere_goes_on_with_the_same_bits(

@@ -12,7 +12,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class Kept:
             own = [self._key([key]) for key in written]
             self._put([*own, *(one for key in written for one in self._with(key))], tensors, said)
             self.put |= set(written)
-        if any(self.plan.asked[key].epochs for key in keys) and not self.problem:
+        if not self.problem:
             self.store.drop(self.checkpoints(keys).key)
 
     def opening(self) -> dict[str, Any] | None:
@@ -167,11 +167,15 @@ class Kept:
         self._put([self._precision_key], {}, {"what": "bfloat16 and float32", "plain": plain})
 
     def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
-        """Where the training of these operations together is kept."""
-        return Checkpoints(self, self._key(["training", *keys]))
+        """Where what is done of these operations together is kept."""
+        return Checkpoints(self, self._key([f"unfinished {' '.join(keys)}"]))  # in this order
+
+    @cached_property
+    def _how(self) -> str:
+        return self.numerics.key_of([]) + code_digest()
 
     def _key(self, operations: Iterable[str]) -> str:
-        content = "\n".join([self.numerics.key_of(operations), code_digest()])
+        content = "\n".join([self._how, *sorted(operations)])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def _with(self, key: str) -> list[str]:
@@ -265,7 +269,7 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoints:
-    """One training in the store (``engine/das.py``)."""
+    """What is done of some operations (``engine/das.py``, ``engine/unfinished.py``)."""
 
     kept: Kept
     key: str
@@ -274,7 +278,7 @@ class Checkpoints:
         return self.kept._get(self.key)
 
     def save(self, tensors: dict[str, Tensor], plain: Any) -> None:
-        said = {"what": f"a training after {plain['epochs']} epochs", "plain": plain}
+        said = {"what": plain["what"], "plain": plain}
         self.kept._put([self.key], tensors, said, replace=True)
 
 

@@ -88,7 +88,7 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
             dtype=values.dtype,
             device=values.device,
             in_pieces=session.retrying(backend).in_pieces,
-            checkpoints=session.checkpoints(operations),
+            checkpoints=session.checkpoints([operation.key for operation in operations]),
         )
     for operation, fitted in zip(operations, found, strict=True):
         session.training[operation.key] = fitted

@@ -25,6 +25,7 @@ from causaldsl.engine.sampling import sample_texts
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.spelled import by_whole
 from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.unfinished import Unfinished
 from causaldsl.graph.operations import (
     SOURCES,
     CleanRunWord,
@@ -305,13 +306,19 @@ def _outcomes(
     names = [sorted(session.plan.outcomes.get(key, ())) for key in keys]
     wanted = [[metrics[name] for name in of_run] for of_run in names]
     found: list[list[Found]] = [[] for _ in arms]
+    watches = [arm.watches for arm in arms]
+    unfinished = Unfinished(session.checkpoints(keys), runs, wanted, watches)
     for done, group in enumerate(runs.groups):
         for some in chunked(len(arms), len(group.rows)):
             if len(arms) > 1:
                 ahead = done * len(arms) + some.start
                 session.progress("patched runs", ahead, len(runs.groups) * len(arms))
-            edits = [arms[i].edits(group) for i in some]
-            outcomes = group_outcomes(runs, group, edits, freeze, [wanted[i] for i in some])
+            part = f"{done} {some.start} {some.stop}"
+            outcomes = unfinished.parts.get(part)
+            if outcomes is None:
+                edits = [arms[i].edits(group) for i in some]
+                outcomes = group_outcomes(runs, group, edits, freeze, [wanted[i] for i in some])
+                unfinished.add(part, outcomes)
             for i, outcome in zip(some, outcomes, strict=True):
                 found[i].append(outcome)
     return [_in_order(runs, parts) for parts in found]
