@@ -46,6 +46,7 @@ _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "opt": {
         "do_layer_norm_before off": {"do_layer_norm_before": False, "word_embed_proj_dim": 16},
     },
+    "phi": {"with qk_layernorm": {"qk_layernorm": True}},
     "stablelm": {
         "use_parallel_residual, qk_layernorm": {"use_parallel_residual": True, "qk_layernorm": True}
     },
