@@ -204,10 +204,12 @@ def plan(
     if model is None:
         help = 'add a line: model lm = "smollm2-135m"'
         raise Mistake("no-model", "the program names no model", help)
-    made = make_plan(compiled.graph, expected_backend(model.shapes, backend), model.shapes)
+    graph = compiled.graph
+    expected = expected_backend(model.shapes, backend, graph.longest_prompt)
+    made = make_plan(graph, expected, model.shapes)
     weights = weight_count(model.path) if model.path else None
     budget = chosen.memory or _ASSUMED
-    return plan_text(compiled.graph, made, model.shapes, budget, weights, chosen.dtype)
+    return plan_text(graph, made, model.shapes, budget, weights, chosen.dtype)
 
 
 def run(

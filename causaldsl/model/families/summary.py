@@ -93,8 +93,18 @@ def _row(name: str, shapes: ModelDims, form: Architecture) -> Row:
     )
 
 
-def without_cone(form: Architecture) -> str:
-    """Why the cone has no forward pass for a model that is described; "" if it has one."""
+def without_cone(form: Architecture, longest: int = 0) -> str:
+    """Why the cone has no forward pass for a model that is described; "" if it has one.
+
+    ``longest`` is the number of tokens of the longest prompt.
+    """
+    rotary = [block.attention.rotary for block in form.blocks]
+    limit = min((r.longest for r in rotary if r and r.longest), default=longest)
+    if longest > limit:
+        return (
+            f"its rotary embedding changes in prompts of more than {limit} tokens, "
+            f"and one here has {longest}"
+        )
     if any(block.skip_normed for block in form.blocks):
         return "its stream goes on from its norms' outputs"
     heads = {(b.attention.n_heads, b.attention.n_kv_heads, b.attention.d_head) for b in form.blocks}
