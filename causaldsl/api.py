@@ -255,7 +255,9 @@ def _planned(
     if model is None:
         help = 'add a line: model lm = "smollm2-135m"'
         raise Mistake("no-model", "the program names no model", help)
-    made = make_plan(compiled.graph, expected_backend(model.shapes, backend), model.shapes)
+    graph = compiled.graph
+    expected = expected_backend(model.shapes, backend, graph.longest_prompt)
+    made = make_plan(graph, expected, model.shapes)
     weights = weight_count(model.path) if model.path else None
     return compiled, made, model.shapes, weights, chosen
 

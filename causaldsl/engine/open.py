@@ -22,13 +22,13 @@ from causaldsl.engine.weights.checkpoint import Checkpoint
 from causaldsl.engine.weights.known_answers import describe, remember
 from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
+from causaldsl.model.families.summary import without_cone
 from causaldsl.plan.chunks import CONE_TOKENS
 from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.memory import positions_at_once
 from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.planner import make_plan
 from causaldsl.plan.settings import Progress, Settings
-from causaldsl.vocabulary.base import SIDES
 
 
 class Backends(dict[str, Backend]):
@@ -59,14 +59,11 @@ def _cone(loaded: Loaded, longest: int) -> ConeBackend:
     Raises :class:`Unsupported` if the module does not answer as we do either, or answers longer
     prompts in another way.
     """
-    cone = _checked(loaded)
-    limit = cone.decoder.longest
-    if limit is not None and longest > limit:
-        raise Unsupported(
-            f"its rotary embedding changes in prompts of more than {limit} tokens, "
-            f"and one here has {longest}"
-        )
-    return cone
+    form = loaded.spec.shapes.form
+    reason = without_cone(form, longest) if form is not None else ""
+    if reason:
+        raise Unsupported(reason)
+    return _checked(loaded)
 
 
 def _checked(loaded: Loaded) -> ConeBackend:
@@ -131,9 +128,10 @@ def open_session(
         notes.append(
             f"computed in {settings.dtype}, as this run was told to; the program says {model.dtype}"
         )
-    kept, opened = None, None
+    kept, opened, longest = None, None, graph.longest_prompt
     if store is not None:
-        plan = make_plan(graph, expected_backend(model.shapes, settings.backend), model.shapes)
+        expected = expected_backend(model.shapes, settings.backend, longest)
+        plan = make_plan(graph, expected, model.shapes)
         kept = Kept(store, numerics_of(settings, model), graph, plan)
         opened = kept.opening()
     later = opened is not None and kept is not None and not kept.opens_model
@@ -141,13 +139,6 @@ def open_session(
         progress(f"loading {model.name}", 0, 0)
     alone = settings.backend == "cone"
     loaded = load(model, settings.device, settings.dtype, alone, later)
-    lengths = (
-        prompt.length
-        for pairs in graph.pairs.values()
-        for side in SIDES
-        for prompt in pairs.side(side)
-    )
-    longest = max(lengths, default=0)
     if later and opened is not None:
         built = Later(lambda: Backends(loaded, [], settings.backend, longest))
         served = opened["backends"]

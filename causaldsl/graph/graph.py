@@ -10,6 +10,7 @@ import networkx as nx
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import Operation
+from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.types import Type
 
@@ -102,6 +103,12 @@ class Graph:
         """The sets of pairs and of texts as the program has them, each once."""
         found = [pairs.original or pairs for pairs in self.pairs.values()]
         return list({pairs.name: pairs for pairs in found}.values())
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens of the longest prompt, on either side of any pairs."""
+        sides = (pairs.side(side) for pairs in self.pairs.values() for side in SIDES)
+        return max((prompt.length for side in sides for prompt in side), default=0)
 
     def pairs_of(self, clean_run: str) -> PairSet:
         """The pairs of a clean run."""

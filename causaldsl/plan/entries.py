@@ -44,10 +44,15 @@ def last_block(sites: Iterable[Site], n_layers: int) -> int:
     return max(layers, default=-1)
 
 
-def expected_backend(shapes: ModelDims, wanted: str = "cone") -> Callable[[Iterable[Site]], str]:
-    """The backend that a run takes for sites, as far as that is known without weights."""
+def expected_backend(
+    shapes: ModelDims, wanted: str = "cone", longest: int = 0
+) -> Callable[[Iterable[Site]], str]:
+    """The backend that a run takes for sites, as far as that is known without weights.
+
+    ``longest`` is the number of tokens of its longest prompt.
+    """
     form = shapes.form
-    served = wanted == "cone" and form is not None and not without_cone(form)
+    served = wanted == "cone" and form is not None and not without_cone(form, longest)
 
     def backend_of(sites: Iterable[Site]) -> str:
         return "cone" if served and all(site.word.tap for site in sites) else "hooks"

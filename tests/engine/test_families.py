@@ -29,6 +29,7 @@ from causaldsl.engine.weights.load import load
 from causaldsl.model.catalog import resolve
 from causaldsl.model.shapes import ModelDims, shapes_from_config
 from causaldsl.model.sites import Site
+from causaldsl.plan.entries import expected_backend
 from tests import oracle
 from tests.families.models import FAMILIES, LAYERS, ON_HOOKS, WIDTH, family_folder
 
@@ -189,6 +190,9 @@ def test_longer_prompts_go_to_the_hooks_with_a_note(tmp_path: Path) -> None:
     assert "cone" not in Backends(loaded, notes, longest=longest + 1)
     (note,) = notes
     assert note.endswith(f"more than {longest} tokens, and one here has {longest + 1}")
+    shapes = loaded.spec.shapes
+    planned = [expected_backend(shapes, longest=n)([]) for n in (longest, longest + 1)]
+    assert planned == ["cone", "hooks"]
 
 
 def test_a_family_without_a_description_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,16 +198,25 @@ class Reference:
 
     def activation(self, batch: Batch, at: At, side: str) -> Tensor:
         """(n, k, d) in an unchanged run."""
-        key = id(batch), at.place, side
-        if key not in self._kept:
-            (self._kept[key],) = oracle.read(self.model, getattr(batch, side), [at.place])
-        return oracle.gather(self._kept[key], batch.at(at.where, side))
+        self._read(batch, side, [at.place])
+        return oracle.gather(self._kept[id(batch), at.place, side], batch.at(at.where, side))
+
+    def _read(self, batch: Batch, side: str, places: Iterable[Place]) -> None:
+        """Keep activations at places of which there are none yet, all in one pass."""
+        new = [p for p in dict.fromkeys(places) if (id(batch), p, side) not in self._kept]
+        if new:
+            found = oracle.read(self.model, getattr(batch, side), new)
+            self._kept |= {(id(batch), p, side): x for p, x in zip(new, found, strict=True)}
 
     def logits(self, arms: Sequence[Arm], bases: Mapping[str, Tensor]) -> list[Tensor]:
         """(n, V) of each arm in the order of the pairs; ``bases`` are the named directions."""
         found = {arm: self._known[key] for arm in arms if (key := _key(arm, bases)) in self._known}
         plain = [arm for arm in arms if arm.way is None and arm not in found]
         with torch.no_grad():
+            for batch in self.batches:
+                dos = [do for arm in arms if arm not in found for do in arm.interventions()]
+                self._read(batch, "source", (do.at.place for do in dos if do.verb == "patch"))
+                self._read(batch, "base", (do.at.place for do in dos if do.verb != "patch"))
             for first in range(0, len(plain), TOGETHER):
                 some = plain[first : first + TOGETHER]
                 by_pair = self.by_pair(lambda batch, some=some: self._together(batch, some, bases))

@@ -166,6 +166,7 @@ FAMILIES: dict[str, Tiny] = {
         bos=True,
     ),
     "phi": Tiny("PhiConfig", {"partial_rotary_factor": 0.5}),
+    "phi_normed": Tiny("PhiConfig", {"partial_rotary_factor": 0.5, "qk_layernorm": True}),
     "phi3": Tiny("Phi3Config", {**_SHARED, "sliding_window": None}),
     "opt": Tiny("OPTConfig", {"dropout": 0.0}, bos=True, sizes=_opt),
     "opt_post": Tiny(

@@ -51,6 +51,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon, ALiBi": ("falcon", {"alibi": True, "multi_query": False, "parallel_attn": False}),
     "opt, norms behind": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 24}),
     "gpt_neox, sequential": ("gpt_neox", {"use_parallel_residual": False}),
+    "phi, normed heads": ("phi", {"qk_layernorm": True}),
     "stablelm, parallel": ("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
     "cohere, normed heads": ("cohere", {"use_qk_norm": True}),
     "gpt2, by layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),

@@ -44,7 +44,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokens.load(spec.path, spec.bos).tokenizer)
     twin = _twin(hf)
     originals = dict(twin.named_modules())
-    with quiet(), _layout_of_falcon(spec.shapes.form, twin):
+    with quiet(), _layout_of_falcon(spec.shapes.form, twin), _norms_of_phi(spec.shapes.form):
         try:
             bridge = TransformerBridge.boot_transformers(
                 str(spec.path),
@@ -121,18 +121,61 @@ def _layout_of_falcon(form: Architecture | None, twin: Any) -> Iterator[None]:
         make(self, config)
         self.component_mapping["blocks"].submodules["ln1"].name = norm
 
-    ours = {
-        "__init__": make_named,
-        "_split_falcon_qkv": lambda self, module: _apart(block.attention, module),
-    }
-    before = {name: getattr(Adapter, name) for name in ours}
-    for name, method in ours.items():
-        setattr(Adapter, name, method)
+    def split(self: Any, module: Any) -> Any:
+        return _apart(block.attention, module)
+
+    with _replaced(Adapter, __init__=make_named, _split_falcon_qkv=split):
+        yield
+
+
+@contextmanager
+def _norms_of_phi(form: Architecture | None) -> Iterator[None]:
+    """TransformerLens knows no norms of a Phi's queries and keys; they are told to it."""
+    if form is None or form.family != "phi" or form.blocks[0].attention.q_norm is None:
+        yield
+        return
+    from transformer_lens.model_bridge.generalized_components import (
+        NormalizationBridge,
+        PositionEmbeddingsAttentionBridge,
+    )
+    from transformer_lens.model_bridge.supported_architectures.phi import (
+        PhiArchitectureAdapter as Adapter,
+    )
+
+    make = Adapter.__init__
+
+    def make_normed(self: Any, config: Any) -> None:
+        make(self, config)
+        parts = self.component_mapping["blocks"].submodules
+        norms = {
+            f"{x}_norm": NormalizationBridge(
+                name=f"{x}_layernorm", config=self.cfg, use_native_layernorm_autograd=True
+            )
+            for x in "qk"
+        }
+        parts["attn"] = PositionEmbeddingsAttentionBridge(
+            name=parts["attn"].name,
+            config=self.cfg,
+            submodules={**parts["attn"].submodules, **norms},
+            requires_attention_mask=True,
+            requires_position_embeddings=True,
+        )
+
+    with _replaced(Adapter, __init__=make_normed):
+        yield
+
+
+@contextmanager
+def _replaced(owner: type, **methods: Any) -> Iterator[None]:
+    """A class of TransformerLens with methods of ours while a bridge is built."""
+    before = {name: getattr(owner, name) for name in methods}
+    for name, method in methods.items():
+        setattr(owner, name, method)
     try:
         yield
     finally:
         for name, method in before.items():
-            setattr(Adapter, name, method)
+            setattr(owner, name, method)
 
 
 def _alibi_of_falcon(form: Architecture | None, bridge: Any) -> None:

@@ -46,6 +46,7 @@ _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "opt": {
         "do_layer_norm_before off": {"do_layer_norm_before": False, "word_embed_proj_dim": 16},
     },
+    "phi": {"with qk_layernorm": {"qk_layernorm": True}},
     "stablelm": {
         "use_parallel_residual, qk_layernorm": {"use_parallel_residual": True, "qk_layernorm": True}
     },
@@ -92,8 +93,18 @@ def _row(name: str, shapes: ModelDims, form: Architecture) -> Row:
     )
 
 
-def without_cone(form: Architecture) -> str:
-    """Why the cone has no forward pass for a model that is described; "" if it has one."""
+def without_cone(form: Architecture, longest: int = 0) -> str:
+    """Why the cone has no forward pass for a model that is described; "" if it has one.
+
+    ``longest`` is the number of tokens of the longest prompt.
+    """
+    rotary = [block.attention.rotary for block in form.blocks]
+    limit = min((r.longest for r in rotary if r and r.longest), default=longest)
+    if longest > limit:
+        return (
+            f"its rotary embedding changes in prompts of more than {limit} tokens, "
+            f"and one here has {longest}"
+        )
     if any(block.skip_normed for block in form.blocks):
         return "its stream goes on from its norms' outputs"
     heads = {(b.attention.n_heads, b.attention.n_kv_heads, b.attention.d_head) for b in form.blocks}
