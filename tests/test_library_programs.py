@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from causaldsl.check.program import check_file
+from causaldsl.cli import main
 from causaldsl.model.catalog import catalog
 
 FOLDER = Path(__file__).parents[1] / "programs" / "library"
@@ -33,3 +34,11 @@ def test_it_says_where_it_is_from_and_what_differs(path: Path) -> None:
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_it_checks_without_a_warning(path: Path) -> None:
     assert check_file(path).warnings == []
+
+
+@pytest.mark.soak
+@needs_model
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_its_claims_hold(path: Path, tmp_path: Path) -> None:
+    """What a model can't do is claimed too, so every claim holds."""
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 0

@@ -56,12 +56,14 @@ def spaced(word: str) -> str:
 def check_column(slot: str, column: str, lexicon: Lexicon, span: Span) -> None:
     """A slot's column, if one is named, must be a column of its lexicon."""
     if column and column not in lexicon.columns:
+        help = 'one with columns is made by table("FILE")'
+        if lexicon.columns:
+            help = suggest(column, lexicon.columns, "columns")
+            help += "" if help.endswith("?") else f"; {{{slot}}} alone is the first one"
         raise wrong(
             "no-column",
             f"lexicon `{lexicon.name}`, which fills `{slot}`, has no column `{column}`",
             span,
-            suggest(column, lexicon.columns, "columns")
-            if lexicon.columns
-            else 'one with columns is made by table("FILE")',
+            help,
             [Label(lexicon.span, "the lexicon")],
         )

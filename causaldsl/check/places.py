@@ -55,11 +55,11 @@ class Point(Value):
                 "name a position, such as END-1",
             )
         if self.name is not None and self.name not in named:
-            raise Mistake(
-                "unknown-position",
-                f"the prompts have no position `{self.name}`",
-                suggest(self.name, named, "positions"),
-            )
+            help = suggest(self.name, named, "positions")
+            if not help.endswith("?"):
+                help += "; `position NAME = SLOT` in prompts names another"
+            message = f"the prompts have no position `{self.name}`"
+            raise Mistake("unknown-position", message, help)
         index = self.offset + (named[self.name] if self.name is not None else 0)
         if not 0 <= index < prompt.length:
             raise Mistake(

@@ -12,6 +12,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from causaldsl.diagnostics import ProgramError, Span, suggest, wrong
 from causaldsl.syntax.grammar import fixed_texts, keywords, parser, statement_words, words
+from causaldsl.syntax.hints import hint
 
 _TERMINALS = {
     "NAME": "a name",
@@ -59,7 +60,8 @@ def syntax_error(text: Span, error: UnexpectedInput) -> ProgramError:
             return keyword(span.text, span)
         if statement_words().keys() <= expected and begins_line(span) and span.text.isidentifier():
             return _unknown_statement(span)
-    return wrong("syntax", f"`{span.text}` can't stand here", span, _expected(expected))
+    help = hint(text.text[:start], span.text) or _expected(expected)
+    return wrong("syntax", f"`{span.text}` can't stand here", span, help)
 
 
 def keyword(word: str, span: Span) -> ProgramError:

@@ -13,6 +13,7 @@ WARNINGS = {
     "trailing-space": "A prompt ends in white space.",
     "mixed-style": "One of answer and foil begins with a space, and the other does not.",
     "unspaced-answer": "An answer lacks its space, and with it would be one token too.",
+    "same-answer": "Sources have the same answers as their bases, written as texts.",
     "positions-apart": "A named position is at other tokens in sources than in bases.",
     "first-token": "A named position is the first token of a prompt.",
     "dropped-words": "Words of a lexicon are not one token for this model, and are left out.",

@@ -91,6 +91,15 @@ def _from_templates(context: Context, node: ast.Pairs, pattern: ast.PatternPairs
                 pattern.span,
                 "take them out of the lexicon",
             )
+    if pattern.arrow and all(word.literal for word in (*family.answer, *(family.foil or ()))):
+        context.warn(
+            "same-answer",
+            f"sources of `{node.name.text}` have the answers of their bases, so there is nothing "
+            "that a patch from the source should change",
+            pattern.span,
+            "write an answer that goes with a word, such as `answer X.verb`, or pairs without a "
+            f"source: {pattern.prompts.text} {pattern.left.text}",
+        )
     return maker.family_of(node.name.text)
 
 

@@ -102,12 +102,10 @@ class _Block:
                 )
             for letter in slot.letters:
                 if letter.text in self.by_slot or letter.text == "last":
-                    raise wrong(
-                        "name-twice",
-                        f"the slot `{letter.text}` is filled twice",
-                        letter.span,
-                        "choose another name",
-                    )
+                    message = f"the slot `{letter.text}` is filled twice"
+                    if letter.text == "last":
+                        message = "`last` is the last token, so no slot can be called so"
+                    raise wrong("name-twice", message, letter.span, "choose another name")
             self.groups.append(tuple(letter.text for letter in slot.letters))
             self.by_slot |= {letter.text: lexicon for letter in slot.letters}
 
