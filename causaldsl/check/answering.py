@@ -83,9 +83,14 @@ class Answering:
         found = []
         for word in words:
             for text in [word.text] if word.literal else self._words(word, filling):
-                goes_on = base.text[-1:].isdigit() and text[:1].isdigit()
-                found.append(text if word.literal or goes_on else spaced(text))
+                goes_on = base.end[-1:].isdigit() and text[:1].isdigit()
+                found.append(text if word.literal or goes_on else self._follows(text))
         return list(dict.fromkeys(found))
+
+    def _follows(self, word: str) -> str:
+        """A word as an answer: behind a space, but at the beginning of a line."""
+        begins = self.tokens.frame is not None and self.tokens.frame.behind[-1:].isspace()
+        return word if begins else spaced(word)
 
     def _words(self, word: AnswerOf, filling: Filling) -> list[str]:
         lexicon = self._lexicon_of(word)
@@ -106,7 +111,7 @@ class Answering:
             if not word.literal:
                 lexicon = self._lexicon_of(word)
                 check_column(word.name, word.column, lexicon, word.span)
-                if lexicon.columns and not self.whole:
+                if (lexicon.columns or self.tokens.frame is not None) and not self.whole:
                     self._drop(lexicon, word.column)
 
     def _drop(self, lexicon: Lexicon, column: str) -> None:
@@ -115,7 +120,7 @@ class Answering:
         for word in lexicon.words:
             if (
                 word not in found
-                and self.tokens.single(spaced(lexicon.beside(word, column))) is None
+                and self.tokens.single(self._follows(lexicon.beside(word, column))) is None
             ):
                 found.append(word)
 

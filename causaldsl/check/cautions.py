@@ -187,10 +187,10 @@ def _begins_with_bos(prompt: Prompt, tokens: Tokens) -> bool:
 
 def _ends_in_space(pair: Pair, tokens: Tokens) -> bool:
     """Whether a prompt ends in a space, or in a line break that an answer with a space follows."""
-    texts = (pair.base.text, pair.source.text)
+    texts = (pair.base.end, pair.source.end)
     if any(text.endswith((" ", "\t")) for text in texts):
         return True
-    return pair.base.text[-1:].isspace() and tokens.piece(pair.answer).startswith(" ")
+    return pair.base.end[-1:].isspace() and tokens.piece(pair.answer).startswith(" ")
 
 
 def _mixed(pair: Pair, tokens: Tokens) -> bool:
@@ -203,7 +203,7 @@ def _mixed(pair: Pair, tokens: Tokens) -> bool:
 
 def _lacks_space(pair: Pair, tokens: Tokens) -> bool:
     """Whether the answer is a word without its space, where a space should follow the prompt."""
-    answer, last = tokens.piece(pair.answer), pair.base.text[-1:]
+    answer, last = tokens.piece(pair.answer), pair.base.end[-1:]
     if not answer[:1].isalnum() or last.isspace() or last in _GLUED:
         return False
     if last.isdigit() and answer[:1].isdigit():  # the number goes on

@@ -21,12 +21,19 @@ class Prompt:
 
     ``ids`` are its tokens (for a toy model its single input value); ``positions`` names token
     indices; ``cls`` is the label of its class, compared as it is; "" if nothing says one.
+    ``behind`` is what a chat template puts behind the text.
     """
 
     text: str
     ids: tuple[float, ...]
     positions: tuple[tuple[str, int], ...] = ()
     cls: str = ""
+    behind: str = ""
+
+    @property
+    def end(self) -> str:
+        """The text that an answer follows."""
+        return self.behind or self.text
 
     @property
     def length(self) -> int:

@@ -129,6 +129,8 @@ class PromptFamily(Value):
     foil: tuple[AnswerOf, ...] | None
     places: tuple[tuple[str, str, Span], ...]
     span: Span = field(compare=False, repr=False)
+    frame: str | None = None
+    """What stands around every prompt: `chat`, or nothing."""
 
     @property
     def answers(self) -> str:

@@ -14,7 +14,7 @@ from causaldsl.vocabulary.base import SIDES
 _ANSWERS = ("answer", "foil")
 _NAMED = ("split", "counterfactual_answer", "template", "cluster")
 _FIELDS = {*SIDES, *_ANSWERS, *_NAMED, "positions", "class"}
-_SAVED = {"tokens"}
+_SAVED = {"tokens", "frame"}
 """What the pairs that a run has saved say beyond that, by side."""
 
 
@@ -27,6 +27,10 @@ def pair_of(
         Mistake: for one that is wrong.
     """
     _check_fields(record, where)
+    if (frame := record.get("frame")) is not None:
+        if frame != "chat":
+            raise Mistake("bad-pair", f"{where}: the frame {frame!r} is not known", "write chat")
+        tokens = tokens if tokens.frame is not None else tokens.framed(frame)
     positions = record.get("positions", {})
     if not isinstance(positions, dict):
         raise Mistake("bad-pair", f"{where}: positions must be an object of name: text or index")
@@ -45,7 +49,7 @@ def pair_of(
         if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
     for whole_answer, name in zip(spelled, ("answer", "foil"), strict=False):
-        if tokens.encode(record["base"] + record[name]).ids != (*base.ids, *whole_answer):
+        if tokens.encode(record["base"], record[name]).ids != (*base.ids, *whole_answer):
             raise Mistake(
                 "not-a-continuation",
                 f"{where}: {record[name]!r} is not cut from the prompt between two tokens",
@@ -171,7 +175,8 @@ def _prompt(text: str, side: str, positions: dict[str, Any], where: str, tokens:
         for name, value in positions.items()
         if not isinstance(value, dict) or side in value  # else only the other side has it
     )
-    return Prompt(text, encoded.ids, named)
+    behind = tokens.frame.behind if tokens.frame is not None else ""
+    return Prompt(text, encoded.ids, named, behind=behind)
 
 
 def _position(

@@ -12,9 +12,10 @@ foil are one token each, their difference is the logit difference.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from causaldsl.check.context import Context
-from causaldsl.check.pairs import Pair, PairSet, Prompt
+from causaldsl.check.pairs import Pair, PairSet
 from causaldsl.check.values import Applied, Run
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
@@ -29,7 +30,8 @@ def spelled_out(pairs: PairSet) -> PairSet:
         for tokens in pair.wholes:
             for at, token in enumerate(tokens):
                 named = tuple(pair.base.named.items())
-                base = Prompt(pair.base.text, (*pair.base.ids, *tokens[:at]), named, pair.base.cls)
+                ids = (*pair.base.ids, *tokens[:at])
+                base = replace(pair.base, ids=ids, positions=named)
                 rows.append(Pair(base, pair.source, token, pair.foil, token))
     return PairSet(pairs.name, tuple(rows), paired=pairs.paired, original=pairs, where=pairs.where)
 

@@ -25,7 +25,9 @@ class PairMaker:
     """Makes the pairs of one `pairs NAME = prompts LEFT <-> RIGHT {...}` statement."""
 
     def __init__(self, family: PromptFamily, node: ast.PatternPairs, tokens: Tokens):
-        self.family, self.node, self.tokens = family, node, tokens
+        self.family, self.node = family, node
+        with located(family.span):
+            self.tokens = tokens = tokens.framed(family.frame)
         self.left = node.left.text
         self.right = node.right.text if node.right else self.left
         self.options, words = self._options()
@@ -233,7 +235,8 @@ class PairMaker:
             for name, place, span in self.family.places
             if not self._only_in_the_other(place, pattern)
         )
-        return Prompt(filled.text, encoded.ids, positions, self._class_of(filling))
+        behind = self.tokens.frame.behind if self.tokens.frame is not None else ""
+        return Prompt(filled.text, encoded.ids, positions, self._class_of(filling), behind)
 
     def _class_of(self, filling: Filling) -> str:
         """The answer, where sources have another; else that of the pattern: CDD beside ABB is an

@@ -17,6 +17,7 @@ from typing import Any
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress, remembered_sha256, sha256
+from causaldsl.model.chat import TEMPLATE
 from causaldsl.model.folders import weight_files
 from causaldsl.model.manifest import git_sha1
 from causaldsl.model.tokenizer_files import FAST, SETTINGS, SLOW
@@ -29,6 +30,7 @@ _DESCRIPTION = [
     SETTINGS,
     "special_tokens_map.json",
     "added_tokens.json",
+    TEMPLATE,
     "vocab.json",
     "merges.txt",
 ]

@@ -152,6 +152,12 @@ def _added(settings: Mapping[str, Any]) -> Iterator[str]:
     yield from (text for value in values if (text := _content(value)) is not None)
 
 
+def token_texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of special tokens by the names that settings give them, such as `bos_token`."""
+    found = {name: _content(value) for name, value in settings.items() if name.endswith("_token")}
+    return {name: text for name, text in found.items() if text is not None}
+
+
 def _content(token: Any) -> str | None:
     """The text of a token as settings write it: that text, or an object with its ``content``."""
     text = token.get("content") if isinstance(token, dict) else token

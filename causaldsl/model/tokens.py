@@ -13,12 +13,14 @@ says ``bos yes``, the token that its files name. With ``bos no`` nothing stands 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress
+from causaldsl.model.chat import Frame
 from causaldsl.model.tokenizer_files import open_files
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ class Tokens:
         self._byte_level = type(tokenizer.decoder).__name__ == "ByteLevel"
         self._own = _before_a_text(tokenizer)
         self._wanted, self._configured = wanted, configured
+        self._folder: Path | None = None
+        self.frame: Frame | None = None
+        """What is put around every text, if anything."""
         self.begins = self._begins()
 
     @classmethod
@@ -76,7 +81,27 @@ class Tokens:
         """
         files = open_files(folder, progress or (lambda message: None))
         configured = files.settings.get("add_bos_token")
-        return cls(files.tokenizer, files.bos, files.eos, bos, configured)
+        found = cls(files.tokenizer, files.bos, files.eos, bos, configured)
+        found._folder = folder
+        return found
+
+    def framed(self, frame: str | None) -> Tokens:
+        """The same tokens for texts in a frame: `chat` is the model's chat template.
+
+        Raises :class:`Mistake` if the model has none, or the program says of BOS what this decides.
+        """
+        if frame is None:
+            return self
+        if self._wanted is not None:
+            raise Mistake(
+                "frame-and-bos",
+                "the chat template says itself what stands before a text",
+                "take `bos` out of the model's options",
+            )
+        assert self._folder is not None
+        found = copy(self)
+        found.frame = Frame.of_folder(self._folder)
+        return found
 
     def _begins(self) -> tuple[int, ...]:
         """The tokens before every text."""
@@ -114,14 +139,31 @@ class Tokens:
     def _spelled(self, ids: Sequence[int]) -> str:
         return " ".join(f"`{self.piece(token)}`" for token in ids)
 
-    def encode(self, text: str) -> Encoded:
-        """The ids that the model is given for a text, special tokens of its convention included."""
+    def encode(self, text: str, then: str = "") -> Encoded:
+        """The ids that the model is given for a text, special tokens of its convention included.
+
+        ``then`` goes on from there; of a frame, from its end. Its tokens have offsets behind the
+        text, or none in a frame.
+        """
+        if self.frame is not None:
+            return self._in_frame(self.frame, text, then)
+        text += then
         encoding = self.tokenizer.encode(text)
         count = len(self._own)
         spans = encoding.offsets[count:]
         offsets = [_without_space(text, start, end) for start, end in spans]
         before = [(0, 0)] * len(self.begins)
         return Encoded((*self.begins, *encoding.ids[count:]), (*before, *offsets))
+
+    def _in_frame(self, frame: Frame, text: str, then: str) -> Encoded:
+        """Only tokens that have some of the text have offsets."""
+        before, behind = frame.around(text)
+        encoding = self.tokenizer.encode(before + text + behind + then, add_special_tokens=False)
+        offsets = []
+        for start, end in encoding.offsets:
+            start, end = max(start - len(before), 0), min(end - len(before), len(text))
+            offsets.append(_without_space(text, start, end) if start < end else (0, 0))
+        return Encoded(tuple(encoding.ids), tuple(offsets))
 
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, without special tokens; else None.

@@ -34,6 +34,8 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
         },
         "tokens": {"base": base.ids, "source": source.ids},
     }
+    if base.behind:
+        line["frame"] = "chat"
     if base.cls:
         line["class"] = {"base": base.cls, "source": source.cls}
     named = {"template": pair.template, "cluster": pair.cluster}

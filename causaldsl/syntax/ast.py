@@ -216,6 +216,12 @@ class Answers(PromptItem):
     foil: tuple[Answer, ...] | None
 
 
+class Frame(PromptItem):
+    """``frame chat``: every prompt in the model's chat template."""
+
+    word: str
+
+
 class PositionDefinition(Node):
     name: Identifier
     place: str

@@ -284,6 +284,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
         f"answer {_answers(n.answer)}" + (f"  foil {_answers(n.foil)}" if n.foil else "")
     ),
     ast.Selected: lambda n: f"{n.word} {n.of.text}",
+    ast.Frame: lambda n: f"frame {n.word}",
     ast.PositionDefinition: lambda n: f"{n.name.text} = {n.place}",
     ast.Positions: lambda n: f"position {_list(n.definitions)}",
     ast.PatternPairs: _pattern_pairs,

@@ -66,12 +66,15 @@ class _Known:
     definitions: set[str]
     arms: dict[str, set[str]] = field(default_factory=dict)
     positions: set[str] = field(default_factory=set)
+    metrics: set[str] = field(default_factory=set)
 
     def add(self, statement: ast.Statement) -> None:
         name = definition(statement)
         if name is None:
             return
         self.definitions.add(name.text)
+        if isinstance(statement, ast.Metric):
+            self.metrics.add(name.text)
         for node in statement.children():
             if isinstance(node, _ARMS):
                 self.arms.setdefault(name.text, set()).add(node.name.text)
@@ -117,6 +120,11 @@ class _Statement:
         elif text in self.known.positions:
             yield Mention(Symbol("position", text), span)
 
+    def metric(self, name: ast.Identifier) -> Iterator[Mention]:
+        """A use of a metric that the file defines, in a report or behind an arm."""
+        if name.text in self.known.metrics:
+            yield Mention(Symbol("definition", name.text), name.span)
+
     def slot(self, text: str, span: Span) -> Iterator[Mention]:
         """A use of a slot at the start of a text such as `X.capital` or `X.1+1`."""
         name = _FIRST.match(text)
@@ -147,6 +155,7 @@ def _gives(kind: Kind) -> Callable[[_Statement, Any], Iterator[Mention]]:
 
 def _attribute(here: _Statement, node: ast.Attribute) -> Iterator[Mention]:
     yield from here._of(node.owner)
+    yield from here.metric(node.name)
     if isinstance(node.owner, ast.Name):
         owner, name = node.owner.text, node.name
         if name.text in here.known.arms.get(owner, ()):
@@ -201,7 +210,7 @@ def _traced_at(here: _Statement, node: ast.TracedAt) -> Iterator[Mention]:
 def _pattern_pairs(here: _Statement, node: ast.PatternPairs) -> Iterator[Mention]:
     yield from here.use(node.prompts.text, node.prompts.span)
     for option in node.options:
-        if option.name not in ("same", "answers"):
+        if option.name not in ("same", "answers", "where"):
             end = option.span.end
             span = Span(node.span.source, end - len(option.value), end)
             yield from here.use(option.value, span)
@@ -215,9 +224,14 @@ def _slot(here: _Statement, node: ast.Slot) -> Iterator[Mention]:
 
 def _answers(here: _Statement, node: ast.Answers) -> Iterator[Mention]:
     for one in (*node.answer, *(node.foil or ())):
-        name = one.of if isinstance(one, ast.Selected) else one
-        if isinstance(name, ast.Identifier):
-            yield from here.slot(name.text, name.span)
+        word = one.of if isinstance(one, ast.Selected) else one
+        if isinstance(word, ast.Identifier):
+            yield from here.slot(word.text, word.span)
+
+
+def _report(here: _Statement, node: ast.Report) -> Iterator[Mention]:
+    for metric in node.metrics:
+        yield from here.metric(metric)
 
 
 def _template(here: _Statement, node: ast.Template) -> Iterator[Mention]:
@@ -254,6 +268,7 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.PatternPairs: _pattern_pairs,
     ast.Slot: _slot,
     ast.Answers: _answers,
+    ast.Report: _report,
     ast.Template: _template,
     ast.Plot: _output,
     ast.Render: _output,

@@ -145,12 +145,14 @@ class Jsonl(Reader):
     class, template and cluster. Pairs that share a prompt or a cluster are one unit of every
     interval. `train` is the share of units that goes to `.train`, by a seeded shuffle, where the
     file itself does not say which pairs do. With `answers: whole` they may have several tokens; of
-    `where: correct` a run keeps the pairs that its model gets right.
+    `where: correct` a run keeps the pairs that its model gets right. `frame: chat` puts the model's
+    chat template around every prompt.
     """
 
     word = "jsonl"
     answers: Literal["token", "whole"] = "token"
     where: Literal["correct"] | None = None
+    frame: Literal["chat"] | None = None
     row = "line"
     form = "write one JSON object a line"
     example = 'jsonl("pairs.jsonl")'
@@ -182,7 +184,8 @@ class DataFile(Maker):
     of inputs, behind so many `shots`. `train` is the share of units that goes to `.train`, `split`
     the only split to use, `limit` the most pairs, drawn by `seed`. Rows that can't be used are
     counted and named. With `answers: whole` answers may have several tokens; of `where: correct` a
-    run keeps the pairs that its model gets right.
+    run keeps the pairs that its model gets right. `frame: chat` puts the model's chat template
+    around every prompt.
     """
 
     word = "dataset"
@@ -202,6 +205,7 @@ class DataFile(Maker):
     split: str | None = None
     limit: int | None = Field(None, ge=1)
     where: Literal["correct"] | None = None
+    frame: Literal["chat"] | None = None
     seed: int = Field(0, ge=0, lt=2**31)
 
 

@@ -42,7 +42,8 @@ def given(context: Context, word: Given, operands: Operands) -> PairFamily:
 
 def _pairs(context: Context, word: DataFile, rows: Rows, written: str, span: Span) -> PairFamily:
     """The pairs of some rows; the line about them is kept."""
-    found = read_data(word, rows, written, context.tokens(span), context.limits)
+    tokens = context.tokens(span).framed(word.frame)
+    found = read_data(word, rows, written, tokens, context.limits)
     if found.said not in context.program.readings:
         context.program.readings.append(found.said)
     return found.family.only(word.where)

@@ -13,9 +13,8 @@ from causaldsl.vocabulary.makers import Numbers, Reader
 def read(context: Context, word: Reader, operands: Operands) -> PairFamily:
     written, span = operands["file"]
     with located(span):
-        found = read_pairs(
-            word, context.path(written), written, context.tokens(span), context.limits
-        )
+        tokens = context.tokens(span).framed(getattr(word, "frame", None))
+        found = read_pairs(word, context.path(written), written, tokens, context.limits)
     return found.only(getattr(word, "where", None))
 
 

@@ -77,10 +77,14 @@ def read_rows(path: Path, written: str, limits: Limits) -> Rows:
 
 
 def lowered(row: Mapping[str, Any]) -> Row:
-    """A row with its columns' names in lower case, and inside of objects too."""
+    """A row with its columns' names in lower case, and inside of objects too.
+
+    What `positions` names is a program's own.
+    """
+    named = {str(name).strip().lower(): value for name, value in row.items()}
     return {
-        str(name).strip().lower(): lowered(value) if isinstance(value, Mapping) else value
-        for name, value in row.items()
+        name: lowered(value) if isinstance(value, Mapping) and name != "positions" else value
+        for name, value in named.items()
     }
 
 

@@ -82,7 +82,7 @@ def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: 
     _check_options(word, form, written)
     records = _records(form, rows, left)
     records, aside = _of_split(records, word, written)
-    spaced = _set_spaces(records)
+    spaced = _set_spaces(records, tokens)
     doubt = _make_classes(records)
     shots = ""
     if word.shots:
@@ -156,13 +156,15 @@ def _of_split(
     return kept, [f"{times} of `{name}` left out" for name, times in others.items()]
 
 
-def _set_spaces(records: Iterable[tuple[str, Record]]) -> str:
+def _set_spaces(records: Iterable[tuple[str, Record]], tokens: Tokens) -> str:
     """Put a space before all answers and foils, if it is in none of them and should be."""
     texts = [record for _, record in records]
     words = [word for record in texts for name in _ANSWERS for word in _listed(record, name)]
     prompts = [record[side] for record in texts for side in SIDES if side in record]
     if any(word[:1].isspace() for word in words):
         return ""
+    if tokens.frame is not None:
+        prompts = [tokens.frame.behind]
     if any(text[-1:].isspace() or text.endswith(_OPEN) for text in prompts):
         return ""
     set_any = False
@@ -289,7 +291,11 @@ def _indices(record: Record, about: Mapping[str, Any], tokens: Tokens) -> dict[s
     begins = len(tokens.begins)
     length = about.get("seq_len")
     for side in SIDES:
-        count = len(tokens.encode(record[side])) - begins
+        offsets = tokens.encode(record[side]).offsets
+        count = len(offsets) - begins
+        if tokens.frame is not None:
+            inside = [at for at, (start, end) in enumerate(offsets) if start < end]
+            begins, count = inside[0], len(inside)
         if isinstance(length, int) and count != length:
             raise Unusable(f"are not the {length} tokens that `word_idxs` is for")
     return {

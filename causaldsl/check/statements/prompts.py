@@ -76,6 +76,7 @@ def prompts(context: Context, node: ast.Prompts) -> PromptFamily:
         tuple(map(block.answer_of, block.answers.foil)) if block.answers.foil else None,
         tuple(block.places),
         node.span,
+        next((item.word for item in node.items if isinstance(item, ast.Frame)), None),
     )
 
 
