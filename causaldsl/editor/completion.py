@@ -114,9 +114,10 @@ class _Here:
 def complete(reading: Reading, offset: int) -> Offer:
     """What can be written at an offset of the text."""
     piece, at = reading.pieces.at(offset)
-    if any(c.span.start < at <= c.span.end for c in piece.tree.comments):
-        return Offer((), 0)
     text = piece.text[:at]
+    comments = (text[c.span.start :] for c in piece.tree.comments if c.span.start < at)
+    if any("\n" not in comment for comment in comments):
+        return Offer((), 0)
     start = len(text)
     while start > 0 and text[start - 1] in _LETTERS:
         start -= 1
@@ -400,7 +401,7 @@ def _keywords(here: _Here) -> Iterator[Item]:
 
 def _anything(here: _Here) -> Iterator[Item]:
     yield from _keywords(here)
-    if here.tokens and "LPAR" in here.fits:
+    if "NUMBER" in here.fits:
         yield from _expression(here)
 
 
@@ -438,7 +439,7 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: "POINT" in h.fits, _positions),
     (lambda h: "WARNING" in h.fits, _warnings),
     (lambda h: h.statement == "model" and h.open, _model_options),
-    (lambda h: h.open and h.back(2) != "{" and _is_policy(h), _policy),
+    (lambda h: h.open and _is_policy(h), _policy),
     (lambda h: h.call is not None and h.back() in ("(", ","), _options),
     (lambda h: h.call is not None and h.back() == ":", _option_value),
     (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
