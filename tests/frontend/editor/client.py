@@ -78,7 +78,10 @@ class Client:
         self.process.stdin.flush()
 
     def _next(self) -> dict[str, Any]:
-        message = self.messages.get(timeout=PATIENCE)
+        try:
+            message = self.messages.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError(f"nothing more is said than {self.said}") from None
         assert message is not None, b"".join(self.complaints).decode()
         if message.get("method") == "textDocument/publishDiagnostics":
             self.said[message["params"]["uri"]] = message["params"]

@@ -94,7 +94,7 @@ def test_warnings_are_no_errors(client: Client, program: Path) -> None:
 
 
 def test_columns_are_units_of_utf_16(client: Client, program: Path) -> None:
-    line = 'plot by_place as "\U0001f600" let a = nowhere'
+    line = 'plot by_place as "\U0001f600.svg" let a = nowhere'
     client.write(program, f"{PROGRAM}# \U0001f600\n{line}\n")
     (found,) = client.found(program, {"unknown-name"})
     assert found["range"]["start"]["character"] == line.index("nowhere") + 1
