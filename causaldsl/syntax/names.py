@@ -214,10 +214,14 @@ def _slot(here: _Statement, node: ast.Slot) -> Iterator[Mention]:
 
 
 def _answers(here: _Statement, node: ast.Answers) -> Iterator[Mention]:
-    for one in (*node.answer, *(node.foil or ())):
-        name = one.of if isinstance(one, ast.Selected) else one
-        if isinstance(name, ast.Identifier):
-            yield from here.slot(name.text, name.span)
+    for one in node.walk():
+        if isinstance(one, ast.Identifier):
+            yield from here.slot(one.text, one.span)
+
+
+def _report(here: _Statement, node: ast.Report) -> Iterator[Mention]:
+    for metric in node.metrics:
+        yield from here.use(metric.text, metric.span)
 
 
 def _template(here: _Statement, node: ast.Template) -> Iterator[Mention]:
@@ -229,8 +233,9 @@ def _template(here: _Statement, node: ast.Template) -> Iterator[Mention]:
 
 def _output(here: _Statement, node: ast.Plot | ast.Render) -> Iterator[Mention]:
     yield from here.use(node.name.text, node.name.span)
-    if isinstance(node, ast.Plot) and node.by is not None:
-        yield Mention(Symbol("variable", node.by.text, node.name.text), node.by.span)
+    for variable in (node.by, node.lines) if isinstance(node, ast.Plot) else ():
+        if variable is not None:
+            yield Mention(Symbol("variable", variable.text, node.name.text), variable.span)
     yield from here._children(node)
 
 
@@ -255,6 +260,7 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.Slot: _slot,
     ast.Answers: _answers,
     ast.Template: _template,
+    ast.Report: _report,
     ast.Plot: _output,
     ast.Render: _output,
     ast.Trace: _trace,

@@ -18,12 +18,13 @@ from tests.frontend.world import PRELUDE
 
 BODY = """site out = resid_post[1] @ END
 param steps = 2
+metric lead = logit(answer) - steps * logit(" ring")
 subspace v = das(out, on: flip.train, epochs: steps)
 allow other-site
 subspace w = random(resid_mid[0] @ END, seed: 1)
 measure m on flip.test { whole = patch out  part = patch out along v  report logit_diff, fldd }
 pairs more = ioi ABB <-> BAB { test 5  seed 3 }
-measure n on more { whole = patch out  report fldd }
+measure n on more { whole = patch out  report fldd, lead }
 sweep by_place on flip.test { for l in 0..1, p in {S2, END}: patch resid_post[l] @ p  report fldd }
 table t { for s in 0..2: r = cos(v, random(out, seed: s)) }
 let a = norm(w) + steps
@@ -50,6 +51,8 @@ CHANGES = (
     ("subspace w", "subspace v"),
     ('model lm = "tiny-llama"\n', ""),
     ("pairs flip", "pairs flop"),
+    ("metric lead", "metric lean"),
+    ('logit(" ring")', "log_prob(foil)"),
 )
 
 
