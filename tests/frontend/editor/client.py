@@ -77,7 +77,8 @@ class Client:
         self.process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         self.process.stdin.flush()
 
-    def _next(self) -> dict[str, Any]:
+    def listen(self) -> dict[str, Any]:
+        """The next message of the server."""
         try:
             message = self.messages.get(timeout=PATIENCE)
         except queue.Empty:
@@ -94,7 +95,7 @@ class Client:
         """The server's answer. Raises :class:`Refused` for an error."""
         self.count += 1
         self._send(id=self.count, method=method, params=params)
-        while (message := self._next()).get("id") != self.count:
+        while (message := self.listen()).get("id") != self.count:
             pass
         if "error" in message:
             raise Refused(message["error"]["message"])
@@ -126,7 +127,7 @@ class Client:
             current = said.get("version") == self.versions.get(uri)
             if current and {d["code"] for d in said["diagnostics"]} == wanted:
                 return list(said["diagnostics"])
-            self._next()
+            self.listen()
 
     def at(self, path: Path, sought: str, method: str, **more: Any) -> Any:
         """Ask of the place of ``|`` in a piece of the document's text, such as `let |a`."""
