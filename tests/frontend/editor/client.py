@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ class Refused(Exception):
 class Client:
     """One server, and what it has said of each document."""
 
-    def __init__(self, folder: Path, encodings: list[str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        encodings: list[str] | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "causaldsl", "lsp", "--stdio"),
+    ):
         places = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "causaldsl", "lsp", "--stdio"]
         self.process = subprocess.Popen(
             command,
             cwd=folder,
