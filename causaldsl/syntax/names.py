@@ -201,7 +201,7 @@ def _traced_at(here: _Statement, node: ast.TracedAt) -> Iterator[Mention]:
 def _pattern_pairs(here: _Statement, node: ast.PatternPairs) -> Iterator[Mention]:
     yield from here.use(node.prompts.text, node.prompts.span)
     for option in node.options:
-        if option.name not in ("same", "answers"):
+        if option.name in ("train", "test", "seed"):
             end = option.span.end
             span = Span(node.span.source, end - len(option.value), end)
             yield from here.use(option.value, span)
