@@ -158,3 +158,11 @@ def test_pieces_are_the_whole(path: Path) -> None:
     assert not errors
     assert found == [(s.span.start, s) for s in tree.statements]
     assert "".join(piece.text for piece in pieces.starts) == text
+
+
+def test_a_text_that_is_too_long_is_not_read() -> None:
+    path = Path("long.cpatch").resolve()
+    pieces = cut(str(path), "let a = 1\n" * 100_001)
+    (found,) = Checking(path).check(pieces, {}).found
+    assert found.code == "too-large"
+    assert len(pieces.starts) == 1
