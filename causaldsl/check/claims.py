@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from causaldsl.check.context import Context
@@ -130,10 +130,10 @@ def measured_on(context: Context, applied: Applied) -> Iterator[PairSet]:
             yield value
 
 
-def chosen_here(condition: Applied, others: Iterator[Applied]) -> Applied | None:
+def chosen_here(condition: Applied, others: Iterable[Applied]) -> Applied | None:
     """The number of a claim that another one says is the largest, on the same pairs."""
-    if not isinstance(condition.word, Compare):
-        return None
     largest: list[Any] = [c.operand("cell") for c in others if isinstance(c.word, ArgmaxIs)]
+    if not largest or not isinstance(condition.word, Compare):
+        return None
     parts = condition.walk()
     return next((part for part in parts if any(part.alike(cell) for cell in largest)), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Checking:
             value = WatchedDict(value) if isinstance(value, dict) else WatchedSet(value)
             setattr(owner, name, value)
             if isinstance(value, WatchedDict) and owner is self.context.scope.words:
-                value.followed = False  # all of them change together, by the packages in use
+                value.followed = False  # what is added to them is part of `_now`
         if isinstance(value, WatchedDict | WatchedSet):
             self._dicts.append(value)
         elif isinstance(value, list):
@@ -227,7 +228,8 @@ class Checking:
         scalars = [
             getattr(owner, name) for owner, name, _ in self._scalars if name != _TOKENS or doubtful
         ]
-        return scalars + sorted(dict.keys(self.checker.program.packages))
+        added = (islice(dict.items(table), len(usual), None) for table, usual in self._words)
+        return scalars + [part for items in added for item in items for part in item]
 
     def _same(self, then: list[Any]) -> bool:
         now = self._now()

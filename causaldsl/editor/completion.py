@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lark import Token
 from lark.exceptions import UnexpectedInput
 
-from causaldsl.check.kinds import describe
+from causaldsl.check.kinds import Value, describe
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
@@ -25,6 +25,7 @@ from causaldsl.model.catalog import ModelSpec, catalog
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.syntax import grammar
 from causaldsl.vocabulary.base import Change, Word
+from causaldsl.vocabulary.expressed import READS, SIDES
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import BUILT_IN
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -114,9 +115,10 @@ class _Here:
 def complete(reading: Reading, offset: int) -> Offer:
     """What can be written at an offset of the text."""
     piece, at = reading.pieces.at(offset)
-    if any(c.span.start < at <= c.span.end for c in piece.tree.comments):
-        return Offer((), 0)
     text = piece.text[:at]
+    comments = (text[c.span.start :] for c in piece.tree.comments if c.span.start < at)
+    if any("\n" not in comment for comment in comments):
+        return Offer((), 0)
     start = len(text)
     while start > 0 and text[start - 1] in _LETTERS:
         start -= 1
@@ -352,6 +354,9 @@ def _interventions(here: _Here) -> Iterator[Item]:
 
 
 def _expression(here: _Here) -> Iterator[Item]:
+    if here.statement == "metric":
+        yield from (Item(name, "function", "of one token", insert=f"{name}(") for name in READS)
+        yield from (Item(name, "value", "of each pair") for name in SIDES)
     yield from _variables(here)
     yield from _names(here)
     for site, row in SITE_WORDS.items():
@@ -400,7 +405,7 @@ def _keywords(here: _Here) -> Iterator[Item]:
 
 def _anything(here: _Here) -> Iterator[Item]:
     yield from _keywords(here)
-    if here.tokens and "LPAR" in here.fits:
+    if "NUMBER" in here.fits:
         yield from _expression(here)
 
 
@@ -413,6 +418,22 @@ def _data(here: _Here) -> Iterator[Item]:
         for name, value in here.names.items():
             if describe(value) in ("a prompts block", "prompts"):
                 yield Item(name, "name", describe(value))
+
+
+def _drawn(here: _Here) -> Iterator[Item]:
+    """What `plot` or `render` draws."""
+    for name, value in here.names.items():
+        plots = here.statement == "plot"
+        if isinstance(value, Value) and (value.can_plot if plots else value.can_render):
+            yield Item(name, "name", value.kind)
+
+
+def _along(here: _Here) -> Iterator[Item]:
+    """The loop variables of what `plot` draws."""
+    plots = [number for number, token in enumerate(here.tokens[:-1]) if token == "plot"]
+    value = here.names.get(str(here.tokens[plots[-1] + 1])) if plots else None
+    for name in value.loop_variables if isinstance(value, Value) else ():
+        yield Item(name, "name", "a loop variable")
 
 
 def _begins_intervention(here: _Here) -> bool:
@@ -437,8 +458,10 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: h.back() == "." and h.fits & {"NAME", "INDEX"}, _behind_dot),
     (lambda h: "POINT" in h.fits, _positions),
     (lambda h: "WARNING" in h.fits, _warnings),
+    (lambda h: h.back() in ("plot", "render") and h.statement == h.back(), _drawn),
+    (lambda h: h.statement == "plot" and h.back() in ("by", "lines"), _along),
     (lambda h: h.statement == "model" and h.open, _model_options),
-    (lambda h: h.open and h.back(2) != "{" and _is_policy(h), _policy),
+    (lambda h: h.open and _is_policy(h), _policy),
     (lambda h: h.call is not None and h.back() in ("(", ","), _options),
     (lambda h: h.call is not None and h.back() == ":", _option_value),
     (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),

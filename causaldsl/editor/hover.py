@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +95,21 @@ def _of_word(reading: Reading, nodes: Sequence[ast.Node], offset: int) -> Shown 
         return None
     checked = reading.checked
     known = checked.words if checked is not None else BUILT_IN
+    names = checked.names if checked is not None else {}
     shapes = getattr(checked.model, "shapes", None) if checked is not None else None
     at = offset - (reading.pieces.offset(nodes[0].span) or 0) + nodes[0].span.start
     word = _word_at(nodes[0].span, at)
     text = None
-    for span, said in _candidates(nodes, word, known, shapes):
-        if span is not None and span.start <= at <= span.end:
+    for span, said in _candidates(nodes, word, known, names, shapes):
+        if said and span is not None and span.start <= at <= span.end:
             text, word = said, span
             break
     return Shown(text, word) if text and word is not None else None
 
 
 def _candidates(
-    nodes: Sequence[ast.Node], word: Span | None, known: Vocabulary, shapes: Any
-) -> Any:
+    nodes: Sequence[ast.Node], word: Span | None, known: Vocabulary, names: Any, shapes: Any
+) -> Iterator[tuple[Span | None, str | None]]:
     inner, outer = nodes[-1], nodes[-2] if len(nodes) > 1 else nodes[-1]
     classes = words.classes(known)
     if word is not None and word.start == nodes[0].span.start:
@@ -118,6 +119,8 @@ def _candidates(
         while isinstance(owner, ast.Index | ast.Call | ast.Attribute):
             owner = owner.function if isinstance(owner, ast.Call) else owner.owner
         if isinstance(owner, ast.Name):
+            part = parts_of(names.get(owner.text)).get(inner.text)
+            yield inner.span, f"{part} of `{owner.text}`" if part else None
             site = f"{owner.text.removesuffix('s')}.{inner.text}"
             yield (inner.span, words.site(site, shapes)) if site in SITE_WORDS else (None, None)
         yield inner.span, words.explain(inner.text, known, shapes)

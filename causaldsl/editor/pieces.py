@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from causaldsl.check.limits import USUAL
 from causaldsl.diagnostics import Diagnostic, Source, Span
 from causaldsl.syntax import ast
 from causaldsl.syntax.recover import cuts, read
 
+_MOST = USUAL["characters"]
 _JOINED = 3
 """How many pieces are tried together: a keyword at the start of a line may begin no statement."""
 
@@ -28,7 +30,12 @@ class Piece(Source):
 
     @cached_property
     def _read(self) -> tuple[ast.Program, tuple[Diagnostic, ...]]:
-        return read(self)
+        if len(self.text) <= _MOST:
+            return read(self)
+        start = Span(self, 0, 1)
+        message = f"{self.name} has {len(self.text)} characters"
+        help = f"at most {_MOST} are read in an editor"
+        return ast.Program(start, ()), (Diagnostic("too-large", message, start, help),)
 
     @property
     def tree(self) -> ast.Program:
@@ -71,7 +78,8 @@ def cut(name: str, text: str, before: Pieces | None = None) -> Pieces:
     known: dict[tuple[str, bool], list[Piece]] = defaultdict(list)
     for piece in before.starts if before else ():
         known[piece.text, piece.followed].append(piece)
-    places = list(pairwise(dict.fromkeys([0, *cuts(text), len(text)]))) or [(0, 0)]
+    stops = cuts(text) if len(text) <= _MOST else []
+    places = list(pairwise(dict.fromkeys([0, *stops, len(text)]))) or [(0, 0)]
     starts: dict[Piece, int] = {}
 
     def taken(start: int, end: int) -> Piece:

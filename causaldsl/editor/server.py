@@ -114,14 +114,13 @@ def _follow_documents(server: LanguageServer, state: _State) -> None:
         state.waiting.pop(path, None)
         uri = state.uris.pop(path, params.text_document.uri)
         server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
-        _check_soon(server, state)
+        _check_soon(server, state, path)
 
 
-def _check_soon(server: LanguageServer, state: _State, first: Path | None = None) -> None:
-    """Check a program, and then those that may import it."""
-    paths = [first] if first is not None else []
-    paths += [path for path in state.workspace.documents if path != first]
-    state.waiting = dict.fromkeys([*paths, *state.waiting])
+def _check_soon(server: LanguageServer, state: _State, path: Path) -> None:
+    """Check a program, and then those that import it."""
+    own = [path] if path in state.workspace.documents else []
+    state.waiting = dict.fromkeys([*own, *state.workspace.opened_with(path), *state.waiting])
     if state.busy is None or state.busy.done():
         state.busy = asyncio.get_running_loop().create_task(_check_waiting(server, state))
 
@@ -264,9 +263,12 @@ def _change_texts(server: LanguageServer, state: _State) -> None:
         if at is None:
             return None
         loop, new = asyncio.get_running_loop(), params.new_name
+        before = state.workspace.opened()
         edits = await loop.run_in_executor(
             state.worker, _or_refuse, rename, state.workspace, *at, new
         )
+        if state.workspace.opened() != before:
+            raise JsonRpcException("the text has changed meanwhile", _REFUSED)
         changes = {}
         for path, places in edits.items():
             reading = state.workspace.reading(path)

@@ -11,6 +11,7 @@ from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.sets import Members
+from causaldsl.check.statements.metrics import CheckedMetric
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied, CheckedTrace, Histogram, Measurement
 from causaldsl.model.catalog import ModelSpec
@@ -134,6 +135,11 @@ def _(value: Measurement, shapes: ModelDims | None) -> list[str]:
         f"{value.kind} on {len(value.pairs)} pairs of {value.pairs.name}",
         f"{shape}; reports {', '.join(value.metrics)}",
     ]
+
+
+@_lines.register
+def _(value: CheckedMetric, shapes: ModelDims | None) -> list[str]:
+    return ["a metric of the program's own", f"`{value.metric.doc}`"]
 
 
 @_lines.register

@@ -69,6 +69,21 @@ class Workspace:
             sought = set(new)
         return [reading for other, reading in found.items() if other != path]
 
+    def opened_with(self, path: Path) -> list[Path]:
+        """The programs that are open and import a file, or one that imports it."""
+        return [other for other in self.documents if path in self._brought(other)]
+
+    def _brought(self, program: Path) -> set[Path]:
+        """All files that a program imports, by itself or by others."""
+        found: set[Path] = set()
+        waiting = [program]
+        while waiting:
+            reading = self.reading(waiting.pop())
+            new = [path for path in imported(reading) if path not in found] if reading else []
+            found.update(new)
+            waiting += new
+        return found - {program}
+
     def _programs(self, path: Path) -> list[Path]:
         folders = dict.fromkeys((path.parent, *self.folders))
         files = (p.resolve() for folder in folders for p in islice(_below(folder), _MOST))

@@ -210,7 +210,7 @@ def _traced_at(here: _Statement, node: ast.TracedAt) -> Iterator[Mention]:
 def _pattern_pairs(here: _Statement, node: ast.PatternPairs) -> Iterator[Mention]:
     yield from here.use(node.prompts.text, node.prompts.span)
     for option in node.options:
-        if option.name not in ("same", "answers", "where"):
+        if option.name in ("train", "test", "seed"):
             end = option.span.end
             span = Span(node.span.source, end - len(option.value), end)
             yield from here.use(option.value, span)
@@ -223,10 +223,9 @@ def _slot(here: _Statement, node: ast.Slot) -> Iterator[Mention]:
 
 
 def _answers(here: _Statement, node: ast.Answers) -> Iterator[Mention]:
-    for one in (*node.answer, *(node.foil or ())):
-        word = one.of if isinstance(one, ast.Selected) else one
-        if isinstance(word, ast.Identifier):
-            yield from here.slot(word.text, word.span)
+    for one in node.walk():
+        if isinstance(one, ast.Identifier):
+            yield from here.slot(one.text, one.span)
 
 
 def _report(here: _Statement, node: ast.Report) -> Iterator[Mention]:
@@ -243,8 +242,9 @@ def _template(here: _Statement, node: ast.Template) -> Iterator[Mention]:
 
 def _output(here: _Statement, node: ast.Plot | ast.Render) -> Iterator[Mention]:
     yield from here.use(node.name.text, node.name.span)
-    if isinstance(node, ast.Plot) and node.by is not None:
-        yield Mention(Symbol("variable", node.by.text, node.name.text), node.by.span)
+    for variable in (node.by, node.lines) if isinstance(node, ast.Plot) else ():
+        if variable is not None:
+            yield Mention(Symbol("variable", variable.text, node.name.text), variable.span)
     yield from here._children(node)
 
 
@@ -268,8 +268,8 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.PatternPairs: _pattern_pairs,
     ast.Slot: _slot,
     ast.Answers: _answers,
-    ast.Report: _report,
     ast.Template: _template,
+    ast.Report: _report,
     ast.Plot: _output,
     ast.Render: _output,
     ast.Trace: _trace,

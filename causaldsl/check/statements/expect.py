@@ -9,6 +9,7 @@ from causaldsl.check.claims import chosen_here, claimed
 from causaldsl.check.context import Context, checks
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
+from causaldsl.vocabulary.numbers import ArgmaxIs
 from causaldsl.vocabulary.types import TruthType
 
 
@@ -28,10 +29,11 @@ def expect(context: Context, node: ast.Expect) -> None:
 def _mark_chosen(context: Context) -> None:
     """Mark claims on a cell that is claimed to be the largest on the same pairs, and warn."""
     claims = context.program.claims
+    others = [c.condition for c in claims if isinstance(c.condition.word, ArgmaxIs)]
     for i, claim in enumerate(claims):
         if claim.selected:
             continue
-        if chosen_here(claim.condition, (other.condition for other in claims)) is not None:
+        if chosen_here(claim.condition, others) is not None:
             said = "a cell that is claimed to be the largest on the same pairs"
             claims[i] = replace(claim, selected=said)
             context.warn(

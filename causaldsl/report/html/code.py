@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-
 from causaldsl.report.html.markup import Html, join, tag
-from causaldsl.syntax.grammar import words
-from causaldsl.vocabulary.register import BUILT_IN
-from causaldsl.vocabulary.sites import SITE_WORDS
+from causaldsl.vocabulary.colours import Colour, pieces
 
-_PIECE = re.compile(
-    r"""(?P<comment>\#[^\n]*)|(?P<string>"(?:\\.|[^"\\\n])*")
-    |(?P<number>\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][A-Za-z0-9_]*)""",
-    re.X,
-)
+_CLASSES: dict[Colour, str] = {
+    "comment": "c",
+    "text": "s",
+    "number": "d",
+    "keyword": "k",
+    "word": "v",
+}
 
 
 def code_lines(text: str, first: int, prefix: str) -> Html:
@@ -39,32 +36,8 @@ def coloured(text: str) -> Html:
     >>> coloured("let x = 1")
     '<span class="k">let</span> x = <span class="d">1</span>'
     """
-    pieces: list[str] = []
-    end = 0
-    for match in _PIECE.finditer(text):
-        pieces.append(text[end : match.start()])
-        pieces.append(_piece(match[0], match.lastgroup or ""))
-        end = match.end()
-    return join(pieces, text[end:])
+    return join(*(_piece(piece, _CLASSES.get(colour)) for colour, piece in pieces(text)))
 
 
-def _piece(text: str, kind: str) -> str:
-    if kind == "word":
-        kind = "keyword" if text in _keywords() else "vocabulary" if text in _vocabulary() else ""
-    name = {"comment": "c", "string": "s", "number": "d", "keyword": "k", "vocabulary": "v"}
-    return tag("span", text, class_=name[kind]) if kind else text
-
-
-@cache
-def _keywords() -> frozenset[str]:
-    """Every word that stands in the grammar itself, and those of the interventions' clauses."""
-    verbs = BUILT_IN.interventions.values()
-    clauses = {operand.name for verb in verbs for operand in verb.operands if operand.keyword}
-    return frozenset(clauses.union(*words().values(), *(verb.options() for verb in verbs)))
-
-
-@cache
-def _vocabulary() -> frozenset[str]:
-    sites = {part for word in SITE_WORDS for part in word.split(".")}
-    known = {*BUILT_IN.functions, *BUILT_IN.interventions, *BUILT_IN.makers}
-    return frozenset(known | {site for site in sites if len(site) > 1})
+def _piece(text: str, name: str | None) -> Html:
+    return tag("span", text, class_=name) if name else join(text)
