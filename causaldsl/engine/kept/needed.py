@@ -23,16 +23,19 @@ def opens_model(graph: Graph, plan: Plan, key: str) -> bool:
     return of_model(graph, plan, key) or _is_matrix(graph, key)
 
 
-def to_make(graph: Graph, plan: Plan, there: Container[str]) -> set[str]:
+def to_make(
+    graph: Graph, plan: Plan, there: Container[str], wanted: Container[str] | None = None
+) -> set[str]:
     """The operations whose values are not ``there`` and that a result is made from.
 
     Matrices and what holds activations of all pairs are made for others only; all else stands in
-    the results.
+    the results. With ``wanted``, only these operations do.
     """
     needed: set[str] = set()
     made: set[str] = set()
     for key in reversed([key for group in plan.order for key in group]):
-        if (key not in needed and not lasts(graph, plan, key)) or key in there:
+        stands = lasts(graph, plan, key) if wanted is None else key in wanted
+        if (key not in needed and not stands) or key in there:
             continue
         made.add(key)
         word = graph.operation(key).word

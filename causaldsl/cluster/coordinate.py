@@ -1,0 +1,146 @@
+"""Hands the shards of a run to workers until the store has all of them.
+
+What then makes the results is the run itself, which finds its values in the store: so there is one
+way from numbers by pair to intervals and verdicts, wherever the numbers were made. What workers
+could not keep there, the run makes itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.cluster.ray_pool import ray_pool
+from causaldsl.cluster.shards import Shard, shards_of
+from causaldsl.cluster.slurm_pool import slurm_pool
+from causaldsl.cluster.where import Workers
+from causaldsl.cluster.worker import Ended, Job
+from causaldsl.content_store import ContentStore
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.kept.values import Kept
+from causaldsl.engine.registry import load_engines
+from causaldsl.graph.graph import Graph
+from causaldsl.plan.entries import expected_backend
+from causaldsl.plan.numerics import numerics_of
+from causaldsl.plan.planner import make_plan
+from causaldsl.plan.settings import Progress, Settings
+from causaldsl.process import clear_left_behind, mark
+
+TRIES = 4
+"""How often a shard is given out before the run gives up."""
+
+
+class Pool(Protocol):
+    """Workers, to which shards are given that can be made now."""
+
+    def give(self, shards: Sequence[Shard]) -> None: ...
+
+    def ended(self) -> Sequence[Ended]:
+        """What has ended since it was asked last; waits a little for the first."""
+
+    @property
+    def doing(self) -> str:
+        """What the workers are at, for people."""
+
+
+OpenPool = Callable[[Workers, Job], AbstractContextManager[Pool]]
+POOLS: dict[str, OpenPool] = {"ray": ray_pool, "slurm": slurm_pool}
+
+
+def spread(
+    program: CheckedProgram,
+    graph: Graph,
+    settings: Settings,
+    store: ContentStore,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Have workers put into the store what it lacks of a run.
+
+    Gives how many of the operations that take the model were there before, and of how many.
+
+    Raises:
+        RunFailure: if the run can't go on, or a shard is lost ``TRIES`` times.
+        KeyboardInterrupt: with what is kept, if it is stopped; no worker is left.
+    """
+    model = program.model
+    if model is None:
+        raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
+    load_engines(program.engines)
+    plan = make_plan(graph, expected_backend(model.shapes, settings.backend), model.shapes)
+    kept = Kept(store, numerics_of(settings, model), graph, plan)
+    before, shards = kept.reused, shards_of(kept, workers.count)
+    if not shards:
+        return before
+    with _beacon(store) as beacon:
+        job = Job(program, graph, settings, store.folder, store.limit, beacon, kept.identity)
+        try:
+            with POOLS[workers.kind](workers, job) as pool:
+                _hand_out(shards, pool, workers, progress)
+        except KeyboardInterrupt:
+            kept.look(graph.network)
+            raise KeyboardInterrupt(kept.stopped) from None
+    return before
+
+
+def _hand_out(shards: Sequence[Shard], pool: Pool, workers: Workers, progress: Progress) -> None:
+    """Give out every shard as soon as what it takes is there, and again if it is lost."""
+    waiting, tries = list(shards), Counter(shards)
+    missing = {key for shard in shards for key in shard.keys}
+    total, running = len(missing), 0
+    while waiting or running:
+        ready = [shard for shard in waiting if missing.isdisjoint(shard.after)]
+        waiting = [shard for shard in waiting if shard not in ready]
+        pool.give(ready)
+        running += len(ready)
+        progress(
+            f"{workers.on}, {workers.count} workers: {pool.doing}", total - len(missing), total
+        )
+        for end in pool.ended():
+            running -= 1
+            if end.failure is not None:
+                raise RunFailure(*end.failure)
+            if not end.lost:
+                missing.difference_update(end.shard.keys)
+                continue
+            if tries[end.shard] >= TRIES:
+                raise RunFailure(
+                    f"{end.shard.what} was lost {TRIES} times; the last time: {end.lost.strip()}",
+                    "what was finished is kept: the same command goes on from there",
+                )
+            tries[end.shard] += 1
+            pool.give([end.shard])
+            running += 1
+
+
+@contextmanager
+def _beacon(store: ContentStore) -> Iterator[str]:
+    """A file in the store, by which a worker knows that it sees the same one."""
+    name = f".{secrets.token_hex(8)}.{mark()}"
+    store.folder.mkdir(parents=True, exist_ok=True)
+    clear_left_behind(store.folder, ".*")
+    (store.folder / name).touch()
+    try:
+        yield name
+    finally:
+        with suppress(OSError):
+            (store.folder / name).unlink()
+
+
+@contextmanager
+def passing_store(beside: Path) -> Iterator[ContentStore]:
+    """A store for one run that keeps nothing."""
+    beside.mkdir(parents=True, exist_ok=True)
+    clear_left_behind(beside, ".store.*")
+    folder = Path(tempfile.mkdtemp(f".{mark()}", ".store.", beside))
+    try:
+        yield ContentStore(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
