@@ -132,6 +132,8 @@ class Word(BaseModel):
     late: ClassVar[bool] = False
     """Whether it is made right before its first use, and not as soon as its operands are there."""
 
+    alone: ClassVar[bool] = False
+    """Whether its value for a pair rests on nothing of other pairs, so that these can be apart."""
     same_space: ClassVar[bool] = False
     """Whether its subspace lies at the site at which the subspaces that it is made from lie."""
     on_text: ClassVar[bool] = False
