@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Protocol
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.cluster.ray_pool import ray_pool
 from causaldsl.cluster.shards import Shard, shards_of
+from causaldsl.cluster.slices import joined
 from causaldsl.cluster.slurm_pool import slurm_pool
 from causaldsl.cluster.where import Workers
 from causaldsl.cluster.worker import Ended, Job
@@ -26,11 +27,13 @@ from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.registry import load_engines
+from causaldsl.engine.words.runs import check_ran
 from causaldsl.graph.graph import Graph
 from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.planner import make_plan
 from causaldsl.plan.settings import Progress, Settings
+from causaldsl.plan.sharing import Members
 from causaldsl.process import clear_left_behind, mark
 
 TRIES = 4
@@ -83,17 +86,20 @@ def spread(
         job = Job(program, graph, settings, store.folder, store.limit, beacon, kept.identity)
         try:
             with POOLS[workers.kind](workers, job) as pool:
-                _hand_out(shards, pool, workers, progress)
+                _hand_out(shards, pool, kept, workers, progress)
         except KeyboardInterrupt:
             kept.look(graph.network)
             raise KeyboardInterrupt(kept.stopped) from None
     return before
 
 
-def _hand_out(shards: Sequence[Shard], pool: Pool, workers: Workers, progress: Progress) -> None:
+def _hand_out(
+    shards: Sequence[Shard], pool: Pool, kept: Kept, workers: Workers, progress: Progress
+) -> None:
     """Give out every shard as soon as what it takes is there, and again if it is lost."""
     waiting, tries = list(shards), Counter(shards)
     missing = {key for shard in shards for key in shard.keys}
+    parts = Parts(kept, shards)
     total, running = len(missing), 0
     while waiting or running:
         ready = [shard for shard in waiting if missing.isdisjoint(shard.after)]
@@ -108,7 +114,7 @@ def _hand_out(shards: Sequence[Shard], pool: Pool, workers: Workers, progress: P
             if end.failure is not None:
                 raise RunFailure(*end.failure)
             if not end.lost:
-                missing.difference_update(end.shard.keys)
+                missing.difference_update(end.shard.keys if not end.ran else parts.add(end))
                 continue
             if tries[end.shard] >= TRIES:
                 raise RunFailure(
@@ -118,6 +124,45 @@ def _hand_out(shards: Sequence[Shard], pool: Pool, workers: Workers, progress: P
             tries[end.shard] += 1
             pool.give([end.shard])
             running += 1
+
+
+class Parts:
+    """What came of runs on some pairs, until that of all pairs is there and can be judged."""
+
+    def __init__(self, kept: Kept, shards: Sequence[Shard]):
+        self.kept = kept
+        self.waits = Counter(shard.group for shard in shards if shard.rows is not None)
+        self.ended: dict[Members, list[Ended]] = defaultdict(list)
+
+    def add(self, end: Ended) -> Members:
+        """Take a part; gives the operations that are whole by it, and now kept.
+
+        Raises:
+            RunFailure: as a run does that finds a change which was never made, or was lost.
+        """
+        group = end.shard.group
+        self.ended[group].append(end)
+        self.waits[group] -= 1
+        if self.waits[group]:
+            return ()
+        ends = sorted(self.ended.pop(group), key=_begin)
+        notes = dict.fromkeys(note for end in ends for note in end.notes)
+        ran = {key: joined([end.ran[key] for end in ends if key in end.ran]) for key in group}
+        changed = {key: one for key, one in ran.items() if one[1]}
+        check_ran(changed, self.kept.names, lambda note: notes.update({note: None}))
+        self.kept.cut = True
+        outcomes = {key: outcome for key, (outcome, _) in ran.items()}
+        together = {key: outcomes[key] for key in changed}
+        self.kept.keep_outcomes(together, list(notes))
+        for key in outcomes.keys() - changed.keys():
+            self.kept.keep_outcomes({key: outcomes[key]}, ())
+        if self.kept.problem:
+            raise RunFailure(self.kept.problem, "make room, or give another --store")
+        return group
+
+
+def _begin(end: Ended) -> int:
+    return end.shard.rows.begin if end.shard.rows is not None else 0
 
 
 @contextmanager

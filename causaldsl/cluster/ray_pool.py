@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from causaldsl.cluster.shards import Shard
+from causaldsl.cluster.shards import Rows, Shard
 from causaldsl.cluster.where import Workers
 from causaldsl.cluster.worker import Ended, Job, Worker
 from causaldsl.diagnostics import Mistake, RunFailure
@@ -42,6 +42,7 @@ class _Actor:
 
     handle: Any
     shard: Shard | None = None
+    rows: Rows | None = None
     made: Any = None
     asked: Any = None
     said: int = -1
@@ -66,12 +67,17 @@ class RayPool:
         self.queue.extend(shards)
         for actor in self.actors:
             if actor.shard is None and self.queue:
-                actor.shard = self.queue.popleft()
-                actor.made, actor.heard = actor.handle.make.remote(actor.shard), time.monotonic()
+                # One on the pairs whose clean runs it has, if there is one.
+                shard = next((s for s in self.queue if s.rows == actor.rows), self.queue[0])
+                self.queue.remove(shard)
+                actor.shard, actor.rows = shard, shard.rows
+                actor.made, actor.heard = actor.handle.make.remote(shard), time.monotonic()
 
     def ended(self) -> list[Ended]:
         """What has ended; of an actor that is dead or hangs, that its shard is lost."""
         busy = {actor.made: actor for actor in self.actors if actor.shard is not None}
+        if not busy:
+            return []
         ready, _ = self.ray.wait(list(busy), num_returns=len(busy), timeout=_WAIT)
         found = [self._end(busy[made]) for made in ready]
         found += [

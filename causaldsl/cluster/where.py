@@ -15,10 +15,10 @@ LOCAL = "local"
 class Workers:
     """Who does the work of a run: ``count`` processes, each of which holds the model.
 
-    ``on`` is `ray`, for a cluster on this machine that ends with the run, `ray:ADDRESS` for one that
-    is there, `slurm` for jobs of an array, or `slurm:local` for the same jobs as processes of this
-    machine. ``gpus`` may be a part of one on Ray. ``patience`` is after how many seconds without a
-    sign of progress a worker is taken to hang; ``minutes`` what a Slurm job may take.
+    ``on`` is `ray`, for a cluster on this machine that ends with the run, `ray:ADDRESS` for one
+    that is there, `slurm` for jobs of an array, or `slurm:local` for the same jobs as processes of
+    this machine. ``gpus`` may be a part of one on Ray. ``patience`` is after how many seconds
+    without a sign of progress a worker is taken to hang; ``minutes`` what a Slurm job may take.
 
     Raises:
         Mistake: for a place that does not exist, or a number out of range.

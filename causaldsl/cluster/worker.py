@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.cluster.shards import Shard
+from causaldsl.cluster.shards import Rows, Shard, given_to
 from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import Mistake, RunFailure
 from causaldsl.engine.memory.retry import NoRoom
+from causaldsl.engine.words.runs import Ran
 from causaldsl.graph.graph import Graph
 from causaldsl.plan.settings import Settings
 
@@ -35,11 +36,16 @@ class Job:
     threads: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ended:
-    """How a shard ended: well, with a ``failure`` of the run, or ``lost`` for a reason."""
+    """How a shard ended: well, with a ``failure`` of the run, or ``lost`` for a reason.
+
+    What came of runs on some pairs is in ``ran``, and what was noted; all else is in the store.
+    """
 
     shard: Shard
+    ran: dict[str, Ran] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     failure: tuple[str, str | None] | None = None
     lost: str = ""
 
@@ -53,6 +59,8 @@ class Worker:
     said: int = 0
     doing: str = "starting"
     kept: Any = field(default=None, repr=False)
+    slices: dict[Rows, Any] = field(default_factory=dict, repr=False)
+    """The session of the pairs that it was at last, with their clean runs."""
 
     def tell(self, what: str, done: int, total: int) -> None:
         self.said += 1
@@ -61,16 +69,15 @@ class Worker:
     def make(self, shard: Shard) -> Ended:
         """Make a shard into the store."""
         try:
-            self._make(shard)
+            return self._make(shard)
         except NoRoom as error:
             return Ended(shard, lost=error.message)
         except (Mistake, RunFailure) as error:
             return Ended(shard, failure=(error.message, error.help))
         except Exception:
             return Ended(shard, lost=traceback.format_exc())
-        return Ended(shard)
 
-    def _make(self, shard: Shard) -> None:
+    def _make(self, shard: Shard) -> Ended:
         import torch
 
         from causaldsl.engine.arithmetic import arithmetic
@@ -83,12 +90,37 @@ class Worker:
                 self._open()
             self.kept.cut = not shard.whole
             self.kept.look(shard.after)
-            interpret_some(self.session, self.kept.aim(shard.keys))
+            end = Ended(shard)
+            if shard.rows is None:
+                interpret_some(self.session, self.kept.aim(shard.keys))
+            else:
+                end = self._of_rows(shard, shard.rows)
             if self.kept.problem:
                 raise RunFailure(self.kept.problem, "make room, or give another --store")
         # Clean runs stay, which the next shard may need; what interventions put there does not.
         values = self.session.values
         self.session.values = {k: v for k, v in values.items() if self.kept.keeps(k)}
+        return end
+
+    def _of_rows(self, shard: Shard, rows: Rows) -> Ended:
+        from causaldsl.cluster.slices import run_slice, slice_session
+        from causaldsl.engine.interpret import interpret_some
+
+        wanted = given_to(self.kept, shard.keys)
+        interpret_some(self.session, self.kept.aim(wanted) | wanted)
+        given = {key: v for key, v in self.session.values.items() if key in wanted}
+        if rows not in self.slices:
+            self._close_slices()
+            self.slices[rows] = slice_session(self.session, rows)
+        session = self.slices[rows]
+        ran, notes = run_slice(session, self.kept, shard.keys, given)
+        session.values.clear()
+        return Ended(shard, ran, notes)
+
+    def _close_slices(self) -> None:
+        for session in self.slices.values():
+            session.close()
+        self.slices.clear()
 
     def _open(self) -> None:
         from causaldsl.engine.open import open_session
@@ -111,6 +143,7 @@ class Worker:
             )
 
     def close(self) -> None:
+        self._close_slices()
         if self.session is not None:
             self.session.close()
 

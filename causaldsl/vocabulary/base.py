@@ -143,6 +143,11 @@ class Word(BaseModel):
     example: ClassVar[str] = ""
     """How it is written, where that helps more than the signature."""
 
+    @property
+    def is_alone(self) -> bool:
+        """``alone``, where it depends on options."""
+        return self.alone
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         if not hasattr(cls, "word"):

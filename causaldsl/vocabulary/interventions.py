@@ -84,6 +84,11 @@ class Ablate(Change):
             raise OperandMistake("seed", "bad-option", message, "leave it out")
         return super().result(types)
 
+    @property
+    def is_alone(self) -> bool:
+        """Zero is; a mean, noise and what is resampled rest on all bases."""
+        return self.to == "zero"
+
     def aligned(self) -> bool:
         """What comes from other prompts fits position by position."""
         return self.to in ("mean", "resample")
