@@ -100,20 +100,19 @@ def _hand_out(
     waiting, tries = list(shards), Counter(shards)
     missing = {key for shard in shards for key in shard.keys}
     parts = Parts(kept, shards)
-    total, running = len(missing), 0
+    running, over = 0, 0
     while waiting or running:
         ready = [shard for shard in waiting if missing.isdisjoint(shard.after)]
         waiting = [shard for shard in waiting if shard not in ready]
         pool.give(ready)
         running += len(ready)
-        progress(
-            f"{workers.on}, {workers.count} workers: {pool.doing}", total - len(missing), total
-        )
+        progress(f"{workers.count} workers: {pool.doing}", over, len(shards))
         for end in pool.ended():
             running -= 1
             if end.failure is not None:
                 raise RunFailure(*end.failure)
             if not end.lost:
+                over += 1
                 missing.difference_update(end.shard.keys if not end.ran else parts.add(end))
                 continue
             if tries[end.shard] >= TRIES:

@@ -18,6 +18,8 @@ from causaldsl.cluster.where import LOCAL, Workers
 from causaldsl.cluster.worker import Ended, Job, Worker
 from causaldsl.diagnostics import Mistake, RunFailure
 
+_ENDS = 30
+"""Seconds in which a process of this machine ends that is told to."""
 _WAIT = 0.2
 """Seconds between two looks at the jobs."""
 
@@ -48,9 +50,9 @@ class SlurmPool:
     def __init__(self, submitit: Any, workers: Workers, job: Job):
         self.submitit, self.workers, self.job = submitit, workers, job
         self.folder = job.store / "jobs" / job.beacon.removeprefix(".")
-        local = workers.address == LOCAL
+        self.local = workers.address == LOCAL
         try:
-            self.executor = submitit.AutoExecutor(self.folder, "local" if local else "slurm")
+            self.executor = submitit.AutoExecutor(self.folder, "local" if self.local else "slurm")
         except RuntimeError as error:
             help = "run this where `sbatch` works; `--on slurm:local` tries it without Slurm"
             raise RunFailure(f"there is no Slurm here: {error}", help) from None
@@ -62,17 +64,24 @@ class SlurmPool:
             slurm_array_parallelism=workers.count,
             **given,
         )
+        self.queue: list[Shard] = []
         self.jobs: dict[Any, Shard] = {}
 
     def give(self, shards: Sequence[Shard]) -> None:
-        if shards:
-            made = self.executor.map_array(Make(self.job), list(shards))
-            self.jobs |= zip(made, shards, strict=True)
+        self.queue += shards
+        # Slurm itself sees to it that not too many of an array run at once.
+        room = self.workers.count - len(self.jobs) if self.local else len(self.queue)
+        now, self.queue = self.queue[:room], self.queue[room:]
+        if now:
+            made = self.executor.map_array(Make(self.job), now)
+            self.jobs |= zip(made, now, strict=True)
 
     def ended(self) -> list[Ended]:
         time.sleep(_WAIT)
         done = [job for job in self.jobs if job.done()]
-        return [self._end(job, self.jobs.pop(job)) for job in done]
+        found = [self._end(job, self.jobs.pop(job)) for job in done]
+        self.give([])
+        return found
 
     @property
     def doing(self) -> str:
@@ -83,6 +92,9 @@ class SlurmPool:
         for job in self.jobs:
             with suppress(Exception):  # it has ended by itself
                 job.cancel()
+        for job in self.jobs if self.local else ():
+            with suppress(Exception):
+                job._process.wait(_ENDS)
 
     def _end(self, job: Any, shard: Shard) -> Ended:
         try:
