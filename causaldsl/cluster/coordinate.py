@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
@@ -102,10 +103,10 @@ def _hand_out(
     parts = Parts(kept, shards)
     running, over = 0, 0
     while waiting or running:
-        ready = [shard for shard in waiting if missing.isdisjoint(shard.after)]
-        waiting = [shard for shard in waiting if shard not in ready]
-        pool.give(ready)
-        running += len(ready)
+        ready = [missing.isdisjoint(shard.after) for shard in waiting]
+        pool.give(list(compress(waiting, ready)))
+        running += sum(ready)
+        waiting = [shard for shard, now in zip(waiting, ready, strict=True) if not now]
         progress(f"{workers.count} workers: {pool.doing}", over, len(shards))
         for end in pool.ended():
             running -= 1
@@ -113,7 +114,8 @@ def _hand_out(
                 raise RunFailure(*end.failure)
             if not end.lost:
                 over += 1
-                missing.difference_update(end.shard.keys if not end.ran else parts.add(end))
+                cut = end.shard.rows is not None
+                missing.difference_update(parts.add(end) if cut else end.shard.keys)
                 continue
             if tries[end.shard] >= TRIES:
                 raise RunFailure(

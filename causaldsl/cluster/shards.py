@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
+from causaldsl.engine.kept.needed import outcomes_taken
 from causaldsl.engine.kept.values import Kept
 from causaldsl.graph.operations import CleanRunWord, Operation, PatchedRunWord
 from causaldsl.plan.keeping import used_by
@@ -116,8 +117,8 @@ def _by_pair(kept: Kept, shard: Shard, workers: int, most: int) -> Iterator[Shar
     pairs = kept.graph.operation(clean).input("pairs")
     count = len(kept.graph.pairs[pairs])
     rows = list(_cut(range(count), max(workers, -(-count // most))))
-    arms = _cut(shard.keys, -(-len(shard.keys) * len(rows[0]) // most))
-    for some, own in product(list(arms), rows):
+    at_once = max(1, most // max(map(len, rows)))
+    for some, own in product(_cut(shard.keys, -(-len(shard.keys) // at_once)), rows):
         place = Rows(pairs, own[0], own[-1] + 1)
         yield Shard(tuple(some), shard.after, shard.what, False, place, shard.keys)
 
@@ -139,7 +140,10 @@ def _below(
     """
     seen, rest = set(keys), list(keys)
     while rest:
-        for key in used_by(kept.graph, kept.plan, rest.pop()) - seen:
+        above = rest.pop()
+        if not through:
+            yield from outcomes_taken(kept.graph, above).intersection(todo)
+        for key in used_by(kept.graph, kept.plan, above) - seen:
             seen.add(key)
             is_clean = _is(kept.graph.operation(key), CleanRunWord)
             if key in todo and is_clean == through:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from causaldsl.graph.graph import Graph
-from causaldsl.graph.operations import PatchedRunWord
+from causaldsl.graph.operations import ARM, PatchedRunWord
 from causaldsl.plan.keeping import used_by
 from causaldsl.plan.planner import Plan
 from causaldsl.vocabulary.matrices import Matrix
@@ -42,6 +42,11 @@ def to_make(
         if not isinstance(word, PatchedRunWord) or plan.asked[key].requests:
             needed |= used_by(graph, plan, key)
     return made
+
+
+def outcomes_taken(graph: Graph, key: str) -> set[str]:
+    """The runs whose outcomes an operation takes as they are, clean ones too."""
+    return {given.key for given in graph.operation(key).inputs if given.role.startswith(ARM)}
 
 
 def lasts(graph: Graph, plan: Plan, key: str) -> bool:
