@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections import deque
@@ -24,6 +25,8 @@ from causaldsl.diagnostics import Mistake, RunFailure
 
 _WAIT = 0.2
 """Seconds to wait for something to end."""
+_ANSWERS = 10
+"""Seconds in which a cluster answers."""
 _STORE = 128 * 2**20
 """Bytes of Ray's own object store, through which little goes."""
 
@@ -177,8 +180,11 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
 
 def _join(ray: Any, address: str) -> None:
     try:
+        host, colon, port = address.rpartition("//")[2].rpartition(":")
+        if colon:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), _ANSWERS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RunFailure(
             f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}",
             "give the address of its head, or `--on ray` for one on this machine",
