@@ -36,6 +36,7 @@ from causaldsl.plan.planner import make_plan
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.plan.sharing import Members
 from causaldsl.process import clear_left_behind, mark
+from causaldsl.vocabulary.register import PACKAGES
 
 TRIES = 4
 """How often a shard is given out before the run gives up."""
@@ -84,7 +85,10 @@ def spread(
     if not shards:
         return before
     with _beacon(store) as beacon:
-        job = Job(program, graph, settings, store.folder, store.limit, beacon, kept.identity)
+        packages = {name: (words.version, words.code) for name, words in PACKAGES.items()}
+        job = Job(
+            program, graph, settings, store.folder, store.limit, beacon, kept.identity, packages
+        )
         try:
             with POOLS[workers.kind](workers, job) as pool:
                 _hand_out(shards, pool, kept, workers, progress)

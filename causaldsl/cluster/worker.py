@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from causaldsl.engine.memory.retry import NoRoom
 from causaldsl.engine.words.runs import Ran
 from causaldsl.graph.graph import Graph
 from causaldsl.plan.settings import Settings
+from causaldsl.vocabulary.register import PACKAGES, code_digest
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Job:
     limit: int
     beacon: str
     identity: str
+    packages: Mapping[str, tuple[str, str]]
+    """Version and code of the packages whose words it has, by their names."""
     threads: int | None = None
 
 
@@ -131,21 +135,31 @@ class Worker:
                 f"a worker on {os.uname().nodename} does not see the store {job.store}",
                 "give a folder on a disk that all machines share: --store DIR",
             )
+        _check_packages(job.packages)
         program = replace(job.program, model=_here(job.program))
         store = ContentStore(job.store, job.limit)
         self.session = open_session(program, job.graph, job.settings, self.tell, store)
         self.kept = self.session.kept
         if self.kept.identity != job.identity:
-            raise RunFailure(
-                f"a worker on {os.uname().nodename} would compute other numbers: its causaldsl, "
-                "its libraries or its files of the model are not those of this machine",
-                "install the same versions there",
-            )
+            raise _other("causaldsl, its libraries or its files of the model")
 
     def close(self) -> None:
         self._close_slices()
         if self.session is not None:
             self.session.close()
+
+
+def _other(what: str) -> RunFailure:
+    where = f"a worker on {os.uname().nodename} would compute other numbers"
+    return RunFailure(f"{where}: its {what} are not those of this machine", "install the same there")
+
+
+def _check_packages(packages: Mapping[str, tuple[str, str]]) -> None:
+    """Words of packages are imported with the job; what `use` says of them is said here."""
+    for name, (version, code) in packages.items():
+        if name not in PACKAGES or code_digest(name) != code:
+            raise _other(f"files of {name}")
+        PACKAGES[name].version, PACKAGES[name].code = version, code
 
 
 def _here(program: CheckedProgram) -> Any:
