@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -158,11 +160,10 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
         elif not joined:
             cpus = max(1, (os.cpu_count() or 1) // workers.count)
             folder = tempfile.mkdtemp(prefix="causaldsl-ray-")
-            ray.init(
+            _init(
+                ray,
                 num_cpus=cpus * workers.count,
                 include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
                 object_store_memory=_STORE,
                 _temp_dir=folder,
             )
@@ -178,12 +179,20 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _init(ray: Any, **options: Any) -> None:
+    """Start or join a cluster. What SIGTERM does, which Ray would change, stays as it is."""
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
 def _join(ray: Any, address: str) -> None:
     try:
         host, colon, port = address.rpartition("//")[2].rpartition(":")
         if colon:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), _ANSWERS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _init(ray, address=address)
     except (OSError, RuntimeError, ValueError) as error:
         raise RunFailure(
             f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}",

@@ -151,7 +151,9 @@ class Worker:
 
 def _other(what: str) -> RunFailure:
     where = f"a worker on {os.uname().nodename} would compute other numbers"
-    return RunFailure(f"{where}: its {what} are not those of this machine", "install the same there")
+    return RunFailure(
+        f"{where}: its {what} are not those of this machine", "install the same there"
+    )
 
 
 def _check_packages(packages: Mapping[str, tuple[str, str]]) -> None:

@@ -1,8 +1,8 @@
 """A run by workers in a process of its own, whose children can be told from all others.
 
-``python -m tests.cluster.started PROGRAM STORE ON COUNT KILLS`` kills a random worker KILLS times at
-random moments, and prints what became of the shards as JSON: how often each was given out, how many
-were lost, and the run's numbers by pair in hexadecimal.
+``python -m tests.cluster.started PROGRAM STORE ON COUNT KILLS`` kills a random worker KILLS times
+at random moments, and prints what became of the shards as JSON: how often each was given out, how
+many were lost, and the run's numbers by pair in hexadecimal.
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def test_workers_find_what_one_process_finds(
     assert ray.is_initialized()
 
 
-def test_a_worker_that_hangs_is_replaced(
-    world: Path, tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_hangs_is_replaced(world: Path, tmp_path: Path, cluster: None) -> None:
     workers = Workers("ray", 1, patience=0.0)
     with pytest.raises(RunFailure, match="nothing was heard of its worker for 0 s"):
         api.run(world / "killed.cpatch", store=tmp_path, workers=workers)
@@ -66,7 +64,7 @@ def test_a_worker_that_hangs_is_replaced(
 def test_there_is_no_cluster(world: Path, tmp_path: Path) -> None:
     if ray.is_initialized():
         ray.shutdown()
-    with pytest.raises(RunFailure, match="no Ray cluster at 127.0.0.1:1"):
+    with pytest.raises(RunFailure, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         api.run(world / "killed.cpatch", store=tmp_path, workers=Workers("ray:127.0.0.1:1"))
 
 

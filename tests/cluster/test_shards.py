@@ -140,7 +140,9 @@ def _rows(shard: Shard) -> tuple[int, int]:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("name", ALL)
-def test_every_operation_is_in_one_shard(name: str, count: int, world: Path, tmp_path: Path) -> None:
+def test_every_operation_is_in_one_shard(
+    name: str, count: int, world: Path, tmp_path: Path
+) -> None:
     compiled = api.compile(world / f"{name}.cpatch")
     model, graph, settings = compiled.program.model, compiled.graph, Settings()
     assert model is not None
@@ -165,7 +167,7 @@ def _is_run(word: object) -> bool:
     return isinstance(word, PatchedRunWord)
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", ALL)
 def test_workers_find_what_one_process_finds(
     name: str,
@@ -190,7 +192,9 @@ def test_a_shard_that_is_lost_is_made_again_and_no_other(
 ) -> None:
     chance = random.Random(0)
     pools["lose"] = lambda: chance.random() < 0.3
-    found = api.run(world / "arms.cpatch", store=tmp_path, workers=Workers("ray", 3), dtype="float64")
+    found = api.run(
+        world / "arms.cpatch", store=tmp_path, workers=Workers("ray", 3), dtype="float64"
+    )
     assert list(apart(whole("arms"), found, 1e-9)) == []
     made = Counter(pools["pool"].made)
     assert set(made.values()) == {1}
@@ -202,7 +206,9 @@ def test_a_shard_that_is_lost_is_made_again_and_no_other(
 def test_a_failure_of_the_run_is_said_as_it_is(
     world: Path, tmp_path: Path, pools: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("causaldsl.engine.outcomes._largest", lambda logits, clean: [0.0] * len(logits))
+    monkeypatch.setattr(
+        "causaldsl.engine.outcomes._largest", lambda logits, clean: [0.0] * len(logits)
+    )
     with pytest.raises(RunFailure, match="changed the activation but no logit"):
         api.run(world / "arms.cpatch", store=tmp_path, workers=Workers("ray", 2))
 
