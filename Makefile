@@ -4,7 +4,7 @@ export HF_HUB_OFFLINE ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test soak lint bench growth peers clean
+.PHONY: demo test test-cluster soak lint bench growth peers clean
 
 demo: $(READY)
 	$(BIN)/causaldsl run programs/toy_illusion.cpatch --out runs/demo/toy_illusion
@@ -23,6 +23,11 @@ test: $(READY) lint
 soak: $(READY)
 	$(BIN)/causaldsl models pull smollm2-135m
 	$(BIN)/python -m pytest -m soak
+
+# Ray and submitit are large, so the tests that need them are skipped without.
+test-cluster: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[ray,slurm]" -c constraints.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from causaldsl.check.checked import CheckedProgram
+    from causaldsl.cluster.where import Workers
     from causaldsl.content_store import ContentStore
     from causaldsl.engine.session import Keeps
     from causaldsl.graph.graph import Graph
@@ -273,6 +274,7 @@ def run(
     memory: int | None = None,
     tf32: bool = False,
     store: str | Path | None = None,
+    workers: Workers | None = None,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
@@ -286,7 +288,8 @@ def run(
     choices are those of `causaldsl run`: ``seed`` is added to the program's seeds, ``memory`` is
     how many bytes clean runs may keep beside the model, and without ``dtype`` it is the program's,
     or float32. ``store`` is the folder of results that are not made again (docs/store.md), "none"
-    for none; without it, that of $CAUSALDSL_STORE or the user's cache.
+    for none; without it, that of $CAUSALDSL_STORE or the user's cache. ``workers`` are other
+    processes that make the run's values (docs/scale.md).
 
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.
@@ -301,7 +304,9 @@ def run(
     compiled = with_weights(compiled, folder, progress)
     from causaldsl.content_store import chosen_store
 
-    return run_compiled(compiled, chosen, folder, progress, store=chosen_store(store))
+    return run_compiled(
+        compiled, chosen, folder, progress, store=chosen_store(store), workers=workers
+    )
 
 
 def run_compiled(
@@ -311,10 +316,12 @@ def run_compiled(
     progress: Progress | None = None,
     lock: Lock | None = None,
     store: ContentStore | None = None,
+    workers: Workers | None = None,
 ) -> Run:
     """Run what :func:`with_weights` gives, with the choices as one value.
 
     ``lock`` says which claims were made before the run; ``store`` has what earlier runs found.
+    With ``workers``, they put into the store what it lacks, and the run takes it from there.
 
     Raises:
         RunFailure: as :func:`run`.
@@ -330,7 +337,10 @@ def run_compiled(
     found: Run | None = None
     with _TURN:
         try:
-            with nullcontext() if out is None else run_folder(out) as draft:
+            with (
+                nullcontext() if out is None else run_folder(out) as draft,
+                _made_by(workers, compiled, chosen, out, tell, store) as (store, before),
+            ):
                 with uncollected():
                     from causaldsl.engine.arithmetic import arithmetic
                     from causaldsl.engine.by_pair import blocks
@@ -356,7 +366,7 @@ def run_compiled(
                 found = Run(program, graph, results, subspaces, by_pair)
                 if session.kept is not None:
                     reused, unkept = session.kept.reused, session.kept.problem
-                    found = replace(found, reused=reused, unkept=unkept)
+                    found = replace(found, reused=before or reused, unkept=unkept)
                 if draft is not None:
                     tell("writing the run's files", 0, 0)
                     if lock is not None:
@@ -392,6 +402,35 @@ def _of_right_pairs(
         right = right_pairs(compiled.program, sets, chosen, tell, store)
     program = checked_again(compiled.program, right)
     return replace(compiled, program=program, graph=compile_program(program))
+
+
+@contextmanager
+def _made_by(
+    workers: Workers | None,
+    compiled: Compiled,
+    chosen: Settings,
+    out: Path | None,
+    tell: Progress,
+    store: ContentStore | None,
+) -> Iterator[tuple[ContentStore | None, tuple[int, int] | None]]:
+    """The store, after workers put into it what it lacked, and how much of a run was there before.
+
+    Without a store, one that is deleted at the end of the block.
+    """
+    if workers is None:
+        yield store, None
+        return
+    from causaldsl.cluster.coordinate import passing_store, spread
+
+    beside = Path.cwd() if out is None else out.resolve().parent
+    with passing_store(beside) if store is None else nullcontext(store) as shared:
+        try:
+            before = spread(compiled.program, compiled.graph, chosen, shared, workers, tell)
+        except KeyboardInterrupt:
+            if store is None:
+                raise KeyboardInterrupt from None
+            raise
+        yield shared, before
 
 
 @contextmanager

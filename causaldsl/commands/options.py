@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.plan.settings import BACKENDS, SEEDS
@@ -118,6 +119,44 @@ def add_store(command: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="how large it may be, such as 4G: the least recently used goes first "
         "(default: $CAUSALDSL_STORE_LIMIT in bytes, or 10G)",
+    )
+
+
+def add_workers(command: argparse.ArgumentParser) -> None:
+    """Who does the work of a run, if it is not this process."""
+    command.add_argument(
+        "--on",
+        metavar="PLACE",
+        help="ray, ray:ADDRESS or slurm: let other processes do the work (docs/scale.md)",
+    )
+    command.add_argument("--workers", type=int, default=2, help="how many (default: 2)")
+    command.add_argument(
+        "--gpus-per-worker", type=float, default=0, metavar="G", help="of each (default: 0)"
+    )
+    command.add_argument("--partition", help="of Slurm")
+    command.add_argument(
+        "--minutes", type=int, default=240, help="what a Slurm job may take (default: 240)"
+    )
+    command.add_argument(
+        "--patience",
+        type=float,
+        default=1800,
+        metavar="SECONDS",
+        help="a worker without a sign of progress for so long is replaced (default: 1800)",
+    )
+
+
+def read_workers(options: argparse.Namespace) -> Workers | None:
+    """What :func:`add_workers` was given; None for this process. Raises :class:`Mistake`."""
+    if getattr(options, "on", None) is None:
+        return None
+    return Workers(
+        options.on,
+        options.workers,
+        options.gpus_per_worker,
+        options.partition,
+        options.minutes,
+        options.patience,
     )
 
 

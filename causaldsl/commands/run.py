@@ -14,8 +14,10 @@ from causaldsl.commands.options import (
     add_reading,
     add_run_options,
     add_settings,
+    add_workers,
     read_limits,
     read_settings,
+    read_workers,
 )
 from causaldsl.commands.output import announce, bars, complain, console, tell, warn
 from causaldsl.diagnostics import Diagnostic, Mistake
@@ -42,6 +44,7 @@ def add(commands: Commands) -> None:
     add_run_options(run)
     add_settings(run)
     add_reading(run)
+    add_workers(run)
     run.add_argument(
         "--locked", action="store_true", help="refuse a program that is not as it was locked"
     )
@@ -59,6 +62,7 @@ def run_file(
     ``placed`` gives a warning the place that its reader knows.
     """
     settings, limits = read_settings(options.settings), read_limits(options.limits)
+    workers = read_workers(options)
     compiled = api.compile(
         path, settings=settings, progress=announce, allow=options.allow, limits=limits
     )
@@ -84,7 +88,7 @@ def run_file(
 
     store = chosen_store(options.store, options.store_limit)
     with bars() as progress:
-        run = api.run_compiled(compiled, chosen, folder, progress, lock, store)
+        run = api.run_compiled(compiled, chosen, folder, progress, lock, store, workers)
     _say_reused(run)
     try:
         _show(run, folder, options.json)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
-from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.answerable import answerable
 from causaldsl.engine.declared import check_declared
 from causaldsl.engine.here import Here
 from causaldsl.engine.lift import lifted
-from causaldsl.engine.memory.retry import is_out_of_memory, make_room
+from causaldsl.engine.memory.retry import NoRoom, is_out_of_memory, make_room
 from causaldsl.engine.registry import evaluator_of, together
 from causaldsl.engine.session import Session
 from causaldsl.graph.graph import Graph
@@ -31,6 +30,21 @@ def interpret(session: Session) -> None:
             session.keep(list(values), list(values.values()))
     finally:
         session.close()
+
+
+def interpret_some(session: Session, keys: Container[str]) -> None:
+    """Evaluate those of these operations that have no value yet, for a run that goes on after.
+
+    What they leave stays until the session is closed.
+
+    Raises:
+        RunFailure: as :func:`interpret`.
+    """
+    for group in session.plan.order:
+        some = [key for key in group if key in keys and key not in session.values]
+        if some:
+            session.progress(_doing(session.graph, some), 0, 0)
+            session.values.update(_values(session, some))
 
 
 def _values(session: Session, keys: Sequence[str]) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def _with_room(session: Session, keys: Sequence[str]) -> list[Any]:
                 raise
         # Only here are the frames of the failed evaluation, and their tensors, gone.
         make_room(session.store)
-    raise RunFailure(
+    raise NoRoom(
         f"there is not enough memory for {_doing(session.graph, keys)}",
         "use fewer or shorter prompts, another --device, or a machine with more",
     )

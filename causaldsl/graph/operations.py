@@ -143,6 +143,7 @@ class PairsWord(Pure):
 
     word = "pairs"
     late = True
+    alone = True
     name: str
     digest: str
     count: int
@@ -160,6 +161,7 @@ class CleanRunWord(Word):
     sides = ()
     large = True
     late = True
+    alone = True
     side: Side
 
 
@@ -173,6 +175,7 @@ class PatchedRunWord(Word):
     word = "patched_run"
     runs = "edits"
     sides = ("base",)
+    alone = True
     freeze: FreezeChoice = "none"
     layernorm: LayerNormChoice = "recompute"
     stages: tuple[int, ...] = ()

@@ -94,6 +94,7 @@ class PartOfPatch(Change):
     word = "part_of_patch"
     runs = "reads"
     sides = SIDES
+    alone = True
     operands = (
         Operand("site", "site"),
         Operand("along", "subspace", keyword=True),
@@ -113,6 +114,7 @@ class Clip(Change):
     word = "clip"
     runs = "reads"
     sides = SIDES
+    alone = True
     operands = (
         Operand("site", "site"),
         Operand("along", "subspace", keyword=True),
@@ -130,6 +132,7 @@ class SameLength(Change):
     word = "same_length"
     runs = "reads"
     sides = SIDES
+    alone = True
     operands = (Operand("site", "site"), Operand("along", "subspace", keyword=True))
     seed: int
 

@@ -132,6 +132,8 @@ class Word(BaseModel):
     late: ClassVar[bool] = False
     """Whether it is made right before its first use, and not as soon as its operands are there."""
 
+    alone: ClassVar[bool] = False
+    """Whether its value for a pair rests on nothing of other pairs, so that these can be apart."""
     same_space: ClassVar[bool] = False
     """Whether its subspace lies at the site at which the subspaces that it is made from lie."""
     on_text: ClassVar[bool] = False
@@ -140,6 +142,11 @@ class Word(BaseModel):
     """What its number is, for the axis of a picture; one of a metric says so by itself."""
     example: ClassVar[str] = ""
     """How it is written, where that helps more than the signature."""
+
+    @property
+    def is_alone(self) -> bool:
+        """``alone``, where it depends on options."""
+        return self.alone
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -28,6 +28,7 @@ class Patch(Change):
     word = "patch"
     runs = "reads"
     sides = ("source",)
+    alone = True
     operands = (_SITE, _ALONG)
     origins = ("from", "at")
 
@@ -38,6 +39,7 @@ class PatchFrom(Change):
     word = "patch"
     runs = "nothing"
     sides = ()
+    alone = True
     operands = (_SITE, _ALONG, Operand("values", "activations", keyword=True, required=False))
 
 
@@ -82,6 +84,11 @@ class Ablate(Change):
             raise OperandMistake("seed", "bad-option", message, "leave it out")
         return super().result(types)
 
+    @property
+    def is_alone(self) -> bool:
+        """Zero is; a mean, noise and what is resampled rest on all bases."""
+        return self.to == "zero"
+
     def aligned(self) -> bool:
         """What comes from other prompts fits position by position."""
         return self.to in ("mean", "resample")
@@ -99,6 +106,7 @@ class Steer(Change):
     word = "steer"
     runs = "nothing"
     sides = ()
+    alone = True
     amounts = ("by",)
     operands = (_SITE, Operand("along", "subspace", keyword=True))
     by: float
@@ -126,6 +134,7 @@ class Cut(Change):
     word = "cut"
     runs = "nothing"
     sides = ()
+    alone = True
     on_prompts = True
     example = "cut heads[1..2] @ END from S2"
     operands = (Operand("site", "attention"), Operand("from", "tokens", keyword=True))

@@ -17,6 +17,7 @@ class Seen(Word):
     sides = ()
     large = True
     late = True
+    alone = True
 
     def result(self, types: Mapping[str, Any]) -> SiteType:
         site: SiteType = types["site"]
@@ -29,3 +30,4 @@ class MeanSeen(Seen):
     word = "mean_seen"
     large = False
     late = False
+    alone = False

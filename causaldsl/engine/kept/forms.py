@@ -88,7 +88,11 @@ def _subspace_again(session: Session, operation: Operation, packed: Packed) -> S
 
 
 def _outcome(session: Session, operation: Operation, value: Outcome) -> Packed:
-    known = session.graph.vocabulary.metrics
+    return packed_outcome(session.graph, value)
+
+
+def packed_outcome(graph: Graph, value: Outcome) -> Packed:
+    known = graph.vocabulary.metrics
     of = {name: known[name].origin for name in value.columns if name != "logit_diff"}
     return Packed(value.columns, {"columns": of, "largest_change": value.largest_change})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from causaldsl.graph.graph import Graph
-from causaldsl.graph.operations import PatchedRunWord
+from causaldsl.graph.operations import ARM, PatchedRunWord
 from causaldsl.plan.keeping import used_by
 from causaldsl.plan.planner import Plan
 from causaldsl.vocabulary.matrices import Matrix
@@ -23,22 +23,30 @@ def opens_model(graph: Graph, plan: Plan, key: str) -> bool:
     return of_model(graph, plan, key) or _is_matrix(graph, key)
 
 
-def to_make(graph: Graph, plan: Plan, there: Container[str]) -> set[str]:
+def to_make(
+    graph: Graph, plan: Plan, there: Container[str], wanted: Container[str] | None = None
+) -> set[str]:
     """The operations whose values are not ``there`` and that a result is made from.
 
     Matrices and what holds activations of all pairs are made for others only; all else stands in
-    the results.
+    the results. With ``wanted``, only these operations do.
     """
     needed: set[str] = set()
     made: set[str] = set()
     for key in reversed([key for group in plan.order for key in group]):
-        if (key not in needed and not lasts(graph, plan, key)) or key in there:
+        stands = lasts(graph, plan, key) if wanted is None else key in wanted
+        if (key not in needed and not stands) or key in there:
             continue
         made.add(key)
         word = graph.operation(key).word
         if not isinstance(word, PatchedRunWord) or plan.asked[key].requests:
             needed |= used_by(graph, plan, key)
     return made
+
+
+def outcomes_taken(graph: Graph, key: str) -> set[str]:
+    """The runs whose outcomes an operation takes as they are, clean ones too."""
+    return {given.key for given in graph.operation(key).inputs if given.role.startswith(ARM)}
 
 
 def lasts(graph: Graph, plan: Plan, key: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,11 +20,19 @@ import torch
 from torch import Tensor
 
 from causaldsl.content_store import ContentStore
-from causaldsl.engine.kept.forms import Packed, fits, pack, text_of, unpack
-from causaldsl.engine.kept.needed import lasts, of_model, opens_model, to_make
+from causaldsl.engine.kept.forms import Packed, fits, pack, packed_outcome, text_of, unpack
+from causaldsl.engine.kept.needed import (
+    lasts,
+    of_model,
+    opens_model,
+    outcomes_taken,
+    to_make,
+)
+from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session, sites_text
 from causaldsl.graph.graph import Graph
 from causaldsl.model.sites import Site
+from causaldsl.plan.keeping import used_by
 from causaldsl.plan.names import names_of
 from causaldsl.plan.numerics import Numerics
 from causaldsl.plan.planner import Plan
@@ -64,6 +72,8 @@ class Kept:
     put: set[str] = field(default_factory=set)
     """What was put there by this run."""
     problem: str = ""
+    cut: bool = False
+    """Whether passes are cut short, as where others make the rest of them."""
 
     def __post_init__(self) -> None:
         self.names = names_of(self.graph)
@@ -75,10 +85,36 @@ class Kept:
             if of_model(self.graph, self.plan, key) and lasts(self.graph, self.plan, key)
         }
         self._by_key = {self._key([key]): key for key in self.graph.network if key in self._worth}
-        sought = [one for own, key in self._by_key.items() for one in self._with(key) or [own]]
+        self.look(self.graph.network)
+        self.made = to_make(self.graph, self.plan, self.found)
+
+    @property
+    def identity(self) -> str:
+        """Identifies what values depend on beside the operations: settings, model, code."""
+        return self._key([])
+
+    def keeps(self, key: str) -> bool:
+        """Whether the value of an operation takes the model and stands in the results."""
+        return key in self._worth
+
+    def look(self, keys: Iterable[str]) -> None:
+        """Find what the store has by now of these operations."""
+        new = [key for key in keys if key in self._worth and key not in self.found]
+        sought = [one for key in new for one in self._with(key) or [self._key([key])]]
         for said, data in self.store.get(sought):
             self.found |= self._read(said, data)
-        self.made = to_make(self.graph, self.plan, self.found)
+
+    def aim(self, wanted: Collection[str]) -> set[str]:
+        """Make these operations alone. Gives them with all that they are made from."""
+        self.made = to_make(self.graph, self.plan, self.found, wanted)
+        taken = set[str]().union(*(outcomes_taken(self.graph, key) for key in self.made))
+        # Else a clean run is made for others without its own outcome.
+        self.made -= {
+            key
+            for key in self.made.intersection(self._worth).difference(wanted, taken)
+            if self.graph.operation(key).word.large
+        }
+        return self.made.union(*(used_by(self.graph, self.plan, key) for key in self.made))
 
     @property
     def opens_model(self) -> bool:
@@ -120,14 +156,25 @@ class Kept:
 
     def keep(self, session: Session, keys: Sequence[str], values: Sequence[Any]) -> None:
         """Keep the values of operations that were made together, with what was said then."""
-        chosen = [(k, v) for k, v in zip(keys, values, strict=True) if k in self._worth]
+        both = [(k, v) for k, v in zip(keys, values, strict=True) if k in self._worth]
+        packed = {k: pack(session, self.graph.operation(k), v) for k, v in both}
+        made = {key: one for key, one in packed.items() if one is not None}
+        self._keep(made, session.said, session.drew)
+        if not self.problem:
+            self.store.drop(self.checkpoints(keys).key)
+
+    def keep_outcomes(self, outcomes: Mapping[str, Outcome], notes: Iterable[str]) -> None:
+        """Keep the outcomes of runs of a pass, which others made in parts."""
+        packed = {k: ("Outcome", packed_outcome(self.graph, v)) for k, v in outcomes.items()}
+        self._keep({key: one for key, one in packed.items() if key in self._worth}, notes, ())
+
+    def _keep(
+        self, values: Mapping[str, tuple[str, Packed]], notes: Iterable[str], drew: Iterable[str]
+    ) -> None:
+        """Keep values that were made together, by their operations' keys, with their forms."""
         operations: list[dict[str, Any]] = []
         tensors: dict[str, Tensor] = {}
-        for key, value in chosen:
-            packed = pack(session, self.graph.operation(key), value)
-            if packed is None:
-                continue
-            i = len(operations)
+        for i, (key, packed) in enumerate(values.items()):
             tensors |= {f"{i}/{name}": part for name, part in packed[1].tensors.items()}
             said_of = self._said_of[key]
             operations.append(
@@ -137,14 +184,12 @@ class Kept:
             written = [str(one["key"]) for one in operations]
             what = f"{self.graph.operation(written[0]).label}"
             what += f", {len(written)} together" if len(written) > 1 else ""
-            said = {"what": what, "operations": operations, "drew": sorted(set(session.drew))}
-            said |= {"notes": list(dict.fromkeys(session.said))}
-            said |= {"passes": "" if self.mixed else self._passes}
+            said = {"what": what, "operations": operations, "drew": sorted(set(drew))}
+            said |= {"notes": list(dict.fromkeys(notes))}
+            said |= {"passes": "" if self.mixed or self.cut else self._passes}
             own = [self._key([key]) for key in written]
             self._put([*own, *(one for key in written for one in self._with(key))], tensors, said)
             self.put |= set(written)
-        if not self.problem:
-            self.store.drop(self.checkpoints(keys).key)
 
     def opening(self) -> dict[str, Any] | None:
         """What opening the model said in an earlier run, and the `backends` of sets of sites."""

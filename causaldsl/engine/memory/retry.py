@@ -31,6 +31,10 @@ _COMPLAINTS = (
 )
 
 
+class NoRoom(RunFailure):
+    """Memory ran out here, and even the smallest parts of the work did not fit."""
+
+
 class Retrying:
     """Runs another backend's passes on runs that a store keeps."""
 
@@ -94,7 +98,7 @@ class Retrying:
 
     def _make_smaller(self) -> None:
         if self.backend.at_once <= 1:
-            raise RunFailure(
+            raise NoRoom(
                 "there is not enough memory to run one prompt through the model",
                 "use shorter prompts, --dtype float32, another --device, or a machine with more",
             )

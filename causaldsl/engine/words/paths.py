@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.backend import Activations, Pass
-from causaldsl.engine.edits import Read
+from causaldsl.engine.edits import Read, read_changes
 from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.registry import evaluates_together
 from causaldsl.engine.session import Session
-from causaldsl.engine.words.runs import Arm, changes_of, check_made
+from causaldsl.engine.words.runs import Arm, changes_of, check_made, effects_of
 from causaldsl.graph.operations import HopWord, Operation
 from causaldsl.plan.freeze import freeze_of
 
@@ -39,7 +39,9 @@ def hops(session: Session, operations: list[Operation]) -> list[list[PreparedEdi
         edits = [arm.edits(group) for arm in arms]
         wanted = Pass(group.clean, edits, Activations(reads), hold=freeze)
         by_group.append(runs.backend.run(wanted))
-    check_made(session, {op.key: arm for op, arm in zip(operations, arms, strict=True)})
+    read_changes(watch for arm in arms for watch in arm.watches)
+    effects = {op.key: effects_of(arm) for op, arm in zip(operations, arms, strict=True)}
+    check_made(effects, session.names, session.note)
     return [
         [
             PreparedEdit(at, runs.by_pair([values[arm] for values in of_place]), None)

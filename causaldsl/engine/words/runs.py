@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -155,22 +155,50 @@ def steer(here: Here[Steer], along: SubspaceValue) -> PreparedEdit:
     return PreparedEdit(here.at, moved, None, add=True)
 
 
+@dataclass(frozen=True)
+class Effect:
+    """What was seen of a change over some pairs: where it was made, how often, and the largest
+    change of an activation. ``shows``: if there was one, a logit must have changed too."""
+
+    at: str
+    times: int
+    largest: float
+    shows: bool
+
+    def joined(self, other: Effect) -> Effect:
+        """That of the same change over these pairs and others."""
+        largest, shows = max(self.largest, other.largest), self.shows or other.shows
+        return Effect(self.at, self.times + other.times, largest, shows)
+
+
+Ran = tuple[Outcome, list[Effect]]
+"""What came of a run, and what was seen of each of its changes."""
+
+
 @evaluates_together(PatchedRunWord)
 def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]:
     """Runs of the same bases that hold the same: all in one pass."""
-    first, keys = operations[0], [operation.key for operation in operations]
-    if not session.plan.asked[first.key].requests:
+    if not session.plan.asked[operations[0].key].requests:
         return [NOT_WANTED for _ in operations]
+    ran = run_together(session, operations)
+    check_ran(ran, session.names, session.note)
+    return [outcome for outcome, _ in ran.values()]
+
+
+def run_together(session: Session, operations: list[Operation]) -> dict[str, Ran]:
+    """What came of patched runs that share a pass, by key; nothing of it is judged yet."""
+    first, keys = operations[0], [operation.key for operation in operations]
     runs = session.runs(first.input("base"), session.plan.backends[first.key])
     arms = [Arm(changes_of(session, operation)) for operation in operations]
     freeze = freeze_of(first.word)
     outcomes = _outcomes(session, keys, runs, arms, freeze)
-    check_made(session, dict(zip(keys, arms, strict=True)))
+    read_changes(watch for arm in arms for watch in arm.watches)
+    found: dict[str, Ran] = {}
     for operation, arm, outcome in zip(operations, arms, outcomes, strict=True):
         by_paths = any(isinstance(session.values[key], list) for key in operation.inputs_as("do"))
-        if freeze is None and not by_paths:
-            _check_effect(session, arm, outcome, runs.pairs)
-    return outcomes
+        shows = freeze is None and not by_paths and _shows(session, arm, runs.pairs)
+        found[operation.key] = outcome, effects_of(arm, shows)
+    return found
 
 
 def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
@@ -249,41 +277,62 @@ def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None)
     return PreparedEdit(edited(at), moves, None, add=True)
 
 
-def check_made(session: Session, arms: Mapping[str, Arm]) -> None:
+def effects_of(arm: Arm, shows: bool = False) -> list[Effect]:
+    """What was seen of an arm's changes, where they have been read."""
+    both = zip(arm.changes, arm.watches, strict=True)
+    return [Effect(str(change.at), watch.times, watch.largest, shows) for change, watch in both]
+
+
+def check_made(
+    effects: Mapping[str, Sequence[Effect]],
+    names: Mapping[str, str],
+    note: Callable[[str], None],
+) -> None:
     """A change that never happened is an error; those that changed nothing are worth a note.
 
-    ``arms`` are by their operations' keys.
+    ``effects`` and ``names`` are by the operations' keys.
     """
     idle: dict[str, list[str]] = {}
-    read_changes(watch for arm in arms.values() for watch in arm.watches)
-    for key, arm in arms.items():
-        check_fired(arm)
-        for change, watch in zip(arm.changes, arm.watches, strict=True):
-            if watch.largest == 0:
-                idle.setdefault(str(change.at), []).append(session.names[key])
-    for at, names in idle.items():
-        who = listed(list(dict.fromkeys(names)))
-        session.note(f"{who}: the intervention at {at} left every activation as it was")
+    for key, of_run in effects.items():
+        for effect in of_run:
+            _check_times(effect.at, effect.times)
+            if effect.largest == 0:
+                idle.setdefault(effect.at, []).append(names[key])
+    for at, who in idle.items():
+        called = listed(list(dict.fromkeys(who)))
+        note(f"{called}: the intervention at {at} left every activation as it was")
+
+
+def check_ran(
+    ran: Mapping[str, Ran], names: Mapping[str, str], note: Callable[[str], None]
+) -> None:
+    """As :func:`check_made`; a change that was lost on the way is an error too, and not a zero."""
+    check_made({key: effects for key, (_, effects) in ran.items()}, names, note)
+    for outcome, effects in ran.values():
+        for effect in effects:
+            if effect.shows and outcome.largest_change == 0 and effect.largest > 0:
+                message = f"the intervention at {effect.at} changed the activation but no logit"
+                raise RunFailure(message, _REPORT)
 
 
 def check_fired(arm: Arm) -> None:
     """A change that never happened is an error."""
     for change, watch in zip(arm.changes, arm.watches, strict=True):
-        if watch.times == 0:
-            raise RunFailure(f"the intervention at {change.at} was never made", _REPORT)
+        _check_times(str(change.at), watch.times)
 
 
-def _check_effect(session: Session, arm: Arm, outcome: Outcome, pairs: PairSet) -> None:
-    """A change that was lost on the way is an error and not a zero.
+def _check_times(at: str, times: int) -> None:
+    if times == 0:
+        raise RunFailure(f"the intervention at {at} was never made", _REPORT)
+
+
+def _shows(session: Session, arm: Arm, pairs: PairSet) -> bool:
+    """Whether a logit must change with an activation: where the one change is of a whole site.
 
     Along a subspace an effect of exactly zero can be right: the next matrix may not see it.
     """
-    for change, watch in zip(arm.changes, arm.watches, strict=True):
-        whole = change.basis is None and not change.add
-        lost = outcome.largest_change == 0 and watch.largest > 0
-        if whole and lost and len(arm.changes) == 1 and _can_reach(session, change, pairs):
-            message = f"the intervention at {change.at} changed the activation but no logit"
-            raise RunFailure(message, _REPORT)
+    whole = [change.basis is None and not change.add for change in arm.changes]
+    return whole == [True] and _can_reach(session, arm.changes[0], pairs)
 
 
 def _can_reach(session: Session, change: PreparedEdit, pairs: PairSet) -> bool:

@@ -1,0 +1,121 @@
+"""Runs on a Ray cluster of this machine: `make test-cluster` installs Ray and runs this."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from causaldsl import api
+from causaldsl.cluster.where import Workers
+from causaldsl.diagnostics import RunFailure
+from tests.cluster.same import apart
+from tests.cluster.started import MARK, left
+from tests.cluster.test_shards import ALL
+from tests.engine.killed import PROGRAM
+from tests.frontend.world import make_world
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_world(tmp_path_factory.mktemp("ray"))
+    for name, text in {**ALL, "killed": PROGRAM}.items():
+        (folder / f"{name}.cpatch").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all runs of this process: a run joins the cluster that is there, and leaves it."""
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_workers_find_what_one_process_finds(
+    count: int, world: Path, tmp_path: Path, cluster: None
+) -> None:
+    path, workers = world / "paths_and_audits.cpatch", Workers("ray", count)
+    found = api.run(path, store=tmp_path, workers=workers, dtype="float64")
+    assert list(apart(api.run(path, store="none", dtype="float64"), found, 1e-9)) == []
+    assert found.reused[0] == 0
+    assert ray.is_initialized()
+
+
+def test_a_worker_that_hangs_is_replaced(world: Path, tmp_path: Path, cluster: None) -> None:
+    workers = Workers("ray", 1, patience=0.0)
+    with pytest.raises(RunFailure, match="nothing was heard of its worker for 0 s"):
+        api.run(world / "killed.cpatch", store=tmp_path, workers=workers)
+
+
+def test_there_is_no_cluster(world: Path, tmp_path: Path) -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(RunFailure, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+        api.run(world / "killed.cpatch", store=tmp_path, workers=Workers("ray:127.0.0.1:1"))
+
+
+def started(world: Path, store: Path, kills: int, mark: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.cluster.started", str(world / "killed.cpatch")]
+    command += [str(store), "ray", "2", str(kills)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", MARK: mark},
+    )
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.soak)])
+def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_path: Path) -> None:
+    whole = api.run(world / "killed.cpatch", store="none", dtype="float64")
+    mark, done, round_ = uuid.uuid4().hex, 0, 0
+    while done < kills:  # a run has time for a few
+        process = started(world, tmp_path / f"store{round_}", kills - done, mark)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        said: dict[str, Any] = json.loads(out)
+        assert said["right"], said  # given out again is what was lost, and nothing else
+        for block, numbers in zip(whole.by_pair, said["numbers"], strict=True):
+            found = np.frombuffer(bytes.fromhex(numbers))
+            assert np.allclose(block.values, found, 1e-9, 1e-9, equal_nan=True)
+        assert said["lost"] == said["kills"]
+        done, round_ = done + said["kills"], round_ + 1
+    assert gone(mark)
+
+
+def test_ctrl_c_leaves_no_process_behind(world: Path, tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    process = started(world, tmp_path, 0, mark)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "training" in line:  # a worker is at it
+            break
+    assert len(left(mark)) > 3
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode != 0
+    assert gone(mark)
+
+
+def gone(mark: str) -> bool:
+    """Whether all processes with a mark have ended, a while later."""
+    for _ in range(100):
+        if not left(mark):
+            return True
+        time.sleep(0.2)
+    return False
