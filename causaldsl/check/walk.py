@@ -7,7 +7,7 @@ from typing import Any
 from causaldsl.check.context import CHECKS, Context
 from causaldsl.diagnostics import Diagnostic, ProgramError, wrong
 from causaldsl.syntax import ast
-from causaldsl.syntax.names import definition
+from causaldsl.syntax.ast import definition
 
 MOST = 100
 """Mistakes after which a program is not checked further."""

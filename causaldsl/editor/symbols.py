@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from causaldsl.diagnostics import Span
 from causaldsl.syntax import ast
+from causaldsl.syntax.ast import definition
 from causaldsl.syntax.format import show
-from causaldsl.syntax.names import definition
 
 _LONGEST = 60
 

@@ -531,3 +531,8 @@ class Comment:
 class Program(Node):
     statements: tuple[Statement, ...]
     comments: tuple[Comment, ...] = field(compare=False, default=(), repr=False)
+
+
+def definition(statement: Node) -> Identifier | None:
+    """The name that a statement defines, if it defines one."""
+    return statement.name if isinstance(statement, Definition | Broken) else None

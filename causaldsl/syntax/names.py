@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from causaldsl.diagnostics import Span
 from causaldsl.syntax import ast
+from causaldsl.syntax.ast import definition
 
 Kind = Literal["definition", "variable", "arm", "position", "slot"]
 
@@ -33,11 +34,6 @@ class Mention:
     symbol: Symbol
     span: Span
     defines: bool = False
-
-
-def definition(statement: ast.Node) -> ast.Identifier | None:
-    """The name that a statement defines, if it defines one."""
-    return statement.name if isinstance(statement, ast.Definition | ast.Broken) else None
 
 
 def mentions(statements: Iterable[ast.Statement], imported: Iterable[str] = ()) -> list[Mention]:
