@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from causaldsl.check.prompts import PromptFamily
 from causaldsl.diagnostics import Span
 from causaldsl.editor.checking import Checked, Checking
 from causaldsl.editor.pieces import Pieces, cut
@@ -37,7 +38,14 @@ class Reading:
         """Every mention of a name in this file."""
         known = self.checked.places if self.checked is not None else {}
         elsewhere = [n for n, s in known.items() if s.source.name != self.pieces.name]
-        return mentions(self.pieces.statements(), elsewhere)
+        return mentions(self.pieces.statements(), elsewhere, self._positions)
+
+    @cached_property
+    def _positions(self) -> dict[str, Span]:
+        """The positions of all prompts, those of imported files too, and where they are defined."""
+        names = self.checked.names.values() if self.checked is not None else ()
+        families = [value for value in names if isinstance(value, PromptFamily)]
+        return {name: span for family in families for name, _, span in family.places}
 
     @cached_property
     def _by_start(self) -> tuple[list[int], list[Mention]]:
@@ -65,8 +73,9 @@ class Reading:
             if mention.defines:
                 return self.place(mention.span)
         known = self.checked.places if self.checked is not None else {}
-        span = known.get(symbol.text) if symbol.kind == "definition" else None
-        return self.place(span) if span is not None else None
+        span = (known if symbol.kind == "definition" else self._positions).get(symbol.text)
+        wanted = symbol.kind in ("definition", "position")
+        return self.place(span) if span is not None and wanted else None
 
     def place(self, span: Span) -> Place | None:
         """Where a span is, in this file or another; None if it is of an older text."""

@@ -53,9 +53,9 @@ class Workspace:
         yield reading, reading.of(symbol)
         if symbol.kind in ("definition", "position"):
             for other in self.importers(home):
-                found = mentions(other.pieces.statements(), [symbol.text])
-                if symbol.kind == "position":
-                    found = other.mentions
+                known = [symbol.text]
+                given = ([], known) if symbol.kind == "position" else (known, [])
+                found = mentions(other.pieces.statements(), *given)
                 yield other, [mention for mention in found if mention.symbol == symbol]
 
     def importers(self, path: Path) -> list[Reading]:

@@ -36,8 +36,14 @@ class Mention:
     defines: bool = False
 
 
-def mentions(statements: Iterable[ast.Statement], imported: Iterable[str] = ()) -> list[Mention]:
+def mentions(
+    statements: Iterable[ast.Statement],
+    imported: Iterable[str] = (),
+    positions: Iterable[str] = (),
+) -> list[Mention]:
     """Every mention of a name, in the order of the statements.
+
+    ``imported`` are the names that imported files define, ``positions`` those of their prompts.
 
     >>> from causaldsl.diagnostics import Source
     >>> from causaldsl.syntax.recover import read
@@ -46,7 +52,7 @@ def mentions(statements: Iterable[ast.Statement], imported: Iterable[str] = ()) 
     [('a', True, 4), ('b', True, 14), ('a', False, 18), ('a', False, 22)]
     """
     statements = tuple(statements)
-    known = _Known(set(imported))
+    known = _Known(set(imported), positions=set(positions))
     for statement in statements:
         known.add(statement)
     return [m for statement in statements for m in _Statement(known, statement).mentions()]

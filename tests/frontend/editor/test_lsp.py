@@ -264,6 +264,12 @@ def test_names_of_another_file(client: Client, world: Path) -> None:
     assert {path.as_uri(), shared.as_uri()} <= set(edit)
     assert edited(IMPORTING, edit[path.as_uri()]) == IMPORTING.replace("flip", "swap")
     assert edited(PRELUDE, edit[shared.as_uri()]) == PRELUDE.replace("flip", "swap")
+    answer = client.at(path, "@ S|2", "definition")
+    assert answer["uri"] == shared.as_uri()
+    assert inside(PRELUDE, answer["range"]) == "S2 = B.2"
+    edit = client.at(path, "@ S|2", "rename", newName="SUBJ")["changes"]
+    assert edited(IMPORTING, edit[path.as_uri()]) == IMPORTING.replace("S2", "SUBJ")
+    assert edited(PRELUDE, edit[shared.as_uri()]) == PRELUDE.replace("S2", "SUBJ")
     client.close(path)
 
 
