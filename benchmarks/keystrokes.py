@@ -7,7 +7,7 @@ other names. A keystroke is a change of one character in a statement of it; the 
 server then says is wrong. A completion is asked for where the change was. Places are spread over
 the text: what stands above the change, and what depends on it, differ. Times are in milliseconds
 and go into keystrokes.json. `processor` is the server's own for one keystroke (and half a
-completion), on which other programs of the machine have little influence.
+completion), on which other programs of the machine have little influence; `load` is how many ran.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main() -> None:
         "completion": _summary(completions),
         "processor": round(1000 * used / len(checks), 1),
     }
-    found |= {"machine": machine()} | stamp("keystrokes.py")
+    found |= {"load": round(os.getloadavg()[0], 1), "machine": machine()} | stamp("keystrokes.py")
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
