@@ -31,14 +31,14 @@ _TRAINED = 3
 """Calls of a block in a training step: forward, and about twice that backward."""
 _HOOKED = 4
 """Calls that a block with hooks around it is worth."""
-_OPERATION = 0.01
+_OPERATION = 0.005
 """Seconds for the numbers of an operation: draws, intervals, records."""
-_PICTURE = 0.4
+_PICTURE = 0.3
 """Seconds for a picture."""
 _PACKED = 640 * 2**20
 """Bytes of copies that a training lays out at most (``engine/cone/packing.py``)."""
-_RECORD = 1024
-"""Bytes around the numbers of a value in the store."""
+_RECORD = 600
+"""Bytes around the numbers of a value in the store, where some are in a record together."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,13 @@ measure m on flip.test { a = patch resid_post[1] @ END  b = patch mlp_hidden[2] 
 
 def made_up(rate: float = 1e9, block: float = 0.0) -> Machine:
     return Machine(
-        name="a", threads=1, rates={1: rate, 1000: rate}, block=block, start=2.0, read=4e6, base=7
+        name="some",
+        threads=1,
+        rates={1: rate, 1000: rate},
+        block=block,
+        start=2.0,
+        read=4e6,
+        base=7,
     )
 
 
