@@ -23,7 +23,9 @@ from causaldsl.plan.machine import Machine
 from causaldsl.plan.memory import BYTES, room
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.printing import size_text
+from causaldsl.plan.settings import Settings
 from causaldsl.plan.work import Pass, Work, work_of
+from causaldsl.vocabulary.types import NumberType
 
 SHARE = 0.7
 """The share of a product's rate that passes reach (docs/performance.md has 49% to 98%)."""
@@ -100,25 +102,24 @@ def _kind(work: Work) -> str:
 
 
 def _seconds(graph: Graph, work: Work, shapes: ModelDims, machine: Machine) -> float:
-    rows = sum(_rows(work, one) for one in work.passes)
+    rows = float(sum(_rows(work, one) for one in work.passes))
     blocks = max(one.blocks for one in work.passes)
-    each = machine.block
+    calls, each = max(one.times for one in work.passes), machine.block
     if work.epochs:
-        steps, rows = _steps(graph, work), _batch(graph, work)
-        calls, each = float(steps), each * _TRAINED
+        calls, rows = _steps(graph, work), _batch(graph, work)
+        each *= _TRAINED
     elif work.backend == "hooks":
-        calls, each = max(1.0, rows / CONE_TOKENS), each * _HOOKED
-    else:
-        calls = max(1.0, rows / CONE_TOKENS)
+        each *= _HOOKED
+    calls = max(1.0, calls) * max(1.0, rows / CONE_TOKENS)
     rows = min(CONE_TOKENS, max(1.0, rows))
     return work.flops / (SHARE * machine.rate(rows)) + calls * blocks * each
 
 
-def _rows(work: Work, one: Pass) -> float:
-    """Positions of a pass, each time that it is made together with the others."""
+def _rows(work: Work, one: Pass) -> int:
+    """Positions of a pass that go through the model together with those of the others."""
     if one.entry.layer < 0 and work.shared is not None:
         return work.shared.computed
-    return work.rows * one.window * max(1.0, one.times)
+    return work.rows * one.window
 
 
 def _trainings(graph: Graph, work: Work) -> Iterable[tuple[Operation, int]]:
@@ -161,7 +162,9 @@ def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
             total += _RECORD + pairs * BYTES["float64"] * (1 + len(plan.outcomes[key]))
         elif one.records or one.requests:
             width = operation.at.site.width(shapes) or 0 if operation.at is not None else 0
-            total += _RECORD + 2 * width * BYTES["float64"]
+            number = operation.word.gives == NumberType()
+            values = 2 * Settings().resamples if number else 2 * width
+            total += _RECORD + values * BYTES["float64"]
     return total
 
 
