@@ -25,7 +25,7 @@ from causaldsl.plan.planner import Plan
 from causaldsl.plan.printing import size_text
 from causaldsl.plan.settings import Settings
 from causaldsl.plan.work import Pass, Work, work_of
-from causaldsl.vocabulary.types import NumberType
+from causaldsl.vocabulary.types import NumberType, SiteType, SubspaceType
 
 SHARE = 0.7
 """The share of a product's rate that passes reach (docs/performance.md has 49% to 98%)."""
@@ -161,11 +161,24 @@ def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
             pairs = len(graph.prompts_of(operation.find("base") or key))
             total += _RECORD + pairs * BYTES["float64"] * (1 + len(plan.outcomes[key]))
         elif one.records or one.requests:
-            width = operation.at.site.width(shapes) or 0 if operation.at is not None else 0
-            number = operation.word.gives == NumberType()
-            values = 2 * Settings().resamples if number else 2 * width
-            total += _RECORD + values * BYTES["float64"]
+            total += _RECORD + _numbers(operation, shapes) * BYTES["float64"]
     return total
+
+
+def _numbers(operation: Operation, shapes: ModelDims) -> int:
+    """How many numbers a value has: vectors, or a number's draws over pairs and templates.
+
+    A word that asks for the types of more than its site is taken to give a direction.
+    """
+    width = 0 if operation.at is None else operation.at.site.width(shapes) or 0
+    try:
+        given = operation.word.result({"site": SiteType(width)})
+    except (LookupError, NotImplementedError):
+        given = SubspaceType(width, 1)
+    if isinstance(given, SubspaceType):
+        fitted = operation.word.training(width) is not None
+        return (1 + fitted) * width * (given.rank or 1)
+    return 2 * Settings().resamples if isinstance(given, NumberType) else 0
 
 
 def cost_text(cost: Cost) -> str:
