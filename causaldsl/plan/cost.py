@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.model.shapes import ModelDims
@@ -168,13 +169,15 @@ def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
 def _numbers(operation: Operation, shapes: ModelDims) -> int:
     """How many numbers a value has: vectors, or a number's draws over pairs and templates.
 
-    A word that asks for the types of more than its site is taken to give a direction.
+    Operands are taken to be sites, and directions there.
     """
     width = 0 if operation.at is None else operation.at.site.width(shapes) or 0
+    kinds = {"site": SiteType(width), "subspace": SubspaceType(width, 1), "number": NumberType()}
+    types = {operand.name: kinds.get(operand.kind) for operand in operation.word.operands}
     try:
-        given = operation.word.result({"site": SiteType(width)})
-    except (LookupError, NotImplementedError):
-        given = SubspaceType(width, 1)
+        given = operation.word.result(types)
+    except (LookupError, AttributeError, NotImplementedError, Mistake):
+        return width
     if isinstance(given, SubspaceType):
         fitted = operation.word.training(width) is not None
         return (1 + fitted) * width * (given.rank or 1)
