@@ -167,7 +167,7 @@ def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
 
 
 def _numbers(operation: Operation, shapes: ModelDims) -> int:
-    """How many numbers a value has: vectors, or a number's draws over pairs and templates.
+    """How many numbers a value has: vectors, or both ends of draws over pairs and templates.
 
     Operands are taken to be sites, and directions there.
     """
@@ -181,7 +181,7 @@ def _numbers(operation: Operation, shapes: ModelDims) -> int:
     if isinstance(given, SubspaceType):
         fitted = operation.word.training(width) is not None
         return (1 + fitted) * width * (given.rank or 1)
-    return 2 * Settings().resamples if isinstance(given, NumberType) else 0
+    return 4 * Settings().resamples if isinstance(given, NumberType) else 0
 
 
 def cost_text(cost: Cost) -> str:
