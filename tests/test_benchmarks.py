@@ -143,6 +143,18 @@ def test_the_page_is_what_the_results_make() -> None:
         assert path.read_text() == quoted(path.read_text(), found["results"]), path.name
 
 
+def test_the_page_of_scale_is_what_was_reckoned_and_measured() -> None:
+    from make_scale import PAGE, page
+
+    costs, gpu = (
+        json.loads((ROOT / f"benchmarks/{name}.json").read_text()) for name in ("costs", "gpu")
+    )
+    assert PAGE.read_text() == page(costs, gpu)
+    for name, one in costs["programs"].items():
+        for part in ("seconds", "memory", "store"):
+            assert 0.5 < one["reckoned"][part] / one["run"][part] < 2, (name, part)
+
+
 def test_a_point_of_growth(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

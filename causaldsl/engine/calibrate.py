@@ -27,15 +27,24 @@ _ATLEAST = 0.3
 _OPERATIONS = 60
 """Calls of PyTorch that a block makes, about (``cone/decoder.py``)."""
 _WRITTEN = 64 * 2**20
-_START = """
-import time
-import causaldsl.cli, causaldsl.engine.open, causaldsl.report.write
+_PROGRAM = """\
+model toy = "toy/two-heads"
+pairs up = numbers(base: 1, source: 2)
+measure m on up { a = patch head[0.0].z  report output }
+table t { for s in {1, 2}: twice = m.a.output * s }
+plot t
+"""
+_SAYS = """
+import sys, time
+from causaldsl.cli import main
+code = main(["run", *sys.argv[1:], "--store", "none"])
 try:
     import resource
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 except ImportError:  # on Windows
-    most = 450 * 1024
+    most = 512 * 1024
 print(time.process_time(), most)
+sys.exit(code)
 """
 
 
@@ -77,10 +86,12 @@ def _each(work: Callable[[], object]) -> float:
 
 
 def _started() -> tuple[float, int]:
-    """Seconds and bytes that a process takes to import what a run does, as it says itself."""
-    done = subprocess.run(
-        [sys.executable, "-c", _START], capture_output=True, text=True, check=True
-    )
+    """Seconds and bytes that a process takes for the smallest run, as it says itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "smallest.cpatch"
+        path.write_text(_PROGRAM, encoding="utf-8")
+        asked = [sys.executable, "-c", _SAYS, str(path), "--out", f"{folder}/run"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
     seconds, kilobytes = done.stdout.split()[-2:]
     return float(seconds), int(kilobytes) * 1024
 

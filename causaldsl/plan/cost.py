@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from causaldsl.diagnostics import Mistake
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.model.shapes import ModelDims
@@ -23,7 +24,9 @@ from causaldsl.plan.machine import Machine
 from causaldsl.plan.memory import BYTES, room
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.printing import size_text
+from causaldsl.plan.settings import Settings
 from causaldsl.plan.work import Pass, Work, work_of
+from causaldsl.vocabulary.types import NumberType, SiteType, SubspaceType
 
 SHARE = 0.7
 """The share of a product's rate that passes reach (docs/performance.md has 49% to 98%)."""
@@ -31,14 +34,14 @@ _TRAINED = 3
 """Calls of a block in a training step: forward, and about twice that backward."""
 _HOOKED = 4
 """Calls that a block with hooks around it is worth."""
-_OPERATION = 0.01
+_OPERATION = 0.005
 """Seconds for the numbers of an operation: draws, intervals, records."""
-_PICTURE = 0.4
+_PICTURE = 0.3
 """Seconds for a picture."""
 _PACKED = 640 * 2**20
 """Bytes of copies that a training lays out at most (``engine/cone/packing.py``)."""
-_RECORD = 1024
-"""Bytes around the numbers of a value in the store."""
+_RECORD = 600
+"""Bytes around the numbers of a value in the store, where some are in a record together."""
 
 
 @dataclass(frozen=True)
@@ -100,25 +103,24 @@ def _kind(work: Work) -> str:
 
 
 def _seconds(graph: Graph, work: Work, shapes: ModelDims, machine: Machine) -> float:
-    rows = sum(_rows(work, one) for one in work.passes)
+    rows = float(sum(_rows(work, one) for one in work.passes))
     blocks = max(one.blocks for one in work.passes)
-    each = machine.block
+    calls, each = max(one.times for one in work.passes), machine.block
     if work.epochs:
-        steps, rows = _steps(graph, work), _batch(graph, work)
-        calls, each = float(steps), each * _TRAINED
+        calls, rows = _steps(graph, work), _batch(graph, work)
+        each *= _TRAINED
     elif work.backend == "hooks":
-        calls, each = max(1.0, rows / CONE_TOKENS), each * _HOOKED
-    else:
-        calls = max(1.0, rows / CONE_TOKENS)
+        each *= _HOOKED
+    calls = max(1.0, calls) * max(1.0, rows / CONE_TOKENS)
     rows = min(CONE_TOKENS, max(1.0, rows))
     return work.flops / (SHARE * machine.rate(rows)) + calls * blocks * each
 
 
-def _rows(work: Work, one: Pass) -> float:
-    """Positions of a pass, each time that it is made together with the others."""
+def _rows(work: Work, one: Pass) -> int:
+    """Positions of a pass that go through the model together with those of the others."""
     if one.entry.layer < 0 and work.shared is not None:
         return work.shared.computed
-    return work.rows * one.window * max(1.0, one.times)
+    return work.rows * one.window
 
 
 def _trainings(graph: Graph, work: Work) -> Iterable[tuple[Operation, int]]:
@@ -160,9 +162,26 @@ def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
             pairs = len(graph.prompts_of(operation.find("base") or key))
             total += _RECORD + pairs * BYTES["float64"] * (1 + len(plan.outcomes[key]))
         elif one.records or one.requests:
-            width = operation.at.site.width(shapes) or 0 if operation.at is not None else 0
-            total += _RECORD + 2 * width * BYTES["float64"]
+            total += _RECORD + _numbers(operation, shapes) * BYTES["float64"]
     return total
+
+
+def _numbers(operation: Operation, shapes: ModelDims) -> int:
+    """How many numbers a value has: vectors, or both ends of draws over pairs and templates.
+
+    Operands are taken to be sites, and directions there.
+    """
+    width = 0 if operation.at is None else operation.at.site.width(shapes) or 0
+    kinds = {"site": SiteType(width), "subspace": SubspaceType(width, 1), "number": NumberType()}
+    types = {operand.name: kinds.get(operand.kind) for operand in operation.word.operands}
+    try:
+        given = operation.word.result(types)
+    except (LookupError, AttributeError, NotImplementedError, Mistake):
+        return width
+    if isinstance(given, SubspaceType):
+        fitted = operation.word.training(width) is not None
+        return (1 + fitted) * width * (given.rank or 1)
+    return 4 * Settings().resamples if isinstance(given, NumberType) else 0
 
 
 def cost_text(cost: Cost) -> str:

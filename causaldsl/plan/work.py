@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from causaldsl.check.pairs import Prompt, Sample
+from causaldsl.check.pairs import Prompt, PromptSet, Sample
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
@@ -143,7 +143,10 @@ class _Counter:
         if not needs.whole:
             last = min(last, last_block((at.site for at in needs.reads), self.shapes.n_layers))
         flops, wanted = clean_flops(self.shapes, lengths, last), self.plan.columns(key)
-        shared = self._shared_by(prompts, needs, last) if backend == "cone" else None
+        pairs = self.graph.pairs_of(key)
+        unwritten = isinstance(pairs, PromptSet) and pairs.sample is not None
+        shares = backend == "cone" and not unwritten
+        shared = self._shared_by(prompts, needs, last) if shares else None
         flops -= shared.saved if shared is not None else 0
         if needs.logits:
             flops += len(prompts) * unembed_flops(self.shapes, wanted)

@@ -17,6 +17,7 @@ from causaldsl.plan.planner import make_plan
 from causaldsl.plan.work import work_of
 from tests.frontend.test_graph import check
 from tests.frontend.world import PRELUDE
+from tests.tiny import HIDDEN
 
 PROGRAM = """
 subspace v = das(mlp_hidden[2] @ END, on: flip.train, epochs: 2)
@@ -27,7 +28,13 @@ measure m on flip.test { a = patch resid_post[1] @ END  b = patch mlp_hidden[2] 
 
 def made_up(rate: float = 1e9, block: float = 0.0) -> Machine:
     return Machine(
-        name="a", threads=1, rates={1: rate, 1000: rate}, block=block, start=2.0, read=4e6, base=7
+        name="some",
+        threads=1,
+        rates={1: rate, 1000: rate},
+        block=block,
+        start=2.0,
+        read=4e6,
+        base=7,
     )
 
 
@@ -70,6 +77,12 @@ def test_more_pairs_cost_more(world: Path) -> None:
     )
     assert many.seconds["training"] == pytest.approx(4 * fewer.seconds["training"])
     assert many.passes > fewer.passes
+
+
+def test_a_store_gains_the_vectors_that_are_made(world: Path) -> None:
+    best = "subspace w = best_neurons(mlp_hidden[2] @ END, on: flip.train, k: {})"
+    fewer, more = (costs(PROGRAM + best.format(k), world, made_up())[0] for k in (1, 3))
+    assert more.stored - fewer.stored == 2 * HIDDEN * 8
 
 
 def test_rates_lie_on_the_power_law_between_those_measured() -> None:

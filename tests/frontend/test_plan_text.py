@@ -70,6 +70,20 @@ def test_plans_of_programs(name: str) -> None:
     golden(name, api.plan(program))
 
 
+def test_texts_that_are_not_written_yet_share_nothing(world: Path) -> None:
+    probe = (
+        "let told = logistic_accuracy(mlp_hidden[2] @ END, at: resid_mid[2] @ END, on: own,\n"
+        "  direction: random(resid_mid[2] @ END, seed: 0), scale: 1, unit: absolute)\n"
+    )
+    written, read = (
+        plan(f"{PRELUDE}prompts own = {source}\n{probe}", world)
+        for source in ("sample(lm, n: 12, length: 8)", 'corpus("texts.txt")')
+    )
+    assert "written by the model: own" in written
+    assert "shared prefixes" not in written
+    assert "shared prefixes" in read
+
+
 def test_the_docs_show_it_as_it_is() -> None:
     section = (HERE.parents[1] / "docs" / "engine.md").read_text().split("## The plan", 1)[1]
     (excerpt, *_) = sections(section, "text")
