@@ -10,7 +10,7 @@ import torch
 from causaldsl.check.pairs import Pair, PairSet, Prompt
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
-from causaldsl.engine.das import DasOptions, Learner, fit_together, orthonormal
+from causaldsl.engine.das import DasFit, DasOptions, Learner, fit_together, orthonormal
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session
@@ -94,6 +94,32 @@ def test_default_training_holds_out_and_repeats(world: Path) -> None:
     few = session_of(world, lines("a", "b")[:12], DEFAULT)
     assert any("too few pairs to hold some out" in note for note in few.notes)
     assert not few.training[few.graph.key_of("v")].held_out
+
+
+@pytest.mark.parametrize(
+    ("losses", "held_out", "falling"),
+    [
+        ((4.0, 3.0, 2.0, 1.0), (), (2.0, 1.0)),
+        ((4.0, 1.0, 1.0, 0.95), (), None),
+        ((4.0, 3.0, 2.0, 1.0), (4.0, 3.0, 3.0, 3.1), None),
+        ((4.0, 4.0, 4.0, 4.0), (4.0, 3.0, 2.0, 1.0), (2.0, 1.0)),
+        ((-1.0, -2.0, -4.0), (), (-2.0, -4.0)),
+        ((4.0,), (), None),
+    ],
+)
+def test_when_a_loss_was_still_falling(
+    losses: tuple[float, ...], held_out: tuple[float, ...], falling: tuple[float, float] | None
+) -> None:
+    assert DasFit(torch.eye(2), losses, held_out).still_falling == falling
+
+
+def test_a_training_that_ends_while_its_loss_falls_says_so(world: Path) -> None:
+    text = PROGRAM.replace("lr: 0.05", "lr: 0.1, objective: logit_diff")
+    session = session_of(world, lines("a", "b"), text)
+    before, after = session.training[session.graph.key_of("v")].still_falling
+    (note,) = [note for note in session.notes if "still falling" in note]
+    assert f"from {before:.3g} to {after:.3g} in the last third of 4 epochs" in note
+    assert note.endswith("`epochs: 8` trains for longer")
 
 
 def some(n: int) -> PairSet:

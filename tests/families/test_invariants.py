@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,22 @@ class Subject:
             2, self.shapes.d_vocab, (2, 2, LENGTH), generator=generator
         )
 
-    def value(self, at: At, positions: Tensor) -> Tensor:
-        (x,) = oracle.read(self.model, self.source, [at.place])
-        return oracle.gather(x, positions)
+    @cached_property
+    def activations(self) -> dict[tuple[str, Any], Tensor]:
+        """(n, T, d) by side and place, of all sites that the tests change, from a pass a side."""
+        heads = [At("head.z", layer, h) for layer in range(LAYERS) for h in range(4)]
+        sums = [At("head.out", layer, 2) for layer in range(LAYERS)]
+        outs = [At("mlp_out", layer) for layer in range(LAYERS)] + [At("embed")]
+        each = [*heads, *sums, *outs, *matrix.sites(self.model)]
+        places = list(dict.fromkeys(at.place for at in each))
+        found = {}
+        for side in ("base", "source"):
+            values = oracle.read(self.model, getattr(self, side), places)
+            found |= {(side, p): x for p, x in zip(places, values, strict=True)}
+        return found
+
+    def value(self, at: At, positions: Tensor, side: str = "source") -> Tensor:
+        return oracle.gather(self.activations[side, at.place], positions)
 
     def edit(
         self, at: At, positions: Tensor = END, value: Tensor | None = None, basis: Any = None
@@ -108,8 +122,8 @@ def test_nothing_changes_nothing_and_everything_changes_all(subject: Subject) ->
     for name in subject.backends:
         clean = subject.logits(name)
         for at in matrix.sites(subject.model):
-            (own,) = oracle.read(subject.model, subject.base, [at.place])
-            itself = subject.edit(at, value=oracle.gather(own, END))
+            own = subject.value(at, END, "base")
+            itself = subject.edit(at, value=own)
             assert far(subject.logits(name, [itself]), clean) < CLOSE, (name, str(at))
             width = own.shape[-1]
             none, all_of_it = torch.zeros(width, 0).double(), _square(width)

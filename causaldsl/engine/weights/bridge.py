@@ -58,6 +58,7 @@ def build_bridge(spec: ModelSpec, hf: Any, dtype: torch.dtype, device: str) -> A
             raise _unserved(spec.shapes, error) from error
     bridge.originals = originals
     _alibi_of_falcon(spec.shapes.form, bridge)
+    _rounding_of_codegen(spec.shapes.form, bridge, dtype)
     bridge = bridge.eval().requires_grad_(False)
     _check_bridge(spec.shapes, hf, bridge, dtype)
     return bridge
@@ -188,6 +189,14 @@ def _alibi_of_falcon(form: Architecture | None, bridge: Any) -> None:
 
     for block in bridge.blocks:
         block.attn.register_forward_pre_hook(without, with_kwargs=True)
+
+
+def _rounding_of_codegen(form: Architecture | None, bridge: Any, dtype: torch.dtype) -> None:
+    """CodeGen's scores are in float32; TransformerLens leaves z in it, which W_O may not be."""
+    if form is None or form.family != "codegen":
+        return
+    for block in bridge.blocks:
+        block.attn.o.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
 
 
 def _apart(form: Attention, module: Any) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
