@@ -53,11 +53,11 @@ def _arm(value: Applied) -> str:
 
 def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Call) -> Members:
     program, (axis,) = context.program, sweep.axes
-    context.scope.touched.add(choice)
+    context.scope.touched[choice] = None
     found = program.chosen.get(choice)
     if found is None:
-        below = context.scope.choices.get(sweep.name, frozenset())
-        program.undecided[choice] = below - program.chosen.keys()
+        below = context.scope.choices.get(sweep.name, {})
+        program.undecided[choice] = frozenset(below.keys() - program.chosen.keys())
         said = f"{show(node)}: a run finds out which of {len(choice.labels)} these are"
         found = choice.labels[-choice.count :]
     else:
@@ -72,7 +72,7 @@ def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Cal
 def chosen_on_these(context: Context, claim: Applied) -> Choice | None:
     """What the statement at hand rests on that was chosen on pairs which a claim is about."""
     mine = [pairs for part in claim.walk() for pairs in measured_on(context, part)]
-    for choice in context.scope.touched:
+    for choice in reversed(context.scope.touched):  # what was chosen last
         sweep = context.scope.values[choice.sweep]
         assert isinstance(sweep, Measurement)
         if any(sweep.pairs.identities & pairs.identities for pairs in mine):

@@ -38,9 +38,9 @@ class Scope:
     later: dict[str, Span] = field(default_factory=dict)
     loops: dict[str, Span] = field(default_factory=dict)
     """Loop variables of the file's sweeps, by where they are bound."""
-    touched: set[Choice] = field(default_factory=set)
+    touched: dict[Choice, None] = field(default_factory=dict)
     """What the statement that is being checked takes of cells that a run chooses."""
-    choices: dict[str, frozenset[Choice]] = field(default_factory=dict)
+    choices: dict[str, dict[Choice, None]] = field(default_factory=dict)
     """The same of every statement before it, by the name that it defines."""
     used: set[str] = field(default_factory=set)
     """The names that something has asked for."""
@@ -102,7 +102,7 @@ class Scope:
 
     def look_up(self, name: str, span: Span) -> Any:
         self.used.add(name)
-        self.touched |= self.choices.get(name, frozenset())
+        self.touched |= self.choices.get(name, {})
         if name in self.values:
             if self.values[name] is BROKEN:
                 raise ProgramError([])
