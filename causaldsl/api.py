@@ -329,7 +329,7 @@ def run_compiled(
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
-    said, compiled = compiled.graph, _of_right_pairs(compiled, chosen, tell, store)
+    said, compiled = compiled.graph, _decided(compiled, chosen, tell, store)
     program, graph = compiled.program, compiled.graph
     from causaldsl.results.lock import lost, registered, with_registered
     from causaldsl.results.store import run_folder
@@ -386,21 +386,30 @@ def run_compiled(
     return replace(found, results=results, folder=out.absolute())
 
 
-def _of_right_pairs(
+def _decided(
     compiled: Compiled, chosen: Settings, tell: Progress, store: ContentStore | None
 ) -> Compiled:
-    """The program about the pairs that its model gets right, where it asks for these."""
-    sets = [pairs for pairs in compiled.graph.pair_sets if pairs.where]
-    if not sets:
+    """The program with what only a run can say of it: pairs that are right, cells on top."""
+    program, graph = compiled.program, compiled.graph
+    sets = [pairs for pairs in graph.pair_sets if pairs.where]
+    if not sets and not program.undecided:
         return compiled
     from causaldsl.check.program import checked_again
     from causaldsl.engine.arithmetic import arithmetic
+    from causaldsl.engine.chosen import chosen_cells
     from causaldsl.engine.right import right_pairs
     from causaldsl.graph.compiler import compile_program
 
+    right = dict(program.right)
     with _TURN, arithmetic(chosen):
-        right = right_pairs(compiled.program, sets, chosen, tell, store)
-    program = checked_again(compiled.program, right)
+        if sets:
+            right = right_pairs(program, sets, chosen, tell, store)
+            program = checked_again(program, right, {})
+        while program.undecided:
+            # A sweep of what another one chose comes after it.
+            ready = [one for one, hangs_on in program.undecided.items() if not hangs_on]
+            cells = chosen_cells(program, ready, chosen, tell, store)
+            program = checked_again(program, right, {**program.chosen, **cells})
     return replace(compiled, program=program, graph=compile_program(program))
 
 

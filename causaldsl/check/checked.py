@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from causaldsl.check.choices import Choice
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import (
@@ -113,6 +114,10 @@ class CheckedProgram:
     """Tables that Python gives, by name."""
     right: Mapping[str, tuple[bool, ...]] = field(default_factory=dict, compare=False, repr=False)
     """Which pairs the model gets right, by their set's digest, where a run has found it out."""
+    chosen: Mapping[Choice, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """What came out on top, where a run has found it out."""
+    undecided: dict[Choice, frozenset[Choice]] = field(default_factory=dict, compare=False)
+    """What a run has to find out first, each with what its sweep itself hangs on."""
     readings: list[str] = field(default_factory=list)
     """What was done with each file of data, in one line."""
     warnings: list[Diagnostic] = field(default_factory=list)

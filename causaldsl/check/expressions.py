@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.apply import apply, arguments, build, make, matrix
+from causaldsl.check.chosen import top
 from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
@@ -182,10 +183,6 @@ _ELSEWHERE = {
         "`argmax` names a cell, which is no number",
         "claim it: expect argmax(SWEEP.METRIC) is CELL",
     ),
-    "top": (
-        "which cells come out on top is known only after a run, and the sites of a run before",
-        "run the sweep first, and write what it found: set movers = {23.0, 23.3}",
-    ),
 }
 """What looks like a function and is none: why not, and what to write."""
 
@@ -205,6 +202,8 @@ def called(context: Context, node: ast.Call) -> Any:
         )
     if maker is not None:
         return replace(make(context, maker, node), span=node.span)
+    if text == "top" and text not in words.functions:
+        return top(context, node)
     if text in _ELSEWHERE and text not in words.functions:
         message, way = _ELSEWHERE[text]
         raise wrong(f"{text}-here", message, node.span, way)

@@ -85,7 +85,8 @@ def _axis(
     name = binding.name.text
     context.scope.check_free(name, binding.name.span)
     labels = tuple(label_of(value) for value in values)
-    return Axis(name, labels, quantity=_quantity(context, name, values, body)), values
+    quantity = _quantity(context, name, values, body)
+    return Axis(name, labels, values=tuple(values), quantity=quantity), values
 
 
 def _quantity(context: Context, name: str, values: Sequence[Any], body: Iterable[ast.Node]) -> str:
@@ -124,7 +125,7 @@ def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any
         return [constant(i, node.span) for i in values]
     if isinstance(node, ast.ListOf):
         found: Any = set_in_braces(context, node)
-    elif isinstance(node, ast.SetOf | ast.Index | ast.Name | ast.Difference):
+    elif isinstance(node, ast.SetOf | ast.Index | ast.Name | ast.Difference | ast.Call):
         found = context.value(node)
     else:
         found = None

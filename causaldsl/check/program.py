@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.choices import Choice
 from causaldsl.check.context import Context
 from causaldsl.check.doubts import warn_of_program
 from causaldsl.check.files import Readable
@@ -56,14 +57,16 @@ class Checker:
         given: Mapping[str, Any] | None = None,
         opened: Mapping[Path, str] | None = None,
         right: Mapping[str, tuple[bool, ...]] | None = None,
+        chosen: Mapping[Choice, tuple[str, ...]] | None = None,
     ):
-        """``right`` says which pairs the model gets right, once a run has found it out."""
+        """What only a run finds out: ``right`` says which pairs the model gets right, ``chosen``
+        which cells of sweeps come out on top."""
         load_handlers()
         allowed = tuple(allowed)
         self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
         self.program.limits = dict(limits.changed) if limits else {}
         self.program.given = dict(given or {})
-        self.program.right = dict(right or {})
+        self.program.right, self.program.chosen = dict(right or {}), dict(chosen or {})
         self.problems = Diagnostics()
         self.context = Context(
             self.program,
@@ -92,8 +95,12 @@ class Checker:
         return None in allowed or warning.span.source in allowed
 
 
-def checked_again(program: CheckedProgram, right: Mapping[str, tuple[bool, ...]]) -> CheckedProgram:
-    """The program with the pairs alone that the model gets right.
+def checked_again(
+    program: CheckedProgram,
+    right: Mapping[str, tuple[bool, ...]],
+    chosen: Mapping[Choice, tuple[str, ...]],
+) -> CheckedProgram:
+    """The program with the pairs alone that the model gets right, and the cells that were chosen.
 
     Raises:
         ProgramError: where something can't be done with these.
@@ -107,6 +114,7 @@ def checked_again(program: CheckedProgram, right: Mapping[str, tuple[bool, ...]]
         Limits(program.limits),
         program.given,
         right=right,
+        chosen=chosen,
     ).check()
     found.warnings = program.warnings
     return found

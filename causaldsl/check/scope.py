@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from causaldsl.check.choices import Choice
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
@@ -37,6 +38,10 @@ class Scope:
     later: dict[str, Span] = field(default_factory=dict)
     loops: dict[str, Span] = field(default_factory=dict)
     """Loop variables of the file's sweeps, by where they are bound."""
+    touched: dict[Choice, None] = field(default_factory=dict)
+    """What the statement that is being checked takes of cells that a run chooses."""
+    choices: dict[str, dict[Choice, None]] = field(default_factory=dict)
+    """The same of every statement before it, by the name that it defines."""
     used: set[str] = field(default_factory=set)
     """The names that something has asked for."""
     model: Span | None = None
@@ -97,6 +102,7 @@ class Scope:
 
     def look_up(self, name: str, span: Span) -> Any:
         self.used.add(name)
+        self.touched |= self.choices.get(name, {})
         if name in self.values:
             if self.values[name] is BROKEN:
                 raise ProgramError([])

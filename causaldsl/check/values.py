@@ -316,6 +316,8 @@ class Axis:
     name: str
     labels: tuple[str, ...]
     shown: tuple[str, ...] = ()
+    values: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    """What the labels stand for."""
     quantity: str = ""
 
 

@@ -40,11 +40,13 @@ def foresee(context: Context, tree: ast.Program) -> None:
 def check_statement(context: Context, statement: ast.Node) -> None:
     """Check one statement, and define what it defines; mistakes are collected."""
     scope, name = context.scope, definition(statement)
+    scope.touched = {}
     with context.problems.collecting(statement.span):
         try:
             value = _check(context, statement)
             if name is not None:
                 scope.define(name.text, name.span, value)
+                scope.choices[name.text] = scope.touched
         except ProgramError:
             if name is not None:
                 scope.give_up(name.text, name.span)

@@ -15,6 +15,7 @@ from causaldsl.diagnostics import Span
 from causaldsl.discovery import import_all, into
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import (
+    ChoiceWord,
     CleanRunWord,
     HopWord,
     Input,
@@ -42,6 +43,11 @@ def compile_program(program: CheckedProgram) -> Graph:
     compiler = Compiler(program)
     for name, value in program.definitions():
         compiler.make(name, value)
+    for choice in program.undecided:
+        sweep = Input(role="measure", key=compiler.graph.key_of(choice.sweep))
+        word = ChoiceWord(metric=choice.metric, cells=choice.cells, count=choice.count)
+        key = compiler.add(word, [sweep], None)
+        compiler.graph.made[str(choice)] = Made("choice", key)
     return compiler.graph
 
 

@@ -249,6 +249,18 @@ class MeasureWord(Pure):
         return found if self.origins else {"metrics": found["metrics"]}
 
 
+class ChoiceWord(Pure):
+    """The cells of a sweep that come out on top, as long as nothing has found them.
+
+    It stands for them in what identifies a program; no run has one.
+    """
+
+    word = "choice"
+    metric: str
+    cells: tuple[str, ...]
+    count: int
+
+
 def inputs_of(keys: Mapping[str, str]) -> tuple[Input, ...]:
     """Inputs from operations by their roles."""
     return tuple(Input(role=role, key=key) for role, key in keys.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from causaldsl.check.checked import Claim
+from causaldsl.check.chosen import chosen_on_these
 from causaldsl.check.claims import chosen_here, claimed
 from causaldsl.check.context import Context, checks
 from causaldsl.syntax import ast
@@ -23,6 +24,8 @@ def expect(context: Context, node: ast.Expect) -> None:
     for part in parts:
         value = claimed(context, context.of_type(part, TruthType, "a comparison"), node)
         context.program.claims.append(Claim(show(part) + tail, value, part.span))
+        if (choice := chosen_on_these(context, value)) is not None:
+            _mark(context, -1, f"what {choice} chose on the same pairs")
     _mark_chosen(context)
 
 
@@ -34,12 +37,15 @@ def _mark_chosen(context: Context) -> None:
         if claim.selected:
             continue
         if chosen_here(claim.condition, others) is not None:
-            said = "a cell that is claimed to be the largest on the same pairs"
-            claims[i] = replace(claim, selected=said)
-            context.warn(
-                "chosen-here",
-                f"`{claim.text}` is about {said}: chosen for its size, it is too large on them",
-                claim.span,
-                "choose the cell on other pairs, such as the .train part, and claim its size on "
-                "these",
-            )
+            _mark(context, i, "a cell that is claimed to be the largest on the same pairs")
+
+
+def _mark(context: Context, number: int, said: str) -> None:
+    claims = context.program.claims
+    claim = claims[number] = replace(claims[number], selected=said)
+    context.warn(
+        "chosen-here",
+        f"`{claim.text}` is about {said}: chosen for its size, it is too large on them",
+        claim.span,
+        "choose the cell on other pairs, such as the .train part, and claim its size on these",
+    )

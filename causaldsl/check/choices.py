@@ -1,0 +1,22 @@
+"""A set that a run has to find: the cells of a sweep that come out on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``top(count, SWEEP.METRIC)``: the loop's values of the ``count`` largest of these ``cells``.
+
+    Both are named as the sweep names them: ``labels`` are the values, in the order of the cells.
+    """
+
+    sweep: str
+    metric: str
+    cells: tuple[str, ...]
+    labels: tuple[str, ...]
+    count: int
+
+    def __str__(self) -> str:
+        return f"top({self.count}, {self.sweep}.{self.metric})"

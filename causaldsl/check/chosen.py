@@ -1,0 +1,80 @@
+"""`top(k, SWEEP.METRIC)`: the members of a loop whose cells have the largest values.
+
+Which these are is known only after the sweep has run. `check` takes the loop's last members in
+their place; a run makes the sweep first, and checks the program again with those that it found.
+"""
+
+from __future__ import annotations
+
+from causaldsl.check.choices import Choice
+from causaldsl.check.claims import measured_on
+from causaldsl.check.context import Context
+from causaldsl.check.kinds import describe
+from causaldsl.check.sets import Members, set_of
+from causaldsl.check.values import Applied, Cells, Measurement
+from causaldsl.diagnostics import wrong
+from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
+
+_WRITE = "write top(3, SWEEP.METRIC), of a sweep with one loop variable and one arm"
+
+
+def top(context: Context, node: ast.Call) -> Members:
+    """The set, as far as it is known."""
+    if len(node.arguments) != 2 or any(isinstance(a, ast.Option) for a in node.arguments):
+        raise wrong("too-many", "`top` takes a number and a metric of a sweep", node.span, _WRITE)
+    how_many, of = node.arguments
+    assert isinstance(how_many, ast.Expression)
+    assert isinstance(of, ast.Expression)
+    count, value = context.integer(how_many, "how many"), context.value(of)
+    if not isinstance(value, Cells):
+        message = f"`{show(of)}` is {describe(value)}, not a metric over a sweep"
+        raise wrong("wrong-kind", message, of.span, _WRITE)
+    name = value.values[0].operand("measure")
+    sweep = context.scope.values[str(name)]
+    assert isinstance(sweep, Measurement)
+    cells = {run.name: run.coordinates for run in sweep.runs}
+    labels = tuple(cells[_arm(one)][0] for one in value.values)
+    if len(sweep.axes) > 1 or len(set(labels)) < len(labels):
+        message = f"`{show(of)}` has several loop variables or arms, so a cell is no one member"
+        raise wrong("which-cell", message, of.span, _WRITE)
+    if not 1 <= count < len(labels):
+        message = f"{count} of {len(labels)} cells can't be chosen"
+        way = f"choose from 1 to {len(labels) - 1} of them"
+        raise wrong("bad-count", message, how_many.span, way)
+    metric = str(value.values[0].word.measured)
+    choice = Choice(sweep.name, metric, tuple(map(_arm, value.values)), labels, count)
+    return _members(context, choice, sweep, node)
+
+
+def _arm(value: Applied) -> str:
+    return str(value.word.identity()["arm"])
+
+
+def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Call) -> Members:
+    program, (axis,) = context.program, sweep.axes
+    context.scope.touched[choice] = None
+    found = program.chosen.get(choice)
+    if found is None:
+        below = context.scope.choices.get(sweep.name, {})
+        program.undecided[choice] = frozenset(below.keys() - program.chosen.keys())
+        said = f"{show(node)}: a run finds out which of {len(choice.labels)} these are"
+        found = choice.labels[-choice.count :]
+    else:
+        said = f"{show(node)} is {{{', '.join(found)}}}"
+    if said not in program.readings:
+        program.readings.append(said)
+    values = [axis.values[axis.labels.index(label)] for label in found]
+    shapes = context.shapes(node.span)
+    return set_of([(value, node.span) for value in values], shapes, node.span)
+
+
+def chosen_on_these(context: Context, claim: Applied) -> Choice | None:
+    """What the statement at hand rests on that was chosen on pairs which a claim is about."""
+    mine = [pairs for part in claim.walk() for pairs in measured_on(context, part)]
+    for choice in reversed(context.scope.touched):  # what was chosen last
+        sweep = context.scope.values[choice.sweep]
+        assert isinstance(sweep, Measurement)
+        if any(sweep.pairs.identities & pairs.identities for pairs in mine):
+            return choice
+    return None

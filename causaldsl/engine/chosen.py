@@ -1,0 +1,49 @@
+"""Which cells of sweeps come out on top, before a program that takes these is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.choices import Choice
+from causaldsl.content_store import ContentStore
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.interpret import interpret
+from causaldsl.engine.metrics import Measured
+from causaldsl.engine.open import open_session
+from causaldsl.graph.compiler import Compiler
+from causaldsl.plan.settings import Progress, Settings
+
+
+def chosen_cells(
+    program: CheckedProgram,
+    choices: Iterable[Choice],
+    settings: Settings,
+    progress: Progress,
+    store: ContentStore | None,
+) -> dict[Choice, tuple[str, ...]]:
+    """For each choice the values of its loop with the largest numbers, in the loop's order.
+
+    Of equal numbers the first is taken.
+
+    Raises:
+        RunFailure: where the metric is withheld.
+    """
+    compiler, asked = Compiler(program), tuple(choices)
+    for choice in asked:
+        compiler.make(choice.sweep, program.measurements[choice.sweep])
+    session = open_session(program, compiler.graph, settings, progress, store)
+    interpret(session)
+    found = {}
+    for choice in asked:
+        measured: Measured = session.values[compiler.graph.key_of(choice.sweep)]
+        numbers = [float(measured[cell][choice.metric].mean) for cell in choice.cells]
+        if not all(map(math.isfinite, numbers)):
+            raise RunFailure(
+                f"{choice} can't be found: {measured.withheld.get(choice.metric, 'no number')}",
+                "choose by another metric, such as logit_diff",
+            )
+        order = sorted(range(len(numbers)), key=lambda i: -numbers[i])
+        found[choice] = tuple(choice.labels[i] for i in sorted(order[: choice.count]))
+    return found

@@ -1,0 +1,113 @@
+"""`top(k, SWEEP.METRIC)` against a program in which what it finds is written out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from causaldsl import api
+from causaldsl.diagnostics import RunFailure
+from causaldsl.results.lock import lock_of
+from causaldsl.results.records import Results
+from tests.tiny import NAMES, OBJECTS, tiny_folder
+
+START = """model lm = "tiny-llama"
+pairs p = jsonl("pairs.jsonl", train: 0.5)
+sweep scan on p.train { for h in heads[1..3]: patch head[h].z @ END  report logit_diff }
+sweep layers_of on p.train { for l in layers: patch mlp_out[l] @ END  report logit_diff }
+"""
+MEASURE = """measure m on p.test {
+  moved = patch movers.z @ END
+  late = patch mlp_out[late] @ END + patch several
+  report logit_diff, prob
+}
+expect m.moved.prob < 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("top")
+    tiny_folder(found, "llama")
+    rows = [
+        {
+            "base": f"The man gave {name}",
+            "source": f"The boy gave {NAMES[i + 13]}",
+            "answer": f" {OBJECTS[i % 10]}",
+            "foil": f" {OBJECTS[(i + 3) % 10]}",
+        }
+        for i, name in enumerate(NAMES[:12])
+    ]
+    (found / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def largest(results: Results, sweep: str, count: int) -> list[str]:
+    cells = {c: n["logit_diff"].mean for c, n in results.measures[sweep].items() if c != "clean"}
+    best = sorted(cells, key=lambda cell: -cells[cell])[:count]
+    return [cell.strip("[]") for cell in cells if cell in best]
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_it_is_the_set_written_out(folder: Path, backend: str) -> None:
+    sets = (
+        "set movers = top(2, scan.logit_diff)\nset late = top(1, layers_of.logit_diff)\n"
+        "site several = movers.q @ END\n"
+    )
+    run = api.run(START + sets + MEASURE, backend=backend, dtype="float64")
+    heads, late = largest(run.results, "scan", 2), largest(run.results, "layers_of", 1)
+    assert heads != ["3.2", "3.3"] or late != ["3"]  # what `check` takes in their place
+    written = (
+        f"set movers = {{{', '.join(heads)}}}\nset late = {{{', '.join(late)}}}\n"
+        "site several = movers.q @ END\n"
+    )
+    other = api.run(START + written + MEASURE, backend=backend, dtype="float64")
+    assert run.results.measures == other.results.measures
+    assert any(f"is {{{', '.join(heads)}}}" in note for note in run.results.notes)
+    assert run.results.expectations[0].selected == ""
+    compiled = (api.compile(START + one + MEASURE) for one in (sets, written))
+    ours, theirs = (lock_of(one.program, one.graph) for one in compiled)
+    assert ours.program != theirs.program
+
+
+def test_a_choice_may_hang_on_another(folder: Path) -> None:
+    """The second sweep is over what the first one chose, and is itself chosen from."""
+    run = api.run(
+        START + "sweep again on p.train { for h in top(3, scan.logit_diff): patch head[h].z @ END\n"
+        " report prob }\nset best = top(1, again.prob)\n"
+        "measure m on p.train { best = patch best.z @ END  report prob }\nexpect m.best.prob < 2"
+    )
+    cells = {c: n["prob"].mean for c, n in run.results.measures["again"].items() if c != "clean"}
+    assert [c.strip("[]") for c in cells] == largest(run.results, "scan", 3)
+    best = run.results.measures["m"]["best"]["prob"].mean
+    assert best == pytest.approx(max(cells.values()))
+    (claim,) = run.results.expectations
+    assert claim.selected == "what top(1, again.prob) chose on the same pairs"
+    assert any("chosen for its size" in note for note in run.results.notes)
+
+
+def test_pairs_are_chosen_before_cells(folder: Path) -> None:
+    text = START.replace("train: 0.5", "train: 0.5, where: correct")
+    run = api.run(text + "set movers = top(1, scan.logit_diff)\n" + MEASURE.replace(
+        "  late = patch mlp_out[late] @ END + patch several\n", ""
+    ))  # fmt: skip
+    n = run.results.measures["scan"]["clean"]["logit_diff"].n
+    assert n < 6
+    assert any("pairs kept" in note for note in run.results.notes)
+
+
+def test_what_is_withheld_chooses_nothing(folder: Path) -> None:
+    text = START.replace('jsonl("pairs.jsonl", train: 0.5)', 'jsonl("pairs.jsonl", train: 0.2)')
+    text = text.replace(
+        "END  report logit_diff }\nsweep layers", "END  report fldd }\nsweep layers"
+    )
+    with pytest.raises(RunFailure, match=r"top\(1, scan.fldd\) can't be found: fldd on p.train"):
+        api.run(text + "set movers = top(1, scan.fldd)\nmeasure m on p.test {\n"
+                "  a = patch movers.z @ END  report prob }")  # fmt: skip
