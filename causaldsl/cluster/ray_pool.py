@@ -11,12 +11,13 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,7 +170,8 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
             )
         pool = RayPool(ray, workers, job, cpus)
         try:
-            yield pool
+            with redirect_stdout(sys.stderr):  # Ray says there which worker died
+                yield pool
         finally:
             pool.close()
     finally:
