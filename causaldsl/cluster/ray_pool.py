@@ -153,8 +153,13 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
     except ImportError as error:
         help = "pip install 'causaldsl[ray]'"
         raise Mistake("no-ray", f"`--on ray` needs Ray: {error}", help) from None
-    joined, folder = ray.is_initialized(), ""
-    cpus = 1
+    with redirect_stdout(sys.stderr):  # Ray says on it which worker died, at its end too
+        yield from _on(ray, workers, job)
+
+
+def _on(ray: Any, workers: Workers, job: Job) -> Iterator[RayPool]:
+    """A pool, on the cluster that is there or on a new one."""
+    joined, folder, cpus = ray.is_initialized(), "", 1
     try:
         if not joined and workers.address:
             _join(ray, workers.address)
@@ -170,8 +175,7 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
             )
         pool = RayPool(ray, workers, job, cpus)
         try:
-            with redirect_stdout(sys.stderr):  # Ray says there which worker died
-                yield pool
+            yield pool
         finally:
             pool.close()
     finally:
