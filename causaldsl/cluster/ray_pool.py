@@ -11,12 +11,13 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ _WAIT = 0.2
 """Seconds to wait for something to end."""
 _ANSWERS = 10
 """Seconds in which a cluster answers."""
+_TRY = "give the address of the head of a cluster, or let nothing else keep this machine busy"
 _STORE = 128 * 2**20
 """Bytes of Ray's own object store, through which little goes."""
 
@@ -152,8 +154,13 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
     except ImportError as error:
         help = "pip install 'causaldsl[ray]'"
         raise Mistake("no-ray", f"`--on ray` needs Ray: {error}", help) from None
-    joined, folder = ray.is_initialized(), ""
-    cpus = 1
+    with redirect_stdout(sys.stderr):  # Ray says on it which worker died, at its end too
+        yield from _on(ray, workers, job)
+
+
+def _on(ray: Any, workers: Workers, job: Job) -> Iterator[RayPool]:
+    """A pool, on the cluster that is there or on a new one."""
+    joined, folder, cpus = ray.is_initialized(), "", 1
     try:
         if not joined and workers.address:
             _join(ray, workers.address)
@@ -182,7 +189,12 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
 def _init(ray: Any, **options: Any) -> None:
     """Start or join a cluster. What SIGTERM does, which Ray would change, stays as it is."""
     before = signal.getsignal(signal.SIGTERM)
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:  # Ray raises what it likes
+        reason = " ".join(str(error).split())[:300]
+        where = f"no Ray cluster at {options['address']}" if "address" in options else "no Ray here"
+        raise RunFailure(f"there is {where}: {reason}", _TRY) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 
@@ -192,9 +204,6 @@ def _join(ray: Any, address: str) -> None:
         host, colon, port = address.rpartition("//")[2].rpartition(":")
         if colon:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), _ANSWERS).close()
-        _init(ray, address=address)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise RunFailure(
-            f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}",
-            "give the address of its head, or `--on ray` for one on this machine",
-        ) from None
+    except (OSError, ValueError) as error:
+        raise RunFailure(f"there is no Ray cluster at {address}: {error}", _TRY) from None
+    _init(ray, address=address)

@@ -2,8 +2,8 @@
 
 Patched runs are cut by pairs where a pair's numbers rest on that pair alone, and by arms too where
 there are many; runs whose changes rest on all pairs (a mean, other pairs' values) by arms only. All
-else that takes the model stays whole: trainings, traces, audits. What is not kept of a run, a
-worker makes again for its shard: clean runs, and the values of interventions.
+else that takes the model stays whole: trainings, traces, audits. A worker makes again for its shard
+what is not kept of a run: clean runs, and the values of interventions.
 """
 
 from __future__ import annotations
