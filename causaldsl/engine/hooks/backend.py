@@ -361,7 +361,8 @@ class _ResidMid:
     def check(self, seen: Tensor) -> None:
         """A block that scales or normalises attn_out before adding it can't be served this way."""
         wanted = self._mid.detach()
-        if (seen.detach() - wanted).abs().max() > 1e-2 * wanted.abs().max():
+        size = max(wanted.abs().max(), self._pre.detach().abs().max())  # it may be set to 0
+        if (seen.detach() - wanted).abs().max() > 1e-2 * size:
             raise RunFailure(
                 f"{self._edits[0].site} is not resid_pre + attn_out in this model",
                 "edit resid_pre or resid_post instead",
