@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-SCHEMA = 2
+SCHEMA = 3
 
 Value = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A number; null in JSON, and nan here, where it is withheld or has no end."""
