@@ -35,6 +35,7 @@ class Answering:
         self.family, self.node, self.tokens = family, node, tokens
         self.lexicon, self.whole = lexicon, whole
         self.dropped: dict[str, list[str]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
         left, right = (tuple(letters) for letters in zip(*slots.values(), strict=True))
         # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
         for base in (left, right) if node.arrow == "<->" else (right,):
@@ -63,10 +64,32 @@ class Answering:
         if all(len(tokens) == 1 for tokens in spelled):
             spelled = ()
         sets = [tokens[:1] for tokens in spelled] or [tuple(map(self._token, t)) for t in texts]
+        if spelled or base.begins_line:
+            self._check_goes_on(base, texts, spelled or [(t,) for some in sets for t in some])
         same = base.cls == source.cls and foil is not None
         counterfactual = sets[0][0] if same else None
         sets = [*sets, ()][:2]
         return answered(base, source, sets, counterfactual, template, spelled=spelled)
+
+    def _check_goes_on(
+        self, base: Prompt, texts: Sequence[Sequence[str]], tokens: Sequence[Sequence[int]]
+    ) -> None:
+        """Answers are the tokens that their texts have behind the prompt."""
+        for text, more in zip((t for some in texts for t in some), tokens, strict=True):
+            # Whether it is depends on how the prompt ends.
+            place = base.text[-20:], base.behind, text
+            if place in self._seen:
+                continue
+            self._seen.add(place)
+            if not self.tokens.goes_on(base.text, base.ids, text, more):
+                raise wrong(
+                    "not-a-continuation",
+                    f"the answer `{text}` is not cut from {base.end[-20:]!r} between two tokens",
+                    self.node.span,
+                    "choose answers that are one token there, or write `answers whole`"
+                    if not self.whole
+                    else "choose other answers, or another end of the prompt",
+                )
 
     def class_of(self, filling: Filling) -> str:
         """A prompt's answer, where it is its class; else ""."""

@@ -187,6 +187,8 @@ def _begins_with_bos(prompt: Prompt, tokens: Tokens) -> bool:
 
 def _ends_in_space(pair: Pair, tokens: Tokens) -> bool:
     """Whether a prompt ends in a space, or in a line break that an answer with a space follows."""
+    if pair.base.behind:  # the white space is the template's
+        return False
     texts = (pair.base.end, pair.source.end)
     if any(text.endswith((" ", "\t")) for text in texts):
         return True

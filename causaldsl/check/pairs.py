@@ -36,6 +36,11 @@ class Prompt:
         return self.behind or self.text
 
     @property
+    def begins_line(self) -> bool:
+        """Whether an answer begins a line, where some tokenizers have other tokens for a word."""
+        return self.end.endswith("\n")
+
+    @property
     def length(self) -> int:
         return len(self.ids)
 

@@ -48,12 +48,16 @@ def pair_of(
     for field in _NAMED:
         if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
-    for whole_answer, name in zip(spelled, ("answer", "foil"), strict=False):
-        if tokens.encode(record["base"], record[name]).ids != (*base.ids, *whole_answer):
+    parts = spelled or [(token,) for some in sets for token in some]
+    texts = [text for name in _ANSWERS for text in _texts(record, name)]
+    for more, text in zip(parts, texts, strict=False) if spelled or base.begins_line else ():
+        if not tokens.goes_on(record["base"], base.ids, text, more):
             raise Mistake(
                 "not-a-continuation",
-                f"{where}: {record[name]!r} is not cut from the prompt between two tokens",
-                "begin it with a space, or choose another",
+                f"{where}: {text!r} is not cut from the prompt between two tokens",
+                "it may not be one token there: choose another, or `answers: whole`"
+                if base.begins_line
+                else "begin it with a space, or choose another",
             )
     if (spelled[0] == spelled[1]) if spelled else set(sets[0]) & set(sets[1]):
         raise Mistake(

@@ -152,7 +152,11 @@ class Parts:
             return ()
         ends = sorted(self.ended.pop(group), key=_begin)
         notes = dict.fromkeys(note for end in ends for note in end.notes)
-        ran = {key: joined([end.ran[key] for end in ends if key in end.ran]) for key in group}
+        rows = ends[-1].shard.rows
+        assert rows is not None
+        ran = {
+            key: joined([end.ran[key] for end in ends if key in end.ran], rows.end) for key in group
+        }
         changed = {key: one for key, one in ran.items() if one[1]}
         check_ran(changed, self.kept.names, lambda note: notes.update({note: None}))
         self.kept.cut = True

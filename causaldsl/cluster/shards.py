@@ -136,7 +136,8 @@ def _below(
 ) -> Iterator[str]:
     """What is made by others and taken by these, straight or by what is made again for them.
 
-    With ``through``, the clean runs that are made for them.
+    What is found is not made again, nor what it was made from. With ``through``, the clean runs
+    that are made for them.
     """
     seen, rest = set(keys), list(keys)
     while rest:
@@ -148,7 +149,7 @@ def _below(
             is_clean = _is(kept.graph.operation(key), CleanRunWord)
             if key in todo and is_clean == through:
                 yield key
-            if is_clean or key not in todo:
+            if key not in kept.found and (is_clean or key not in todo):
                 rest.append(key)
 
 

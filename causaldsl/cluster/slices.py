@@ -46,13 +46,15 @@ def run_slice(
     return found, tuple(dict.fromkeys(session.said))
 
 
-def joined(parts: Sequence[Ran]) -> Ran:
-    """What came of one run on all pairs, from its parts in the pairs' order."""
+def joined(parts: Sequence[Ran], count: int) -> Ran:
+    """What came of one run on all ``count`` pairs, from its parts in the pairs' order."""
     outcomes = [outcome for outcome, _ in parts]
     columns = {
         name: torch.cat([outcome.columns[name] for outcome in outcomes])
         for name in outcomes[0].columns
     }
+    if any(len(column) != count for column in columns.values()):
+        raise ValueError(f"parts of {count} pairs have other numbers of rows")
     effects = parts[0][1]
     for _, more in parts[1:]:
         effects = [one.joined(other) for one, other in zip(effects, more, strict=True)]

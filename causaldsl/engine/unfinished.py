@@ -19,7 +19,6 @@ from causaldsl.engine.edits import Watch
 from causaldsl.engine.outcomes import Found
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.vocabulary.metrics import Metric
-from causaldsl.vocabulary.register import code_of
 
 EVERY = 60.0
 """Seconds of work that are lost at most."""
@@ -41,7 +40,7 @@ class Unfinished:
     ):
         self.checkpoints, self.watches = checkpoints, watches
         rows = [group.rows.tolist() for group in runs.groups]
-        metrics = [[(one.word, code_of(type(one))) for one in of_arm] for of_arm in wanted]
+        metrics = [[(one.word, one.origin) for one in of_arm] for of_arm in wanted]
         self.of = hashlib.sha256(f"{runs.pairs.digest} {rows} {metrics}".encode()).hexdigest()
         self.parts: dict[str, list[Found]] = {}
         self.saved = time.monotonic()

@@ -242,7 +242,7 @@ class MeasureWord(Pure):
     word = "measure"
     metrics: tuple[str, ...]
     origins: tuple[str, ...] = ()
-    """Other packages that metrics are from, with their versions, and the program's own formulas."""
+    """Of metrics that are from other packages or the program's own: from which, or the formula."""
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()

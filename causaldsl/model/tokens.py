@@ -155,6 +155,10 @@ class Tokens:
         before = [(0, 0)] * len(self.begins)
         return Encoded((*self.begins, *encoding.ids[count:]), (*before, *offsets))
 
+    def goes_on(self, text: str, ids: Sequence[float], then: str, more: Sequence[int]) -> bool:
+        """Whether ``more`` are the tokens of what goes on from a text with its ``ids``."""
+        return self.encode(text, then).ids == (*ids, *more)
+
     def _in_frame(self, frame: Frame, text: str, then: str) -> Encoded:
         """Only tokens that have some of the text have offsets."""
         before, behind = frame.around(text)

@@ -9,14 +9,22 @@ is the mean, `prob` the sum of their probabilities and `log_prob` the logarithm 
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from causaldsl.vocabulary.metrics import Metric, Seen, Tensor
 
 Reads = Literal["logit", "prob", "log_prob"]
 READS: tuple[Reads, ...] = ("logit", "prob", "log_prob")
 SIDES = {"answer": 0, "foil": 1}
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 _UNITS = {"logit": "logits", "prob": "probability", "log_prob": "nats"}
 
 
@@ -79,12 +87,7 @@ class Both(Part):
     right: Part
 
     def of(self, seen: Seen) -> Tensor | float:
-        left, right = self.left.of(seen), self.right.of(seen)
-        if self.operator == "+":
-            return left + right
-        if self.operator == "-":
-            return left - right
-        return left * right if self.operator == "*" else left / right
+        return ARITHMETIC[self.operator](self.left.of(seen), self.right.of(seen))
 
     def parts(self) -> tuple[Part, ...]:
         return self.left, self.right
@@ -108,7 +111,6 @@ class Expressed(Metric):
 
     needs = "vocabulary"
     of_sets = True
-    signed = True
     undefined = "in some pair its expression gives no finite number"
 
     def __init__(self, word: str, expression: Part, text: str):

@@ -213,6 +213,22 @@ def test_a_failure_of_the_run_is_said_as_it_is(
         api.run(world / "arms.cpatch", store=tmp_path, workers=Workers("ray", 2))
 
 
+def test_what_a_kept_value_was_made_from_is_in_no_shard_by_pair(
+    world: Path, tmp_path: Path, pools: dict[str, Any]
+) -> None:
+    """The direction is kept; its pairs' clean run is not, and a later measure takes that."""
+    made = PRELUDE + "site h = mlp_hidden[2] @ END\n"
+    made += "subspace w = mean_difference(h, ABB, BAB, on: flip.train)\n"
+    path = world / "kept.cpatch"
+    path.write_text(made + "measure a on flip.test { x = steer h along w by 2  report kl }\n")
+    api.run(path, store=tmp_path, dtype="float64")
+    made += "measure a on flip.test { x = patch h along w  report kl }\n"
+    path.write_text(made + "measure b on flip.train { x = patch h  report kl }\n")
+    whole = api.run(path, store="none", dtype="float64")
+    found = api.run(path, store=tmp_path, dtype="float64", workers=Workers("ray", 2))
+    assert list(apart(whole, found, 1e-9)) == []
+
+
 def test_effects_on_some_pairs_are_joined() -> None:
     one, other = runs.Effect("h", 1, 0.0, False), runs.Effect("h", 2, 3.0, True)
     assert one.joined(other) == runs.Effect("h", 3, 3.0, True)

@@ -142,6 +142,42 @@ def test_answers_of_several_tokens_follow_the_frame(world: World) -> None:
     assert run.results.measures["m"]["clean"]["loss"].mean == pytest.approx(total, abs=1e-9)
 
 
+def test_a_word_that_is_another_token_at_the_beginning_of_a_line_is_refused(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some tokenizers set a space before a text, so that a word alone is not what comes next."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    model = tiny_folder(tmp_path, "llama")
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+    old = Tokenizer.from_file(str(model / "tokenizer.json")).get_vocab()
+    words = [word for word in old if word not in ("<s>", "<unk>")]
+    vocab = {"<s>": 0, "<unk>": 1, "\n": 2}
+    for word in words[: len(old) // 2 - 3]:
+        vocab |= {word: len(vocab), f"▁{word}": len(vocab) + 1}
+    made = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Split(Regex("\n"), "isolated"),
+        ]
+    )
+    made.save(str(model / "tokenizer.json"))
+    monkeypatch.chdir(tmp_path)
+    known = [word for word in words if f"▁{word}" in vocab and word.isalpha()][:2]
+    text = f"""model lm = "tiny-llama"
+lexicon name = words(["{known[0]}", "{known[1]}"])
+prompts q {{ FRAME test "{known[0]} {{X}}" slots X: name answer X }}
+pairs p = q A <-> B {{ test 2 }}
+"""
+    with pytest.raises(ProgramError, match=r"is not cut from .* between two tokens"):
+        api.check(text.replace("FRAME", "frame chat"))
+    row = {"base": known[0], "source": known[1], "answer": known[0], "foil": known[1]}
+    Path("rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ProgramError, match="is not cut from the prompt between two tokens"):
+        api.check('model lm = "tiny-llama"\npairs p = jsonl("rows.jsonl", frame: chat)\n')
+
+
 def test_the_template_of_smollm2_is_that_of_transformers() -> None:
     spec = resolve("smollm2-135m", Path())
     if spec.path is None or not (spec.path / "chat_template.jinja").is_file():

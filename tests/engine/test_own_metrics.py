@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from torch import Tensor
 
 from causaldsl import api
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.unfinished import Unfinished
 from tests.engine.test_answer_sets import ROWS, World, ids
 
 HE, SHE = ids([" he"])[0], ids([" she"])[0]
@@ -104,6 +106,21 @@ def test_another_formula_under_a_name_is_another_number(world: World, tmp_path: 
     again = api.run(text, store=tmp_path, settings={"k": 2})
     assert again.results.measures == runs[2].results.measures
     assert again.reused[0] > 0
+
+
+def test_a_formula_identifies_what_is_measured_and_what_was_left_unfinished() -> None:
+    text = (
+        'model lm = "tiny-llama"\npairs p = jsonl("sets.jsonl")\nmetric a = A\nmetric b = B\n'
+        "measure m on p { x = patch resid_post[1] @ END  report a, b }\nexpect m.x.a > 1"
+    )
+    ways = [("logit(answer)", "log_prob(answer)"), ("log_prob(answer)", "logit(answer)")]
+    graphs = [
+        api.compile(text.replace("= A", f"= {a}").replace("= B", f"= {b}")).graph for a, b in ways
+    ]
+    assert len({graph.key_of("m") for graph in graphs}) == 2
+    runs = SimpleNamespace(pairs=SimpleNamespace(digest="d"), groups=[])
+    of = [Unfinished(None, runs, [[g.vocabulary.metrics["a"]]], []).of for g in graphs]  # type: ignore[arg-type]
+    assert of[0] != of[1]
 
 
 def test_what_is_no_number_is_said(world: World) -> None:

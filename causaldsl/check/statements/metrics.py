@@ -12,6 +12,7 @@ from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.expressed import (
+    ARITHMETIC,
     READS,
     SIDES,
     Both,
@@ -40,8 +41,9 @@ class CheckedMetric(Value):
 def metric(context: Context, node: ast.Metric) -> CheckedMetric:
     name = node.name.text
     context.scope.check_free(name, node.name.span)
-    if name in context.words.metrics:
-        message = f"`{name}` is a metric of the language"
+    if name in (*context.words.metrics, *READS, *SIDES):
+        what = "a metric" if name in context.words.metrics else "a word"
+        message = f"`{name}` is {what} of the language"
         raise wrong("reserved-name", message, node.name.span, f"choose another name: `my_{name}`")
     if not context.shapes(node.span).text:
         message = "a toy model has no logits of words"
@@ -62,9 +64,14 @@ def _part(context: Context, node: ast.Expression) -> Part:
         left, right = _part(context, node.left), _part(context, node.right)
         if not (isinstance(left, Constant) and isinstance(right, Constant)):
             return Both(node.operator, left, right)
-        value = context.value(node)
+        if node.operator == "/" and right.value == 0:
+            raise wrong("division", "division by zero", node.span, "divide by something else")
+        return Constant(ARITHMETIC[node.operator](left.value, right.value))
     if isinstance(node, ast.Negative):
-        return Both("-", Constant(0.0), _part(context, node.value))
+        inner = _part(context, node.value)
+        if isinstance(inner, Constant):
+            return Constant(-inner.value)
+        return Both("-", Constant(0.0), inner)
     if isinstance(node, ast.Call) and isinstance(node.function, ast.Name):
         return _called(context, node, node.function.text)
     if isinstance(node, ast.Name | ast.Number):
@@ -90,7 +97,8 @@ def _called(context: Context, node: ast.Call, word: str) -> Part:
     (argument,) = node.arguments
     assert isinstance(argument, ast.Expression)
     if word == "abs":
-        return Size(_part(context, argument))
+        part = _part(context, argument)
+        return Constant(abs(part.value)) if isinstance(part, Constant) else Size(part)
     if isinstance(argument, ast.Name) and argument.text in SIDES:
         return Read(word, argument.text)  # type: ignore[arg-type]
     texts = argument.items if isinstance(argument, ast.ListOf) else (argument,)

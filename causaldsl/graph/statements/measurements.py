@@ -14,8 +14,9 @@ def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     pairs = spelled_out(measurement.pairs)
     runs = compiler.runs(measurement.runs, pairs)
     known = compiler.graph.vocabulary.metrics
-    origins = {known[metric].origin for metric in measurement.metrics} - {""}
-    word = MeasureWord(metrics=measurement.metrics, origins=tuple(sorted(origins)))
+    origins = [(metric, known[metric].origin) for metric in measurement.metrics]
+    said = tuple(f"{metric}: {origin}" for metric, origin in origins if origin)
+    word = MeasureWord(metrics=measurement.metrics, origins=said)
     inputs = dict(runs)
     if any(known[metric].of_source for metric in measurement.metrics):
         inputs[SOURCES] = compiler.clean_run(pairs, "source")
