@@ -289,7 +289,7 @@ def run(
     how many bytes clean runs may keep beside the model, and without ``dtype`` it is the program's,
     or float32. ``store`` is the folder of results that are not made again (docs/store.md), "none"
     for none; without it, that of $CAUSALDSL_STORE or the user's cache. ``workers`` are other
-    processes that make the run's values (docs/scale.md).
+    processes that make the run's values (docs/workers.md).
 
     Raises:
         ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.

@@ -1,1 +1,1 @@
-"""A run's work in other processes, on this machine and on others (docs/scale.md)."""
+"""A run's work in other processes, on this machine and on others (docs/workers.md)."""

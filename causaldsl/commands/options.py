@@ -127,7 +127,7 @@ def add_workers(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--on",
         metavar="PLACE",
-        help="ray, ray:ADDRESS or slurm: let other processes do the work (docs/scale.md)",
+        help="ray, ray:ADDRESS or slurm: let other processes do the work (docs/workers.md)",
     )
     command.add_argument("--workers", type=int, default=2, help="how many (default: 2)")
     command.add_argument(
