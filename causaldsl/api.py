@@ -196,12 +196,11 @@ def plan(
     """
     from causaldsl.plan.printing import plan_text
 
-    planned = _planned(
+    one = _planned(
         program, backend, dtype, memory, settings, progress, allow=allow, limits=limits, data=data
     )
-    compiled, made, shapes, weights, chosen = planned
-    budget = chosen.memory or _ASSUMED
-    return plan_text(compiled.graph, made, shapes, budget, weights, chosen.dtype)
+    graph = one.compiled.graph
+    return plan_text(graph, one.plan, one.shapes, one.budget, one.weights, one.dtype)
 
 
 def cost(
@@ -224,15 +223,25 @@ def cost(
     from causaldsl.plan.cost import cost_of
     from causaldsl.plan.machine import this_machine
 
-    planned = _planned(
+    one = _planned(
         program, backend, dtype, memory, settings, progress, allow=allow, limits=limits, data=data
     )
-    compiled, made, shapes, weights, chosen = planned
-    budget, pictures = chosen.memory or _ASSUMED, 1 + len(compiled.program.outputs)
-    machine = this_machine()
-    return cost_of(
-        compiled.graph, made, shapes, machine, weights or 0, chosen.dtype, budget, pictures
-    )
+    graph, pictures = one.compiled.graph, 1 + len(one.compiled.program.outputs)
+    machine, weights = this_machine(), one.weights or 0
+    return cost_of(graph, one.plan, one.shapes, machine, weights, one.dtype, one.budget, pictures)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A program with its plan; its model's dimensions, and how many weights it has, if known."""
+
+    compiled: Compiled
+    plan: Plan
+    shapes: ModelDims
+    weights: int | None
+    dtype: str
+    budget: int
+    """Bytes that clean runs may keep."""
 
 
 def _planned(
@@ -243,24 +252,21 @@ def _planned(
     settings: Params,
     progress: Progress | None,
     **reading: Any,
-) -> tuple[Compiled, Plan, ModelDims, int | None, Settings]:
-    """A program with its plan; its model's dimensions, and how many weights it has, if known."""
+) -> _Planned:
     chosen = Settings(backend, dtype=dtype or USUAL, memory=memory)
     compiled = compile(program, settings=settings, progress=progress, **reading)
     chosen = chosen.of_program(compiled.program.model, dtype)
     from causaldsl.model.folders import weight_count
-    from causaldsl.plan.entries import expected_backend
-    from causaldsl.plan.planner import make_plan
+    from causaldsl.plan.planner import plan_ahead
 
     model = compiled.program.model
     if model is None:
         help = 'add a line: model lm = "smollm2-135m"'
         raise Mistake("no-model", "the program names no model", help)
-    graph = compiled.graph
-    expected = expected_backend(model.shapes, backend, graph.longest_prompt)
-    made = make_plan(graph, expected, model.shapes)
+    made = plan_ahead(compiled.graph, model.shapes, backend)
     weights = weight_count(model.path) if model.path else None
-    return compiled, made, model.shapes, weights, chosen
+    budget = chosen.memory or _ASSUMED
+    return _Planned(compiled, made, model.shapes, weights, chosen.dtype, budget)
 
 
 def run(
@@ -467,10 +473,9 @@ def with_weights(
     model = compiled.program.model
     if model is None or model.kind != "hub":
         return compiled
-    from causaldsl.model.catalog import pull
+    from causaldsl.model.catalog import pulled
 
-    fetched = pull(model.name, _told(progress))
-    fetched = fetched.model_copy(update={"bos": model.bos, "dtype": model.dtype})
+    fetched = pulled(model, _told(progress))
     return replace(compiled, program=replace(compiled.program, model=fetched))
 
 

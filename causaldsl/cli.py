@@ -29,12 +29,9 @@ from causaldsl.commands import (
     values,
     verify,
 )
-from causaldsl.commands.output import complain, error_text, tell
+from causaldsl.commands.output import FAILED, STOPPED, WRONG, complain, error_text, tell
 from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
 from causaldsl.version import VERSION
-
-WRONG, FAILED, STOPPED = 2, 3, 130
-"""Exit codes: the program is wrong; the run failed; Ctrl-C. A command's own are 0 and 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -371,7 +371,7 @@ def test_a_checked_program_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
     assert toy is not None
     program = replace(checked, model=toy.model_copy(update={"kind": "hub"}))
     before = program.model
-    monkeypatch.setattr(catalog, "pull", lambda name, told: toy)
+    monkeypatch.setattr(catalog, "pull", lambda name, told, base: toy)
     run = api.run(program)
     assert program.model is before
     assert run.program.model == toy

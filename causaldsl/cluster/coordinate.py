@@ -30,9 +30,8 @@ from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.words.runs import check_ran
 from causaldsl.graph.graph import Graph
-from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.numerics import numerics_of
-from causaldsl.plan.planner import make_plan
+from causaldsl.plan.planner import plan_ahead
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.plan.sharing import Members
 from causaldsl.process import clear_left_behind, mark
@@ -79,7 +78,7 @@ def spread(
     if model is None:
         raise RunFailure("the program names no model", 'add a line: model lm = "smollm2-135m"')
     load_engines(program.engines)
-    plan = make_plan(graph, expected_backend(model.shapes, settings.backend), model.shapes)
+    plan = plan_ahead(graph, model.shapes, settings.backend)
     kept = Kept(store, numerics_of(settings, model), graph, plan)
     before, shards = kept.reused, shards_of(kept, workers.count)
     if not shards:

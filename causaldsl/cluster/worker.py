@@ -7,15 +7,23 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.cluster.shards import Rows, Shard, given_to
+from causaldsl.cluster.slices import run_slice, slice_session
 from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import Mistake, RunFailure
+from causaldsl.engine.arithmetic import arithmetic
+from causaldsl.engine.interpret import interpret_some
+from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.memory.retry import NoRoom
+from causaldsl.engine.open import open_session
+from causaldsl.engine.session import Session
 from causaldsl.engine.words.runs import Ran
 from causaldsl.graph.graph import Graph
+from causaldsl.model.catalog import ModelSpec, pulled
 from causaldsl.plan.settings import Settings
 from causaldsl.vocabulary.register import PACKAGES, code_digest
 
@@ -59,12 +67,11 @@ class Worker:
     """One process. ``said`` counts its signs of life, ``doing`` is the last of them."""
 
     job: Job
-    session: Any = None
     said: int = 0
     doing: str = "starting"
-    kept: Any = field(default=None, repr=False)
-    slices: dict[Rows, Any] = field(default_factory=dict, repr=False)
-    """The session of the pairs that it was at last, with their clean runs."""
+    opened: tuple[Session, Kept] | None = field(default=None, repr=False)
+    slice: tuple[Rows, Session] | None = field(default=None, repr=False)
+    """The pairs that it was at last, and their session with their clean runs."""
 
     def tell(self, what: str, done: int, total: int) -> None:
         self.said += 1
@@ -82,53 +89,41 @@ class Worker:
             return Ended(shard, lost=traceback.format_exc())
 
     def _make(self, shard: Shard) -> Ended:
-        import torch
-
-        from causaldsl.engine.arithmetic import arithmetic
-        from causaldsl.engine.interpret import interpret_some
-
         if self.job.threads is not None:
             torch.set_num_threads(self.job.threads)
         with arithmetic(self.job.settings):
-            if self.session is None:
-                self._open()
-            self.kept.cut = not shard.whole
-            self.kept.look(shard.after)
+            session, kept = self.opened = self.opened or self._open()
+            kept.cut = not shard.whole
+            kept.look(shard.after)
             end = Ended(shard)
             if shard.rows is None:
-                interpret_some(self.session, self.kept.aim(shard.keys))
+                interpret_some(session, kept.aim(shard.keys))
             else:
-                end = self._of_rows(shard, shard.rows)
-            if self.kept.problem:
-                raise RunFailure(self.kept.problem, "make room, or give another --store")
+                end = self._of_rows(session, kept, shard, shard.rows)
+            if kept.problem:
+                raise RunFailure(kept.problem, "make room, or give another --store")
         # Clean runs stay, which the next shard may need; what interventions put there does not.
-        values = self.session.values
-        self.session.values = {k: v for k, v in values.items() if self.kept.keeps(k)}
+        session.values = {k: v for k, v in session.values.items() if kept.keeps(k)}
         return end
 
-    def _of_rows(self, shard: Shard, rows: Rows) -> Ended:
-        from causaldsl.cluster.slices import run_slice, slice_session
-        from causaldsl.engine.interpret import interpret_some
-
-        wanted = given_to(self.kept, shard.keys)
-        interpret_some(self.session, self.kept.aim(wanted) | wanted)
-        given = {key: v for key, v in self.session.values.items() if key in wanted}
-        if rows not in self.slices:
-            self._close_slices()
-            self.slices[rows] = slice_session(self.session, rows)
-        session = self.slices[rows]
-        ran, notes = run_slice(session, self.kept, shard.keys, given)
-        session.values.clear()
+    def _of_rows(self, session: Session, kept: Kept, shard: Shard, rows: Rows) -> Ended:
+        wanted = given_to(kept, shard.keys)
+        interpret_some(session, kept.aim(wanted) | wanted)
+        given = {key: v for key, v in session.values.items() if key in wanted}
+        if self.slice is None or self.slice[0] != rows:
+            self._close_slice()
+            self.slice = rows, slice_session(session, rows)
+        few = self.slice[1]
+        ran, notes = run_slice(few, kept, shard.keys, given)
+        few.values.clear()
         return Ended(shard, ran, notes)
 
-    def _close_slices(self) -> None:
-        for session in self.slices.values():
-            session.close()
-        self.slices.clear()
+    def _close_slice(self) -> None:
+        if self.slice is not None:
+            self.slice[1].close()
+            self.slice = None
 
-    def _open(self) -> None:
-        from causaldsl.engine.open import open_session
-
+    def _open(self) -> tuple[Session, Kept]:
         job = self.job
         if not (job.store / job.beacon).is_file():
             raise RunFailure(
@@ -138,15 +133,16 @@ class Worker:
         _check_packages(job.packages)
         program = replace(job.program, model=_here(job.program))
         store = ContentStore(job.store, job.limit)
-        self.session = open_session(program, job.graph, job.settings, self.tell, store)
-        self.kept = self.session.kept
-        if self.kept.identity != job.identity:
+        session = open_session(program, job.graph, job.settings, self.tell, store)
+        assert isinstance(session.kept, Kept)
+        if session.kept.identity != job.identity:
             raise _other("causaldsl, its libraries or its files of the model")
+        return session, session.kept
 
     def close(self) -> None:
-        self._close_slices()
-        if self.session is not None:
-            self.session.close()
+        self._close_slice()
+        if self.opened is not None:
+            self.opened[0].close()
 
 
 def _other(what: str) -> RunFailure:
@@ -164,12 +160,9 @@ def _check_packages(packages: Mapping[str, tuple[str, str]]) -> None:
         PACKAGES[name].version, PACKAGES[name].code = version, code
 
 
-def _here(program: CheckedProgram) -> Any:
+def _here(program: CheckedProgram) -> ModelSpec | None:
     """The program's model on the machine of the worker."""
-    from causaldsl.model.catalog import pull
-
     model = program.model
     if model is None or model.path is None or model.path.exists():
         return model
-    found = pull(model.name, base=program.path.parent)
-    return found.model_copy(update={"bos": model.bos, "dtype": model.dtype})
+    return pulled(model, base=program.path.parent)

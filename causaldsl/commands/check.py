@@ -19,14 +19,11 @@ from causaldsl.commands.options import (
     read_settings,
     standard_input,
 )
-from causaldsl.commands.output import announce, complain, error_text, tell, warn
+from causaldsl.commands.output import WRONG, announce, complain, error_text, tell, warn
 from causaldsl.diagnostics import Mistake, ProgramError, as_data
 
 if TYPE_CHECKING:
     from causaldsl.check.checked import CheckedProgram
-
-_WRONG = 2
-"""Exit code where a program is wrong."""
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +49,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         found = [_data(path, options) for path in options.programs]
         tell(json.dumps({"programs": found}, indent=1, ensure_ascii=False))
-        return 0 if all(program["right"] for program in found) else _WRONG
+        return 0 if all(program["right"] for program in found) else WRONG
     wrong = 0
     for path in options.programs:
         try:
@@ -62,7 +59,7 @@ def _check(options: argparse.Namespace) -> int:
             complain(f"{error_text(error)}\n")
     if wrong and len(options.programs) > 1:
         complain(f"{wrong} of {len(options.programs)} programs are wrong")
-    return _WRONG if wrong else 0
+    return WRONG if wrong else 0
 
 
 def _checked(path: Path, options: argparse.Namespace) -> CheckedProgram:

@@ -10,11 +10,8 @@ import tempfile
 from pathlib import Path
 
 from causaldsl.commands.options import STDIN, Commands, add_programs, standard_input
-from causaldsl.commands.output import complain, error_text, tell
+from causaldsl.commands.output import WRONG, complain, error_text, tell
 from causaldsl.diagnostics import Mistake, ProgramError, Source
-
-_WRONG = 2
-"""Exit code where a program is wrong."""
 
 
 def add(commands: Commands) -> None:
@@ -35,7 +32,7 @@ def _format(options: argparse.Namespace) -> int:
         try:
             worst = max(worst, _format_one(path, options.check, options.diff))
         except (ProgramError, Mistake) as error:
-            worst = _WRONG
+            worst = WRONG
             complain(error_text(error))
     return worst
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from causaldsl.plan.settings import Progress as Told
 
 
+WRONG, FAILED, STOPPED = 2, 3, 130
+"""Exit codes: the program is wrong; the run failed; Ctrl-C. A command's own are 0, 1 and 4."""
+
+
 def tell(text: str, end: str = "\n") -> None:
     """Something that was asked for, on standard output."""
     try:

@@ -19,12 +19,9 @@ from causaldsl.commands.options import (
     read_settings,
     read_workers,
 )
-from causaldsl.commands.output import announce, bars, complain, console, tell, warn
+from causaldsl.commands.output import FAILED, announce, bars, complain, console, tell, warn
 from causaldsl.diagnostics import Diagnostic, Mistake
 from causaldsl.plan.settings import USUAL, Settings
-
-_UNWRITTEN = 3
-"""Exit code of a run whose files could not be written."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +93,7 @@ def run_file(
         complain(f"the results can't be shown here: {error}")
     if run.unwritten:
         complain(f"error: the run's files could not be written: {run.unwritten}")
-        return _UNWRITTEN
+        return FAILED
     return EXITS[run.verdict]
 
 

@@ -24,10 +24,9 @@ from causaldsl.engine.weights.load import Loaded, load
 from causaldsl.graph.graph import Graph
 from causaldsl.model.families.summary import without_cone
 from causaldsl.plan.chunks import CONE_TOKENS
-from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.memory import positions_at_once
 from causaldsl.plan.numerics import numerics_of
-from causaldsl.plan.planner import make_plan
+from causaldsl.plan.planner import plan_ahead
 from causaldsl.plan.settings import Progress, Settings
 
 
@@ -130,8 +129,7 @@ def open_session(
         )
     kept, opened, longest = None, None, graph.longest_prompt
     if store is not None:
-        expected = expected_backend(model.shapes, settings.backend, longest)
-        plan = make_plan(graph, expected, model.shapes)
+        plan = plan_ahead(graph, model.shapes, settings.backend)
         kept = Kept(store, numerics_of(settings, model), graph, plan)
         opened = kept.opening()
     later = opened is not None and kept is not None and not kept.opens_model

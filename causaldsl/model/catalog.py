@@ -172,6 +172,14 @@ def _place_of(name: str, base: Path) -> Path:
     return base / name
 
 
+def pulled(
+    model: ModelSpec, progress: Progress | None = None, base: Path | None = None
+) -> ModelSpec:
+    """A program's model, fetched, with the options that the program gives it."""
+    found = pull(model.name, progress, base)
+    return found.model_copy(update={"bos": model.bos, "dtype": model.dtype})
+
+
 def pull(
     name: str,
     progress: Progress | None = None,

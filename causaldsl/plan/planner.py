@@ -9,6 +9,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan import rules as rules  # registers what the graph's own operations ask
+from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.needs import BackendOf, Key, Needs, needs_of
 from causaldsl.plan.request import ANSWERS, Asked, asked_by
 from causaldsl.plan.sharing import Members, pass_order, shared_passes
@@ -45,6 +46,11 @@ class Plan:
     def columns(self, run: str) -> int | None:
         """How many logits of each prompt a run's metrics want; None for the whole vocabulary."""
         return None if self.outcomes.get(run) else ANSWERS
+
+
+def plan_ahead(graph: Graph, shapes: ModelDims, backend: str) -> Plan:
+    """The plan that a run on this backend will have, as far as that is known without weights."""
+    return make_plan(graph, expected_backend(shapes, backend, graph.longest_prompt), shapes)
 
 
 def make_plan(graph: Graph, backend_of: BackendOf, shapes: ModelDims) -> Plan:
