@@ -36,3 +36,8 @@ def _escaped(match: re.Match[str]) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text is one line of characters that are all shown as they are."""
     return visible(text) == text and "\n" not in text and "\t" not in text
+
+
+def one_line(said: object, most: int = 200) -> str:
+    """What a library says of an error, on one line of so many characters at most."""
+    return " ".join(str(said).split())[:most]

@@ -122,7 +122,7 @@ class _Repeats:
         for measurement in program.measurements.values():
             arms: dict[str, tuple[Span, list[str]]] = {}
             for run in measurement.runs[1:]:
-                arm = run.name.partition("[")[0] if run.coordinates else run.name
+                arm = run.arm if run.coordinates else run.name
                 key = str([self._does(part, measurement.pairs) for part in run.interventions])
                 arms.setdefault(arm, (run.span, []))[1].append(key)
             self._warn_of(measurement, arms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,9 @@ from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
 
-_ANSWERS = ("answer", "foil")
+ANSWERS = ("answer", "foil")
 _NAMED = ("split", "counterfactual_answer", "template", "cluster")
-_FIELDS = {*SIDES, *_ANSWERS, *_NAMED, "positions", "class"}
+_FIELDS = {*SIDES, *ANSWERS, *_NAMED, "positions", "class"}
 _SAVED = {"tokens", "frame"}
 """What the pairs that a run has saved say beyond that, by side."""
 
@@ -48,17 +49,9 @@ def pair_of(
     for field in _NAMED:
         if record.get(field) is not None and not isinstance(record[field], str):
             raise Mistake("bad-pair", f"{where}: `{field}` must be a text")
-    parts = spelled or [(token,) for some in sets for token in some]
-    texts = [text for name in _ANSWERS for text in _texts(record, name)]
-    for more, text in zip(parts, texts, strict=False) if spelled or base.begins_line else ():
-        if not tokens.goes_on(record["base"], base.ids, text, more):
-            raise Mistake(
-                "not-a-continuation",
-                f"{where}: {text!r} is not cut from the prompt between two tokens",
-                "it may not be one token there: choose another, or `answers: whole`"
-                if base.begins_line
-                else "begin it with a space, or choose another",
-            )
+    if spelled or base.begins_line:
+        parts = spelled or [(token,) for some in sets for token in some]
+        _check_goes_on(record, base, parts, where, tokens)
     if (spelled[0] == spelled[1]) if spelled else set(sets[0]) & set(sets[1]):
         raise Mistake(
             "bad-pair", f"{where}: answer and foil are the same token", "choose another foil"
@@ -68,11 +61,31 @@ def pair_of(
     return split, answered(base, source, sets, of_source, template or "", cluster or "", spelled)
 
 
+def _check_goes_on(
+    record: dict[str, Any],
+    base: Prompt,
+    parts: Sequence[Sequence[int]],
+    where: str,
+    tokens: Tokens,
+) -> None:
+    """Answers and foils, of these tokens, are what goes on from the base."""
+    texts = [text for name in ANSWERS for text in answer_texts(record, name)]
+    for more, text in zip(parts, texts, strict=True):
+        if not tokens.goes_on(record["base"], base.ids, text, more):
+            raise Mistake(
+                "not-a-continuation",
+                f"{where}: {text!r} is not cut from the prompt between two tokens",
+                "it may not be one token there: choose another, or `answers: whole`"
+                if base.begins_line
+                else "begin it with a space, or choose another",
+            )
+
+
 def _check_fields(record: dict[str, Any], where: str) -> None:
     """Base and source are texts, answers and foils too or lists of them; there may be no foil."""
     unknown = set(record) - _FIELDS - _SAVED
     missing: list[str] = [side for side in SIDES if not isinstance(record.get(side), str)]
-    for name in _ANSWERS:
+    for name in ANSWERS:
         value = record.get(name)
         texts = value if isinstance(value, list) else [value]
         if not texts or not all(isinstance(text, str) for text in texts):
@@ -83,7 +96,7 @@ def _check_fields(record: dict[str, Any], where: str) -> None:
         raise Mistake("bad-pair", f"{where} {what}", f"fields: {', '.join(sorted(_FIELDS))}")
 
 
-def _texts(record: dict[str, Any], name: str) -> list[str]:
+def answer_texts(record: dict[str, Any], name: str) -> list[str]:
     """All answers or foils of a record."""
     value = record.get(name)
     return value if isinstance(value, list) else [] if value is None else [value]
@@ -92,19 +105,20 @@ def _texts(record: dict[str, Any], name: str) -> list[str]:
 def _sets(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[tuple[int, ...], ...]:
     """The tokens of all answers, and of all foils."""
     return tuple(
-        tuple(_answer(text, where, tokens) for text in _texts(record, name)) for name in _ANSWERS
+        tuple(_answer(text, where, tokens) for text in answer_texts(record, name))
+        for name in ANSWERS
     )
 
 
 def _spelled(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[tuple[int, ...], ...]:
     """All tokens of answer and foil, if one of them has several."""
-    if any(not isinstance(record.get(name), str) for name in _ANSWERS):
+    if any(not isinstance(record.get(name), str) for name in ANSWERS):
         raise Mistake(
             "answer-sets",
             f"{where}: with `answers: whole` there is one answer and one foil",
             "leave out `answers: whole` for sets of answers, and where there is no foil",
         )
-    found = tuple(tokens.continuation(record[name]) for name in _ANSWERS)
+    found = tuple(tokens.continuation(record[name]) for name in ANSWERS)
     return found if any(len(part) > 1 for part in found) and all(found) else ()
 
 

@@ -19,6 +19,7 @@ from causaldsl.check.records import pair_of
 from causaldsl.check.units import join
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens
+from causaldsl.shown import one_line
 from causaldsl.vocabulary.makers import Reader, RowMistake
 
 _END: Any = object()
@@ -176,7 +177,7 @@ def _rows(reader: Reader, path: Path, written: str) -> Iterator[tuple[str, dict[
             except (Mistake, OSError, UnicodeDecodeError):
                 raise
             except Exception as error:  # a reader may be anybody's
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                reason = one_line(f"{type(error).__name__}: {error}")
                 raise Mistake("bad-row", f"{where} can't be read: {reason}", reader.form) from error
         if row is _END:
             return

@@ -305,6 +305,11 @@ class Run:
     span: Span = field(compare=False, repr=False)
     stages: tuple[int, ...] = ()
 
+    @property
+    def arm(self) -> str:
+        """Its arm's name, without its cell."""
+        return self.name.partition("[")[0]
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -350,7 +355,7 @@ class Measurement(Value):
         arms: dict[str, list[Run]] = {}
         for run in self.runs:
             if run.coordinates:
-                arms.setdefault(run.name.partition("[")[0], []).append(run)
+                arms.setdefault(run.arm, []).append(run)
         return arms
 
     def part(self, node: ast.Attribute) -> Value:

@@ -25,6 +25,7 @@ from causaldsl.cluster.shards import Rows, Shard
 from causaldsl.cluster.where import Workers
 from causaldsl.cluster.worker import Ended, Job, Worker
 from causaldsl.diagnostics import Mistake, RunFailure
+from causaldsl.shown import one_line
 
 _WAIT = 0.2
 """Seconds to wait for something to end."""
@@ -111,7 +112,7 @@ class RayPool:
         try:
             end: Ended = self.ray.get(actor.made)
         except self.ray.exceptions.RayError as error:
-            return self._lose(actor, f"its worker ended: {' '.join(str(error).split())[:500]}")
+            return self._lose(actor, f"its worker ended: {one_line(error, 500)}")
         if end.lost:
             return self._lose(actor, end.lost)
         actor.shard = None
@@ -192,7 +193,7 @@ def _init(ray: Any, **options: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # Ray raises what it likes
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         where = f"no Ray cluster at {options['address']}" if "address" in options else "no Ray here"
         raise RunFailure(f"there is {where}: {reason}", _TRY) from None
     if threading.current_thread() is threading.main_thread():

@@ -17,6 +17,7 @@ from causaldsl.cluster.shards import Shard
 from causaldsl.cluster.where import LOCAL, Workers
 from causaldsl.cluster.worker import Ended, Job, Worker
 from causaldsl.diagnostics import Mistake, RunFailure
+from causaldsl.shown import one_line
 
 _ENDS = 30
 """Seconds in which a process of this machine ends that is told to."""
@@ -100,7 +101,7 @@ class SlurmPool:
         try:
             end: Ended = job.result()
         except Exception as error:  # submitit raises what it likes
-            return Ended(shard, lost=f"its job ended: {' '.join(str(error).split())[:500]}")
+            return Ended(shard, lost=f"its job ended: {one_line(error, 500)}")
         return end
 
 

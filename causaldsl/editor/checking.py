@@ -17,7 +17,7 @@ from causaldsl.check.doubts import warn_of_program
 from causaldsl.check.program import Checker
 from causaldsl.check.walk import MOST, check_statement, foresee
 from causaldsl.diagnostics import Diagnostic, Diagnostics, Source, Span
-from causaldsl.editor.pieces import Piece, Pieces
+from causaldsl.editor.pieces import Piece, Pieces, stamp
 from causaldsl.editor.watched import Notes, WatchedDict, WatchedSet
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.register import Vocabulary
@@ -37,7 +37,6 @@ class Checked:
     words: Vocabulary
     model: Any
     found: tuple[Diagnostic, ...]
-    claims: tuple[Any, ...]
 
 
 @dataclass
@@ -153,7 +152,6 @@ class Checking:
             words,
             program.model,
             (*problems.found, *warnings),
-            tuple(program.claims),
         )
 
     def _statement(self, key: tuple[Piece, int], statement: ast.Statement) -> _Seen:
@@ -240,7 +238,6 @@ class Checking:
         if path in self.opened:
             return self.opened[path]
         try:
-            about = path.stat()
+            return stamp(path)
         except OSError:
             return None
-        return about.st_mtime_ns, about.st_size

@@ -17,6 +17,7 @@ from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.scope import BROKEN
 from causaldsl.check.sets import Members
+from causaldsl.check.statements.model import MODEL_OPTIONS
 from causaldsl.check.values import Applied, CheckedPath, Measurement
 from causaldsl.editor import words
 from causaldsl.editor.document import Reading
@@ -25,10 +26,10 @@ from causaldsl.model.catalog import ModelSpec, catalog
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.syntax import grammar
 from causaldsl.vocabulary.base import Change, Word
-from causaldsl.vocabulary.expressed import READS, SIDES
+from causaldsl.vocabulary.expressed import OF_ANSWERS, READS
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
-from causaldsl.vocabulary.register import BUILT_IN
 from causaldsl.vocabulary.sites import SITE_WORDS
+from causaldsl.vocabulary.traces import POLICIES
 from causaldsl.vocabulary.types import DataType, SubspaceType
 from causaldsl.vocabulary.warnings import WARNINGS
 
@@ -71,11 +72,8 @@ class _Here:
     """The text of the string that one is in, up to the place."""
 
     def __post_init__(self) -> None:
-        checked = self.reading.checked
-        self.words = checked.words if checked is not None else BUILT_IN
-        self.names = checked.names if checked is not None else {}
-        model = checked.model if checked is not None else None
-        self.shapes = getattr(model, "shapes", None)
+        self.words, self.names = self.reading.words, self.reading.names
+        self.shapes = self.reading.shapes
         self.open: list[int] = []
         for number, token in enumerate(self.tokens):
             if token in _OPEN:
@@ -302,9 +300,7 @@ def _pairs(here: _Here) -> Iterator[Item]:
 def _clauses(here: _Here) -> Iterator[Item]:
     verb = here.verb
     assert verb is not None
-    keywords = [operand.name for operand in verb.operands if operand.keyword]
-    origins = verb.origins if issubclass(verb, Change) else ()
-    for name in dict.fromkeys([*keywords, *verb.options(), *origins]):
+    for name in _clause_words(verb):
         doc = words.option(verb, name) or ""
         yield Item(name, "option", f"of {verb.word}", doc, f"{name} ")
     yield from _keywords(here)
@@ -333,14 +329,13 @@ def _is_subspace(value: Any) -> bool:
 
 def _model_options(here: _Here) -> Iterator[Item]:
     values = {"bos": ("yes", "no"), "dtype": DTYPES}.get(here.back())
-    for name in values or ("bos", "revision", "dtype"):
+    for name in values or MODEL_OPTIONS:
         yield Item(str(name), "value" if values else "option")
 
 
 def _policy(here: _Here) -> Iterator[Item]:
-    choices = {"freeze": ("attention", "mlp", "all", "none"), "layernorm": ("frozen", "recompute")}
-    for name in choices.get(here.back(), tuple(choices)):
-        yield Item(name, "value" if here.back() in choices else "option")
+    for name in POLICIES.get(here.back(), POLICIES):
+        yield Item(name, "value" if here.back() in POLICIES else "option")
 
 
 def _interventions(here: _Here) -> Iterator[Item]:
@@ -356,7 +351,7 @@ def _interventions(here: _Here) -> Iterator[Item]:
 def _expression(here: _Here) -> Iterator[Item]:
     if here.statement == "metric":
         yield from (Item(name, "function", "of one token", insert=f"{name}(") for name in READS)
-        yield from (Item(name, "value", "of each pair") for name in SIDES)
+        yield from (Item(name, "value", "of each pair") for name in OF_ANSWERS)
     yield from _variables(here)
     yield from _names(here)
     for site, row in SITE_WORDS.items():
@@ -469,10 +464,7 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs"), _data),
     (_begins_intervention, _interventions),
     (lambda h: h.back() in h.words.interventions and h.verb is not None, _sites),
-    (
-        lambda h: h.verb is not None and h.back() in _clause_words(h) and "DOT" not in h.fits,
-        _clause_value,
-    ),
+    (lambda h: h.back() in _clause_words(h.verb) and "DOT" not in h.fits, _clause_value),
     (lambda h: h.verb is not None and h.fits & {"TO", "_AT"}, _clauses),
 )
 
@@ -496,8 +488,10 @@ def _is_policy(here: _Here) -> bool:
     )
 
 
-def _clause_words(here: _Here) -> set[str]:
-    verb = here.verb
-    assert verb is not None
+def _clause_words(verb: type[Word] | None) -> dict[str, None]:
+    """The words that clauses behind a verb begin with, in order."""
+    if verb is None:
+        return {}
+    keywords = [operand.name for operand in verb.operands if operand.keyword]
     origins = verb.origins if issubclass(verb, Change) else ()
-    return {o.name for o in verb.operands if o.keyword} | set(verb.options()) | set(origins)
+    return dict.fromkeys([*keywords, *verb.options(), *origins])

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.diagnostics import Span
 from causaldsl.editor.checking import Checked, Checking
 from causaldsl.editor.pieces import Pieces, cut
+from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.names import Mention, Symbol, mentions
+from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,33 @@ class Reading:
     pieces: Pieces
     checked: Checked | None = None
 
+    @property
+    def names(self) -> Mapping[str, Any]:
+        return self.checked.names if self.checked is not None else {}
+
+    @property
+    def places(self) -> Mapping[str, Span]:
+        return self.checked.places if self.checked is not None else {}
+
+    @property
+    def words(self) -> Vocabulary:
+        return self.checked.words if self.checked is not None else BUILT_IN
+
+    @property
+    def shapes(self) -> ModelDims | None:
+        """Those of the program's model, if it is known."""
+        return getattr(self.checked.model, "shapes", None) if self.checked is not None else None
+
     @cached_property
     def mentions(self) -> list[Mention]:
         """Every mention of a name in this file."""
-        known = self.checked.places if self.checked is not None else {}
-        elsewhere = [n for n, s in known.items() if s.source.name != self.pieces.name]
+        elsewhere = [n for n, s in self.places.items() if s.source.name != self.pieces.name]
         return mentions(self.pieces.statements(), elsewhere, self._positions)
 
     @cached_property
     def _positions(self) -> dict[str, Span]:
         """The positions of all prompts, those of imported files too, and where they are defined."""
-        names = self.checked.names.values() if self.checked is not None else ()
-        families = [value for value in names if isinstance(value, PromptFamily)]
+        families = [value for value in self.names.values() if isinstance(value, PromptFamily)]
         return {name: span for family in families for name, _, span in family.places}
 
     @cached_property
@@ -72,8 +90,7 @@ class Reading:
         for mention in self.of(symbol):
             if mention.defines:
                 return self.place(mention.span)
-        known = self.checked.places if self.checked is not None else {}
-        span = (known if symbol.kind == "definition" else self._positions).get(symbol.text)
+        span = (self.places if symbol.kind == "definition" else self._positions).get(symbol.text)
         wanted = symbol.kind in ("definition", "position")
         return self.place(span) if span is not None and wanted else None
 

@@ -16,7 +16,6 @@ from causaldsl.shown import visible
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.names import Mention
-from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 
@@ -55,14 +54,12 @@ def _claim(nodes: Sequence[ast.Node]) -> tuple[str, Span] | None:
 
 
 def _of_name(reading: Reading, mention: Mention) -> Shown:
-    symbol, checked = mention.symbol, reading.checked
-    names = checked.names if checked is not None else {}
-    shapes = getattr(checked.model, "shapes", None) if checked is not None else None
+    symbol, names = mention.symbol, reading.names
     if symbol.kind == "definition":
         value = names.get(symbol.text, BROKEN)
         lines = ["not known: something is wrong with it"]
         if value is not BROKEN:
-            lines = lines_about(value, shapes)
+            lines = lines_about(value, reading.shapes)
     elif symbol.kind == "arm":
         parts = parts_of(names.get(symbol.owner))
         lines = [f"{parts.get(symbol.text, 'an arm')} of `{symbol.owner}`", *_run_of(names, symbol)]
@@ -76,7 +73,7 @@ def _of_name(reading: Reading, mention: Mention) -> Shown:
 
 def _run_of(names: Any, symbol: Any) -> list[str]:
     runs = getattr(names.get(symbol.owner), "runs", ())
-    return [f"`{run.label}`" for run in runs if run.name.partition("[")[0] == symbol.text][:1]
+    return [f"`{run.label}`" for run in runs if run.arm == symbol.text][:1]
 
 
 def _written(reading: Reading, mention: Mention) -> list[str]:
@@ -93,14 +90,10 @@ def _written(reading: Reading, mention: Mention) -> list[str]:
 def _of_word(reading: Reading, nodes: Sequence[ast.Node], offset: int) -> Shown | None:
     if not nodes:
         return None
-    checked = reading.checked
-    known = checked.words if checked is not None else BUILT_IN
-    names = checked.names if checked is not None else {}
-    shapes = getattr(checked.model, "shapes", None) if checked is not None else None
     at = offset - (reading.pieces.offset(nodes[0].span) or 0) + nodes[0].span.start
     word = _word_at(nodes[0].span, at)
     text = None
-    for span, said in _candidates(nodes, word, known, names, shapes):
+    for span, said in _candidates(nodes, word, reading):
         if said and span is not None and span.start <= at <= span.end:
             text, word = said, span
             break
@@ -108,8 +101,9 @@ def _of_word(reading: Reading, nodes: Sequence[ast.Node], offset: int) -> Shown 
 
 
 def _candidates(
-    nodes: Sequence[ast.Node], word: Span | None, known: Vocabulary, names: Any, shapes: Any
+    nodes: Sequence[ast.Node], word: Span | None, reading: Reading
 ) -> Iterator[tuple[Span | None, str | None]]:
+    known, names, shapes = reading.words, reading.names, reading.shapes
     inner, outer = nodes[-1], nodes[-2] if len(nodes) > 1 else nodes[-1]
     classes = words.classes(known)
     if word is not None and word.start == nodes[0].span.start:

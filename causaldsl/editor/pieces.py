@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 
 from causaldsl.check.limits import USUAL
 from causaldsl.diagnostics import Diagnostic, Source, Span
@@ -55,9 +56,9 @@ class Pieces:
     text: str
     starts: dict[Piece, int]
 
-    def offset(self, span: Span, end: bool = False) -> int | None:
-        """Where a span of this file begins or ends; None for one of elsewhere."""
-        at = span.end if end else span.start
+    def offset(self, span: Span) -> int | None:
+        """Where a span of this file begins; None for one of elsewhere."""
+        at = span.start
         if isinstance(span.source, Piece):
             start = self.starts.get(span.source)
             return None if start is None else start + at
@@ -71,6 +72,12 @@ class Pieces:
         """The piece at an offset of the text, and the offset in it."""
         found = max((p for p in self.starts.items() if p[1] <= offset), key=lambda item: item[1])
         return found[0], offset - found[1]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Changes when a file does. Raises OSError where there is none."""
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
 
 
 def cut(name: str, text: str, before: Pieces | None = None) -> Pieces:

@@ -9,6 +9,7 @@ from causaldsl.diagnostics import Span
 from causaldsl.syntax import ast
 from causaldsl.syntax.ast import definition
 from causaldsl.syntax.format import show
+from causaldsl.syntax.names import ARMS
 
 _LONGEST = 60
 
@@ -41,7 +42,7 @@ def outline(statement: ast.Statement) -> Outlined | None:
 
 def _parts(statement: ast.Statement) -> Iterator[Outlined]:
     for child in statement.children():
-        if isinstance(child, ast.Arm | ast.NumberArm | ast.Projection):
+        if isinstance(child, ARMS):
             yield Outlined(child.name.text, "arm", child.span, child.name.span)
         if isinstance(child, ast.Positions):
             for one in child.definitions:

@@ -129,7 +129,7 @@ def _(value: PairFamily, shapes: ModelDims | None) -> list[str]:
 @_lines.register
 def _(value: Measurement, shapes: ModelDims | None) -> list[str]:
     axes = [f"{axis.name} ({len(axis.labels)})" for axis in value.axes]
-    arms = dict.fromkeys(run.name.partition("[")[0] for run in value.runs)
+    arms = dict.fromkeys(run.arm for run in value.runs)
     shape = f"over {', '.join(axes)}" if axes else f"arms {_some(a for a in arms if a)}"
     return [
         f"{value.kind} on {len(value.pairs)} pairs of {value.pairs.name}",
@@ -168,7 +168,7 @@ def parts_of(value: Any) -> dict[str, str]:
     if isinstance(value, PairSet):
         return {"base": "the bases", "source": "the sources"}
     if isinstance(value, Measurement):
-        arms = dict.fromkeys(run.name.partition("[")[0] for run in value.runs)
+        arms = dict.fromkeys(run.arm for run in value.runs)
         named = {arm: "an arm" for arm in arms if arm}
         return named | dict.fromkeys(value.metrics if value.axes else (), "a metric")
     if isinstance(value, Table):

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from causaldsl.editor.document import Document, Reading
-from causaldsl.editor.pieces import cut
+from causaldsl.editor.pieces import cut, stamp
 from causaldsl.editor.verdicts import LastRun, last_run
 from causaldsl.syntax import ast
 from causaldsl.syntax.names import Mention, Symbol, mentions
@@ -33,11 +33,10 @@ class Workspace:
         if path in self.documents:
             return self.documents[path].reading
         try:
-            about = path.stat()
-            stamp = about.st_mtime_ns, about.st_size
-            if path not in self._read or self._read[path][0] != stamp:
+            now = stamp(path)
+            if path not in self._read or self._read[path][0] != now:
                 text = path.read_text("utf-8-sig")
-                self._read[path] = stamp, Reading(path, cut(str(path), text))
+                self._read[path] = now, Reading(path, cut(str(path), text))
         except (OSError, UnicodeDecodeError):
             return None
         return self._read[path][1]

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokenizer_files import SETTINGS, read_json, token_texts
+from causaldsl.shown import one_line
 
 TEMPLATE = "chat_template.jinja"
 _PLACE = "\u2063a prompt\u2063"
@@ -87,7 +88,7 @@ class Frame:
                 )
             )
         except Exception as error:  # whatever its author's code raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            reason = one_line(f"{type(error).__name__}: {error}")
             raise _unusable(f"can't be rendered: {reason}") from None
 
 

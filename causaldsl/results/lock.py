@@ -24,6 +24,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.folders import weights_digest
 from causaldsl.results.records import Results
+from causaldsl.shown import one_line
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.recover import read
 
@@ -149,7 +150,7 @@ def read_lock(path: Path) -> Lock:
         help = f"write one: causaldsl lock {path.with_suffix('.cpatch')}"
         raise Mistake("missing-file", f"there is no {path}", help) from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise Mistake("unreadable-file", f"{path} is no lock: {reason}") from None
 
 

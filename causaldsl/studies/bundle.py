@@ -11,6 +11,7 @@ from pathlib import Path
 
 from causaldsl.report.pictures import pdf_of_svg
 from causaldsl.results.records import Expectation, Number, Results
+from causaldsl.shown import one_line
 from causaldsl.studies.runs import read_run
 
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -52,7 +53,7 @@ def bundle(folder: Path, out: Path) -> list[str]:
             try:
                 write(f"figures/{path.stem}.pdf", pdf_of_svg(path.read_text("utf-8")))
             except Exception as error:  # two libraries, and any picture
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error)
                 notes.append(f"{path.name} could not be made a PDF: {reason}")
     return notes
 

@@ -16,6 +16,7 @@ from causaldsl.model.cache import sha256
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.report.saved_sources import CHOICES, FOLDER
 from causaldsl.results.records import Results
+from causaldsl.shown import one_line
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def read_run(folder: Path) -> Kept:
     try:
         return Kept(folder, Results.model_validate_json(path.read_text("utf-8")))
     except (ValidationError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         help = "it may be of another version of causaldsl: run the program again"
         raise Mistake("unreadable-file", f"{path} can't be read: {reason}", help) from None
 

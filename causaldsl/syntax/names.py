@@ -58,7 +58,7 @@ def mentions(
     return [m for statement in statements for m in _Statement(known, statement).mentions()]
 
 
-_ARMS = (ast.Arm, ast.NumberArm, ast.Projection)
+ARMS = (ast.Arm, ast.NumberArm, ast.Projection)
 
 
 @dataclass
@@ -78,7 +78,7 @@ class _Known:
         if isinstance(statement, ast.Metric):
             self.metrics.add(name.text)
         for node in statement.children():
-            if isinstance(node, _ARMS):
+            if isinstance(node, ARMS):
                 self.arms.setdefault(name.text, set()).add(node.name.text)
             if isinstance(node, ast.Positions):
                 self.positions |= {one.name.text for one in node.definitions}

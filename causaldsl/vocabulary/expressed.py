@@ -18,7 +18,7 @@ from causaldsl.vocabulary.metrics import Metric, Seen, Tensor
 
 Reads = Literal["logit", "prob", "log_prob"]
 READS: tuple[Reads, ...] = ("logit", "prob", "log_prob")
-SIDES = {"answer": 0, "foil": 1}
+OF_ANSWERS = {"answer": 0, "foil": 1}
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -63,7 +63,7 @@ class Read(Part):
         if self.word == "logit":
             return self._logit(seen)
         if isinstance(self.of_what, str):
-            found = seen.answer_log_probs[:, SIDES[self.of_what]]
+            found = seen.answer_log_probs[:, OF_ANSWERS[self.of_what]]
         else:
             found = seen.log_probs[:, list(self.of_what)].logsumexp(1)
         return found if self.word == "log_prob" else found.exp()
@@ -73,8 +73,8 @@ class Read(Part):
             return seen.logits[:, list(self.of_what)].cpu().double().mean(1)
         found = seen.logits.gather(1, seen.answers.to(seen.logits.device)).cpu().double()
         if seen.sides is None:
-            return found[:, SIDES[self.of_what]]
-        mine = (seen.sides.cpu() == (1, -1)[SIDES[self.of_what]]).double()
+            return found[:, OF_ANSWERS[self.of_what]]
+        mine = (seen.sides.cpu() == (1, -1)[OF_ANSWERS[self.of_what]]).double()
         return (found * mine).sum(1) / mine.sum(1)
 
 

@@ -21,19 +21,15 @@ from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import RunFailure
 from tests.cluster.same import apart
 from tests.cluster.started import MARK, left
-from tests.cluster.test_shards import ALL
+from tests.cluster.test_shards import ALL, world_of
 from tests.engine.killed import PROGRAM
-from tests.frontend.world import make_world
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_world(tmp_path_factory.mktemp("ray"))
-    for name, text in {**ALL, "killed": PROGRAM}.items():
-        (folder / f"{name}.cpatch").write_text(text)
-    return folder
+    return world_of(tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM})
 
 
 @pytest.fixture(scope="module")

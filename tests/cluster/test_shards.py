@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,17 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return about
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_world(tmp_path_factory.mktemp("shards"))
-    for name, text in ALL.items():
+def world_of(folder: Path, programs: Mapping[str, str] = ALL) -> Path:
+    """A folder with these programs and all that they name."""
+    make_world(folder)
+    for name, text in programs.items():
         (folder / f"{name}.cpatch").write_text(text)
     return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world_of(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(scope="module")

@@ -18,18 +18,14 @@ from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import RunFailure
 from tests.cluster.same import apart
 from tests.cluster.started import MARK, left
-from tests.cluster.test_shards import ALL
-from tests.frontend.world import make_world
+from tests.cluster.test_shards import world_of
 
 pytest.importorskip("submitit", reason="submitit is not installed: make test-cluster")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_world(tmp_path_factory.mktemp("slurm"))
-    for name, text in ALL.items():
-        (folder / f"{name}.cpatch").write_text(text)
-    return folder
+    return world_of(tmp_path_factory.mktemp("slurm"))
 
 
 def test_jobs_find_what_one_process_finds_though_they_are_preempted_and_killed(

@@ -17,6 +17,7 @@ from typing import Any
 from causaldsl.check.files import missing_file
 from causaldsl.check.limits import Limits
 from causaldsl.diagnostics import Mistake
+from causaldsl.shown import one_line
 
 LISTS = ("prompts", "samples", "results", "data", "examples", "items")
 """Under which name an object of JSON keeps its rows."""
@@ -192,7 +193,7 @@ def _json_lines(content: bytes) -> Rows:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return one_line(error, 120) or type(error).__name__
 
 
 # CSV and TSV

@@ -15,7 +15,7 @@ from causaldsl.check.readers.columns import Columns, Unusable
 from causaldsl.check.readers.containers import Rows
 from causaldsl.check.readers.forms import Form, Record, form_of
 from causaldsl.check.readers.partners import with_shots, with_sources
-from causaldsl.check.records import pair_of
+from causaldsl.check.records import ANSWERS, answer_texts, pair_of
 from causaldsl.check.sources import parts, unsplit
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
@@ -28,8 +28,7 @@ _OPEN = ("(", "[", "{", '"', "'", "`", "“", "‘", "«")
 """A prompt that ends so has its answer without a space."""
 _TRAINED = ("train", "test")
 _NO_FOIL = "have no foil, and others have one"
-_TEXTS = ("base", "source", "answer", "foil")
-_ANSWERS = ("answer", "foil")
+_TEXTS = (*SIDES, *ANSWERS)
 
 
 @dataclass
@@ -159,7 +158,7 @@ def _of_split(
 def _set_spaces(records: Iterable[tuple[str, Record]], tokens: Tokens) -> str:
     """Put a space before all answers and foils, if it is in none of them and should be."""
     texts = [record for _, record in records]
-    words = [word for record in texts for name in _ANSWERS for word in _listed(record, name)]
+    words = [word for record in texts for name in ANSWERS for word in answer_texts(record, name)]
     prompts = [record[side] for record in texts for side in SIDES if side in record]
     if any(word[:1].isspace() for word in words):
         return ""
@@ -169,20 +168,14 @@ def _set_spaces(records: Iterable[tuple[str, Record]], tokens: Tokens) -> str:
         return ""
     set_any = False
     for record in texts:
-        for name in _ANSWERS:
-            found = _listed(record, name)
+        for name in ANSWERS:
+            found = answer_texts(record, name)
             if not found or (record["base"][-1:].isdigit() and found[0][:1].isdigit()):
                 continue
             several = isinstance(record[name], list)
             record[name] = [f" {word}" for word in found] if several else f" {found[0]}"
             set_any = True
     return "a space is put before every answer" if set_any else ""
-
-
-def _listed(record: Record, name: str) -> list[str]:
-    """All answers or foils of a record."""
-    found = record.get(name, [])
-    return found if isinstance(found, list) else [found]
 
 
 def _make_classes(records: Sequence[tuple[str, Record]]) -> str:
@@ -240,8 +233,8 @@ class _Maker:
         tokens = self.tokens
         if not self.paired:
             record = record | {"source": record["base"]}
-        for name in _ANSWERS if not self.whole else ():
-            for text in _listed(record, name):
+        for name in ANSWERS if not self.whole else ():
+            for text in answer_texts(record, name):
                 if tokens.single(text) is None:
                     raise Unusable(f"have {_an(name)} of several tokens", text.strip())
         if self.foils and "foil" not in record:

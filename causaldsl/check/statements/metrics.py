@@ -13,8 +13,8 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.expressed import (
     ARITHMETIC,
+    OF_ANSWERS,
     READS,
-    SIDES,
     Both,
     Constant,
     Expressed,
@@ -41,7 +41,7 @@ class CheckedMetric(Value):
 def metric(context: Context, node: ast.Metric) -> CheckedMetric:
     name = node.name.text
     context.scope.check_free(name, node.name.span)
-    if name in (*context.words.metrics, *READS, *SIDES):
+    if name in (*context.words.metrics, *READS, *OF_ANSWERS):
         what = "a metric" if name in context.words.metrics else "a word"
         message = f"`{name}` is {what} of the language"
         raise wrong("reserved-name", message, node.name.span, f"choose another name: `my_{name}`")
@@ -75,7 +75,7 @@ def _part(context: Context, node: ast.Expression) -> Part:
     if isinstance(node, ast.Call) and isinstance(node.function, ast.Name):
         return _called(context, node, node.function.text)
     if isinstance(node, ast.Name | ast.Number):
-        if isinstance(node, ast.Name) and node.text in (*SIDES, *READS):
+        if isinstance(node, ast.Name) and node.text in (*OF_ANSWERS, *READS):
             raise wrong("wrong-kind", f"`{node.text}` is no number here", node.span, _WRITE)
         value = context.value(node)
     if isinstance(value, CheckedMetric):
@@ -99,7 +99,7 @@ def _called(context: Context, node: ast.Call, word: str) -> Part:
     if word == "abs":
         part = _part(context, argument)
         return Constant(abs(part.value)) if isinstance(part, Constant) else Size(part)
-    if isinstance(argument, ast.Name) and argument.text in SIDES:
+    if isinstance(argument, ast.Name) and argument.text in OF_ANSWERS:
         return Read(word, argument.text)  # type: ignore[arg-type]
     texts = argument.items if isinstance(argument, ast.ListOf) else (argument,)
     found = [_token(context, text) for text in texts]

@@ -21,6 +21,7 @@ _KINDS: dict[Kind, str] = {
 }
 _LONGEST, _LONGEST_PART = 2000, 255
 """Bytes of a model's name or path, and of a part of it: no file has a longer name."""
+MODEL_OPTIONS = ("bos", "revision", "dtype")
 _YES_NO = {"yes": True, "no": False}
 
 
@@ -66,15 +67,13 @@ def model(context: Context, node: ast.Model) -> ModelSpec:
 
 def _options(node: ast.Model) -> dict[str, ast.ModelOption]:
     """The options by name, each given once."""
-    known = ("bos", "revision", "dtype")
     options: dict[str, ast.ModelOption] = {}
     for option in node.options.items if node.options else ():
         name = option.name.text
-        if name not in known:
+        if name not in MODEL_OPTIONS:
             message = f"a model has no option `{name}`"
-            raise wrong(
-                "unknown-option", message, option.name.span, suggest(name, known, "options")
-            )
+            help = suggest(name, MODEL_OPTIONS, "options")
+            raise wrong("unknown-option", message, option.name.span, help)
         if name in options:
             raise wrong("option-twice", f"`{name}` is given twice", option.span)
         options[name] = option

@@ -35,10 +35,7 @@ def numbers(metrics: dict[str, Estimate]) -> dict[str, Any]:
 @gathers("arms")
 def arms(program: CheckedProgram, session: Session) -> dict[str, Any]:
     """What the arms do, by their names; the cells of a sweep do the same with other values."""
-    return {
-        m.name: {run.name.partition("[")[0]: run.label for run in m.runs}
-        for m in program.measurements.values()
-    }
+    return {m.name: {run.arm: run.label for run in m.runs} for m in program.measurements.values()}
 
 
 @gathers("sweeps")
@@ -55,7 +52,7 @@ def sweeps(program: CheckedProgram, session: Session) -> dict[str, Any]:
             "axes": {axis.name: list(axis.labels) for axis in m.axes},
             "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
             "quantities": _quantities(m.axes),
-            "arms": list(dict.fromkeys(r.name.partition("[")[0] for r in m.runs if r.coordinates)),
+            "arms": list(dict.fromkeys(r.arm for r in m.runs if r.coordinates)),
             "simultaneous": {name: look.half for name, look in looks.items() if look.half},
             "differs": {name: look.differs for name, look in looks.items() if look.half},
         }
