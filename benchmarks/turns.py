@@ -6,6 +6,7 @@ repetition is warm-up. A ratio is the other side's seconds by ours in the same r
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -70,6 +71,7 @@ def take_turns(
     for repetition in range(repetitions + 1):
         say(f"{comparison.name}: {repetition or 'warm-up'} of {repetitions}")
         record.repeat(counts=repetition > 0)
+        gc.freeze()  # what others import and build is not looked through again and again
     return record.plain()
 
 

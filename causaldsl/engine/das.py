@@ -32,7 +32,7 @@ Batch = TypeVar("Batch")
 
 Loss = list[tuple[Tensor, float]]
 """The loss of a batch, by pieces: the losses () of examples, and their shares of the batch. They
-are read at the end of an epoch: a GPU is not waited for before."""
+are read an epoch later, or to be kept: a GPU is not waited for before."""
 Gradients = dict[int, tuple[Loss, Tensor]]
 """By learner: its loss, and the loss's gradient with respect to its free matrix."""
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
@@ -161,6 +161,7 @@ def fit_together(
     bests = [_Best(learner.patience) for learner in learners]
     state = _State(frees, optimizers, curves, bests)
     first = state.load(checkpoints)
+    unread: list[tuple[list[float], list[Loss]]] = []
     with torch.enable_grad():
         for epoch in range(first, learners[0].options.epochs):
             going = [not best.done for best in bests]
@@ -177,14 +178,17 @@ def fit_together(
                 for i, (loss, gradient) in found.items():
                     optimizers[i].step(gradient, rates[i])
                     seen[i].append(loss)
-            for curve, of_steps, on in zip(curves, seen, going, strict=True):
-                if not of_steps and on:
-                    raise RunFailure("a subspace cannot be learned from no pairs")
-                if on:
-                    values = _values(of_steps)
-                    curve.append(sum(values) / len(values))
+            if not all(of_steps for of_steps, on in zip(seen, going, strict=True) if on):
+                raise RunFailure("a subspace cannot be learned from no pairs")
+            # A GPU goes on with the next epoch meanwhile.
+            _read(unread)
+            unread = [(c, s) for c, s, on in zip(curves, seen, going, strict=True) if on]
+            if checkpoints is not None:
+                _read(unread)
+                unread = []
             _hold_out(learners, frees, bests, losses, going)
             state.save(checkpoints, epoch + 1)
+    _read(unread)
     return [
         DasFit(
             orthonormal(free.detach()) if best.basis is None else best.basis,
@@ -303,6 +307,13 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
         return batch, 1.0
     part = batch[piece::pieces]  # type: ignore[index]
     return part, len(part) / len(batch)  # type: ignore[arg-type]
+
+
+def _read(unread: Iterable[tuple[list[float], list[Loss]]]) -> None:
+    """Add the mean loss of an epoch's steps to each curve."""
+    for curve, of_steps in unread:
+        values = _values(of_steps)
+        curve.append(sum(values) / len(values))
 
 
 def _values(of_steps: Sequence[Loss]) -> list[float]:

@@ -19,6 +19,7 @@ from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.engine.answers import Answers, answers_of
 from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Logits, logits_of
 from causaldsl.engine.edits import Edit, Read
+from causaldsl.engine.memory.retry import NoRoom, Retrying
 from causaldsl.engine.memory.store import Store
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.freeze import Freeze
@@ -67,12 +68,22 @@ class PromptRuns:
         if store is not None and kept_bytes > store.resident_bytes:
             at_once = chunk_rows(each, store.transient_bytes)
         for rows in needs.groups(self.prompts, self.backend.ragged):
-            for begin in range(0, len(rows), at_once):
-                part = rows[begin : begin + at_once]
+            waiting = [rows[begin : begin + at_once] for begin in range(0, len(rows), at_once)]
+            while waiting:
+                part = waiting.pop(0)
                 if store is not None:
                     store.evict(each * len(part), self)
-                self.groups.append(self._run(part, needs, store))
-                tick(len(part))
+                try:
+                    self.groups.append(self._run(part, needs, store))
+                except NoRoom:
+                    if len(part) == 1 or not isinstance(backend, Retrying):
+                        raise
+                    # What is kept of all of them together may be what doesn't fit.
+                    backend.begin_again()
+                    middle = len(part) // 2
+                    waiting[:0] = [part[:middle], part[middle:]]
+                else:
+                    tick(len(part))
         self.group_of = torch.empty(len(self.prompts), dtype=torch.long)
         self.place_in = torch.empty(len(self.prompts), dtype=torch.long)
         for number, group in enumerate(self.groups):

@@ -258,3 +258,38 @@ def test_memory_that_runs_out_outside_of_a_pass(tmp_path: Path) -> None:
         else:
             with pytest.raises(RunFailure, match="not enough memory for das"):
                 interpret(session)
+
+
+@pytest.mark.parametrize("most", [3, 0])
+def test_what_is_kept_of_all_prompts_may_be_too_much(most: int, tmp_path: Path) -> None:
+    """However few go through the model at a time: then there are groups of fewer prompts."""
+    text = PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report logit_diff }"
+    world = make_world(tmp_path)
+    program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
+    found = []
+    for short in (False, True):
+        session = open_session(
+            program, compile_program(program), Settings(dtype="float64"), lambda *_: None
+        )
+        found.append(session)
+        backend = session.backends["cone"]
+        if not short:
+            interpret(session)
+            continue
+        before, clean = backend.at_once, backend.clean
+
+        def kept(wanted: CleanPass, clean: Any = clean) -> Any:
+            if len(wanted.tokens) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return clean(wanted)
+
+        backend.clean = kept
+        if not most:
+            with pytest.raises(RunFailure, match="not enough memory to run one prompt"):
+                interpret(session)
+            return
+        interpret(session)
+        assert backend.at_once == before
+    key = found[0].graph.arm("m", "a")
+    whole, parts = (one.values[key].columns["logit_diff"] for one in found)
+    assert (whole - parts).abs().max() < 1e-9

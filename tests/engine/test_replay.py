@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import MistralConfig, SmolLM3Config
 
-from causaldsl.engine.backend import CleanPass, Losses, Pass
+from causaldsl.engine.backend import CleanPass, Logits, Losses, Pass
 from causaldsl.engine.cone import replay
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.replay import Replays
@@ -96,7 +96,21 @@ def backend(request: pytest.FixtureRequest) -> ConeBackend:
     return ConeBackend(module, shapes)
 
 
-def steps(backend: ConeBackend, lengths: list[int], batches: list[Any]) -> list[Tensor]:
+GRAPHS = {"losses": 1, "logits": 2}
+"""Losses have their gradient made with them; logits, which may be used in any way, have not."""
+
+
+def loss_of(
+    backend: ConeBackend, kind: str, clean: Any, edit: Edit, targets: Tensor, rows: Any = None
+) -> Tensor:
+    """A loss (1, n) of each prompt."""
+    if kind == "losses":
+        return backend.run(Pass(clean, [[edit]], Losses(targets), rows))
+    columns = torch.stack([targets, targets.flip(0)], 1)
+    return backend.run(Pass(clean, [[edit]], Logits(columns), rows)).diff(dim=-1).squeeze(-1)
+
+
+def steps(backend: ConeBackend, lengths: list[int], batches: list[Any], kind: str) -> list[Tensor]:
     """Losses and gradients of steps on rows of a clean run, along one direction after another."""
     draw = torch.Generator().manual_seed(0)
     tokens = torch.randint(40, (6, 9), generator=draw)
@@ -111,32 +125,39 @@ def steps(backend: ConeBackend, lengths: list[int], batches: list[Any]) -> list[
             basis = (basis / basis.norm()).requires_grad_()
             chosen = torch.arange(6) if rows is None else torch.tensor(rows)
             edit = Edit(SITE, ends[chosen], values[chosen], basis)
-            wanted = Pass(
-                clean, [[edit]], Losses(targets[chosen]), None if rows is None else chosen
-            )
-            losses = backend.run(wanted)
+            taken = None if rows is None else chosen
+            losses = loss_of(backend, kind, clean, edit, targets[chosen], taken)
             (gradient,) = torch.autograd.grad(losses.sum(), basis)
             found += [losses.detach(), gradient]
     return found
 
 
+@pytest.mark.parametrize("kind", GRAPHS)
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("batches", BATCHES.values(), ids=BATCHES)
 def test_replayed_steps_are_the_same(
-    lengths: str, batches: list[Any], backend: ConeBackend, request: pytest.FixtureRequest
+    lengths: str,
+    batches: list[Any],
+    kind: str,
+    backend: ConeBackend,
+    request: pytest.FixtureRequest,
 ) -> None:
-    wanted = steps(backend, LENGTHS[lengths], batches)
+    wanted = steps(backend, LENGTHS[lengths], batches, kind)
     graphs = request.getfixturevalue("graphs")
-    found = steps(backend, LENGTHS[lengths], batches)
+    found = steps(backend, LENGTHS[lengths], batches, kind)
     shapes = len({None if rows is None else len(rows) for rows in batches})
     if lengths == "even":
-        assert len(graphs) == 2 * shapes
-        assert sum(graph.replays for graph in graphs) == 2 * (len(batches) - shapes)
+        assert len(graphs) == GRAPHS[kind] * shapes
+        replays = sum(graph.replays for graph in graphs)
+        assert replays == GRAPHS[kind] * (len(batches) - shapes)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
-def test_a_graph_in_use_is_not_used_again(backend: ConeBackend, graphs: list[Again]) -> None:
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_a_graph_in_use_is_not_used_again(
+    kind: str, backend: ConeBackend, graphs: list[Again]
+) -> None:
     """Two passes of one shape, both remembered before the first goes back."""
     tokens = torch.randint(40, (4, 9), generator=torch.Generator().manual_seed(0))
     ends = torch.full((4, 1), 8)
@@ -145,7 +166,7 @@ def test_a_graph_in_use_is_not_used_again(backend: ConeBackend, graphs: list[Aga
 
     def loss(x: Tensor) -> Tensor:
         edit = Edit(SITE, ends, x.expand(4, 1, width), add=True)
-        return backend.run(Pass(clean, [[edit]], Losses(torch.tensor([1, 2, 3, 4])))).sum()
+        return loss_of(backend, kind, clean, edit, torch.tensor([1, 2, 3, 4])).sum()
 
     with backend.training(100):
         for _ in range(3):
@@ -163,4 +184,4 @@ def test_when_memory_runs_out_there_are_no_graphs() -> None:
     replays.keep_within(64)
     assert replays._at_once == 64
     replays.keep_within(32)
-    assert replays.find(0, torch.zeros(1), None, None) is None  # type: ignore[arg-type]
+    assert replays.both_ways(None) is None  # type: ignore[arg-type]

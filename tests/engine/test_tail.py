@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from causaldsl.engine.backend import CleanPass, Losses, Pass
 from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
+from causaldsl.engine.cone.replay import Inputs
 from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.shapes import shapes_from_config
@@ -28,13 +30,15 @@ TARGETS = torch.tensor([5, 6, 7])
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The layers at which it took over."""
-    layers, plain = [], Tail.run
+    layers: list[int] = []
+    for way in ("run", "losses"):
+        plain = getattr(Tail, way)
 
-    def run(self: Tail, first: int, *given: object) -> Tensor:
-        layers.append(first)
-        return plain(self, first, *given)  # type: ignore[arg-type]
+        def seen(self: Tail, inputs: Inputs, plain: Callable[..., Tensor] = plain) -> Tensor:
+            layers.append(inputs.first)
+            return plain(self, inputs)
 
-    monkeypatch.setattr(Tail, "run", run)
+        monkeypatch.setattr(Tail, way, seen)
     return layers
 
 

@@ -33,7 +33,6 @@ from causaldsl.engine.cone.decoder import Forward, Start
 from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.frozen import FrozenValues, of_rows
 from causaldsl.engine.cone.heap import kept_heap
-from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
 from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
 from causaldsl.engine.cone.prefixes import Rows, SharedRows
@@ -152,32 +151,18 @@ class ConeBackend:
             case Activations():
                 found: Any = self._activations(wanted)
             case Losses(targets):
-                found = self._ends(wanted, partial(self._losses, targets))
+                found = self._ends(wanted, partial(_losses, targets))
             case Logits(columns):
                 found = self._ends(wanted, partial(_logits, columns))
         return found
 
-    def _losses(self, targets: Tensor, forward: Forward, x: Tensor, part: Part) -> Tensor:
-        """Cross-entropy (A, n), for the last block's output."""
-        entries = part.of_arms(targets, 1).flatten()
-        if forward.taps.touches(LOGITS) or forward.holds_cap:
-            logits = _logits(None, forward, x, part).flatten(0, 1)
-            losses = F.cross_entropy(logits, entries, reduction="none")
-        else:
-            normed = forward.normed(x).flatten(0, 1)
-            losses = cross_entropy(normed, entries, self.decoder.unembed)
-        return losses.unflatten(0, (len(x), -1))
-
-    def _ends(self, wanted: Pass[T], end: Callable[[Forward, Tensor, Part], Tensor]) -> Tensor:
-        """The answers (A, n, ...) that ``end`` makes of the last block's output."""
+    def _ends(self, wanted: Pass[T], end: Callable[[Forward, list[Start], Part], Tensor]) -> Tensor:
+        """The answers (A, n, ...) that ``end`` makes of the arms' starts."""
         found = []
         for part in self._parts(wanted):
             with torch.set_grad_enabled(_trains(part)):
-                if any(part.edits):
-                    forward, starts = self._forward(wanted.clean, part)
-                    found.append((part, end(forward, forward.run(starts), part)))
-                else:
-                    found.append((part, end(*self._unchanged(wanted.clean, part), part)))
+                begun = self._forward if any(part.edits) else self._unchanged
+                found.append((part, end(*begun(wanted.clean, part), part)))
         return put_together(found, len(wanted.arms))
 
     def _activations(self, wanted: Pass[T]) -> list[Tensor]:
@@ -218,8 +203,8 @@ class ConeBackend:
         lengths = lengths if wanted.rows is None else lengths[wanted.rows]
         return parts(wanted, lengths, self.shapes, self.at_once)
 
-    def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Forward, Tensor]:
-        """The clean run's last block (A, n, 1, d), for arms without edits, and a pass to end it."""
+    def _unchanged(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
+        """A pass from the clean run's last block on (A, n, 1, d), for arms without edits."""
         if not len(clean.last):
             raise LookupError("this clean run stopped before the logits")
         rows = part.rows
@@ -229,7 +214,8 @@ class ConeBackend:
         nowhere = Window(torch.zeros(1, dtype=torch.long), 1)
         taps = Taps((), (), nowhere.starts, self.decoder.embed.device)
         forward = Forward(self.decoder, geometries(self.decoder, nowhere), None, taps)
-        return forward, last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
+        x = last.expand(len(part.arms), *last.shape[1:]).unsqueeze(2)
+        return forward, [Start(Entry(self._n_layers), x)]
 
     def _forward(self, clean: ConeRun, part: Part) -> tuple[Forward, list[Start]]:
         """The forward pass of a part, and where each of its arms starts."""
@@ -338,8 +324,19 @@ def _window(items: Sequence[Read], lengths: Tensor) -> Window:
     return Window(lengths - size, size)
 
 
-def _logits(columns: Tensor | None, forward: Forward, x: Tensor, part: Part) -> Tensor:
-    """Logits (A, n, V) or (A, n, c) at the last position, for the last block's output."""
+def _losses(targets: Tensor, forward: Forward, starts: list[Start], part: Part) -> Tensor:
+    """Cross-entropy (A, n) at the targets."""
+    wanted = part.of_arms(targets, 1)
+    if forward.taps.touches(LOGITS) or forward.holds_cap:
+        logits = _logits(None, forward, starts, part).flatten(0, 1)
+        losses = F.cross_entropy(logits, wanted.flatten(), reduction="none")
+        return losses.unflatten(0, wanted.shape)
+    return forward.losses(starts, wanted)
+
+
+def _logits(columns: Tensor | None, forward: Forward, starts: list[Start], part: Part) -> Tensor:
+    """Logits (A, n, V) or (A, n, c) at the last position."""
+    x = forward.run(starts)
     chosen = None if columns is None else part.of_arms(columns, 2)
     if not forward.taps.touches(LOGITS):
         return forward.unembed(x, chosen)

@@ -16,7 +16,7 @@ together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -24,9 +24,11 @@ from torch import Tensor
 
 from causaldsl.engine.cone.attention import Past, attend
 from causaldsl.engine.cone.frozen import FrozenValues
+from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.mlp import MLP, Experts
 from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.cone.prefixes import SharedAttention
+from causaldsl.engine.cone.replay import Inputs
 from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import Taps
 from causaldsl.engine.cone.weights import Decoder
@@ -85,16 +87,40 @@ class Forward:
 
         ``starts`` are in the order of their entries, and the arms in that of the starts.
         """
+        x, layer = self._until_plain(starts, last)
+        return x if layer is None else self._rest().run(self._inputs(x, layer))
+
+    def losses(self, starts: Sequence[Start], targets: Tensor) -> Tensor:
+        """Cross-entropy (A, n) of the last position's logits, at the ``targets`` (A, n)."""
+        x, layer = self._until_plain(starts)
+        if layer is not None:
+            tail, inputs = self._rest(), self._inputs(x, layer)
+            if tail.ends is not None:
+                return tail.losses(replace(inputs, targets=targets))
+            x = tail.run(inputs)
+        found = cross_entropy(self.normed(x).flatten(0, 1), targets.flatten(), self.decoder.unembed)
+        return found.unflatten(0, targets.shape)
+
+    def _until_plain(
+        self, starts: Sequence[Start], last: int | None = None
+    ) -> tuple[Tensor, int | None]:
+        """The input of the first block that is left to the tail; or the output of the last one."""
         waiting, x = list(starts), starts[0].x[:0]
         end = len(self.decoder.blocks) if last is None else last + 1
         for layer in range(max(starts[0].entry.layer, 0), end):
             x = self._join_block(x, layer, waiting)
             if not waiting and last is None and self._plain(x, layer):
-                assert self.tail is not None
-                assert self.past is not None
-                return self.tail.run(layer, x, self.past, self.geometries)
+                return x, layer
             x = self._block(layer, x, waiting)
-        return self._join_block(x, end, waiting)
+        return self._join_block(x, end, waiting), None
+
+    def _rest(self) -> Tail:
+        assert self.tail is not None
+        return self.tail
+
+    def _inputs(self, x: Tensor, layer: int) -> Inputs:
+        assert self.past is not None
+        return Inputs(layer, x.squeeze(2), self.past, self.geometries)
 
     def _block(self, layer: int, x: Tensor, waiting: list[Start]) -> Tensor:
         """A block's output, for the arms that are under way and those that start inside it."""

@@ -38,22 +38,37 @@ def cross_entropy(x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
-        wanted = ctx.needs_input_grad[0]
-        losses, gradients = [], []
-        at_once = _ROWS if x.device.type == "cpu" else _ROWS_ELSEWHERE
-        for rows, t in zip(x.split(at_once), targets.split(at_once), strict=True):
-            loss, gradient = _of_rows(rows, t, head, wanted)
-            losses.append(loss)
-            gradients.append(gradient)
-        if wanted:
-            ctx.save_for_backward(torch.cat(gradients))
-        return torch.cat(losses)
+        losses, gradient = with_gradient(x, targets, head, ctx.needs_input_grad[0])
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return losses
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (gradients,) = ctx.saved_tensors
-        return gradients * gradient.unsqueeze(1).to(gradients.dtype), None, None
+        return behind_own(gradient, *ctx.saved_tensors), None, None
+
+
+def with_gradient(
+    x: Tensor, targets: Tensor, head: Unembedding, wanted: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Losses (n,), and of each the gradient with respect to its own row of x (n, d), if wanted."""
+    losses, gradients = [], []
+    at_once = _ROWS if x.device.type == "cpu" else _ROWS_ELSEWHERE
+    for rows, t in zip(x.split(at_once), targets.split(at_once), strict=True):
+        loss, gradient = _of_rows(rows, t, head, wanted)
+        losses.append(loss)
+        gradients.append(gradient)
+    return _whole(losses), _whole(gradients) if wanted else None
+
+
+def behind_own(gradient: Tensor, own: Tensor) -> Tensor:
+    """dL/dx (..., d), where each loss (...) has a gradient of its own with respect to its row."""
+    return own * gradient.unsqueeze(-1).to(own.dtype)
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _of_rows(x: Tensor, targets: Tensor, head: Unembedding, wanted: bool) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""A training's tail on a GPU, recorded once and replayed: two CUDA graphs, forward and backward.
+"""A training's tail on a GPU, recorded once and replayed as CUDA graphs.
+
+One for losses with their gradient, or two, forward and backward, where something else is wanted.
 
 A tail is some eighty operations a block, each over sooner than the next one can be begun from
 Python. A graph begins them all at once. What differs from step to step is copied into tensors of
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -27,18 +30,58 @@ MOST = 8
 Saved = list[Any]
 
 
-class Blocks(Protocol):
-    """What is recorded: blocks ``first`` to the last, and their way back."""
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a pass through blocks ``first`` to the last reads: x (A, n, d), and targets (A, n)."""
 
-    def forward(
-        self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]
-    ) -> tuple[Tensor, Saved]:
-        """The output for x (A, n, d), and what the way back needs."""
+    first: int
+    x: Tensor
+    past: Past
+    where: Sequence[Geometry]
+    targets: Tensor | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for passes that differ in values only."""
+        past, rows = self.past, self.past.rows
+        taken = rows.shape if isinstance(rows, Tensor) else (rows.start, rows.stop)
+        shapes = tuple(part.shape for part in self.changing())
+        masks = tuple(one.past_masked is None for one in self.where)
+        return self.first, id(past.keys), taken, past.left, shapes, masks, self.targets is None
+
+    def changing(self) -> list[Tensor]:
+        """What differs from step to step."""
+        rows = [self.past.rows] if isinstance(self.past.rows, Tensor) else []
+        targets = [] if self.targets is None else [self.targets]
+        return [self.x.detach(), *rows, *targets, *_parts(self.where)]
+
+    def reading(self, changing: Sequence[Tensor]) -> Inputs:
+        """The same with these in place of what differs."""
+        own = iter(changing)
+        x, past, targets = next(own), self.past, self.targets
+        if isinstance(past.rows, Tensor):
+            past = replace(past, rows=next(own))
+        targets = None if targets is None else next(own)
+        return Inputs(self.first, x, past, _with_parts(self.where, own), targets)
+
+
+class Blocks(Protocol):
+    """What is recorded."""
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Saved]:
+        """The last block's output for x (A, n, d), and what the way back needs."""
         ...
 
     def backward(self, first: int, gradient: Tensor, saved: Saved) -> Tensor:
         """dL/dx for the gradient of the output."""
         ...
+
+    def with_gradient(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The losses (A, n), and the gradient of each with respect to its row of x (A, n, d)."""
+        ...
+
+
+R = TypeVar("R", bound="BothWays | LossesToo")
 
 
 class Replays:
@@ -47,7 +90,7 @@ class Replays:
     def __init__(self, blocks: Blocks):
         self._blocks = blocks
         self._seen: Counter[Hashable] = Counter()
-        self._graphs: dict[Hashable, Recorded] = {}
+        self._graphs: dict[Hashable, Any] = {}
         self._at_once: int | None = None
 
     def keep_within(self, at_once: int) -> None:
@@ -58,25 +101,28 @@ class Replays:
             self._graphs.clear()
             self._at_once = 0
 
-    def find(self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]) -> Recorded | None:
+    def both_ways(self, inputs: Inputs) -> BothWays | None:
         """A graph that is free and fits; None if these inputs are to be computed as ever."""
-        if self._at_once == 0 or type(past.keys) is not dict:  # a run read from a file for one pass
+        graph = self._find(BothWays, inputs)
+        return None if graph is None or graph.busy else graph
+
+    def with_gradient(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Losses and gradients, replayed if they can be."""
+        graph = self._find(LossesToo, inputs)
+        return self._blocks.with_gradient(inputs) if graph is None else graph(inputs)
+
+    def _find(self, kind: type[R], inputs: Inputs) -> R | None:
+        # The keys of a run that is read from a file are there for one pass.
+        if self._at_once == 0 or type(inputs.past.keys) is not dict:
             return None
-        key = _key(first, x, past, where)
+        key = inputs.key
         self._seen[key] += 1
         if key not in self._graphs:
             if self._seen[key] < 2 or len(self._graphs) == MOST:
                 return None
-            self._graphs[key] = Recorded(self._blocks, first, x, past, where)
-        graph = self._graphs[key]
-        return None if graph.busy else graph
-
-
-def _key(first: int, x: Tensor, past: Past, where: Sequence[Geometry]) -> Hashable:
-    rows = past.rows.shape if isinstance(past.rows, Tensor) else (past.rows.start, past.rows.stop)
-    shapes = tuple(part.shape for part in _parts(where))
-    masks = tuple(one.past_masked is None for one in where)
-    return first, x.shape, id(past.keys), rows, past.left, shapes, masks
+            self._graphs[key] = kind(self._blocks, inputs)
+        found: R = self._graphs[key]
+        return found
 
 
 def _parts(where: Sequence[Geometry]) -> list[Tensor]:
@@ -114,25 +160,48 @@ class _Input:
             self._value = x
 
 
-class Recorded:
+class _Inputs:
+    """What the graphs of one shape read. What stays the same is held."""
+
+    def __init__(self, inputs: Inputs):
+        self._changing = [_Input(part) for part in inputs.changing()]
+        self.read = inputs.reading([part.own for part in self._changing])
+
+    def take(self, inputs: Inputs) -> None:
+        for own, part in zip(self._changing, inputs.changing(), strict=True):
+            own.take(part)
+
+
+class LossesToo:
+    """Losses and gradients of a tail, for inputs of one shape."""
+
+    @torch.no_grad()
+    def __init__(self, blocks: Blocks, inputs: Inputs):
+        self._inputs = _Inputs(inputs)
+        work = partial(blocks.with_gradient, self._inputs.read)
+        work()  # what is made when it is first used is made outside of a graph
+        self._found, self._graph = recorded(work)
+
+    def __call__(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        self._inputs.take(inputs)
+        self._graph.replay()
+        losses, gradient = self._found
+        return losses.clone(), gradient.clone()
+
+
+class BothWays:
     """Both ways of a tail, for inputs of one shape. ``busy`` from forward to backward."""
 
     @torch.no_grad()
-    def __init__(
-        self, blocks: Blocks, first: int, x: Tensor, past: Past, where: Sequence[Geometry]
-    ):
-        self.busy, self._held = False, past
-        self._x, self._gradient = _Input(x.detach()), _Input(torch.zeros_like(x))
-        self._rows = _Input(past.rows) if isinstance(past.rows, Tensor) else None
-        self._where = [_Input(part) for part in _parts(where)]
-        here = _with_parts(where, (part.own for part in self._where))
-        rows = past if self._rows is None else replace(past, rows=self._rows.own)
+    def __init__(self, blocks: Blocks, inputs: Inputs):
+        self.busy, self._inputs = False, _Inputs(inputs)
+        self._gradient = _Input(torch.zeros_like(inputs.x))
 
         def forward() -> tuple[Tensor, Saved]:
-            return blocks.forward(first, self._x.own, rows, here)
+            return blocks.forward(self._inputs.read)
 
         def backward(saved: Saved) -> Tensor:
-            return blocks.backward(first, self._gradient.own, saved)
+            return blocks.backward(inputs.first, self._gradient.own, saved)
 
         backward(forward()[1])  # what is made when it is first used is made outside of a graph
         (self._y, self._saved), self._forward = recorded(forward)
@@ -140,13 +209,9 @@ class Recorded:
             lambda: backward(list(self._saved)), self._forward.pool()
         )
 
-    def forward(self, x: Tensor, past: Past, where: Sequence[Geometry]) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         self.busy = True
-        self._x.take(x.detach())
-        if self._rows is not None and isinstance(past.rows, Tensor):
-            self._rows.take(past.rows)
-        for own, part in zip(self._where, _parts(where), strict=True):
-            own.take(part)
+        self._inputs.take(inputs)
         self._forward.replay()
         return self._y.clone()
 

@@ -14,7 +14,6 @@ K_P and V_P, of positions to the left, and all weights are constants.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causaldsl.engine.cone.attention import Past, attend_stacked, with_past
+from causaldsl.engine.cone.attention import attend_stacked, with_past
 from causaldsl.engine.cone.linear import Linear
+from causaldsl.engine.cone.loss import behind_own, with_gradient
 from causaldsl.engine.cone.mlp import MLP
 from causaldsl.engine.cone.norms import RMSNorm, behind_scale
 from causaldsl.engine.cone.packing import Packing, cost
-from causaldsl.engine.cone.replay import Replays
+from causaldsl.engine.cone.replay import Inputs, Replays
 from causaldsl.engine.cone.rotary import Turn
 from causaldsl.engine.cone.weights import Block, Decoder
 from causaldsl.engine.cone.window import Geometry
@@ -51,6 +51,8 @@ class Tail:
         packing.limit -= reserved
         self._packing = Packing(reserved)
         self._blocks: dict[int, _Block] = {}
+        self.ends = decoder.norm if isinstance(decoder.norm, RMSNorm) else None
+        """The last norm, if losses and their gradient can be made in one go."""
         self.replays = Replays(self) if decoder.embed.device.type == "cuda" else None
 
     @staticmethod
@@ -61,24 +63,17 @@ class Tail:
             for block in decoder.blocks
         )
 
-    def run(self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]) -> Tensor:
-        """Blocks ``first`` to the last of x (A, n, 1, d), which wants a gradient."""
-        found: Tensor = _Blocks.apply(x.squeeze(2), self, first, past, where)
-        return found.unsqueeze(2)
-
     def keep_within(self, at_once: int) -> None:
         """``at_once`` positions go through the model together; fewer, once memory has run out."""
         if self.replays is not None:
             self.replays.keep_within(at_once)
 
-    def forward(
-        self, first: int, x: Tensor, past: Past, where: Sequence[Geometry]
-    ) -> tuple[Tensor, list[_Saved]]:
+    def forward(self, inputs: Inputs) -> tuple[Tensor, list[_Saved]]:
         """The output of blocks ``first`` to the last for x (A, n, d), and what to go back with."""
-        saved = []
-        for layer in range(first, len(self.decoder.blocks)):
+        x, saved = inputs.x, []
+        for layer in range(inputs.first, len(self.decoder.blocks)):
             block = self.block(layer)
-            x, kept = block.forward(x, past(layer), where[block.kind])
+            x, kept = block.forward(x, inputs.past(layer), inputs.where[block.kind])
             saved.append(kept)
         return x, saved
 
@@ -88,10 +83,32 @@ class Tail:
             gradient = self.block(layer).backward(gradient, saved.pop())
         return gradient
 
+    def with_gradient(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Cross-entropy (A, n) at the targets (A, n), and each one's gradient of its row of x."""
+        assert self.ends is not None
+        assert inputs.targets is not None
+        y, saved = self.forward(inputs)
+        scale = self.ends.scale(y)
+        normed = (y * scale).mul_(self.ends.weight).flatten(0, 1)
+        losses, of_normed = with_gradient(normed, inputs.targets.flatten(), self.decoder.unembed)
+        assert of_normed is not None
+        of_y = behind_scale(of_normed.view_as(y) * self.ends.weight, y, scale)
+        return losses.view(inputs.targets.shape), self.backward(inputs.first, of_y, saved)
+
     def block(self, layer: int) -> _Block:
         if layer not in self._blocks:
             self._blocks[layer] = _Block(self.decoder, self.decoder.blocks[layer], self._packing)
         return self._blocks[layer]
+
+    def run(self, inputs: Inputs) -> Tensor:
+        """The output (A, n, 1, d) of the last block."""
+        found: Tensor = _Blocks.apply(inputs.x, self, inputs)
+        return found.unsqueeze(2)
+
+    def losses(self, inputs: Inputs) -> Tensor:
+        """Cross-entropy (A, n) of the logits, at the targets (A, n)."""
+        losses: Tensor = _Losses.apply(inputs.x, self, inputs)
+        return losses
 
 
 def _plain(block: Block) -> bool:
@@ -216,23 +233,39 @@ def _cost(block: Block) -> int:
 
 class _Blocks(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, tail: Tail, first: int, past: Past, where: Sequence[Geometry]
-    ) -> Tensor:
-        ctx.replay = None if tail.replays is None else tail.replays.find(first, x, past, where)
+    def forward(ctx: Any, x: Tensor, tail: Tail, inputs: Inputs) -> Tensor:
+        ctx.replay = None if tail.replays is None else tail.replays.both_ways(inputs)
         if ctx.replay is not None:
-            found: Tensor = ctx.replay.forward(x, past, where)
+            found: Tensor = ctx.replay.forward(inputs)
             return found
-        ctx.tail, ctx.first = tail, first
-        y, ctx.kept = tail.forward(first, x, past, where)
+        ctx.tail, ctx.first = tail, inputs.first
+        y, ctx.kept = tail.forward(inputs)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         if ctx.replay is not None:
-            return ctx.replay.backward(gradient), None, None, None, None
-        return ctx.tail.backward(ctx.first, gradient, ctx.kept), None, None, None, None
+            return ctx.replay.backward(gradient), None, None
+        return ctx.tail.backward(ctx.first, gradient, ctx.kept), None, None
+
+
+class _Losses(torch.autograd.Function):
+    """A loss depends on its own row of x alone, so its gradient can be had before it is asked for.
+
+    In a training it always is asked for, and on a GPU both come from one graph.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tail: Tail, inputs: Inputs) -> Tensor:
+        losses, own = (tail.replays or tail).with_gradient(inputs)
+        ctx.save_for_backward(own)
+        return losses
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return behind_own(gradient, *ctx.saved_tensors), None, None
 
 
 def _scaled(linear: Linear, scale: float) -> Linear:

@@ -43,7 +43,7 @@ class Retrying:
     ):
         self.backend, self.store, self._note = backend, store, note
         self.name, self.ragged, self.at_once = backend.name, backend.ragged, backend.at_once
-        self.most = backend.most
+        self.most, self._whole = backend.most, backend.at_once
         self.pieces, self._trying = 1, False
 
     def serves(self, site: Site) -> bool:
@@ -95,6 +95,10 @@ class Retrying:
                 self._trying = False
             # Only here are the frames of the failed pass, and their tensors, gone.
             self._make_smaller()
+
+    def begin_again(self) -> None:
+        """For passes over fewer prompts: as many of them at a time as at first."""
+        self.at_once = self.backend.at_once = self._whole
 
     def _make_smaller(self) -> None:
         if self.backend.at_once <= 1:
