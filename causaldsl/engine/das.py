@@ -26,6 +26,7 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
+from causaldsl.engine.transfer import fetched
 from causaldsl.engine.upcast import upcast_dtype
 
 Batch = TypeVar("Batch")
@@ -161,7 +162,7 @@ def fit_together(
     bests = [_Best(learner.patience) for learner in learners]
     state = _State(frees, optimizers, curves, bests)
     first = state.load(checkpoints)
-    unread: list[tuple[list[float], list[Loss]]] = []
+    unread: list[_Unread] = []
     with torch.enable_grad():
         for epoch in range(first, learners[0].options.epochs):
             going = [not best.done for best in bests]
@@ -182,7 +183,7 @@ def fit_together(
                 raise RunFailure("a subspace cannot be learned from no pairs")
             # A GPU goes on with the next epoch meanwhile.
             _read(unread)
-            unread = [(c, s) for c, s, on in zip(curves, seen, going, strict=True) if on]
+            unread = [_Unread(c, s) for c, s, on in zip(curves, seen, going, strict=True) if on]
             if checkpoints is not None:
                 _read(unread)
                 unread = []
@@ -309,22 +310,28 @@ def _piece(batch: Batch, piece: int, pieces: int) -> tuple[Batch, float]:
     return part, len(part) / len(batch)  # type: ignore[arg-type]
 
 
-def _read(unread: Iterable[tuple[list[float], list[Loss]]]) -> None:
-    """Add the mean loss of an epoch's steps to each curve."""
-    for curve, of_steps in unread:
-        values = _values(of_steps)
-        curve.append(sum(values) / len(values))
+class _Unread:
+    """The losses of an epoch's steps, on their way to the curve that their mean belongs to."""
+
+    def __init__(self, curve: list[float], steps: Sequence[Loss]):
+        self._curve, self._shares = curve, [[share for _, share in loss] for loss in steps]
+        self._arrived = fetched(torch.stack([value for loss in steps for value, _ in loss]))
+
+    def read(self) -> None:
+        """Add the mean to the curve."""
+        read = iter(self._arrived().tolist())
+        values = [sum(next(read) * share for share in shares) for shares in self._shares]
+        if not all(map(math.isfinite, values)):
+            raise RunFailure(
+                "the loss of a learned subspace is not a finite number",
+                "try a lower learning rate",
+            )
+        self._curve.append(sum(values) / len(values))
 
 
-def _values(of_steps: Sequence[Loss]) -> list[float]:
-    """The loss of each step of an epoch."""
-    read = iter(torch.stack([value for loss in of_steps for value, _ in loss]).tolist())
-    values = [sum(next(read) * share for _, share in loss) for loss in of_steps]
-    if not all(map(math.isfinite, values)):
-        raise RunFailure(
-            "the loss of a learned subspace is not a finite number", "try a lower learning rate"
-        )
-    return values
+def _read(unread: Iterable[_Unread]) -> None:
+    for losses in unread:
+        losses.read()
 
 
 def _rate(options: DasOptions, epoch: int) -> float:

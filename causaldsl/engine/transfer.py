@@ -6,6 +6,8 @@ done. From pinned memory the copy takes its place behind that work, and the prog
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,3 +20,18 @@ def placed(x: Tensor, device: torch.device | str) -> Tensor:
     if device.type == "cuda" and x.numel():
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
+
+
+def fetched(x: Tensor) -> Callable[[], Tensor]:
+    """Begin to bring a tensor to the CPU; the function waits for it, not for what begins later."""
+    if x.device.type != "cuda":
+        return lambda: x
+    here, arrived = torch.empty_like(x, device="cpu", pin_memory=True), torch.cuda.Event()
+    here.copy_(x, non_blocking=True)
+    arrived.record()
+
+    def wait() -> Tensor:
+        arrived.synchronize()
+        return here
+
+    return wait

@@ -178,6 +178,36 @@ def test_training_goes_on_in_pieces_of_a_batch(tmp_path: Path) -> None:
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
+def test_training_does_without_copies_of_matrices(tmp_path: Path) -> None:
+    """They only make it faster: where they leave no room, they go first."""
+    text = PRELUDE + "subspace v = das(mlp_hidden[1] @ END, on: flip.train, epochs: 40, batch: 7)\n"
+    world, found, laid_out = make_world(tmp_path), [], []
+    program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
+    for short in (False, True):
+        session = open_session(
+            program, compile_program(program), Settings(dtype="float64"), lambda *_: None
+        )
+        backend = session.backends["cone"]
+
+        def run(
+            wanted: Any, backend: Any = backend, run: Any = backend.run, short: bool = short
+        ) -> Any:
+            answer = run(wanted)
+            packed = any(linear.packing for linear in backend.decoder.linears())
+            laid_out.append(packed)
+            if packed and short:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return answer
+
+        backend.run = run
+        interpret(session)
+        assert any("memory" in note for note in session.notes) == short
+        found.append(session.values[session.graph.key_of("v")].vectors)
+        assert any(laid_out)
+        laid_out.clear()
+    assert (found[0] - found[1]).abs().max() < 1e-9
+
+
 LIMITED = """
 import resource, sys
 import torch

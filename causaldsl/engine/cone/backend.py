@@ -34,7 +34,7 @@ from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.frozen import FrozenValues, of_rows
 from causaldsl.engine.cone.heap import kept_heap
 from causaldsl.engine.cone.packing import LIMIT, STEPS, Packing
-from causaldsl.engine.cone.passes import Part, parts, put_together, size_of
+from causaldsl.engine.cone.passes import Part, first_of, parts, put_together, size_of
 from causaldsl.engine.cone.prefixes import Rows, SharedRows
 from causaldsl.engine.cone.recorder import ConeRun, Recorder, join
 from causaldsl.engine.cone.tail import Tail
@@ -82,6 +82,7 @@ class ConeBackend:
         self.shapes, self.at_once, self.most = shapes, at_once, 0
         self._n_layers = len(self.decoder.blocks)
         self._tail: Tail | None = None
+        self._trains_at = 0
         weight = self.decoder.embed
         self._places: set[Place] = set()
         self.probed = self._on_probe(probe_tokens(len(weight), weight.device))
@@ -186,17 +187,21 @@ class ConeBackend:
         device = self.decoder.embed.device
         most = free_bytes(str(device)) // 4 if device.type == "cuda" else LIMIT
         packing = Packing(memory, most) if steps >= STEPS else None
-        for linear in self.decoder.linears():
-            linear.pack(packing)
+        self._lay_out(packing)
         if packing is not None and Tail.serves(self.decoder):
             self._tail = Tail(self.decoder, packing)
+        self._trains_at = self.at_once
         try:
             with kept_heap() if device.type == "cpu" else nullcontext():
                 yield
         finally:
-            self._tail = None
-            for linear in self.decoder.linears():
-                linear.pack(None)
+            self._trains_at, self._tail = 0, None
+            self._lay_out(None)
+
+    def _lay_out(self, packing: Packing | None) -> None:
+        """Lay matrices out for repeated passes, or no longer."""
+        for linear in self.decoder.linears():
+            linear.pack(packing)
 
     def _parts(self, wanted: Pass[T]) -> Iterator[Part]:
         lengths = wanted.clean.lengths
@@ -229,8 +234,9 @@ class ConeBackend:
         if part.freeze is not None:
             frozen = FrozenValues(part.freeze, clean.components, clean.last, part.rows, window.size)
         past = Past(clean.keys, clean.values, part.rows, window.left) if window.left else None
-        if self._tail is not None:
-            self._tail.keep_within(self.at_once)
+        if self.at_once < self._trains_at:  # memory has run out, and copies of matrices are no need
+            self._trains_at, self._tail = 0, None
+            self._lay_out(None)
         forward = Forward(
             self.decoder, geometries(self.decoder, window), past, taps, frozen, self._tail
         )
@@ -275,7 +281,7 @@ class ConeBackend:
         """How many positions to the left of a tail may be attended to, by layer."""
         lefts: dict[int, int] = {}
         named = {id(read.positions): read.positions for read in edits_at}
-        most = {name: int(positions.min(1).values.max()) for name, positions in named.items()}
+        most = {name: int(first_of(positions).max()) for name, positions in named.items()}
         for read in edits_at:
             entry, left = self._entry(read.site), most[id(read.positions)]
             attends = entry.layer + (entry.stage > Stage.INPUT)

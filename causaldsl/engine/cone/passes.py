@@ -139,4 +139,9 @@ def put_together(found: Sequence[tuple[Part, Tensor]], count: int) -> Tensor:
 
 def size_of(items: Sequence[Edit | Read], lengths: Tensor) -> int:
     """How many last positions of the prompts reach all items; at least one."""
-    return max((int((lengths - i.positions.min(1).values).max()) for i in items), default=1)
+    return max((int((lengths - first_of(i.positions)).max()) for i in items), default=1)
+
+
+def first_of(positions: Tensor) -> Tensor:
+    """The first (n,) of some positions (n, k). Most are one, and a minimum wakes all threads."""
+    return positions[:, 0] if positions.shape[1] == 1 else positions.amin(1)

@@ -91,15 +91,6 @@ class Replays:
         self._blocks = blocks
         self._seen: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, Any] = {}
-        self._at_once: int | None = None
-
-    def keep_within(self, at_once: int) -> None:
-        """Once memory has run out, and less goes through the model together: no graphs any more."""
-        if self._at_once is None:
-            self._at_once = at_once
-        elif at_once != self._at_once:
-            self._graphs.clear()
-            self._at_once = 0
 
     def both_ways(self, inputs: Inputs) -> BothWays | None:
         """A graph that is free and fits; None if these inputs are to be computed as ever."""
@@ -113,7 +104,7 @@ class Replays:
 
     def _find(self, kind: type[R], inputs: Inputs) -> R | None:
         # The keys of a run that is read from a file are there for one pass.
-        if self._at_once == 0 or type(inputs.past.keys) is not dict:
+        if type(inputs.past.keys) is not dict:
             return None
         key = inputs.key
         self._seen[key] += 1

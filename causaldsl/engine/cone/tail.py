@@ -63,11 +63,6 @@ class Tail:
             for block in decoder.blocks
         )
 
-    def keep_within(self, at_once: int) -> None:
-        """``at_once`` positions go through the model together; fewer, once memory has run out."""
-        if self.replays is not None:
-            self.replays.keep_within(at_once)
-
     def forward(self, inputs: Inputs) -> tuple[Tensor, list[_Saved]]:
         """The output of blocks ``first`` to the last for x (A, n, d), and what to go back with."""
         x, saved = inputs.x, []
