@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import causaldsl.report
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
@@ -27,6 +28,7 @@ from tests.report.pages import Page
 from tests.report.synthetic import comparison, number, trace
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
+SCRIPT = Path(causaldsl.report.__file__).parent / "page/explore.js"
 HOSTILE = "<script>alert('x')</script> & \"quoted\" <b> `a < b`"
 PROGRAM = f"""# Is {HOSTILE} shown as it is written?
 model toy = "toy/illusion"
@@ -170,7 +172,11 @@ def test_every_measured_number(page: Page, folder: Path) -> None:
 
 def test_the_page_loads_nothing(page: Page, toy: Page) -> None:
     for one in (page, toy):
-        assert not one.all("script")
+        (script,) = one.all("script")  # the page's own; its policy lets no other run
+        assert script.words == SCRIPT.read_text()
+        assert not script.attributes
+        (policy,) = (e for e in one.all("meta") if "http-equiv" in e.attributes)
+        assert "default-src 'none'" in policy.attributes["content"]
         assert not one.all("link")
         assert not one.all("iframe")
         for element in one.elements:

@@ -7,10 +7,13 @@ id is made unique, and rules for `*` move to the picture's own root.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from causaldsl.report.html.markup import Html, tag
 from causaldsl.report.view import View
+from causaldsl.shown import visible
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -18,22 +21,40 @@ _POINT = 4 / 3
 """CSS pixels in a point."""
 
 
-def figure(view: View, stem: str, suffix: str, what: str) -> Html | None:
-    """A picture with its caption, once in the page; one without ``suffix`` has no file."""
+@dataclass(frozen=True)
+class Said:
+    """What a part of a picture says when it is pointed at, and the `data-` attributes it has."""
+
+    text: str
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+Words = Mapping[str, Said]
+"""Of parts of a picture, by the titles that Graphviz gives them: `name`, or `one->other`."""
+
+
+def figure(
+    view: View, stem: str, suffix: str, what: str, words: Words | None = None
+) -> Html | None:
+    """A picture with its caption, once in the page; one without ``suffix`` has no file.
+
+    One whose parts have ``words`` can be explored (`page/explore.js`).
+    """
     svg = view.drawing(stem)
     if stem in view.placed or svg is None:
         return None
     view.placed.add(stem)
-    drawn = inline(svg, f"picture-{stem}", what)
+    drawn = inline(svg, f"picture-{stem}", what, words)
     return tag(
         "figure",
         tag("div", drawn, class_="scroll card", tabindex=0, role="group", aria_label=what),
         tag("figcaption", f"{what}. File: {stem}{suffix}") if suffix else None,
         id=f"figure-{stem}",
+        class_="pathways" if words else None,
     )
 
 
-def inline(text: str, name: str, what: str) -> Html:
+def inline(text: str, name: str, what: str, words: Words | None = None) -> Html:
     """SVG text as an element of the page, with a title, no fixed size and ids of its own.
 
     ``name`` is unique among the page's pictures. A picture may shrink to its box, but not so far
@@ -43,7 +64,11 @@ def inline(text: str, name: str, what: str) -> Html:
     width = _points(root)
     for element in root.iter():
         for child in list(element):
-            if child.tag == f"{_SVG}metadata" or child.tag == f"{_SVG}title":
+            said = (words or {}).get(child.text or "") if child.tag == f"{_SVG}title" else None
+            if said is not None:
+                child.text = visible(said.text)
+                element.attrib |= {f"data-{key}": visible(v) for key, v in said.data.items()}
+            elif child.tag in (f"{_SVG}metadata", f"{_SVG}title"):
                 element.remove(child)
     styles = [rule for style in _take_styles(root) for rule in _rules(style)]
     inherited = "".join(body for selector, body in styles if selector == "*")

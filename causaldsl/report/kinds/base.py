@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from causaldsl.check.checked import Output
 from causaldsl.discovery import import_all
 from causaldsl.report.html.markup import Html, section
+from causaldsl.report.html.svg import Words
 from causaldsl.report.terminal import show
 from causaldsl.report.view import View, made_by
 from causaldsl.results.records import Number, Results
@@ -44,6 +45,8 @@ class Picture:
     suffix: str
     caption: str
     at: str = ""
+    words: Words | None = None
+    """What its parts say in the page."""
 
 
 class Kind(Generic[R]):
@@ -86,6 +89,10 @@ class Kind(Generic[R]):
         """What a `plot` or `render` draws of a record, or what is drawn if there is none."""
         return None
 
+    def words(self, record: R) -> Words | None:
+        """What the parts of a record's picture say when they are pointed at."""
+        return None
+
     def number(self, results: Results, name: str, options: Options) -> Named | None:
         """The number with an interval that a word with these options reads off a record."""
         return None
@@ -118,9 +125,10 @@ class Kind(Generic[R]):
     def asked(self, view: View, output: Output) -> Picture | None:
         """The picture that a `plot` or `render` asks for, if its target is one of the records."""
         record = self.records(view.results).get(output.target)
-        draw = None if record is None else self.draw(view, output.target, record, output)
-        caption = f"{output.target}, as the program {output.kind}s it"
-        return draw and Picture(draw, output.stem, output.suffix, caption, output.target)
+        if record is None or (draw := self.draw(view, output.target, record, output)) is None:
+            return None
+        caption, words = f"{output.target}, as the program {output.kind}s it", self.words(record)
+        return Picture(draw, output.stem, output.suffix, caption, output.target, words)
 
     def unasked(self, view: View) -> Iterator[Picture]:
         """A picture of each record for the page, to be drawn if the program asks for none."""

@@ -33,7 +33,7 @@ class Outputs(Kind[None]):
     def section(self, view: View) -> Html | None:
         """The pictures that don't stand at their statement, and the compiled graph."""
         wanted = [asked(view, output) for output in view.program.outputs]
-        found = [figure(view, p.stem, p.suffix, p.caption) for p in wanted]
+        found = [figure(view, p.stem, p.suffix, p.caption, p.words) for p in wanted]
         for path in sorted(view.folder.glob("*.svg")):
             if path.stem != "graph":
                 found.append(figure(view, path.stem, ".svg", f"{path.stem}, as the run drew it"))

@@ -12,6 +12,7 @@ from rich.text import Text
 from causaldsl.check.checked import Output
 from causaldsl.report.html.figures import estimate, share
 from causaldsl.report.html.markup import Content, Html, join, tag
+from causaldsl.report.html.svg import Said, Words
 from causaldsl.report.html.tables import folded, metric_name, table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, Picture, kind
 from causaldsl.report.numbers import percent, with_interval
@@ -70,9 +71,26 @@ class Traces(Kind[TraceRecord]):
         return partial(_draw_pathways, view, name)
 
     def unasked(self, view: View) -> Iterator[Picture]:
-        for name in view.results.traces:
-            draw = partial(_draw_pathways, view, name)
-            yield Picture(draw, name, ".svg", f"The pathways of {name}", name)
+        for name, record in view.results.traces.items():
+            draw, words = partial(_draw_pathways, view, name), self.words(record)
+            yield Picture(draw, name, ".svg", f"The pathways of {name}", name, words)
+
+    def words(self, record: TraceRecord) -> Words:
+        """An edge's numbers and intervals, and what goes when a component is held at clean."""
+        nodes = {node.id: Said(_said_of(node), {"component": node.id}) for node in record.nodes}
+        return nodes | {
+            f"{edge.sender}->{edge.receiver}": Said(
+                _said_of_edge(edge),
+                {
+                    "from": edge.sender,
+                    "to": edge.receiver,
+                    "share": f"{abs(edge.share):.4f}",
+                    "dormant": "yes" if edge.dormant else "no",
+                },
+            )
+            for edge in record.edges
+            if edge.shown
+        }
 
     def metrics(self, results: Results) -> set[str]:
         return {trace.metric for trace in results.traces.values()}
@@ -87,6 +105,20 @@ class Traces(Kind[TraceRecord]):
 def _draw_pathways(view: View, name: str, path: Path) -> None:
     caption = f"{name} of {view.program.path.name}"
     draw_dot(trace_dot(view.results.traces[name], caption, view.model), path)
+
+
+def _said_of(node: TraceNode) -> str:
+    if node.share is None or node.mediated is None:
+        return node.id
+    held = f"{percent(node.share.mean)} of the effect goes when it is held at clean"
+    return f"{node.id}: {held} ({with_interval(node.mediated)})"
+
+
+def _said_of_edge(edge: TraceEdge) -> str:
+    effect, natural = with_interval(edge.effect), with_interval(edge.natural)
+    said = f"{edge.sender} → {edge.receiver}: {percent(edge.share)} of the effect ({effect}), "
+    said += f"naturally {percent(edge.natural_share)} ({natural})"
+    return f"dormant: {said}" if edge.dormant else said
 
 
 def _summary_table(name: str, trace: TraceRecord) -> Table:

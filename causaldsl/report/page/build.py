@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 
 from causaldsl.report.html.markup import Html, breakable, prose, tag
@@ -27,10 +29,12 @@ def report_html(view: View) -> str:
     """
     main = list(_sections(view))
     name, results = view.program.path.name, view.results
-    body = tag("body", _header(view), _contents(main), tag("main", main))
+    script = tag("script", Html(_script()))
+    body = tag("body", _header(view), _contents(main), tag("main", main), script)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy()),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="generator", content=f"causaldsl {results.provenance.get('causaldsl')}"),
@@ -57,6 +61,19 @@ def _sections(view: View) -> Iterator[Html]:
 @cache
 def _style() -> str:
     return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    return (Path(__file__).parent / "explore.js").read_text(encoding="utf-8")
+
+
+@cache
+def _policy() -> str:
+    """Nothing is loaded from anywhere, and no script but the page's own runs."""
+    digest = b64encode(sha256(_script().encode()).digest()).decode()
+    own = f"script-src 'sha256-{digest}'"
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {own}"
 
 
 def _outcome(results: Results) -> str:

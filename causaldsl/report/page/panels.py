@@ -26,7 +26,7 @@ def panel(view: View, statement: ast.Statement) -> tuple[Html | None, Html | Non
         drawn = view.drawing(picture.stem) if picture.at == name else None
         if drawn is None:
             continue
-        shown = figure(view, picture.stem, picture.suffix, picture.caption)
+        shown = figure(view, picture.stem, picture.suffix, picture.caption, picture.words)
         if picture.suffix or natural_width(drawn) > _NARROW:
             below = join(below, shown) if shown else below
         else:
