@@ -15,13 +15,14 @@ from causaldsl.check.files import missing_file
 from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
-from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
+from causaldsl.diagnostics import Mistake, Span, located, wrong
 from causaldsl.model.cache import sha256
 from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Maker, Operand, OperandMistake, Word
+from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
 from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, TraceType
 
@@ -153,7 +154,7 @@ def _matched(
                 "unknown-option",
                 f"`{cls.word}` has no option `{name}`",
                 identifier.span,
-                suggest(name, [*keywords, *cls.options()], "options"),
+                word_meant(name, [*keywords, *cls.options()], "options"),
             )
     for operand in cls.operands:
         if operand.required and operand.name not in {*nodes, *given}:

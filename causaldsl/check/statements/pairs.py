@@ -125,7 +125,7 @@ def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> Pair
             "bad-pairs",
             "this does not make pairs",
             call.span,
-            'write prompts ABB <-> BAB { train 300 test 150 }, jsonl("pairs.jsonl"), or for a toy '
+            'write dataset("FILE"), PROMPTS ABB <-> BAB { train 300 test 150 }, or for a toy '
             "model numbers(base: [1], source: [2])",
         )
     return found.called(node.name.text)
