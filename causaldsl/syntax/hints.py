@@ -11,7 +11,11 @@ _POWER = "there are no powers: write a * a"
 _COLON = "a colon stands before what is done: for l in layers: patch SITE"
 
 _HINTS = (
-    (r"pairs\s+\w+\s*=\s*(\w+)\s*", r"\{", "say which patterns they have: {} A <-> B {{ test 20 }}"),
+    (
+        r"pairs\s+\w+\s*=\s*(\w+)\s*",
+        r"\{",
+        "say which patterns they have: {} A <-> B {{ test 20 }}",
+    ),
     (r"position\s[^}]*?(\w+)\s*=\s*(\w+)", r"\.", "a column has no place of its own: {} = {}"),
     (r"answer\s+", r"\{", "without braces: answer X.capital"),
     # Texts, numbers and comments
@@ -32,7 +36,11 @@ _HINTS = (
     (r"model\s+\w+\s*=\s*(\w+)\s*", r"([-/.][-\w/.]*)", 'write it in quotes: "{}{}"'),
     (r"model\s+\w+\s+", r"[\"']", 'write it with =: model lm = "gpt2"'),
     (r"model\s+\w+", r"[-/.]", 'give it a name, too: model lm = "gpt2"'),
-    (rf"^\s*(model|lexicon|pairs|site|set|subspace|let|param|{_BLOCKS})\s*", r"=", "it needs a name: {} NAME = .."),
+    (
+        rf"^\s*(model|lexicon|pairs|site|set|subspace|let|param|{_BLOCKS})\s*",
+        r"=",
+        "it needs a name: {} NAME = ..",
+    ),
     (r"^\s*(\w+)\s+(\w+)\s*", r":\s", "write {} {} = .."),
     (r"^\s*expect\b[^\n]*", r"=(?!=)", "compare by ==, <, <=, > or >="),
     (r"[(,]\s*(\w+)\s*", r"=(?!=)", "an option has a colon: {}: .."),
@@ -43,22 +51,42 @@ _HINTS = (
     (r"[<>]=?[^<>\n]*", r"[<>]", "compare two at a time: a < b and b < c"),
     (r"expect\s+not\s+", r".", "claim the opposite: `>` instead of not `<`"),
     # Blocks
-    (r"(?:measure|sweep)\s+\w+\s*", r"\{", "say which pairs it is measured on: on flip.test {{ .. }}"),
-    (rf"(?:{_BLOCKS})\s+\w+(?:\s+on\s+[\w.]+)?\s*", r":", "what belongs to it stands in braces {{ }}"),
+    (
+        r"(?:measure|sweep)\s+\w+\s*",
+        r"\{",
+        "say which pairs it is measured on: on flip.test {{ .. }}",
+    ),
+    (
+        rf"(?:{_BLOCKS})\s+\w+(?:\s+on\s+[\w.]+)?\s*",
+        r":",
+        "what belongs to it stands in braces {{ }}",
+    ),
     (r"\bin\s+(\d+):(\d+)\s*", r":", "write the range with two dots: {}..{}"),
     (r"\bfor\s+\w+\s+in\s[^:{]*", rf"\{{|(?:{_VERBS})\b", _COLON),
-    (r"measure\s[^{]*\{\s*", r"report\b", "first an arm, which says what is done: whole = patch SITE"),
+    (
+        r"measure\s[^{]*\{\s*",
+        r"report\b",
+        "first an arm, which says what is done: whole = patch SITE",
+    ),
     (r"measure\s[^{]*\{[^}]*", rf"({_VERBS})\b", "give it a name: whole = {} .."),
     (r"measure\s[^{]*\{[^}]*", r"(\w+)\s*:", "write {} = .."),
-    (rf"ablate\s[^\n]*\s(zero|mean|noise|resample)\s+report\b[^}}]*", r"\}", "write `to {}` behind the site"),
+    (
+        r"ablate\s[^\n]*\s(zero|mean|noise|resample)\s+report\b[^}]*",
+        r"\}",
+        "write `to {}` behind the site",
+    ),
     (r"(?:measure|sweep)\s[^{]*\{[^}]*\breport\b[\w\s,]*", r"(\w+)", "put a comma before `{}`"),
-    (r"(?:measure|sweep)\s[^{]*\{(?:(?!\breport\b)[^}])*", r"\}", "say what is measured: report fldd"),
+    (
+        r"(?:measure|sweep)\s[^{]*\{(?:(?!\breport\b)[^}])*",
+        r"\}",
+        "say what is measured: report fldd",
+    ),
     (r"[\])]\s*", r"(?:,|at\b)\s*([A-Z]\w*)", "a position stands behind `@`: write @ {}"),
     # Pictures
     (r"plot\s+\w+\s*", r"\.", "it draws all of a statement: give its name alone"),
     (r"(plot|render)\s+", r"\"", "say first what is drawn: {} NAME as .."),
     (r"\bas\s+", r"([\w.]+)", 'write it in quotes: as "{}"'),
-)  # fmt: skip
+)
 """What stands before the place, what stands there, and what to write; names are filled in."""
 
 _SITE = r"head|kv_head|resid_|mlp_|attn_|embed"
@@ -67,16 +95,28 @@ _STATEMENTS = (
     (r"(\w+)\s*(?::=|=|:)\s*\"", "give it its kind, such as model {0} = .., or param {0} = .."),
     (r"(\w+)\s*(?::=|=|:)", "give it its kind: let {0} = .., or param {0} = .. for `--set`"),
     (r"(?:const|var|val|int|float|define)\s+(\w+)", "write let {} = .."),
-    (r"(?:def|class|fn|function|lambda)\b", 'there are no functions; a package brings words: use "NAME"'),
-    (r"(?:for|while)\b", "a loop stands in `sweep NAME on PAIRS {{ for l in layers: .. report fldd }}`"),
+    (
+        r"(?:def|class|fn|function|lambda)\b",
+        'there are no functions; a package brings words: use "NAME"',
+    ),
+    (
+        r"(?:for|while)\b",
+        "a loop stands in `sweep NAME on PAIRS {{ for l in layers: .. report fldd }}`",
+    ),
     (r"(?:if|else|elif)\b", "there are no branches: `expect` says what should hold"),
     (r"(?:assert|claim|check|require)\b", "write expect .."),
-    (r"(?:print|show|display|log)\b", "a run shows all that is measured: `let NAME = ..` adds a number"),
+    (
+        r"(?:print|show|display|log)\b",
+        "a run shows all that is measured: `let NAME = ..` adds a number",
+    ),
     (r"from\b", 'import "FILE.cpatch" brings definitions, use "NAME" a package\'s words'),
-    (rf"({_VERBS})\b", "an intervention is an arm: measure NAME on PAIRS {{ a = {} ..  report fldd }}"),
+    (
+        rf"({_VERBS})\b",
+        "an intervention is an arm: measure NAME on PAIRS {{ a = {} ..  report fldd }}",
+    ),
     (r"report\b", "it stands at the end of a measure or sweep, inside its braces"),
     (r"(train|test|slots|answer|position)\b", "`{}` stands inside the braces of prompts"),
-)  # fmt: skip
+)
 """What a line begins with that is no statement, and what to write."""
 
 _BRACKET = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|([\[({])|([\])}])')

@@ -32,7 +32,18 @@ _SITES = {
 }
 """Sites by what others call them, in a module path without what leads to its layer."""
 _ROOTS = frozenset(
-    "model transformer gpt_neox decoder language_model base_model blocks layers layer h".split()
+    [
+        "model",
+        "transformer",
+        "gpt_neox",
+        "decoder",
+        "language_model",
+        "base_model",
+        "blocks",
+        "layers",
+        "layer",
+        "h",
+    ]
 )
 """The parts of a module path that lead to a layer."""
 _OTHERS = {
