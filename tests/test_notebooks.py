@@ -85,7 +85,7 @@ def test_a_notebook_runs(notebook: Path, place: Path) -> None:
         assert run.held
         assert "<table" in run._repr_html_()
         assert run.folder is None
-    assert [one for one in shown if hasattr(one, "_repr_svg_")][0]._repr_svg_().startswith("<svg")
+    assert next(one for one in shown if hasattr(one, "_repr_svg_"))._repr_svg_().startswith("<svg")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("IPython") is None, reason="IPython isn't installed")
