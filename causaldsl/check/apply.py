@@ -160,7 +160,7 @@ def _matched(
         if operand.required and operand.name not in {*nodes, *given}:
             raise wrong(
                 "missing-operand",
-                f"`{cls.word}` needs {_asked(operand)}",
+                f"`{cls.word}` needs {_asked(operand, cls.changes)}",
                 span,
                 f"write {cls.signature()}",
             )
@@ -203,12 +203,13 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
         return {places[-1].name: positional} if positional else {}
     if len(positional) > len(places):
         extra = positional[len(places)]
-        raise wrong(
-            "too-many",
-            f"`{cls.word}` takes {len(places)} operands, not {len(positional)}",
-            extra.span,
-            f"write {cls.signature()}",
-        )
+        count = f"{len(places)} operand{'s' * (len(places) != 1)}"
+        named = [operand.name for operand in cls.operands if operand.keyword and operand.required]
+        way = f"say what it is: {named[0]}: {show(extra)}" if named else f"write {cls.signature()}"
+        message = f"`{cls.word}` takes {count}, not {len(positional)}"
+        if named:
+            message = f"`{cls.word}` takes {count} without a name, not {len(positional)}"
+        raise wrong("too-many", message, extra.span, way)
     return {operand.name: node for operand, node in zip(places, positional, strict=False)}
 
 
@@ -223,9 +224,10 @@ _ASKED = {
 }
 
 
-def _asked(operand: Operand) -> str:
+def _asked(operand: Operand, clause: bool) -> str:
     kind = _ASKED.get(operand.kind, f"a {operand.kind}")
-    return f"`{operand.name}: ...`, {kind}" if operand.keyword else kind
+    written = f"{operand.name}{'' if clause else ':'} ..."
+    return f"`{written}`, {kind}" if operand.keyword else kind
 
 
 def _option(context: Context, node: Any) -> Any:

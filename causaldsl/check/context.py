@@ -234,12 +234,12 @@ class Context:
         value = self.value(node)
         if isinstance(value, PairFamily):
             if value.whole is None:
-                raise wrong(
-                    "which-part",
-                    f"`{value.name}` has parts; say which to use",
-                    node.span,
-                    f"write {' or '.join(part.name for part in value.parts.values())}",
-                )
+                parts = value.parts
+                way = f"write {' or '.join(part.name for part in parts.values())}"
+                if {"train", "test"} <= parts.keys():
+                    way = f"learn on {parts['train'].name}, and measure on {parts['test'].name}"
+                message = f"`{value.name}` has parts; say which to use"
+                raise wrong("which-part", message, node.span, way)
             return value.whole
         if answers and isinstance(value, PromptSet):
             raise wrong(

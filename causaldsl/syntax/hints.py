@@ -35,6 +35,7 @@ _HINTS = (
     (r"", r"model\.\w", "sites have names of their own: resid_post[3], mlp_out[3], attn_out[3]"),
     (r"model\s+\w+\s*=\s*(\w+)\s*", r"([-/.][-\w/.]*)", 'write it in quotes: "{}{}"'),
     (r"model\s+\w+\s+", r"[\"']", 'write it with =: model lm = "gpt2"'),
+    (r"model\s+", r"[\"']", 'give it a name, too: model lm = "gpt2"'),
     (r"model\s+\w+", r"[-/.]", 'give it a name, too: model lm = "gpt2"'),
     (
         rf"^\s*(model|lexicon|pairs|site|set|subspace|let|param|{_BLOCKS})\s*",
