@@ -1,7 +1,7 @@
 """The tutorial, typed as it stands there: every block in its order, in a folder of its own.
 
-Quickly on a narrow random model of SmolLM2's layout, with fewer pairs, where claims may fall; and on
-the model itself as it is written.
+Quickly on a narrow random model of SmolLM2's layout, with fewer pairs, where claims may fall; and
+on the model itself as it is written.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def test_the_tutorial_works_as_it_is_typed(
     shrink(ROOT / "programs", tmp_path / "programs", pairs=6, texts=6)
     for path in (tmp_path / "programs").glob("*.cpatch"):
         path.write_text(path.read_text().replace(SMOL, model))
-    page = re.sub(r"^```cpatch\n.*?^```", _fewer, PAGE.replace(SMOL, model), flags=re.M | re.S)
+    page = re.sub(
+        r"^```(?:cpatch|text)\n.*?^```", _fewer, PAGE.replace(SMOL, model), flags=re.M | re.S
+    )
     monkeypatch.chdir(tmp_path)
     commands = typed(page, {HELD, FELL, UNDECIDED})
     assert len(commands) >= 12
