@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "Run", "__version__", "check", "compile", "run"]
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext causaldsl` adds `%%cpatch` to a notebook."""
+    from causaldsl.commands.notebook import register
+
+    register(shell)
+
+
 class _Package(ModuleType):
     """Imports `causaldsl.api` when one of its names is used: it costs nothing before.
 

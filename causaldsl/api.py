@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from causaldsl.model.shapes import ModelDims
     from causaldsl.plan.cost import Cost
     from causaldsl.plan.planner import Plan
+    from causaldsl.report.in_notebooks import Drawing, Numbers
     from causaldsl.results.lock import Lock
     from causaldsl.results.records import Results
     from causaldsl.results.values import Block
@@ -90,6 +91,30 @@ class Run:
         from causaldsl.results.values import values_table
 
         return values_table(self.by_pair)
+
+    @property
+    def measures(self) -> Mapping[str, Numbers]:
+        """The numbers of each measure and sweep; `run.measures["m"].to_pandas()` is a frame."""
+        from causaldsl.report.in_notebooks import measures_of
+
+        return measures_of(self.program, self.results)
+
+    @property
+    def pictures(self) -> Mapping[str, Drawing]:
+        """The run's pictures, each of which is drawn when it is looked at (`svg`)."""
+        from causaldsl.report.in_notebooks import drawings
+
+        return drawings(self.program, self.graph, self.results)
+
+    def __repr__(self) -> str:
+        claims = len(self.results.expectations)
+        measured = ", ".join(self.results.measures) or "nothing"
+        return f"<Run: {claims} claims, {self.verdict}; measured: {measured}>"
+
+    def _repr_html_(self) -> str:
+        from causaldsl.report.in_notebooks import run_html
+
+        return run_html(self.results, self.measures, self.folder)
 
     @property
     def verdict(self) -> str:

@@ -14,6 +14,7 @@ from causaldsl.commands import (
     calibrate,
     check,
     diff,
+    explain,
     format,
     graph,
     lock,
@@ -88,8 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         'eval "$(causaldsl --completion bash)"',
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate, lsp)
+    of_programs = (new, run, audit, check, graph, format, sites, models, lock, replicate)
+    of_messages = (explain, lsp)
     of_runs = (runs, values, verify, diff, power, bundle, store, calibrate)
-    for command in (*of_programs, *of_runs):
+    for command in (*of_programs, *of_messages, *of_runs):
         command.add(commands)
     return parser

@@ -61,6 +61,11 @@ def test_the_reference_is_up_to_date() -> None:
     assert made == (ROOT / "docs/reference.md").read_text()
 
 
+def test_the_page_of_codes_is_up_to_date() -> None:
+    made = runpy.run_path(str(ROOT / "docs/make_codes.py"))["page"]()
+    assert made == (ROOT / "docs/codes.md").read_text()
+
+
 def test_the_table_of_families_is_up_to_date() -> None:
     page = (ROOT / "docs/models.md").read_text()
     assert runpy.run_path(str(ROOT / "docs/make_models.py"))["page"](page) == page

@@ -42,6 +42,11 @@ def test_the_wheel_checks_every_program(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists(), "the wheel has the parser's tables"
     where = command(python, "-c", "import causaldsl; print(causaldsl.__file__)", cwd=tmp_path)
     assert str(tmp_path) in where
+    names = "import causaldsl as cd; print([getattr(cd, name) for name in cd.__all__])"
+    command(python, "-c", names, cwd=tmp_path, env=environment)
+    said = command(tmp_path / "venv/bin/causaldsl", "explain", "layer-range", cwd=tmp_path,
+                   env=environment)  # fmt: skip
+    assert "causaldsl sites" in said
     for program in sorted(ROOT.glob("programs/*.cpatch")):
         said = command(tmp_path / "venv/bin/causaldsl", "check", program, cwd=tmp_path,
                        env=environment)  # fmt: skip

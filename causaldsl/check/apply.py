@@ -15,13 +15,14 @@ from causaldsl.check.files import missing_file
 from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, CheckedTrace
-from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
+from causaldsl.diagnostics import Mistake, Span, located, wrong
 from causaldsl.model.cache import sha256
 from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Maker, Operand, OperandMistake, Word
+from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
 from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, TraceType
 
@@ -153,13 +154,13 @@ def _matched(
                 "unknown-option",
                 f"`{cls.word}` has no option `{name}`",
                 identifier.span,
-                suggest(name, [*keywords, *cls.options()], "options"),
+                word_meant(name, [*keywords, *cls.options()], "options"),
             )
     for operand in cls.operands:
         if operand.required and operand.name not in {*nodes, *given}:
             raise wrong(
                 "missing-operand",
-                f"`{cls.word}` needs {_asked(operand)}",
+                f"`{cls.word}` needs {_asked(operand, cls.changes)}",
                 span,
                 f"write {cls.signature()}",
             )
@@ -202,12 +203,13 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
         return {places[-1].name: positional} if positional else {}
     if len(positional) > len(places):
         extra = positional[len(places)]
-        raise wrong(
-            "too-many",
-            f"`{cls.word}` takes {len(places)} operands, not {len(positional)}",
-            extra.span,
-            f"write {cls.signature()}",
-        )
+        count = f"{len(places)} operand{'s' * (len(places) != 1)}"
+        named = [operand.name for operand in cls.operands if operand.keyword and operand.required]
+        way = f"say what it is: {named[0]}: {show(extra)}" if named else f"write {cls.signature()}"
+        message = f"`{cls.word}` takes {count}, not {len(positional)}"
+        if named:
+            message = f"`{cls.word}` takes {count} without a name, not {len(positional)}"
+        raise wrong("too-many", message, extra.span, way)
     return {operand.name: node for operand, node in zip(places, positional, strict=False)}
 
 
@@ -222,9 +224,10 @@ _ASKED = {
 }
 
 
-def _asked(operand: Operand) -> str:
+def _asked(operand: Operand, clause: bool) -> str:
     kind = _ASKED.get(operand.kind, f"a {operand.kind}")
-    return f"`{operand.name}: ...`, {kind}" if operand.keyword else kind
+    written = f"{operand.name}{'' if clause else ':'} ..."
+    return f"`{written}`, {kind}" if operand.keyword else kind
 
 
 def _option(context: Context, node: Any) -> Any:

@@ -38,6 +38,7 @@ from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.syntax.recover import read
 from causaldsl.vocabulary.base import Maker
+from causaldsl.vocabulary.foreign import site_help
 from causaldsl.vocabulary.register import Vocabulary
 from causaldsl.vocabulary.types import NumberType
 from causaldsl.vocabulary.warnings import WARNINGS
@@ -191,7 +192,9 @@ class Context:
                 "sets of sites stand behind verbs, and at the stages of paths",
             )
         if not isinstance(value, Place):
-            raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not a site", node.span)
+            message = f"`{show(node)}` is {describe(value)}, not a site"
+            help = site_help(value) if isinstance(value, str) else None
+            raise wrong("wrong-kind", message, node.span, help)
         if positioned and value.position is None:
             if not self.shapes(node.span).text:
                 return replace(value, position=PositionRef(Point("END", 0)))
@@ -231,12 +234,12 @@ class Context:
         value = self.value(node)
         if isinstance(value, PairFamily):
             if value.whole is None:
-                raise wrong(
-                    "which-part",
-                    f"`{value.name}` has parts; say which to use",
-                    node.span,
-                    f"write {' or '.join(part.name for part in value.parts.values())}",
-                )
+                parts = value.parts
+                way = f"write {' or '.join(part.name for part in parts.values())}"
+                if {"train", "test"} <= parts.keys():
+                    way = f"learn on {parts['train'].name}, and measure on {parts['test'].name}"
+                message = f"`{value.name}` has parts; say which to use"
+                raise wrong("which-part", message, node.span, way)
             return value.whole
         if answers and isinstance(value, PromptSet):
             raise wrong(

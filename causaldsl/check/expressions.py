@@ -22,11 +22,12 @@ from causaldsl.check.stages import (
     site_set,
 )
 from causaldsl.check.values import Applied, constant, label_of
-from causaldsl.diagnostics import Span, located, suggest, wrong
+from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
+from causaldsl.vocabulary.foreign import site_help, word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.numbers import Arithmetic, Compare
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -48,7 +49,8 @@ def name(context: Context, node: ast.Name) -> Any:
     if text in MATRIX_WORDS and MATRIX_WORDS[text].index == "none":
         return matrix(text, None, None, context.shapes(node.span), node.span)
     if text in SITE_WORDS or text in MATRIX_WORDS or text in _OWNERS:
-        raise wrong("no-index", f"`{text}` needs an index", node.span, f"write {text}[...]")
+        way = site_help(node.span.source.text[node.span.start :], f"write {text}[...]")
+        raise wrong("no-index", f"`{text}` needs an index", node.span, way)
     if text in context.words.functions:
         signature = context.words.functions[text].signature()
         raise wrong("no-call", f"`{text}` is a function", node.span, f"write {signature}")
@@ -118,13 +120,21 @@ def index(context: Context, node: ast.Index) -> Any:
             return matrix(text, layer, head, context.shapes(node.span), node.span)
     owner = context.value(node.owner)
     if not isinstance(owner, Value) or not owner.has_cells:
-        raise wrong("no-index", f"{describe(owner)} can't be indexed", node.at.span)
+        raise wrong("no-index", f"{describe(owner)} can't be indexed", node.at.span, _meant(node))
     parts = node.at.parts if isinstance(node.at, ast.Cell) else (node.at,)
     return owner.cell(node, ".".join(_cell_part(context, part) for part in parts))
 
 
+def _meant(node: ast.Node) -> str | None:
+    """What to write for something that looks like a site as it is spelled elsewhere."""
+    return site_help(node.span.source.text[node.span.start :])
+
+
 def _site_at(context: Context, word: str, node: ast.Index) -> Place | SiteOwner | Members:
     """A site at a layer, or a head that waits for `.q`, `.k`, `.v`, `.z` or `.out`; or sets."""
+    if isinstance(node.at, ast.Cell):
+        message = f"`{show(node)}` has several values in its brackets"
+        raise wrong("cell-here", message, node.span, _meant(node))
     shapes = context.shapes(node.span)
     several = _in_brackets(context, word, node)
     if several is not None:
@@ -214,7 +224,7 @@ def called(context: Context, node: ast.Call) -> Any:
             "unknown-function",
             f"there is no function `{text}`",
             node.function.span,
-            suggest(text, [*words.functions, *sites], "functions"),
+            _meant(node) or word_meant(text, [*words.functions, *sites], "functions"),
         )
     return apply(context, words.functions[text], *arguments(node), node.span)
 

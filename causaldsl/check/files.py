@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from causaldsl.check.limits import Limits
@@ -13,6 +15,8 @@ from causaldsl.diagnostics import Mistake
 
 _SHOWN = 200
 """Characters of a path in a message."""
+_LISTED = 1000
+"""Files of a folder with whose names one that is missing is compared."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -24,11 +28,12 @@ _KINDS = (
 
 def missing_file(written: str, path: Path) -> Mistake:
     """That there is no file where a program says one is."""
-    return Mistake(
-        "missing-file",
-        f"there is no file {written}",
-        f"paths are relative to the program; looked for {path}",
-    )
+    help = f"paths are relative to the program; looked for {path}"
+    if Path(written).name == written and path.parent.is_dir():  # beside the program
+        names = islice((one.name for one in path.parent.iterdir()), _LISTED)
+        if close := difflib.get_close_matches(written, names, n=1, cutoff=0.75):
+            help = f"did you mean `{close[0]}`? {help[0].upper()}{help[1:]}"
+    return Mistake("missing-file", f"there is no file {written}", help)
 
 
 @dataclass(frozen=True)

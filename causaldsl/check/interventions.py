@@ -13,10 +13,11 @@ from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin, check_origin, from_elsewhere
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied
-from causaldsl.diagnostics import Span, suggest, wrong
+from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Change
+from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.interventions import Ablate
 
 
@@ -29,7 +30,7 @@ def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ..
             "unknown-intervention",
             f"there is no intervention `{verb}`",
             node.verb.span,
-            suggest(verb, known, "interventions"),
+            word_meant(verb, known, "interventions"),
         )
     cls = known[verb]
     assert issubclass(cls, Change)
@@ -48,8 +49,10 @@ def check_unbracketed(context: Context, node: ast.Node) -> None:
         return
     verb = show(call.function)
     form = context.words.interventions[verb].signature()
-    if isinstance(node, ast.At) and call.arguments:
-        form = f"{verb} {show(call.arguments[0])} @ {show(node.position)}"
+    if call.arguments:
+        site, *more = (show(argument) for argument in call.arguments)
+        position = show(node.position) if isinstance(node, ast.At) else "".join(more[:1])
+        form = f"{verb} {site}" + (f" @ {position}" if position else "")
     raise wrong("bad-call", "an intervention takes no brackets", node.span, f"write {form}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from causaldsl.check.choices import Choice
 from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
+from causaldsl.vocabulary.foreign import site_help
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -134,9 +135,10 @@ class Scope:
                 "docs/language.md shows where it can stand",
             )
         near = difflib.get_close_matches(name, reserved, n=1, cutoff=0.75)
+        known = suggest(name, [*self.values, *reserved] if near else self.values)
         raise wrong(
             "unknown-name",
             f"there is nothing called `{name}`",
             span,
-            suggest(name, [*self.values, *reserved] if near else self.values),
+            site_help(span.source.text[span.start :], known),
         )

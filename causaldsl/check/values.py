@@ -369,7 +369,7 @@ class Measurement(Value):
                 "no-arm",
                 f"measure `{self.name}` has no arm `{name}`",
                 node.name.span,
-                suggest(name, runs, "arms"),
+                self._of_an_arm(name) or suggest(name, runs, "arms"),
             )
         if name == "clean":
             return ArmRef(self, self.runs[0])
@@ -384,6 +384,11 @@ class Measurement(Value):
             node.name.span,
             suggest(name, [*self.metrics, *self.cells], "metrics"),
         )
+
+    def _of_an_arm(self, name: str) -> str | None:
+        """What to write for a metric that is asked of the whole measure."""
+        arm = next((run.name for run in self.runs if run.name != "clean"), "clean")
+        return f"say of which arm: {self.name}.{arm}.{name}" if name in self.metrics else None
 
     def cell(self, node: ast.Index, wanted: str) -> ArmRef:
         """`sweep[20]`: one cell, by its loop variables' values joined with dots."""

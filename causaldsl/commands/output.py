@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, render_all
+from causaldsl.diagnostics import Diagnostic, Mistake, ProgramError, RunFailure, render_all
 from causaldsl.shown import visible
 
 if TYPE_CHECKING:
@@ -54,10 +54,19 @@ def warn(program: CheckedProgram) -> None:
 def error_text(error: ProgramError | Mistake | RunFailure) -> str:
     """What a user is told of an error: every mistake with its place and a way out."""
     if not isinstance(error, ProgramError):
-        return f"error: {error.message}" + (f"\n  help: {error.help}" if error.help else "")
-    count = len(error.diagnostics)
+        code = f"[{error.code}]" if isinstance(error, Mistake) else ""
+        return f"error{code}: {error.message}" + (f"\n  help: {error.help}" if error.help else "")
+    count, more = len(error.diagnostics), _more(error.diagnostics)
     mistakes = "mistake" if count == 1 else "mistakes"
-    return f"{render_all(error.diagnostics)}\n\n{count} {mistakes}"
+    return f"{render_all(error.diagnostics)}\n\n{count} {mistakes}{more}"
+
+
+def _more(found: Sequence[Diagnostic]) -> str:
+    """Where to read more of the first message that has more to read."""
+    from causaldsl.codes import codes
+
+    known = [one.code for one in found if one.code in codes()]
+    return f"; `causaldsl explain {known[0]}` says more" if known else ""
 
 
 def announce(what: str, done: int, total: int) -> None:

@@ -138,7 +138,8 @@ class Site:
             raise Mistake(
                 "layer-range",
                 f"{shapes.name} has no layer {self.layer}",
-                f"its layers are 0 to {n_layers - 1}",
+                f"its layers are 0 to {n_layers - 1}"
+                + ", counted from the first" * (self.layer < 0),
             )
         if self.word.needs == "sequential" and shapes.parallel:
             raise Mistake(

@@ -30,7 +30,7 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
         "positions": {
             name: {"base": index, "source": places[name]}
             for name, index in base.positions
-            if name in places
+            if name in places and name != "END"  # the last token, in every file
         },
         "tokens": {"base": base.ids, "source": source.ids},
     }

@@ -10,9 +10,9 @@ from typing import cast
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from causaldsl.diagnostics import ProgramError, Span, suggest, wrong
+from causaldsl.diagnostics import Label, ProgramError, Span, suggest, wrong
 from causaldsl.syntax.grammar import fixed_texts, keywords, parser, statement_words, words
-from causaldsl.syntax.hints import hint
+from causaldsl.syntax.hints import hint, statement_hint, unclosed
 
 _TERMINALS = {
     "NAME": "a name",
@@ -28,7 +28,14 @@ _TERMINALS = {
     "PLACE": "a letter's occurrence such as `A.1`, or `last`",
     "POINT": "a position such as `END`",
     "$END": "the end of the file",
+    "_OVER": "`over templates`",
 }
+_OPERATORS = frozenset(
+    {"`(`", "`*` or `/`", "`+`", "`-`", "`.`", "`..`", "`@`", "`[`", "`and`", "`except`", "`is`"}
+    | {"a comparison"}
+)
+_VALUES = frozenset({"`(`", "`-`", "`[`", "`{`", "a name", "a number", 'a text in "quotes"'})
+"""What goes on with a value, and what begins one: said in a word where they are many."""
 _WORD = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|([A-Za-z_][A-Za-z0-9_]*)')
 
 
@@ -55,13 +62,25 @@ def syntax_error(text: Span, error: UnexpectedInput) -> ProgramError:
             ends = "this statement ends too early"
             if not text.source.followed and not text.source.text[span.end :].strip():
                 ends = "the program ends in the middle of a statement"
-            return wrong("syntax", ends, span, _expected(expected))
+            return _unfinished(text, span, ends, expected)
         if span.text in keywords() and "NAME" in expected:
             return keyword(span.text, span)
         if statement_words().keys() <= expected and begins_line(span) and span.text.isidentifier():
             return _unknown_statement(span)
-    help = hint(text.text[:start], span.text) or _expected(expected)
+    help = hint(text.text[:start], text.text[start:]) or _expected(expected)
     return wrong("syntax", f"`{span.text}` can't stand here", span, help)
+
+
+def _unfinished(text: Span, span: Span, ends: str, expected: set[str]) -> ProgramError:
+    """The error for a statement that goes on nowhere: a bracket that is never closed is shown."""
+    opened = unclosed(text.source.text[text.start : span.end])
+    if opened is None:
+        return wrong("syntax", ends, span, _expected(expected))
+    at = Span(text.source, text.start + opened, text.start + opened + 1)
+    closing = dict(zip("([{", ")]}", strict=True))[at.text]
+    what = hint(text.source.text[text.start : span.end], closing) if closing == "}" else None
+    help = f"{what}; then `{closing}`" if what else f"close it with `{closing}`"
+    return wrong("syntax", ends, span, help, [Label(at, f"this `{at.text}` is never closed")])
 
 
 def keyword(word: str, span: Span) -> ProgramError:
@@ -129,12 +148,19 @@ def begins_line(span: Span) -> bool:
 def _unknown_statement(span: Span) -> ProgramError:
     message = f"no statement begins with `{span.text}`"
     known = statement_words().values()
-    return wrong("unknown-statement", message, span, suggest(span.text, known, "statements"))
+    line = span.source.text[span.start :]
+    help = None if meant_statement(span.text) else statement_hint(line)
+    return wrong(
+        "unknown-statement", message, span, help or suggest(span.text, known, "statements")
+    )
 
 
 def _expected(expected: set[str]) -> str:
     statements = statement_words().keys()
     anew = statements <= expected
-    names = sorted(_spellings().get(t, t) for t in (expected - statements if anew else expected))
-    names += ["a new statement"] * anew
+    named = {_spellings().get(t, t) for t in (expected - statements if anew else expected)}
+    group, what = (_VALUES, "a value") if "a number" in named else (_OPERATORS, "an operator")
+    if len(named & group) > 2:
+        named = named - group | {what}
+    names = [*sorted(named), *["a new statement"] * anew]
     return f"expected {' or '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"

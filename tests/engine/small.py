@@ -19,7 +19,7 @@ from causaldsl.check.values import Applied, Axis, CheckedTrace, Measurement, Run
 from causaldsl.vocabulary.numbers import Result
 from causaldsl.vocabulary.traces import TraceNumber
 
-_FEWER = {
+FEWER = {
     r"\b(train|test) +\d+": r"\1 {pairs}",
     r"\b(train|test) +(n|half)\b": r"\1 2",  # paths and traces, of which every run is dear
     r"\bparam (n_train|n_test|m) = \d+": r"param \1 = {pairs}",
@@ -46,7 +46,7 @@ def shrink(folder: Path, into: Path, pairs: int, texts: int) -> set[str]:
             copy(path, into / path.name)
             continue
         text = before = path.read_text()
-        for old, new in _FEWER.items():
+        for old, new in FEWER.items():
             text = re.sub(old, new.format(pairs=pairs, texts=texts), text)
         (into / path.name).write_text(text)
         changed |= {path.name} if text != before else set()

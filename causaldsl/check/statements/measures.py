@@ -12,10 +12,11 @@ from causaldsl.check.loops import loops, new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.spelled import check_spelled
 from causaldsl.check.values import Axis, Measurement, Run
-from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
+from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.model.tokens import Tokens
 from causaldsl.shown import visible
 from causaldsl.syntax import ast
+from causaldsl.vocabulary.foreign import word_meant
 
 CLEAN = "clean"
 
@@ -138,7 +139,7 @@ def _metrics(context: Context, node: ast.Report, pairs: PairSet) -> tuple[str, .
                 "unknown-metric",
                 f"there is no metric `{identifier.text}` here",
                 identifier.span,
-                suggest(identifier.text, offered, "metrics"),
+                word_meant(identifier.text, offered, "metrics"),
             )
         context.scope.used.add(identifier.text)
         if context.words.metrics[identifier.text].of_source and not pairs.paired:

@@ -12,6 +12,7 @@ from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import WORDS, PairMaker
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.syntax import ast
+from causaldsl.syntax.format import show
 from causaldsl.vocabulary.makers import Given
 from causaldsl.vocabulary.types import PairsType
 
@@ -115,6 +116,13 @@ def _counted(context: Context, node: ast.PatternPairs) -> ast.PatternPairs:
     return replace(node, options=tuple(options))
 
 
+def _read(context: Context, node: ast.Expression) -> str | None:
+    """What to write for a file's name alone, or behind a word that there is not."""
+    unknown = isinstance(node, ast.Call) and show(node.function) not in context.words.makers
+    file = node.arguments[0] if unknown and node.arguments else node  # type: ignore[attr-defined]
+    return f"write dataset({show(file)})" if isinstance(file, ast.String) else None
+
+
 def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> PairFamily:
     if isinstance(call, ast.Name) and call.text == Given.word:
         call = ast.Call(call.span, call, (ast.String(call.span, node.name.text),))
@@ -125,7 +133,8 @@ def _from_maker(context: Context, node: ast.Pairs, call: ast.Expression) -> Pair
             "bad-pairs",
             "this does not make pairs",
             call.span,
-            'write prompts ABB <-> BAB { train 300 test 150 }, jsonl("pairs.jsonl"), or for a toy '
+            _read(context, call)
+            or 'write dataset("FILE"), PROMPTS ABB <-> BAB { train 300 test 150 }, or for a toy '
             "model numbers(base: [1], source: [2])",
         )
     return found.called(node.name.text)
