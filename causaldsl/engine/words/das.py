@@ -232,8 +232,8 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
     if fitted.still_falling is not None:
         before, after = fitted.still_falling
         session.note(
-            f"{name}: the loss was still falling when training ended, from {before:.3g} to "
-            f"{after:.3g} in the last third of {len(fitted.losses)} epochs; "
+            f"{name}: the loss was still falling when training ended, from {before:.4g} to "
+            f"{after:.4g} in the last third of {len(fitted.losses)} epochs; "
             f"`epochs: {2 * len(fitted.losses)}` trains for longer"
         )
 
