@@ -24,6 +24,7 @@ from causaldsl.engine.memory.store import Store
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
+from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
@@ -41,6 +42,8 @@ class Keeps(Protocol):
     found: dict[str, Any]
     problem: str
     """Why nothing more can be kept, if so."""
+    readings: Any
+    """Recorded activations (``kept/readings.py``)."""
 
     @property
     def reused(self) -> tuple[int, int]:
@@ -167,7 +170,21 @@ class Session:
                 self.store,
                 self._kept_bytes(pairs, side, needs, backend),
             )
+            if self.kept is not None:
+                read = self._clean[clean_key, backend].read
+                self.kept.readings.keep(self, clean_key, backend, read)
         return self._clean[clean_key, backend]
+
+    def recorded(self, clean_key: str, backend: str, at: SiteAt) -> list[Tensor]:
+        """What a clean run recorded, (k, d) for each pair in order.
+
+        The run is not made where a store has all that is needed of it.
+        """
+        if self.kept is not None and (clean_key, backend) not in self._clean:
+            found: list[Tensor] | None = self.kept.readings.get(clean_key, backend, at)
+            if found is not None:
+                return [value.to(self.loaded.device) for value in found]
+        return self.runs(clean_key, backend).read(at)
 
     def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
         """How much a clean run will keep."""
