@@ -96,6 +96,8 @@ class Session:
     precision: Any = None
     """How far a run in bfloat16 lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
+    _read: dict[tuple[str, str, SiteAt], list[Tensor]] = field(default_factory=dict)
+    """What is recorded in clean runs that were not made."""
     measured: list[PairSet] = field(default_factory=list)
     """The sets of pairs that numbers with intervals are over, but inputs of a toy model."""
     _bootstraps: dict[str, Bootstrap] = field(default_factory=dict)
@@ -181,10 +183,24 @@ class Session:
         The run is not made where a store has all that is needed of it.
         """
         if self.kept is not None and (clean_key, backend) not in self._clean:
-            found: list[Tensor] | None = self.kept.readings.get(clean_key, backend, at)
-            if found is not None:
-                return [value.to(self.loaded.device) for value in found]
+            place = (clean_key, backend, at)
+            if place in self._read or self._read_again(place):
+                return self._read[place]
         return self.runs(clean_key, backend).read(at)
+
+    def _read_again(self, place: tuple[str, str, SiteAt]) -> bool:
+        """Read something recorded from the store of results, if it is there.
+
+        It stays for other words: as much as clean runs may, not what was read first.
+        """
+        assert self.kept is not None
+        found: list[Tensor] | None = self.kept.readings.get(*place)
+        if found is None:
+            return False
+        self._read[place] = [value.to(self.loaded.device) for value in found]
+        while len(self._read) > 1 and _bytes_of(self._read) > self.store.resident_bytes:
+            del self._read[next(iter(self._read))]
+        return True
 
     def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
         """How much a clean run will keep."""
@@ -208,6 +224,7 @@ class Session:
         if self.store.note:
             self.note(self.store.note)
         self._clean.clear()
+        self._read.clear()
         self.store.close()
 
     def _let_go(self, key: str) -> None:
@@ -215,6 +232,8 @@ class Session:
         if self.graph.operation(key).word.word != "clean_run":
             self.values.pop(key, None)  # it may not have been needed
             return
+        for read in [read for read in self._read if read[0] == key]:
+            del self._read[read]
         for place in [place for place in self._clean if place[0] == key]:
             self.store.drop(self._clean.pop(place))
 
@@ -254,6 +273,10 @@ class Session:
             self._bootstraps[pairs.digest] = made
             self.measured += [pairs] if text else []
         return self._bootstraps[pairs.digest]
+
+
+def _bytes_of(read: Mapping[Any, list[Tensor]]) -> int:
+    return sum(value.nbytes for values in read.values() for value in values)
 
 
 def sites_text(sites: Sequence[Site]) -> str:

@@ -1,8 +1,9 @@
 """What a program costs before anything is loaded: reckoned from its plan and a machine's profile.
 
 Beside its passes (``seconds.py``) a run starts, reads the weights, evaluates its operations and
-draws its pictures. Memory is what a process takes at its largest: the process itself, the weights (and, while a subspace is
-trained, copies of those above it), what clean runs keep, and the pass in progress.
+draws its pictures. Memory is what a process takes at its largest: the process itself, the weights
+(and, while a subspace is trained, copies of those above it), what clean runs keep, and the pass in
+progress.
 """
 
 from __future__ import annotations
