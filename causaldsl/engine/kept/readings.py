@@ -6,27 +6,45 @@ outcomes, gradients) is read itself: then no number mixes activations of two pas
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from causaldsl.content_store import ContentStore
+from causaldsl.engine.session import Session
+from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.machine import this_machine
 from causaldsl.plan.needs import Key
+from causaldsl.plan.planner import Plan
 from causaldsl.plan.readings import worth_keeping
 
-if TYPE_CHECKING:
-    from causaldsl.engine.kept.values import Kept
-    from causaldsl.engine.session import Session
+
+class KeptBy(Protocol):
+    """What a store has for the operations of a run (``values.py``), as its readings need it."""
+
+    store: ContentStore
+    graph: Graph
+    plan: Plan
+    made: set[str]
+
+    @property
+    def passes(self) -> str: ...
+
+    def key_of(self, what: str) -> str: ...
+
+    def tensors(self, key: str) -> tuple[dict[str, Tensor], str] | None: ...
+
+    def put_tensors(self, key: str, what: str, tensors: Mapping[str, Tensor]) -> None: ...
 
 
 class Readings:
     """The recorded activations that a store has for a run."""
 
-    def __init__(self, kept: Kept):
+    def __init__(self, kept: KeptBy):
         self.kept = kept
         self.elsewhere = False
         """Whether some that were used went through the model in passes that are not this run's."""
