@@ -16,11 +16,12 @@ from typing import Any
 from make_performance import _markdown
 
 from causaldsl.model.shapes import ModelDims, shapes_from_config
-from causaldsl.plan.cost import SHARE, time_text
+from causaldsl.plan.cost import time_text
 from causaldsl.plan.entries import Entry
 from causaldsl.plan.flops import backward_flops, clean_flops, tail_flops, unembed_flops
 from causaldsl.plan.memory import BYTES
 from causaldsl.plan.printing import size_text
+from causaldsl.plan.seconds import SHARE
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent

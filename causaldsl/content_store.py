@@ -94,6 +94,11 @@ class ContentStore:
                     os.utime(_placed(self._records, name))
                 yield said, data
 
+    def has(self, key: str) -> bool:
+        """Whether there is a record for this key, whole or not."""
+        name = self._name(key)
+        return name is not None and _placed(self._records, name).is_file()
+
     def put(self, keys: Sequence[str], data: bytes, replace: bool = False) -> None:
         """Keep a record whose header lists these keys; with ``replace`` in the place of others.
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
@@ -39,8 +39,8 @@ Gradients = dict[int, tuple[Loss, Tensor]]
 InPieces = Callable[[Callable[[int], Gradients]], Gradients]
 """Calls a function of the number of pieces into which it splits its work."""
 
-FALLING = 0.1
-"""A loss that fell by more than this share in the last third of a training was still falling."""
+FALLING = 0.04
+"""Of all that a loss has fallen, the share in the last third of a training that is noted."""
 
 _NONE_LEFT: Any = object()
 """For a learner whose batches of an epoch have run out."""
@@ -70,13 +70,21 @@ class DasFit:
 
     @property
     def still_falling(self) -> tuple[float, float] | None:
-        """The loss before the last third of the epochs and at the end, where it fell by a tenth."""
+        """The lowest loss before the last third of the epochs, and the mean in it, if it fell.
+
+        It fell if it went down by more than a share of all that it went down since the first epoch,
+        whatever the loss that can't be undercut, and by more than noise does: twice the standard
+        error of that mean, by what the loss rose between one epoch and the next.
+        """
         losses = self.held_out or self.losses
         if len(losses) < 2:
             return None
-        before, after = losses[-1 - max(1, len(losses) // 3)], losses[-1]
-        scale = max(abs(before), losses[0] - after)  # a logit difference may be near 0
-        return (before, after) if before - after > FALLING * scale else None
+        late = max(1, len(losses) // 3)
+        before, after = min(losses[:-late]), sum(losses[-late:]) / late
+        rises = [max(0.0, b - a) ** 2 for a, b in pairwise(losses)]
+        noise = math.sqrt(sum(rises) / len(rises) / late)
+        least = max(FALLING * (losses[0] - after), 2 * noise)
+        return (before, after) if before - after > least else None
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ def write(
 
 
 def _scale(session: Session, clean: str, backend: str, at: SiteAt) -> float:
-    mlp, runs = random_mlp(session, at.site), session.runs(clean, backend)
-    inputs, outputs = (torch.cat(runs.read(place)) for place in read_for(at))
+    mlp = random_mlp(session, at.site)
+    inputs, outputs = (torch.cat(session.recorded(clean, backend, place)) for place in read_for(at))
     made = mlp.out(mlp.hidden(inputs))
     return float(upcast(outputs).norm(dim=-1).mean() / upcast(made).norm(dim=-1).mean())
 

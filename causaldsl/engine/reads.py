@@ -12,8 +12,8 @@ from causaldsl.plan.virtual import read_for
 
 def activations(session: Session, clean: str, backend: str, at: SiteAt) -> list[Tensor]:
     """The activation of a site in the clean run ``clean``, (k, d) for each pair in order."""
-    runs = session.runs(clean, backend)
     if not at.site.is_virtual:
-        return runs.read(at)
-    mlp, inputs = random_mlp(session, at.site), runs.read(read_for(at)[0])
+        return session.recorded(clean, backend, at)
+    mlp = random_mlp(session, at.site)
+    inputs = session.recorded(clean, backend, read_for(at)[0])
     return [mlp.hidden(x) for x in inputs]

@@ -24,6 +24,7 @@ from causaldsl.engine.memory.store import Store
 from causaldsl.engine.runs import PromptRuns
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.graph.graph import Graph
+from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
 from causaldsl.plan.names import names_of
@@ -41,6 +42,8 @@ class Keeps(Protocol):
     found: dict[str, Any]
     problem: str
     """Why nothing more can be kept, if so."""
+    readings: Any
+    """Recorded activations (``kept/readings.py``)."""
 
     @property
     def reused(self) -> tuple[int, int]:
@@ -93,6 +96,8 @@ class Session:
     precision: Any = None
     """How far a run in bfloat16 lies from float32 (``precision.Precision``)."""
     _clean: dict[tuple[str, str], PromptRuns] = field(default_factory=dict)
+    _read: dict[tuple[str, str, SiteAt], list[Tensor]] = field(default_factory=dict)
+    """What is recorded in clean runs that were not made."""
     measured: list[PairSet] = field(default_factory=list)
     """The sets of pairs that numbers with intervals are over, but inputs of a toy model."""
     _bootstraps: dict[str, Bootstrap] = field(default_factory=dict)
@@ -167,7 +172,35 @@ class Session:
                 self.store,
                 self._kept_bytes(pairs, side, needs, backend),
             )
+            if self.kept is not None:
+                read = self._clean[clean_key, backend].read
+                self.kept.readings.keep(self, clean_key, backend, read)
         return self._clean[clean_key, backend]
+
+    def recorded(self, clean_key: str, backend: str, at: SiteAt) -> list[Tensor]:
+        """What a clean run recorded, (k, d) for each pair in order.
+
+        The run is not made where a store has all that is needed of it.
+        """
+        if self.kept is not None and (clean_key, backend) not in self._clean:
+            place = (clean_key, backend, at)
+            if place in self._read or self._read_again(place):
+                return self._read[place]
+        return self.runs(clean_key, backend).read(at)
+
+    def _read_again(self, place: tuple[str, str, SiteAt]) -> bool:
+        """Read something recorded from the store of results, if it is there.
+
+        It stays for other words: as much as clean runs may, not what was read first.
+        """
+        assert self.kept is not None
+        found: list[Tensor] | None = self.kept.readings.get(*place)
+        if found is None:
+            return False
+        self._read[place] = [value.to(self.loaded.device) for value in found]
+        while len(self._read) > 1 and _bytes_of(self._read) > self.store.resident_bytes:
+            del self._read[next(iter(self._read))]
+        return True
 
     def _kept_bytes(self, pairs: PairSet, side: str, needs: Needs, backend: str) -> int:
         """How much a clean run will keep."""
@@ -191,6 +224,7 @@ class Session:
         if self.store.note:
             self.note(self.store.note)
         self._clean.clear()
+        self._read.clear()
         self.store.close()
 
     def _let_go(self, key: str) -> None:
@@ -198,6 +232,8 @@ class Session:
         if self.graph.operation(key).word.word != "clean_run":
             self.values.pop(key, None)  # it may not have been needed
             return
+        for read in [read for read in self._read if read[0] == key]:
+            del self._read[read]
         for place in [place for place in self._clean if place[0] == key]:
             self.store.drop(self._clean.pop(place))
 
@@ -237,6 +273,10 @@ class Session:
             self._bootstraps[pairs.digest] = made
             self.measured += [pairs] if text else []
         return self._bootstraps[pairs.digest]
+
+
+def _bytes_of(read: Mapping[Any, list[Tensor]]) -> int:
+    return sum(value.nbytes for values in read.values() for value in values)
 
 
 def sites_text(sites: Sequence[Site]) -> str:

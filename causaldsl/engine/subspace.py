@@ -1,7 +1,9 @@
 """A subspace at run time: vectors as they were made, and an orthonormal basis of their span.
 
-The basis comes from the singular value decomposition of the vectors (d, k); singular values below
-``max(d, k) * eps * largest`` count as zero, so the rank is numerical, and is reported.
+The basis comes from the singular value decomposition V = U S R^T of the vectors (d, k); singular
+values below ``max(d, k) * eps * largest`` count as zero, so the rank is numerical, and is reported.
+If the rank is k, it is the orthonormal matrix closest to V, U R^T: that of orthonormal vectors is
+themselves, whereas U alone may be turned by any rounding of theirs.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ class SubspaceValue:
         """Orthonormal columns (d, rank) that span the vectors."""
         if self.vectors.shape[1] == 1:
             length = self.vectors.norm()
-            keep = bool(length > self.tolerance)
-            return self.vectors / length if keep else self.vectors[:, :0]
-        left, values, _ = torch.linalg.svd(self.vectors, full_matrices=False)
+            longer = bool(length > self.tolerance)
+            return self.vectors / length if longer else self.vectors[:, :0]
+        left, values, right = torch.linalg.svd(self.vectors, full_matrices=False)
         eps = torch.finfo(self.vectors.dtype).eps
         floor = max(self.vectors.shape) * eps * float(values.max()) if len(values) else 0.0
-        return left[:, values > max(floor, self.tolerance)]
+        keep = values > max(floor, self.tolerance)
+        full = int(keep.sum()) == self.vectors.shape[1]
+        return left @ right if full else left[:, keep]
 
     @property
     def rank(self) -> int:

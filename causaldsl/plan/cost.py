@@ -1,17 +1,14 @@
 """What a program costs before anything is loaded: reckoned from its plan and a machine's profile.
 
-For every pass of F FLOPs that goes through the model in c calls of r rows and b blocks each::
-
-    seconds = F / (SHARE rate(r)) + c b block            block three times in a training step
-
-Beside them a run starts, reads the weights, evaluates its operations and draws its pictures. Memory
-is what a process takes at its largest: the process itself, the weights (and, while a subspace is
-trained, copies of those above it), what clean runs keep, and the pass in progress.
+Beside its passes (``seconds.py``) a run starts, reads the weights, evaluates its operations and
+draws its pictures. Memory is what a process takes at its largest: the process itself, the weights
+(and, while a subspace is trained, copies of those above it), what clean runs keep, and the pass in
+progress.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake
@@ -24,16 +21,12 @@ from causaldsl.plan.machine import Machine
 from causaldsl.plan.memory import BYTES, room
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.printing import size_text
+from causaldsl.plan.readings import worth_keeping
+from causaldsl.plan.seconds import seconds_of
 from causaldsl.plan.settings import Settings
-from causaldsl.plan.work import Pass, Work, work_of
+from causaldsl.plan.work import Work, work_of
 from causaldsl.vocabulary.types import NumberType, SiteType, SubspaceType
 
-SHARE = 0.7
-"""The share of a product's rate that passes reach (docs/performance.md has 49% to 98%)."""
-_TRAINED = 3
-"""Calls of a block in a training step: forward, and about twice that backward."""
-_HOOKED = 4
-"""Calls that a block with hooks around it is worth."""
 _OPERATION = 0.005
 """Seconds for the numbers of an operation: draws, intervals, records."""
 _PICTURE = 0.3
@@ -84,7 +77,7 @@ def cost_of(
     seconds = {"start": machine.start + size / machine.read}
     for work in works:
         kind = _kind(work)
-        seconds[kind] = seconds.get(kind, 0.0) + _seconds(graph, work, shapes, machine)
+        seconds[kind] = seconds.get(kind, 0.0) + seconds_of(graph, work, shapes, machine)
     operations = len(graph.network)
     seconds["numbers and pictures"] = _OPERATION * operations + _PICTURE * pictures
     runs = kept_runs(graph, plan, shapes, dtype) if shapes.text else []
@@ -93,53 +86,16 @@ def cost_of(
     memory["passes"] = _working(graph, plan, shapes, works, dtype) if shapes.text else 0
     passes = round(sum(one.times for work in works for one in work.passes))
     flops = sum(work.flops for work in works)
-    return Cost(machine, passes, flops, seconds, memory, _stored(graph, plan, shapes))
+    stored = _stored(graph, plan, shapes)
+    for run in plan.needs:
+        stored += sum(worth_keeping(graph, plan, shapes, machine, dtype, run).values())
+    return Cost(machine, passes, flops, seconds, memory, stored)
 
 
 def _kind(work: Work) -> str:
     if work.epochs:
         return "training"
     return "clean runs" if work.kind.startswith("clean") else "changed runs"
-
-
-def _seconds(graph: Graph, work: Work, shapes: ModelDims, machine: Machine) -> float:
-    rows = float(sum(_rows(work, one) for one in work.passes))
-    blocks = max(one.blocks for one in work.passes)
-    calls, each = max(one.times for one in work.passes), machine.block
-    if work.epochs:
-        calls, rows = _steps(graph, work), _batch(graph, work)
-        each *= _TRAINED
-    elif work.backend == "hooks":
-        each *= _HOOKED
-    calls = max(1.0, calls) * max(1.0, rows / CONE_TOKENS)
-    rows = min(CONE_TOKENS, max(1.0, rows))
-    return work.flops / (SHARE * machine.rate(rows)) + calls * blocks * each
-
-
-def _rows(work: Work, one: Pass) -> int:
-    """Positions of a pass that go through the model together with those of the others."""
-    if one.entry.layer < 0 and work.shared is not None:
-        return work.shared.computed
-    return work.rows * one.window
-
-
-def _trainings(graph: Graph, work: Work) -> Iterable[tuple[Operation, int]]:
-    for key in work.members:
-        operation = graph.operation(key)
-        training = operation.word.training(1)
-        if training is not None:
-            yield operation, training.batch
-
-
-def _batch(graph: Graph, work: Work) -> float:
-    """Rows of one step of all that are trained together."""
-    return sum(min(batch, work.rows) for _, batch in _trainings(graph, work))
-
-
-def _steps(graph: Graph, work: Work) -> int:
-    return max(
-        (work.epochs * -(-work.rows // batch) for _, batch in _trainings(graph, work)), default=0
-    )
 
 
 def _working(graph: Graph, plan: Plan, shapes: ModelDims, works: list[Work], dtype: str) -> int:

@@ -90,6 +90,11 @@ def work_of(graph: Graph, plan: Plan, shapes: ModelDims) -> list[Work]:
     return [work for group in plan.order for work in counter.works(group)]
 
 
+def clean_work(graph: Graph, plan: Plan, shapes: ModelDims, run: str, backend: str) -> Work:
+    """The pass of one clean run of such a program."""
+    return _Counter(graph, plan, shapes).clean(run, backend)
+
+
 class _Counter:
     """Counts one pass after another: passes that several words share are made once."""
 
@@ -103,7 +108,7 @@ class _Counter:
         if (sample := self.plan.asked[group[0]].writes) is not None:
             yield self._written(group, sample)
         for backend in sorted(name for key, name in self.plan.needs if key == group[0]):
-            yield self._clean(group[0], backend)
+            yield self.clean(group[0], backend)
         asked = {key: self.plan.asked[key] for key in group}
         passes = [
             self._pass(key, request)
@@ -136,7 +141,7 @@ class _Counter:
         """Prompts, or the examples of an epoch."""
         return round(len(self._prompts(request.clean)) * request.times / max(1, epochs))
 
-    def _clean(self, key: str, backend: str) -> Work:
+    def clean(self, key: str, backend: str) -> Work:
         prompts, needs = self._prompts(key), self.plan.needs[key, backend]
         lengths = [prompt.length for prompt in prompts]
         last, columns, whole = self.shapes.n_layers - 1, 0, self._whole(key)

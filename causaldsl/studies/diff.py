@@ -15,6 +15,7 @@ from causaldsl.studies.runs import read_run
 _CHOICES = (
     *("model", "fingerprint", "backend", "device", "dtype", "tf32", "seed", "bootstrap_resamples"),
     *("causaldsl", "torch", "transformers", "transformer_lens", "python", "machine", "threads"),
+    "memory",
 )
 
 

@@ -118,7 +118,7 @@ def test_a_training_that_ends_while_its_loss_falls_says_so(world: Path) -> None:
     session = session_of(world, lines("a", "b"), text)
     before, after = session.training[session.graph.key_of("v")].still_falling
     (note,) = [note for note in session.notes if "still falling" in note]
-    assert f"from {before:.3g} to {after:.3g} in the last third of 4 epochs" in note
+    assert f"from {before:.4g} to {after:.4g} in the last third of 4 epochs" in note
     assert note.endswith("`epochs: 8` trains for longer")
 
 

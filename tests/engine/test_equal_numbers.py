@@ -12,6 +12,7 @@ import torch
 from causaldsl import api
 from causaldsl.engine import here, metrics, outcomes
 from causaldsl.engine import open as opened
+from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.plan import chunks
 from tests.engine.test_elsewhere import PROGRAMS
 from tests.frontend.world import make_world
@@ -55,6 +56,29 @@ def apart(one: Any, other: Any, allowed: float, at: str = "") -> list[str]:
         same = math.isclose(one, other, rel_tol=allowed, abs_tol=allowed)
         return [] if same else [f"{at}: {one} and {other}"]
     return [] if one == other else [f"{at}: {one} and {other}"]
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_a_basis_moves_no_more_than_its_vectors(k: int) -> None:
+    normal = torch.randn(40, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vectors = torch.linalg.qr(normal).Q
+    moved = vectors + 1e-8 * normal
+    assert torch.allclose(SubspaceValue(vectors).basis, vectors, rtol=0, atol=1e-14)
+    assert torch.allclose(SubspaceValue(moved).basis, vectors, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (4, 4), (3, 5), (5, 0)])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_basis_is_orthonormal_and_spans_the_vectors(
+    shape: tuple[int, int], repeated: bool
+) -> None:
+    vectors = torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    vectors = torch.cat([vectors, -2 * vectors], 1) if repeated else vectors
+    basis = SubspaceValue(vectors).basis
+    rank = min(shape)
+    assert basis.shape == (shape[0], rank)
+    assert torch.allclose(basis.T @ basis, torch.eye(rank, dtype=torch.float64))
+    assert torch.allclose(basis @ (basis.T @ vectors), vectors)
 
 
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.soak)])

@@ -9,11 +9,12 @@ import pytest
 from causaldsl import api
 from causaldsl.cli import main
 from causaldsl.plan import machine
-from causaldsl.plan.cost import SHARE, Cost, cost_of, time_text
+from causaldsl.plan.cost import Cost, cost_of, time_text
 from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.keeping import kept_runs, most_kept
 from causaldsl.plan.machine import ASSUMED, Machine, remember, this_machine
 from causaldsl.plan.planner import make_plan
+from causaldsl.plan.seconds import SHARE
 from causaldsl.plan.work import work_of
 from tests.frontend.test_graph import check
 from tests.frontend.world import PRELUDE

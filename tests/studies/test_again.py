@@ -159,7 +159,8 @@ def test_what_changed_from_one_run_to_another(
     (folder / "p.cpatch").write_text(program)
     path = str(folder / "p.cpatch")
     main(["run", path, "--out", str(tmp_path / "a")])
-    main(["run", path, "--set", "layer=2", "--out", str(tmp_path / "b")])
+    more = ["--set", "layer=2", "--memory", "900K"]
+    main(["run", path, *more, "--out", str(tmp_path / "b")])
     (folder / "p.cpatch").write_text(program.replace("< 9", "< -9"))
     main(["run", path, "--out", str(tmp_path / "c")])
     capfd.readouterr()
@@ -167,7 +168,11 @@ def test_what_changed_from_one_run_to_another(
     assert capfd.readouterr().out == "nothing changed\n"
     assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 1
     found = json.loads(capfd.readouterr().out)
-    assert found.keys() == {"params", "numbers"}
+    assert found.keys() == {"choices", "params", "numbers"}
+    assert found["choices"] == {"memory": {"before": None, "after": 900 * 1024}}
+    assert "p.cpatch --memory 921600 --set" in (tmp_path / "b" / "report.html").read_text()
+    assert main(["verify", str(tmp_path / "b")]) == 0
+    capfd.readouterr()
     assert found["params"] == {"layer": {"before": 0, "after": 2}}
     assert found["numbers"].keys() == {"m.a.logit_diff"}
     assert main(["diff", str(tmp_path / "a"), str(tmp_path / "c"), "--json"]) == 1

@@ -28,6 +28,7 @@ from causaldsl.engine.kept.needed import (
     outcomes_taken,
     to_make,
 )
+from causaldsl.engine.kept.readings import Readings
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session, sites_text
 from causaldsl.graph.graph import Graph
@@ -77,6 +78,7 @@ class Kept:
 
     def __post_init__(self) -> None:
         self.names = names_of(self.graph)
+        self.readings = Readings(self)
         self._said_of = self._names_behind()
         self._passes = self._identify_passes()
         self._worth = {
@@ -119,7 +121,8 @@ class Kept:
     @property
     def opens_model(self) -> bool:
         """Whether the run needs the model's weights."""
-        return any(opens_model(self.graph, self.plan, key) for key in self.made)
+        opening = (key for key in self.made if opens_model(self.graph, self.plan, key))
+        return not all(map(self.readings.only, opening))
 
     @property
     def reused(self) -> tuple[int, int]:
@@ -132,7 +135,8 @@ class Kept:
     def mixed(self) -> bool:
         """Whether some of what is there went through the model in passes that are not this run's,
         so that last digits may be others."""
-        return any(found.passes != self._passes for found in self.found.values())
+        others = any(found.passes != self._passes for found in self.found.values())
+        return others or self.readings.elsewhere
 
     @property
     def stopped(self) -> str:
@@ -214,6 +218,24 @@ class Kept:
     def checkpoints(self, keys: Sequence[str]) -> Checkpoints:
         """Where what is done of these operations together is kept."""
         return Checkpoints(self, self._key([f"unfinished {' '.join(keys)}"]))  # in this order
+
+    @property
+    def passes(self) -> str:
+        """Identifies the passes of this run."""
+        return self._passes
+
+    def key_of(self, what: str) -> str:
+        """The key of something that is no operation's value."""
+        return self._key([what])
+
+    def tensors(self, key: str) -> tuple[dict[str, Tensor], str] | None:
+        """What was put under a key, and what identifies the passes that it went through."""
+        found = self._get(key)
+        return None if found is None else (found[0], str(found[1]["passes"]))
+
+    def put_tensors(self, key: str, what: str, tensors: Mapping[str, Tensor]) -> None:
+        said = {"what": what, "plain": {"passes": "" if self.cut else self._passes}}
+        self._put([key], tensors, said)
 
     @cached_property
     def _how(self) -> str:

@@ -75,6 +75,7 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "backend": session.backend_for([]),
         **{name: getattr(session.settings, name) for name in ("device", "dtype", "tf32", "seed")},
         "bootstrap_resamples": session.settings.resamples,
+        **({} if session.settings.memory is None else {"memory": session.settings.memory}),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "transformers": version("transformers"),

@@ -58,8 +58,7 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     first = operations[0]
     backend = session.plan.backends[first.key]
     bases = session.runs(first.input("base"), backend)
-    sources = session.runs(first.input("source"), backend)
-    trainings = [_training(session, operation, bases, sources) for operation in operations]
+    trainings = [_training(session, operation, bases) for operation in operations]
     names = ", ".join(session.graph.name_of(operation.key) or "das" for operation in operations)
     epochs, batch = trainings[0].options.epochs, trainings[0].word.batch
 
@@ -123,12 +122,10 @@ class Training:
         return whole.index_copy(0, self.neurons, basis)
 
 
-def _training(
-    session: Session, operation: Operation, bases: PromptRuns, sources: PromptRuns
-) -> Training:
+def _training(session: Session, operation: Operation, bases: PromptRuns) -> Training:
     word = operation.word
     assert isinstance(word, Das)
-    examples = _examples(session, operation, bases, sources, word)
+    examples = _examples(session, operation, bases, word)
     options = DasOptions(
         dim=word.dim,
         lr=word.lr,
@@ -159,9 +156,7 @@ def _neurons(session: Session, operation: Operation, word: Das, width: int) -> T
     return chosen.sort().values.to(session.loaded.device)
 
 
-def _examples(
-    session: Session, operation: Operation, bases: PromptRuns, sources: PromptRuns, word: Das
-) -> Examples:
+def _examples(session: Session, operation: Operation, bases: PromptRuns, word: Das) -> Examples:
     pairs = bases.pairs.pairs
     base_values, source_values = (
         stack(activations(session, operation.input(s), bases.backend.name, operation.at_site))
@@ -172,7 +167,7 @@ def _examples(
     wanted = [pair.counterfactual for pair in pairs]
     unwanted = [pair.answer if pair.counterfactual != pair.answer else pair.foil for pair in pairs]
     held = _held_out(session, bases.pairs, _declared(session, operation))
-    unchanged = _no_change(session, bases, sources, word, held)
+    unchanged = _no_change(session, bases, word, held)
     if unchanged:
         rows += [row for row, _, _ in unchanged]
         values.append(
@@ -232,8 +227,8 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
     if fitted.still_falling is not None:
         before, after = fitted.still_falling
         session.note(
-            f"{name}: the loss was still falling when training ended, from {before:.3g} to "
-            f"{after:.3g} in the last third of {len(fitted.losses)} epochs; "
+            f"{name}: the loss was still falling when training ended, from {before:.4g} to "
+            f"{after:.4g} in the last third of {len(fitted.losses)} epochs; "
             f"`epochs: {2 * len(fitted.losses)}` trains for longer"
         )
 
@@ -257,7 +252,7 @@ def _picked(values: Tensor, picked: Tensor) -> Tensor:
 
 
 def _no_change(
-    session: Session, bases: PromptRuns, sources: PromptRuns, word: Das, held: Tensor
+    session: Session, bases: PromptRuns, word: Das, held: Tensor
 ) -> list[tuple[int, int, bool]]:
     """Another pair's prompt of the same class with unrelated names, for a share of the bases.
 

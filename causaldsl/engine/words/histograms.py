@@ -138,11 +138,14 @@ def projection(here: Here[Projection], along: SubspaceValue) -> Projected:
     run = graph.operation(run_key)
     changed = bool(run.inputs_as("do"))
     key = run.input("base") if changed else run_key
-    runs = here.session.runs(key, here.backend)
-    values = _edited(here, run, runs) if changed else here.of_run(key)
+    if changed:
+        values = _edited(here, run, here.session.runs(key, here.backend))
+    else:
+        values = here.of_run(key)
     direction = along.direction
     projected = [value.cpu().double() @ direction for value in values]
-    return Projected(projected, [prompt.cls for prompt in runs.prompts], runs.pairs)
+    classes = [prompt.cls for prompt in graph.prompts_of(key)]
+    return Projected(projected, classes, graph.pairs_of(key))
 
 
 def _edited(here: Here[Projection], run: Operation, runs: PromptRuns) -> list[Tensor]:

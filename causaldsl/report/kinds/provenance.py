@@ -61,6 +61,7 @@ def _command(view: View) -> str:
         # A toy model has one backend only; another one that was chosen is not used.
         if value != usual and (setting != "backend" or text):
             words += [f"--{setting}", str(value)]
+    words += ["--memory", str(provenance["memory"])] if "memory" in provenance else []
     words += ["--tf32"] if provenance.get("tf32") else []
     for path in view.program.readable:
         words += ["--allow-path", path.as_posix()]
