@@ -20,7 +20,7 @@ from tests.families.arms import At, Batch, Case, Reference
 from tests.families.bench import BACKENDS, CLOSE, Bench, Ran, by_name
 
 ORDINARY, GROUPED = "gpt2", "llama"
-MORE = ("qwen2", "gpt_neox", "gemma2")
+MORE = ("qwen2", "gpt_neox", "gemma2", "gemma3", "gpt_oss", "qwen3")
 
 
 @pytest.fixture(scope="module")
