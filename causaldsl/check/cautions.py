@@ -175,8 +175,8 @@ def _prompts(sets: Iterable[PairSet]) -> Iterator[Prompt]:
     seen: dict[str, Prompt] = {}
     for part in sets:
         for pair in part.pairs:
-            seen.setdefault(pair.base.text, pair.base)
-            seen.setdefault(pair.source.text, pair.source)
+            for prompt in pair.prompts:
+                seen.setdefault(prompt.text, prompt)
     yield from seen.values()
 
 
