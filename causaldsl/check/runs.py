@@ -14,9 +14,9 @@ from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import Value, describe
 from causaldsl.check.pairs import PairFamily, PairSet, Prompt
-from causaldsl.check.places import Place
+from causaldsl.check.places import Place, PositionRef
 from causaldsl.check.values import Applied, CheckedPath
-from causaldsl.diagnostics import Span, located, suggest, wrong
+from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import SIDES, Change
@@ -115,6 +115,10 @@ def _from(context: Context, node: ast.Expression) -> Origin:
         return Origin("source" if node.text == "source" else "base", span=node.span)
     if isinstance(node, ast.Call) and show(node.function) == "mean" and len(node.arguments) == 1:
         return _mean(context, node.arguments[0])
+    if isinstance(node, ast.Attribute) and node.name.text in SIDES:
+        message = f"`{show(node)}` are prompts of other pairs, and belong to none of these"
+        way = f"write mean({show(node)}), or give the pairs a source of a name"
+        raise wrong("wrong-kind", message, node.span, way)
     if isinstance(node, ast.Name) and node.text in _named_sources(context):
         _check_one_meaning(context, node)
         return Origin(node.text, span=node.span)
@@ -207,7 +211,7 @@ def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> Non
     assert read is not None
     assert place.position is not None
     with located(origin.span or use):
-        there = [len(read.resolve(prompt)) for prompt in origin.prompts(pairs)]
+        there = [_count(read, prompt, origin.side) for prompt in origin.prompts(pairs)]
     bases = pairs.side("base")
     if place.site.is_pattern:
         _check_same_length(place, bases, origin.prompts(pairs), origin.span or use)
@@ -225,6 +229,16 @@ def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> Non
                 origin.span or use,
                 "name one position in both places",
             )
+
+
+def _count(read: PositionRef, prompt: Prompt, side: str) -> int:
+    """How many tokens are read in a prompt of one side."""
+    try:
+        return len(read.resolve(prompt))
+    except Mistake as mistake:
+        of = f"the {side}s" if side in SIDES else f"the sources `{side}`"
+        message = mistake.message.replace("the prompts", of)
+        raise Mistake(mistake.code, message, mistake.help) from None
 
 
 def _check_same_length(
