@@ -1,4 +1,4 @@
-"""Several named sources in files as others publish them: columns, counterfactuals, lists of them."""
+"""Several named sources in the files of others: columns, counterfactuals, lists of them."""
 
 from __future__ import annotations
 
