@@ -225,7 +225,7 @@ def _counterfactual(columns: Columns) -> Form | None:
         raise Mistake("no-column", message, ", ".join(sides))
     if told is None and not several and len(sides) > 1:
         raise columns.which("source", sides)
-    side = told.lower() if told is not None else sides[0]
+    side = told.lower() if told is not None else next(iter(several.values()), sides[0])
     chosen = several or {"source": side}
     columns.used |= {"base": own or "prompt", "source": side, "answer": "answer"}
 
@@ -238,7 +238,8 @@ def _counterfactual(columns: Columns) -> Form | None:
         answer, foil = _own_answer(base), _own_answer(first)
         if answer == foil:
             foil = _other_choice(base, answer)
-        record = {"base": _prompt(base), "source": _prompt(first), "answer": answer, "foil": foil}
+        record: Record = {"base": _prompt(base), "source": _prompt(first)}
+        record |= {"answer": answer, "foil": foil}
         if several or len(sources) > 1:
             record["sources"] = {name: _prompt(one) for name, one in sources.items()}
         return [record | _passed(row)]
