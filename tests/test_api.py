@@ -431,7 +431,7 @@ def test_the_version_is_the_package_s() -> None:
 
 @pytest.mark.parametrize(
     ("page", "example"),
-    [("README.md", r"`(import causaldsl[^`]*)`"), ("docs/python.md", r"^```python\n(.*?)^```")],
+    [("README.md", r"^```python\n(.*?)^```"), ("docs/python.md", r"^```python\n(.*?)^```")],
 )
 def test_the_examples_of_the_docs_run(
     page: str, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,7 +38,8 @@ class Answering:
         self._seen: set[tuple[str, str, str]] = set()
         left, right = (tuple(letters) for letters in zip(*slots.values(), strict=True))
         # In `SOURCE -> BASE` the left side is the source; `<->` takes both in turn.
-        for base in (left, right) if node.arrow == "<->" else (right,):
+        bases = {"<->": (left, right), "<-": (left,)}.get(str(node.arrow), (right,))
+        for base in bases:
             self._check_letters("".join(base))
         others = [slots.get(word.name, ("", "")) for word in family.answer]
         self.by_source = family.foil is None and any(one != other for one, other in others)

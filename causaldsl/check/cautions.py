@@ -101,33 +101,37 @@ def warn_of_answers(
         )
 
 
-def warn_of_positions(context: Context, place: Place, pairs: PairSet, labels: list[Label]) -> None:
+def warn_of_positions(
+    context: Context, place: Place, pairs: PairSet, labels: list[Label], side: str = "source"
+) -> None:
     """Warn of named positions where bases and sources are compared at different tokens, or at the
-    first one."""
+    first one. The ``side`` may be the name of a source."""
     position = place.position
     if position is None or position.whole or not context.shapes(place.span).text:
         return
     for point in (position.first, position.last):
-        known = (pairs.name, str(point))
+        known = (f"{pairs.name} {side}", str(point))
         if point is None or point.name is None or known in context.compared:
             continue
         context.compared.add(known)
-        _warn_of_point(context, point, place.span, pairs, labels)
+        _warn_of_point(context, point, place.span, pairs, labels, side)
 
 
 def _warn_of_point(
-    context: Context, point: Point, span: Span, pairs: PairSet, labels: list[Label]
+    context: Context, point: Point, span: Span, pairs: PairSet, labels: list[Label], side: str
 ) -> None:
     found = [
-        (point.resolve(pair.base), point.resolve(pair.source), pair.base) for pair in pairs.pairs
+        (point.resolve(pair.base), point.resolve(pair.prompt(side)), pair.base)
+        for pair in pairs.pairs
     ]
+    where = "the source" if side == "source" else f"the source `{side}`"
     apart = [one for one in found if one[0] != one[1]]
     if apart:
         base, source, prompt = apart[0]
         _warn(
             context,
             "positions-apart",
-            f"`{point}` is at another token in the source than in the base in "
+            f"`{point}` is at another token in {where} than in the base in "
             f"{_count(apart, found, 'pairs')} of `{pairs.name}`, such as {source} and {base}: "
             "activations differ by the place alone",
             span,
@@ -175,8 +179,8 @@ def _prompts(sets: Iterable[PairSet]) -> Iterator[Prompt]:
     seen: dict[str, Prompt] = {}
     for part in sets:
         for pair in part.pairs:
-            seen.setdefault(pair.base.text, pair.base)
-            seen.setdefault(pair.source.text, pair.source)
+            for prompt in pair.prompts:
+                seen.setdefault(prompt.text, prompt)
     yield from seen.values()
 
 

@@ -116,6 +116,8 @@ class CheckedProgram:
     """Which pairs the model gets right, by their set's digest, where a run has found it out."""
     chosen: Mapping[Choice, tuple[str, ...]] = field(default_factory=dict, compare=False)
     """What came out on top, where a run has found it out."""
+    early: bool = field(default=False, compare=False)
+    """Whether a loop's first members stand for those that a run chooses, and not its last."""
     undecided: dict[Choice, frozenset[Choice]] = field(default_factory=dict, compare=False)
     """What a run has to find out first, each with what its sweep itself hangs on."""
     readings: list[str] = field(default_factory=list)

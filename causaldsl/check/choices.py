@@ -18,5 +18,9 @@ class Choice:
     labels: tuple[str, ...]
     count: int
 
+    def stand_ins(self, early: bool) -> tuple[str, ...]:
+        """The values that stand for those that are not known: the first or the last ones."""
+        return self.labels[: self.count] if early else self.labels[-self.count :]
+
     def __str__(self) -> str:
         return f"top({self.count}, {self.sweep}.{self.metric})"

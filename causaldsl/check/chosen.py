@@ -1,7 +1,8 @@
 """`top(k, SWEEP.METRIC)`: the members of a loop whose cells have the largest values.
 
 Which these are is known only after the sweep has run. `check` takes the loop's last members in
-their place; a run makes the sweep first, and checks the program again with those that it found.
+their place, or its first ones where it refuses the last; a run makes the sweep first, and checks
+the program again with those that it found.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Cal
         below = context.scope.choices.get(sweep.name, {})
         program.undecided[choice] = frozenset(below.keys() - program.chosen.keys())
         said = f"{show(node)}: a run finds out which of {len(choice.labels)} these are"
-        found = choice.labels[-choice.count :]
+        found = choice.stand_ins(program.early)
     else:
         said = f"{show(node)} is {{{', '.join(found)}}}"
     if said not in program.readings:

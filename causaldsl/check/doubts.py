@@ -120,6 +120,11 @@ class _Repeats:
     def warn(self) -> None:
         program = self.context.program
         for measurement in program.measurements.values():
+            if (
+                program.undecided.keys()
+                & self.context.scope.choices.get(measurement.name, {}).keys()
+            ):
+                continue  # what stands for members that a run chooses may do the same by chance
             arms: dict[str, tuple[Span, list[str]]] = {}
             for run in measurement.runs[1:]:
                 arm = run.arm if run.coordinates else run.name

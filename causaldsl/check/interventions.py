@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from causaldsl.check.agreement import check_amounts, check_held_out, check_place, check_sides
 from causaldsl.check.apply import apply_at
 from causaldsl.check.attention import check_pattern
+from causaldsl.check.cautions import warn_of_positions
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
@@ -89,6 +90,8 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
     check_place(context, place, pairs, use, both="source" in applied.word.sides)
     if isinstance(origin, Origin):
         check_origin(origin, place, pairs, use)
+        if origin.side in pairs.sources and origin.mean_of is None and origin.at is None:
+            warn_of_positions(context, place, pairs, [], pairs.sources[origin.side])
     check_amounts(applied, place, pairs, span, use)
     check_pattern(applied, place, pairs, context.shapes(span), span)
     if isinstance(applied.word, Ablate) and applied.word.by == "template":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -84,7 +84,8 @@ class Pair:
     ``spelled`` are all tokens of answer and foil where one of them has several; ``answer`` and
     ``foil`` are then their first ones. ``sets`` are all answers and all foils, a token each, where
     there are several of one of them, or no foil; ``answer`` and ``foil`` are then the first ones,
-    or ``NO_TOKEN``.
+    or ``NO_TOKEN``. ``others`` are all sources by their names, where they have names; the first of
+    them is ``source``, if nothing else is.
     """
 
     base: Prompt
@@ -96,6 +97,16 @@ class Pair:
     cluster: str = ""
     spelled: tuple[tuple[int, ...], ...] = ()
     sets: tuple[tuple[int, ...], ...] = ()
+    others: tuple[tuple[str, Prompt], ...] = ()
+
+    def prompt(self, side: str) -> Prompt:
+        """The base, the source, or the source of a name."""
+        return {"base": self.base, "source": self.source, **dict(self.others)}[side]
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """All of them."""
+        return self.base, self.source, *dict(self.others).values()
 
     @property
     def members(self) -> tuple[tuple[int, ...], ...]:
@@ -111,7 +122,8 @@ class Pair:
     def named(self) -> tuple[tuple[str, str], ...]:
         """What makes it one unit with other pairs that name the same: its prompts and cluster."""
         cluster = (("cluster", self.cluster),) if self.cluster else ()
-        return ("prompt", self.base.text), ("prompt", self.source.text), *cluster
+        prompts = dict.fromkeys(prompt.text for prompt in self.prompts)
+        return *(("prompt", text) for text in prompts), *cluster
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -179,8 +191,20 @@ class PairSet(Value):
         return len(self.pairs)
 
     def side(self, side: str) -> list[Prompt]:
-        """The bases or the sources, in order."""
-        return [getattr(pair, side) for pair in self.pairs]
+        """The bases, the sources, or the sources of a name, in order."""
+        return [pair.prompt(side) for pair in self.pairs]
+
+    @property
+    def prompts(self) -> Iterator[Prompt]:
+        """All prompts of all pairs."""
+        return (prompt for pair in self.pairs for prompt in pair.prompts)
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Sources by their names, each with the side that it is: `source` is one of them too."""
+        named = [name for name, _ in self.pairs[0].others] if self.pairs else []
+        plain = [replace(pair.source, cls="") for pair in self.pairs]
+        return {name: "source" if self.side(name) == plain else name for name in named}
 
     @property
     def split(self) -> str:
@@ -242,7 +266,8 @@ class PairSet(Value):
                     "cluster": pair.cluster,
                 }
                 | ({"spelled": pair.spelled} if pair.spelled else {})
-                | ({"sets": pair.sets} if pair.sets else {}),
+                | ({"sets": pair.sets} if pair.sets else {})
+                | ({"sources": list(map(_content, pair.others))} if pair.others else {}),
                 ensure_ascii=False,
             )
             for pair in self.pairs
@@ -251,6 +276,12 @@ class PairSet(Value):
     @cached_property
     def identities(self) -> frozenset[tuple[str, str]]:
         return frozenset(pair.identity for pair in self.pairs)
+
+
+def _content(named: tuple[str, Prompt]) -> list[Any]:
+    """A source by its name, for the digest of pairs."""
+    name, prompt = named
+    return [name, prompt.text, prompt.ids, prompt.named]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from causaldsl.check.limits import Limits
 from causaldsl.check.params import check_all_used
 from causaldsl.check.scope import Scope
 from causaldsl.check.walk import check_statements
-from causaldsl.diagnostics import Diagnostic, Diagnostics, Source
+from causaldsl.diagnostics import Diagnostic, Diagnostics, ProgramError, Source
 from causaldsl.discovery import import_all
 
 
@@ -58,15 +59,21 @@ class Checker:
         opened: Mapping[Path, str] | None = None,
         right: Mapping[str, tuple[bool, ...]] | None = None,
         chosen: Mapping[Choice, tuple[str, ...]] | None = None,
+        early: bool = False,
     ):
         """What only a run finds out: ``right`` says which pairs the model gets right, ``chosen``
-        which cells of sweeps come out on top."""
+        which cells of sweeps come out on top; without that, the ``early`` ones may stand for
+        these."""
         load_handlers()
         allowed = tuple(allowed)
+        self._early = lambda: Checker(
+            source, path, progress, settings, allowed, limits, given, opened, right, chosen, True
+        )
         self.program = CheckedProgram(source, path, settings=dict(settings or {}), readable=allowed)
         self.program.limits = dict(limits.changed) if limits else {}
         self.program.given = dict(given or {})
         self.program.right, self.program.chosen = dict(right or {}), dict(chosen or {})
+        self.program.early = early
         self.problems = Diagnostics()
         self.context = Context(
             self.program,
@@ -81,6 +88,18 @@ class Checker:
         )
 
     def check(self) -> CheckedProgram:
+        """The program. What can't be done with the last members of a loop in place of those that a
+        run chooses may be right with the first ones, such as what comes before something else."""
+        try:
+            return self._check()
+        except ProgramError:
+            if not self.program.undecided or self.program.early:
+                raise
+            with suppress(ProgramError):
+                return self._early().check()
+            raise
+
+    def _check(self) -> CheckedProgram:
         check_statements(self.context, self.context.read(self.program.source))
         self.problems.raise_if_any()
         self.program.words = self.context.words

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.pairs import Pair, Prompt, answered
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
+from causaldsl.syntax.grammar import keywords
 from causaldsl.vocabulary.base import SIDES
 
 ANSWERS = ("answer", "foil")
 _NAMED = ("split", "counterfactual_answer", "template", "cluster")
-_FIELDS = {*SIDES, *ANSWERS, *_NAMED, "positions", "class"}
+_FIELDS = {*SIDES, "sources", *ANSWERS, *_NAMED, "positions", "class"}
 _SAVED = {"tokens", "frame"}
 """What the pairs that a run has saved say beyond that, by side."""
 
@@ -27,6 +28,10 @@ def pair_of(
     Raises:
         Mistake: for one that is wrong.
     """
+    sources = sources_of(record, where)
+    if sources and record.get("source") is None:
+        record = record | {"source": next(iter(sources.values()))}
+        record |= {"positions": _also_of_source(record, next(iter(sources)))}
     _check_fields(record, where)
     if (frame := record.get("frame")) is not None:
         if frame != "chat":
@@ -40,9 +45,10 @@ def pair_of(
         replace(_prompt(record[side], side, positions, where, tokens), cls=classes[side])
         for side in SIDES
     )
-    if (saved := _by_side(record, "tokens", where)) is not None:
-        _check_tokens(base, saved["base"], "base", where)
-        _check_tokens(source, saved["source"], "source", where)
+    others = {name: _prompt(t, name, positions, where, tokens) for name, t in sources.items()}
+    if (saved := _by_side(record, "tokens", where, others)) is not None:
+        for side, prompt in {"base": base, "source": source, **others}.items():
+            _check_tokens(prompt, saved[side], side, where)
     spelled = _spelled(record, where, tokens) if whole else ()
     sets = [tokens[:1] for tokens in spelled] if spelled else _sets(record, where, tokens)
     split, counterfactual, template, cluster = (record.get(field) for field in _NAMED)
@@ -58,7 +64,37 @@ def pair_of(
         )
     given = None if spelled else counterfactual
     of_source = None if given is None else _answer(given, where, tokens)
-    return split, answered(base, source, sets, of_source, template or "", cluster or "", spelled)
+    pair = answered(base, source, sets, of_source, template or "", cluster or "", spelled)
+    return split, replace(pair, others=tuple(others.items())) if others else pair
+
+
+def sources_of(record: dict[str, Any], where: str) -> dict[str, str]:
+    """The texts of sources that have names; none if a record has only the one."""
+    said = record.get("sources")
+    if said is None:
+        return {}
+    form = 'write {"sources": {"x": "TEXT", "y": "TEXT"}}, with names that a program can write'
+    if not isinstance(said, dict) or not said:
+        raise Mistake("bad-source", f"{where}: `sources` must be texts by their names", form)
+    for name, text in said.items():
+        plain = name.isascii() and name.isidentifier() and name not in keywords()
+        if not plain or name in {*SIDES, "all", "END"} or not isinstance(text, str):
+            message = f"{where}: the source {json.dumps(name)} has no name or text that can be used"
+            raise Mistake("bad-source", message, form)
+    return said
+
+
+def _also_of_source(record: dict[str, Any], name: str) -> Any:
+    """Positions, where the first of the named sources is the source too."""
+    positions = record.get("positions", {})
+    if not isinstance(positions, dict):
+        return positions
+    return {
+        place: {"source": value[name], **value}
+        if isinstance(value, dict) and name in value
+        else value
+        for place, value in positions.items()
+    }
 
 
 def _check_goes_on(
@@ -122,10 +158,12 @@ def _spelled(record: dict[str, Any], where: str, tokens: Tokens) -> tuple[tuple[
     return found if any(len(part) > 1 for part in found) and all(found) else ()
 
 
-def _by_side(record: dict[str, Any], field: str, where: str) -> dict[str, Any] | None:
+def _by_side(
+    record: dict[str, Any], field: str, where: str, others: Collection[str] = ()
+) -> dict[str, Any] | None:
     """What a record says of each of its prompts in a field, if it has that field."""
     said = record.get(field)
-    if said is not None and not (isinstance(said, dict) and set(said) == set(SIDES)):
+    if said is not None and not (isinstance(said, dict) and set(said) == {*SIDES, *others}):
         raise Mistake("bad-pair", f'{where}: `{field}` must be {{"base": .., "source": ..}}')
     return said
 

@@ -1,7 +1,7 @@
 """Named runs, and where the values are from that a patch puts in.
 
-`patch S from base`, `from RUN`, `from mean(PAIRS.source)`, each perhaps `at` another site; `ablate
-S to mean of PAIRS.base` is a patch from a mean too.
+`patch S from base`, `from RUN`, `from x` of a named source, `from mean(PAIRS.source)`, each perhaps
+`at` another site; `ablate S to mean of PAIRS.base` is a patch from a mean too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import Value, describe
-from causaldsl.check.pairs import PairSet, Prompt
-from causaldsl.check.places import Place
+from causaldsl.check.pairs import PairFamily, PairSet, Prompt
+from causaldsl.check.places import Place, PositionRef
 from causaldsl.check.values import Applied, CheckedPath
-from causaldsl.diagnostics import Span, located, wrong
+from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
-from causaldsl.vocabulary.base import SIDES, Change, Side
+from causaldsl.vocabulary.base import SIDES, Change
 from causaldsl.vocabulary.interventions import Patch, PatchFrom
 
 
@@ -48,10 +48,11 @@ class CheckedRun(Value):
 @dataclass(frozen=True)
 class Origin(Value):
     """Where values are from: a side of the pairs that are run, a named run of their bases, or the
-    mean over one side of other pairs; at another site, or (None) at the one that is patched."""
+    mean over one side of other pairs; at another site, or (None) at the one that is patched. A side
+    is that of a named source too."""
 
     kind = "where values are from"
-    side: Side = "base"
+    side: str = "base"
     run: CheckedRun | None = None
     mean_of: PairSet | None = None
     at: Place | None = None
@@ -109,11 +110,18 @@ def _mean_of_others(
 
 
 def _from(context: Context, node: ast.Expression) -> Origin:
-    """`base`, `source`, the name of a run, or `mean(PAIRS.source)`."""
+    """`base`, `source`, the name of a source or of a run, or `mean(PAIRS.source)`."""
     if isinstance(node, ast.Name) and node.text in SIDES and not context.knows(node.text):
         return Origin("source" if node.text == "source" else "base", span=node.span)
     if isinstance(node, ast.Call) and show(node.function) == "mean" and len(node.arguments) == 1:
         return _mean(context, node.arguments[0])
+    if isinstance(node, ast.Attribute) and node.name.text in SIDES:
+        message = f"`{show(node)}` are prompts of other pairs, and belong to none of these"
+        way = f"write mean({show(node)}), or give the pairs a source of a name"
+        raise wrong("wrong-kind", message, node.span, way)
+    if isinstance(node, ast.Name) and node.text in _named_sources(context):
+        _check_one_meaning(context, node)
+        return Origin(node.text, span=node.span)
     value = context.value(node)
     if isinstance(value, CheckedRun):
         return Origin(run=value, span=node.span)
@@ -121,18 +129,58 @@ def _from(context: Context, node: ast.Expression) -> Origin:
         "wrong-kind",
         f"`{show(node)}` is {describe(value)}, nothing that a patch can take values from",
         node.span,
-        "write base, source, the name of a `run`, or mean(PAIRS.source)",
+        "write base, source, the name of a `run` or of a source of the pairs, or "
+        "mean(PAIRS.source)",
     )
 
 
+def _named_sources(context: Context) -> set[str]:
+    """The names that sources have in any pairs of the program."""
+    families = [v for v in context.scope.values.values() if isinstance(v, PairFamily)]
+    parts = [part for family in families for part in (*family.parts.values(), family.whole)]
+    return {name for part in parts if part is not None for name in part.sources}
+
+
+def _check_one_meaning(context: Context, node: ast.Name) -> None:
+    """A source and something else may have one name, but not where it could mean either."""
+    if context.knows(node.text):
+        raise wrong(
+            "two-meanings",
+            f"`{node.text}` is a source of pairs, and something else has this name too",
+            node.span,
+            "call one of them otherwise",
+        )
+
+
+def check_source(origin: Origin, pairs: PairSet, use: Span) -> None:
+    """The pairs have the source that values are from."""
+    if origin.side == "base" or origin.run is not None or origin.mean_of is not None:
+        return
+    if not pairs.paired:
+        raise wrong(
+            "no-source",
+            f"values of sources are taken here, and `{pairs.name}` has only bases",
+            origin.span or use,
+            "use pairs with a source",
+        )
+    if origin.side != "source" and origin.side not in pairs.sources:
+        raise wrong(
+            "no-source",
+            f"`{pairs.name}` has no source `{origin.side}`",
+            origin.span or use,
+            suggest(origin.side, ["source", *pairs.sources], "sources"),
+        )
+
+
 def _mean(context: Context, node: Any) -> Origin:
-    """`PAIRS.base` or `PAIRS.source`."""
+    """`PAIRS.base` or `PAIRS.source`, or that of a name."""
     side = node.name.text if isinstance(node, ast.Attribute) else ""
-    if side not in SIDES:
+    if side not in {*SIDES, *_named_sources(context)}:
         message = f"`{show(node)}` is not one side of pairs"
         raise wrong("wrong-kind", message, node.span, "write PAIRS.base or PAIRS.source")
-    pairs = context.pair_set(node.owner, answers=side == "source", asked="nothing")
-    return Origin("source" if side == "source" else "base", mean_of=pairs, span=node.span)
+    pairs = context.pair_set(node.owner, answers=side != "base", asked="nothing")
+    check_source(Origin(side, span=node.span), pairs, node.span)
+    return Origin(side, mean_of=pairs, span=node.span)
 
 
 def _check_width(context: Context, origin: Origin, place: Place, node: ast.Intervention) -> None:
@@ -158,12 +206,16 @@ def _check_width(context: Context, origin: Origin, place: Place, node: ast.Inter
 
 def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> None:
     """As many tokens are read as are changed, in every pair; of a mean, in all prompts alike."""
+    check_source(origin, pairs, use)
     read = (origin.at or place).position
     assert read is not None
     assert place.position is not None
     with located(origin.span or use):
-        there = [len(read.resolve(prompt)) for prompt in origin.prompts(pairs)]
-    here = [len(place.position.resolve(prompt)) for prompt in pairs.side("base")]
+        there = [_count(read, prompt, origin.side) for prompt in origin.prompts(pairs)]
+    bases = pairs.side("base")
+    if place.site.is_pattern:
+        _check_same_length(place, bases, origin.prompts(pairs), origin.span or use)
+    here = [len(place.position.resolve(prompt)) for prompt in bases]
     if origin.mean_of is not None and len(set(there)) > 1:
         low, high = min(there), max(there)
         message = f"a mean needs as many tokens in every prompt, and {read} is {low} to {high}"
@@ -176,4 +228,28 @@ def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> Non
                 f"{place} is {wanted} tokens of a base, and {found} are read at {read}",
                 origin.span or use,
                 "name one position in both places",
+            )
+
+
+def _count(read: PositionRef, prompt: Prompt, side: str) -> int:
+    """How many tokens are read in a prompt of one side."""
+    try:
+        return len(read.resolve(prompt))
+    except Mistake as mistake:
+        of = f"the {side}s" if side in SIDES else f"the sources `{side}`"
+        message = mistake.message.replace("the prompts", of)
+        raise Mistake(mistake.code, message, mistake.help) from None
+
+
+def _check_same_length(
+    place: Place, bases: Sequence[Prompt], read: Sequence[Prompt], span: Span
+) -> None:
+    """A pattern has a share for each token of its prompt; all bases are as long as the first."""
+    for prompt in read:
+        if prompt.length != bases[0].length:
+            raise wrong(
+                "unequal-length",
+                f"{place} has a share for each token, and it is read in a prompt of another length",
+                span,
+                f"one: {bases[0].text} / another: {prompt.text}; use pairs of equal length",
             )

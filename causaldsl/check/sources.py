@@ -123,6 +123,7 @@ def read_pairs(
             f"{written} gives some {reader.row}s a class and others none",
             f"either every {reader.row} has a `class`, or none has one",
         )
+    check_same_sources([pair for _, pair in pairs], written, reader.row)
     splits = {split for split, _ in pairs}
     if reader.train is not None and splits != {None}:
         message = f"{written} says itself which {reader.row}s are `train`"
@@ -137,6 +138,19 @@ def read_pairs(
             f"either every {reader.row} says `train` or `test`, or none has a split",
         )
     return parts([(str(split), pair) for split, pair in pairs])
+
+
+def check_same_sources(pairs: Sequence[Pair], written: str, row: str) -> None:
+    """Every pair has sources of the same names, so that each name stands for one in all pairs."""
+    first, *others = ([name for name, _ in pair.others] for pair in pairs)
+    for names in others:
+        if names != first:
+            both = (", ".join(found) or "none" for found in (first, names))
+            raise Mistake(
+                "bad-source",
+                f"{written} has {row}s whose named sources are {' and others with '.join(both)}",
+                f"give every {row} sources of the same names, in the same order",
+            )
 
 
 def _pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 
 from causaldsl.check.answering import Answering
 from causaldsl.check.filling import Filled, Filling, check_column, fill
@@ -12,6 +13,7 @@ from causaldsl.check.prompts import Lexicon, PromptFamily, Template
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.syntax import ast
+from causaldsl.vocabulary.base import SIDES
 
 WORDS = ("same", "answers", "where")
 """The options whose values are words: `same lemma`, `answers whole`, `where correct`."""
@@ -30,6 +32,8 @@ class PairMaker:
             self.tokens = tokens = tokens.framed(family.frame)
         self.left = node.left.text
         self.right = node.right.text if node.right else self.left
+        self.sources = {one.name.text: one.pattern.text for one in node.sources}
+        self.patterns = (self.left, self.right, *self.sources.values())
         self.options, words = self._options()
         self.same, self.whole = words.get("same", ""), "answers" in words
         self.where = words.get("where", "")
@@ -40,6 +44,10 @@ class PairMaker:
         self._check_letters()
         if self.same:
             check_column(self.group[0], self.same, self.lexicon, node.span)
+        if len(self.sources) < len(node.sources):
+            raise self._bad_source("two sources have one name")
+        if fixed := {*SIDES, "all", "END"} & self.sources.keys():
+            raise self._bad_source(f"a source can't be called `{min(fixed)}`")
         slots = dict(zip(self.group, zip(self.left, self.right, strict=True), strict=True))
         self.answers = Answering(family, node, tokens, self.lexicon, slots, self.whole)
         self.dropped = self.answers.dropped
@@ -72,6 +80,10 @@ class PairMaker:
             )
         return PairFamily(name, parts["train"], parts["test"]).only(self.where)
 
+    def _bad_source(self, message: str) -> Exception:
+        span = self.node.sources[0].span.to(self.node.sources[-1].span)
+        return wrong("bad-source", message, span, "call it otherwise")
+
     def _options(self) -> tuple[dict[str, int], dict[str, str]]:
         """The numbers, and the words."""
         options: dict[str, int] = {}
@@ -97,7 +109,8 @@ class PairMaker:
         return options, words
 
     def _pattern_group(self) -> tuple[str, ...]:
-        for side in filter(None, (self.node.left, self.node.right)):
+        sources = (one.pattern for one in self.node.sources)
+        for side in filter(None, (self.node.left, self.node.right, *sources)):
             fitting = self._fitting(side.text)
             if len(fitting) != 1 or not side.text.isalpha() or len(side.text) != len(self.left):
                 sizes = ", ".join(" ".join(g) for g in self.family.groups)
@@ -118,7 +131,7 @@ class PairMaker:
         return answered or fitting
 
     def _check_letters(self) -> None:
-        clash = sorted(set(self.left + self.right) & set(self.family.lexicons))
+        clash = sorted(set("".join(self.patterns)) & set(self.family.lexicons))
         if clash:
             raise wrong(
                 "slot-letter",
@@ -159,9 +172,13 @@ class PairMaker:
             pair = self._pair(role, rng, rng.choice(templates), forward=len(pairs) % 2 == 0)
             misses += 1
             used = pair is None or pair.identity in taken
-            if pair is not None and not used and not (apart and prompts & set(pair.identity)):
+            if (
+                pair is not None
+                and not used
+                and not (apart and prompts & {p.text for p in pair.prompts})
+            ):
                 taken.add(pair.identity)
-                prompts |= set(pair.identity)
+                prompts |= {prompt.text for prompt in pair.prompts}
                 pairs.append(pair)
                 misses = 0
             elif misses > _MISSES:
@@ -178,7 +195,7 @@ class PairMaker:
         self, role: str, rng: random.Random, template: Template, forward: bool
     ) -> Pair | None:
         """One more pair; None if the words that were drawn make answer and foil the same."""
-        letters = sorted(set(self.left + self.right))
+        letters = sorted(set("".join(self.patterns)))
         words = self._draw(rng, self.lexicon, role, len(letters), self.same)
         named = dict(zip(letters, words, strict=True))
         others = {
@@ -186,13 +203,16 @@ class PairMaker:
             for slot in template.letters
             if slot not in self.group
         }
-        patterns = self.left, self.right
-        if self.node.arrow == "->" or not forward:
+        patterns = self.patterns
+        if not self.sources and (self.node.arrow == "->" or not forward):
             patterns = self.right, self.left
         filling = [Filling(dict(zip(self.group, p, strict=True)), named, others) for p in patterns]
-        of_base, of_source = filling
-        base, source = (self._prompt(template, own) for own in filling)
-        return self.answers.pair(base, source, of_base, of_source, template.text)
+        base, source, *rest = (self._prompt(template, own) for own in filling)
+        pair = self.answers.pair(base, source, filling[0], filling[1], template.text)
+        if pair is None or not self.sources:
+            return pair
+        plain = (replace(prompt, cls="") for prompt in rest)
+        return replace(pair, others=tuple(zip(self.sources, plain, strict=True)))
 
     def _draw(
         self, rng: random.Random, lexicon: Lexicon, role: str, count: int, same: str = ""
@@ -244,7 +264,7 @@ class PairMaker:
         if self.answers.by_source:
             return self.answers.class_of(filling)
         pattern = filling.pattern
-        alike = (p for p in (self.left, self.right) if shape_of(p) == shape_of(pattern))
+        alike = (p for p in self.patterns if shape_of(p) == shape_of(pattern))
         return min(alike)
 
     def _only_in_the_other(self, place: str, pattern: str) -> bool:
@@ -254,7 +274,7 @@ class PairMaker:
         """
         match = re.match(r"\w+", place)
         letter = match[0] if match else ""
-        return letter not in pattern and letter in (*self.left, *self.right)
+        return letter not in pattern and letter in "".join(self.patterns)
 
     def _token_at(
         self,

@@ -39,6 +39,9 @@ class Workers:
             raise Mistake("bad-workers", f"{self.count} workers of {self.minutes} minutes are none")
         if self.gpus < 0 or (self.kind == "slurm" and self.gpus != int(self.gpus)):
             raise Mistake("bad-workers", f"a worker can't have {self.gpus:g} GPUs")
+        if not self.patience > 0:
+            message = f"a worker that is heard of every {self.patience:g} seconds is none"
+            raise Mistake("bad-workers", message, "wait some seconds, or more")
 
     @property
     def kind(self) -> str:

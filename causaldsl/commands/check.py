@@ -83,7 +83,9 @@ def _tell(path: Path, program: CheckedProgram, options: argparse.Namespace) -> N
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"
     name = "the program" if path == STDIN else path
-    tell(f"{name} is right: {model}, {pairs} pairs, {runs} runs, {len(program.claims)} claims")
+    counts = {"pair": pairs, "run": runs, "claim": len(program.claims)}
+    said = [f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items()]
+    tell(f"{name} is right: {', '.join([model, *said])}")
     if options.cost:
         from causaldsl.plan.cost import cost_text
 

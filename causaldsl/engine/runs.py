@@ -62,7 +62,7 @@ class PromptRuns:
         kept_bytes: int = 0,
     ):
         self.backend, self.pairs, self.side, self.device = backend, pairs, side, device
-        self.prompts: list[Prompt] = [getattr(pair, side) for pair in pairs.pairs]
+        self.prompts: list[Prompt] = pairs.side(side)
         self.groups: list[Group] = []
         each, at_once = -(-kept_bytes // len(self.prompts)), len(self.prompts)
         if store is not None and kept_bytes > store.resident_bytes:

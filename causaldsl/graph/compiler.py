@@ -24,7 +24,7 @@ from causaldsl.graph.operations import (
     SiteAt,
     pairs_operation,
 )
-from causaldsl.vocabulary.base import SIDES, Change, Side, Word
+from causaldsl.vocabulary.base import SIDES, Change, Word
 from causaldsl.vocabulary.seen import MeanSeen, Seen
 
 Value = TypeVar("Value")
@@ -123,7 +123,7 @@ class Compiler:
         self.graph.called.setdefault(key, pairs.name)
         return key
 
-    def clean_run(self, pairs: PairSet, side: Side) -> str:
+    def clean_run(self, pairs: PairSet, side: str) -> str:
         return self.add(
             CleanRunWord(side=side), [Input(role="pairs", key=self.pair_set(pairs))], None
         )
@@ -187,7 +187,8 @@ class Compiler:
             does, stages = named.in_force
             run = self.run(Run(named.name, does, named.text, (), named.span, stages), pairs)
         else:
-            run = self.clean_run(origin.mean_of or pairs, origin.side)
+            of = origin.mean_of or pairs
+            run = self.clean_run(of, of.sources.get(origin.side, origin.side))
         word = Seen() if origin.mean_of is None else MeanSeen()
         return self.add(word, [Input(role="run", key=run)], origin.span, at=at)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import PositionRef
 from causaldsl.model.sites import Site
-from causaldsl.vocabulary.base import SIDES, Pure, Side, Word
+from causaldsl.vocabulary.base import SIDES, Pure, Word
 from causaldsl.vocabulary.register import code_of
 from causaldsl.vocabulary.traces import FreezeChoice, LayerNormChoice
 
@@ -84,7 +84,7 @@ class Operation(BaseModel):
         return content | ({"package": package} if package else {})
 
     @property
-    def side(self) -> Side:
+    def side(self) -> str:
         """The side of the pairs that a clean run runs."""
         assert isinstance(self.word, CleanRunWord)
         return self.word.side
@@ -154,7 +154,7 @@ class PairsWord(Pure):
 
 
 class CleanRunWord(Word):
-    """The model run on the bases or the sources, with nothing changed."""
+    """The model run on the bases, the sources or those of a name, with nothing changed."""
 
     word = "clean_run"
     runs = "reads"
@@ -162,7 +162,7 @@ class CleanRunWord(Word):
     large = True
     late = True
     alone = True
-    side: Side
+    side: str
 
 
 class PatchedRunWord(Word):

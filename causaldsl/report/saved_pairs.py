@@ -22,17 +22,18 @@ def saved_lines(pairs: PairSet, tokens: Tokens | None) -> list[str]:
 
 def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
     base, source = pair.base, pair.source
-    places = dict(source.positions)
+    sides = {"base": base, "source": source, **dict(pair.others)}
     line: dict[str, Any] = {
         "base": base.text,
         "source": source.text,
+        **({"sources": {name: prompt.text for name, prompt in pair.others}} if pair.others else {}),
         **_answers(pair, tokens),
         "positions": {
-            name: {"base": index, "source": places[name]}
-            for name, index in base.positions
-            if name in places and name != "END"  # the last token, in every file
+            name: {s: p.named[name] for s, p in sides.items() if name in p.named}
+            for name, _ in base.positions
+            if name in source.named and name != "END"  # the last token, in every file
         },
-        "tokens": {"base": base.ids, "source": source.ids},
+        "tokens": {side: prompt.ids for side, prompt in sides.items()},
     }
     if base.behind:
         line["frame"] = "chat"

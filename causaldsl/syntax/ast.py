@@ -242,14 +242,25 @@ class PairOption(Node):
     value: str
 
 
+class NamedPattern(Node):
+    """``x: BAB``: a source by its name."""
+
+    name: Identifier
+    pattern: Identifier
+
+
 class PatternPairs(Node):
-    """``prompts LEFT <-> RIGHT { ... }``, or ``SOURCE -> BASE`` for one direction, or ``BASE``."""
+    """``prompts LEFT <-> RIGHT { ... }``, or ``SOURCE -> BASE`` for one direction, or ``BASE``.
+
+    Of ``BASE <- {x: SOURCE, y: SOURCE}``, whose arrow is ``<-``, the first source is the right one.
+    """
 
     prompts: Identifier
     left: Identifier
     arrow: str | None
     right: Identifier | None
     options: tuple[PairOption, ...]
+    sources: tuple[NamedPattern, ...] = ()
 
 
 # Measurements

@@ -129,9 +129,21 @@ def _interventions(self: Builder, span: Span, parts: tuple[Any, ...]) -> ast.Int
     return ast.Interventions(span, parts[::2], parts[1::2])
 
 
+def _sourced_pairs(
+    self: Builder,
+    span: Span,
+    prompts: ast.Identifier,
+    base: ast.Identifier,
+    sources: tuple[ast.NamedPattern, ...],
+    options: tuple[ast.PairOption, ...],
+) -> ast.PatternPairs:
+    return ast.PatternPairs(span, prompts, base, "<-", sources[0].pattern, options, sources)
+
+
 _SPECIAL: dict[str, Callable[..., ast.Node]] = {
     "defined": _defined,
     "interventions": _interventions,
+    "sourced_pairs": _sourced_pairs,
     "string": _string,
     "trace": _trace,
 }

@@ -195,6 +195,9 @@ def _clause(node: ast.Clause) -> str:
 def _pattern_pairs(node: ast.PatternPairs) -> str:
     options = _braces(f"{option.name} {option.value}" for option in node.options)
     right = f"{node.arrow} {node.right.text} " if node.right else ""
+    if node.sources:
+        named = ", ".join(f"{one.name.text}: {one.pattern.text}" for one in node.sources)
+        right = f"<- {{{named}}} "
     return f"{node.prompts.text} {node.left.text} {right}{options}"
 
 

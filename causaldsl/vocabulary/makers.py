@@ -141,12 +141,12 @@ class Jsonl(Reader):
     """Pairs from a file of JSON objects, one a line.
 
     An object has the texts base, source, answer and foil (lists of them are sets, and all lines may
-    be without a foil), and optionally counterfactual_answer (else the foil), split, positions,
-    class, template and cluster. Pairs that share a prompt or a cluster are one unit of every
-    interval. `train` is the share of units that goes to `.train`, by a seeded shuffle, where the
-    file itself does not say which pairs do. With `answers: whole` they may have several tokens; of
-    `where: correct` a run keeps the pairs that its model gets right. `frame: chat` puts the model's
-    chat template around every prompt.
+    be without a foil; `sources` are several by their names), and optionally counterfactual_answer
+    (else the foil), split, positions, class, template and cluster. Pairs that share a prompt or a
+    cluster are one unit of every interval. `train` is the share of units that goes to `.train`, by
+    a seeded shuffle, where the file itself does not say which pairs do. With `answers: whole` they
+    may have several tokens; of `where: correct` a run keeps the pairs that its model gets right.
+    `frame: chat` puts the model's chat template around every prompt.
     """
 
     word = "jsonl"
@@ -180,12 +180,12 @@ class DataFile(Maker):
     """Pairs from a file of CSV, TSV, JSON, JSON lines or Parquet, or a dataset saved to disk.
 
     Its columns are known by the names that the field gives them (docs/data.md); `base`, `source`,
-    `answer`, `foil` and `classes` name columns where that is not enough. `template` makes prompts
-    of inputs, behind so many `shots`. `train` is the share of units that goes to `.train`, `split`
-    the only split to use, `limit` the most pairs, drawn by `seed`. Rows that can't be used are
-    counted and named. With `answers: whole` answers may have several tokens; of `where: correct` a
-    run keeps the pairs that its model gets right. `frame: chat` puts the model's chat template
-    around every prompt.
+    `answer`, `foil` and `classes` name columns where that is not enough; of several `sources` each
+    is one by the name of its column. `template` makes prompts of inputs, behind so many `shots`.
+    `train` is the share of units that goes to `.train`, `split` the only split to use, `limit` the
+    most pairs, drawn by `seed`. Rows that can't be used are counted and named. With `answers:
+    whole` answers may have several tokens; of `where: correct` a run keeps the pairs that its model
+    gets right. `frame: chat` puts the model's chat template around every prompt.
     """
 
     word = "dataset"
@@ -195,6 +195,7 @@ class DataFile(Maker):
     example = 'dataset("pairs.csv")'
     base: str | None = None
     source: str | None = None
+    sources: tuple[str, ...] | None = None
     answer: str | None = None
     foil: str | None = None
     classes: str | None = None

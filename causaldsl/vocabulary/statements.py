@@ -43,7 +43,7 @@ _ALL = (
         "pairs",
         'pairs NAME = PROMPTS ABB <-> BAB { train .. test .. seed .. } | jsonl("FILE") | '
         "numbers(base: [..], source: [..])",
-        "Pairs of a base and a source prompt.",
+        "Pairs of a base and a source prompt; of `ABB <- {x: BAB, y: CDC}` each base has two.",
     ),
     Statement("site", "site NAME = SITE @ POSITION", "A name for a site at positions."),
     Statement(

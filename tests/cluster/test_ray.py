@@ -52,8 +52,8 @@ def test_workers_find_what_one_process_finds(
 
 
 def test_a_worker_that_hangs_is_replaced(world: Path, tmp_path: Path, cluster: None) -> None:
-    workers = Workers("ray", 1, patience=0.0)
-    with pytest.raises(RunFailure, match="nothing was heard of its worker for 0 s"):
+    workers = Workers("ray", 1, patience=1e-6)
+    with pytest.raises(RunFailure, match="nothing was heard of its worker for 1e-06 s"):
         api.run(world / "killed.cpatch", store=tmp_path, workers=workers)
 
 

@@ -56,7 +56,19 @@ measure zeros on flip.test { gone = ablate mlp_out[1] @ END to zero  report logi
 expect m.a.logit_diff < 100
 """
 )
-ALL = {**PROGRAMS, "arms": ARMS}
+NAMED = (
+    PRELUDE
+    + """
+pairs two = ioi ABB <- {x: BAB, y: CDC} { test 12 }
+measure m on two.test {
+  x = patch resid_post[1] @ END from x
+  y = patch resid_post[1] @ END from y
+  both = patch mlp_out[0] @ S2 from x + patch head[1.2].z @ END from y
+  report logit_diff
+}
+"""
+)
+ALL = {**PROGRAMS, "arms": ARMS, "named": NAMED}
 
 
 class Here:
@@ -247,6 +259,7 @@ def test_effects_on_some_pairs_are_joined() -> None:
         ({"on": "ray", "count": 0}, None),
         ({"on": "slurm", "gpus": 0.5}, None),
         ({"on": "ray", "gpus": -1}, None),
+        ({"on": "ray", "patience": 0}, "some seconds"),
     ],
 )
 def test_workers_that_can_not_be_are_refused(given: dict[str, Any], reason: str | None) -> None:

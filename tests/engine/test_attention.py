@@ -22,7 +22,7 @@ from causaldsl.diagnostics import RunFailure
 from tests.families import oracle
 from tests.families.bench import BACKENDS, CLOSE, ONE_LENGTH, Bench, Ran, by_name
 
-MORE = ("qwen2", "gpt_neox", "gemma2", "gpt_oss", "gpt_neo", "mistral")
+MORE = ("qwen2", "gpt_neox", "gemma2", "gpt_oss", "gpt_neo", "mistral", "gemma3", "qwen3")
 
 SHOWN_LATE = (("gpt_neo", "hooks"),)
 """TransformerLens shows patterns after they have been used, so a hook would change nothing."""

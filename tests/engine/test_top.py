@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from causaldsl import api
-from causaldsl.diagnostics import RunFailure
+from causaldsl.diagnostics import ProgramError, RunFailure
 from causaldsl.results.lock import lock_of
 from causaldsl.results.records import Results
 from tests.tiny import NAMES, OBJECTS, tiny_folder
@@ -101,6 +101,30 @@ def test_pairs_are_chosen_before_cells(folder: Path) -> None:
     n = run.results.measures["scan"]["clean"]["logit_diff"].n
     assert n < 6
     assert any("pairs kept" in note for note in run.results.notes)
+
+
+def test_what_only_some_members_allow_is_decided_by_the_run(folder: Path) -> None:
+    """A path may start at layer 0 and not at layer 3, which stands in their place first."""
+    text = START + (
+        "metric up = logit(answer) - logit(foil)\nmetric down = -up\n"
+        "sweep ends on p.train { for l in {0, 3}: patch mlp_out[l] @ END  report up, down }\n"
+        "set best = top(1, ends.METRIC)\n"
+        "measure m on p.test { way = SITE @ END -> head[2.0].q @ END\n"
+        "  -> logits { freeze none  layernorm recompute }  report logit_diff }\n"
+    )
+    written = text.replace("set best = top(1, ends.METRIC)\n", "")
+    wanted = api.run(written.replace("SITE", "mlp_out[0]")).results.measures["m"]
+    ways = []
+    for metric in ("up", "down"):
+        program = text.replace("METRIC", metric).replace("SITE", "mlp_out[best]")
+        api.check(program)
+        try:
+            ways.append(api.run(program).results.measures["m"])
+        except ProgramError as refused:
+            (problem,) = refused.diagnostics
+            assert "mlp_out[3]" in problem.message
+            assert "in place of" not in str(problem.help)
+    assert ways == [wanted]
 
 
 def test_what_is_withheld_chooses_nothing(folder: Path) -> None:

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from causaldsl.check.pairs import Pair
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.backend import Pass
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.hooks.backend import HooksBackend
 from tests.families import oracle
 from tests.families.arms import At, Batch, Case, Reference
 from tests.families.bench import BACKENDS, CLOSE, Bench, Ran, by_name
 
 ORDINARY, GROUPED = "gpt2", "llama"
-MORE = ("qwen2", "gpt_neox", "gemma2")
+MORE = ("qwen2", "gpt_neox", "gemma2", "gemma3", "gpt_oss", "qwen3")
 
 
 @pytest.fixture(scope="module")
@@ -300,12 +303,25 @@ def test_the_numbers_are_the_oracles(
     assert apart(benches(name), *PROGRAMS[program], backend) == []
 
 
-def test_many_heads_at_once_take_one_pass(benches: Callable[[str], Bench]) -> None:
-    """All heads of all layers, as one arm of one pass."""
-    one = benches(GROUPED)
-    ran = one.run("measure m on flip.test { a = ablate heads.z @ END to zero report fldd }", "cone")
-    asked = ran.session.plan.asked[ran.session.graph.arm("m", "a")]
-    assert [len(request.edits) for request in asked.requests] == [16]
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_heads_at_once_take_one_pass(
+    backend: str, benches: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All heads of all layers are one arm, which each prompt goes through the model once for."""
+    one, passes = benches(GROUPED), list[tuple[int, int]]()
+    kind = {"hooks": HooksBackend, "cone": ConeBackend}[backend]
+    run = kind.run
+
+    def counted(self: Any, wanted: Pass[Any]) -> Any:
+        rows = len(wanted.clean.tokens) if wanted.rows is None else wanted.rows.shape[-1]
+        passes.extend((len(edits), rows) for edits in wanted.arms if edits)
+        return run(self, wanted)
+
+    monkeypatch.setattr(kind, "run", counted)
+    text = "measure m on flip.test { a = ablate heads.z @ END to zero report fldd }"
+    n = one.run(text, backend).results.measures["m"]["a"]["fldd"].n
+    assert {edits for edits, _ in passes} == {16}
+    assert sum(rows for _, rows in passes) == n
 
 
 def test_subspaces_that_are_not_at_right_angles_are_refused(

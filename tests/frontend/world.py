@@ -103,6 +103,19 @@ def make_world(folder: Path) -> Path:
         ("no_foil", [one]),
         ("some_foils", [one, one | {"foil": " book"}]),
         ("odd_list", [one | {"answer": [" ring", 3], "foil": " book"}]),
+        ("named_some", [one | {"sources": {"x": "A"}}, one | {"sources": {"y": "A"}}]),
+        ("named_long", [one | {"sources": {"x": "The girl gave", "y": "The girl gave the"}}]),
+        (
+            "named_far",
+            [
+                one
+                | {
+                    "sources": {"x": "The girl gave", "y": "Then the girl gave"},
+                    "positions": {"WHO": {"base": " man", "x": " girl", "y": " girl"}},
+                }
+            ],
+        ),
+        ("named_badly", [one | {"sources": {"base": "A boy gave"}}]),
         ("listed", [one | {"answer": [" ring", " kiss"], "foil": " book"}]),
     ):
         text = "".join(json.dumps(line) + "\n" for line in lines)

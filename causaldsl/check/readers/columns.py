@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,24 @@ class Columns:
         if found:
             self.used[role] = found[0]
         return found[0] if found else None
+
+    def named_sources(self) -> dict[str, str]:
+        """The columns that are sources with names, by what a program calls them.
+
+        Raises:
+            Mistake: if `sources` names another column, or one twice.
+        """
+        told = self.word.sources or ()
+        if told and self.word.source is not None:
+            message = "`source` and `sources` can't both be given"
+            raise Mistake("bad-option", message, "the first of `sources` is the source too")
+        for name in told:
+            self._must_have("sources", name)
+        found = {re.sub(r"\W", "_", name.lower()): name.lower() for name in told}
+        if len(found) < len(told):
+            raise Mistake("bad-option", "`sources` names a column twice", "name each once")
+        self.used |= {f"source {name}": column for name, column in found.items()}
+        return found
 
     def _must_have(self, role: str, told: str) -> None:
         if told.split(".")[0].lower() not in self.names:

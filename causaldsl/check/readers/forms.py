@@ -74,7 +74,9 @@ def _plain(columns: Columns) -> Form | None:
     base = columns.find("base")
     if base is None:
         return None
-    source, foil, classes = columns.find("source"), columns.find("foil"), columns.classes()
+    sources = columns.named_sources()
+    source = next(iter(sources.values())) if sources else columns.find("source")
+    foil, classes = columns.find("foil"), columns.classes()
     answer = columns.find("answer") or columns.label()
     if answer is None:
         if columns.ids is not None:
@@ -93,6 +95,8 @@ def _plain(columns: Columns) -> Form | None:
             role: (text_of if role in SIDES else texts_of)(row, name, role)
             for role, name in roles.items()
         }
+        if sources:
+            record["sources"] = {n: text_of(row, c, "source") for n, c in sources.items()}
         if classes is not None:
             record["class"] = row.get(classes)
         for name in ("subject", "word_idxs", "tokens"):
@@ -102,6 +106,8 @@ def _plain(columns: Columns) -> Form | None:
 
     named = roles | ({"class": classes} if classes else {})
     differing = [f"{role} is `{name}`" for role, name in named.items() if role != name]
+    if sources:
+        differing.append(f"sources are {', '.join(f'`{name}`' for name in sources)}")
     return Form(", ".join(differing), records, "rows" if source else "none")
 
 
@@ -213,25 +219,56 @@ def _counterfactual(columns: Columns) -> Form | None:
         raise Mistake(
             "no-column", f"{columns.written} has no counterfactual `{told}`", ", ".join(sides)
         )
-    if told is None and len(sides) > 1:
+    several = columns.named_sources()
+    if strange := [name for name in several.values() if name not in sides]:
+        message = f"`{strange[0]}` of {columns.written} holds no prompts"
+        raise Mistake("no-column", message, ", ".join(sides))
+    if told is None and not several and len(sides) > 1:
         raise columns.which("source", sides)
-    side = told.lower() if told is not None else sides[0]
+    side = told.lower() if told is not None else next(iter(several.values()), sides[0])
+    chosen = several or {"source": side}
     columns.used |= {"base": own or "prompt", "source": side, "answer": "answer"}
 
     def records(row: Row) -> list[Record]:
         base = row[own] if own else row
-        source = row.get(side)
-        if isinstance(source, list) and len(source) == 1:
-            source = source[0]
-        if not isinstance(base, Mapping) or not isinstance(source, Mapping):
-            raise Unusable(f"have no one `{side}`")
-        answer, foil = _own_answer(base), _own_answer(source)
+        sources = _by_name(row, chosen)
+        if not isinstance(base, Mapping):
+            raise Unusable(f"have no one `{own}`")
+        first = next(iter(sources.values()))
+        answer, foil = _own_answer(base), _own_answer(first)
         if answer == foil:
             foil = _other_choice(base, answer)
-        record = {"base": _prompt(base), "source": _prompt(source), "answer": answer, "foil": foil}
+        record: Record = {"base": _prompt(base), "source": _prompt(first)}
+        record |= {"answer": answer, "foil": foil}
+        if several or len(sources) > 1:
+            record["sources"] = {name: _prompt(one) for name, one in sources.items()}
         return [record | _passed(row)]
 
+    if several:
+        said = f"sources are the prompts of {', '.join(f'`{name}`' for name in several)}"
+        return Form(f"{said}; the first is the source, and foil is its answer", records)
+    if _lists_several(columns, side):
+        said = f"sources are the prompts of `{side}`, source_1 and so on"
+        return Form(f"{said}; the first is the source, and foil is its answer", records)
     return Form(f"source is the prompt of `{side}`, foil is its answer", records)
+
+
+def _by_name(row: Row, chosen: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """Counterfactuals by the names of their columns, or of one column that lists several."""
+    found: dict[str, Any] = {name: row.get(column) for name, column in chosen.items()}
+    for name, one in list(found.items()):
+        if isinstance(one, list) and len(one) == 1:
+            found[name] = one[0]
+        elif isinstance(one, list) and len(one) > 1 and len(chosen) == 1:
+            found = {f"source_{i}": each for i, each in enumerate(one, 1)}
+    if not all(isinstance(one, Mapping) for one in found.values()):
+        raise Unusable(f"have no one `{next(iter(chosen.values()))}`")
+    return found
+
+
+def _lists_several(columns: Columns, name: str) -> bool:
+    values = [row.get(name) for _, row in columns.rows.rows]
+    return any(isinstance(value, list) and len(value) > 1 for value in values)
 
 
 def _is_counterfactual(columns: Columns, name: str) -> bool:

@@ -16,7 +16,7 @@ from causaldsl.check.readers.containers import Rows
 from causaldsl.check.readers.forms import Form, Record, form_of
 from causaldsl.check.readers.partners import with_shots, with_sources
 from causaldsl.check.records import ANSWERS, answer_texts, pair_of
-from causaldsl.check.sources import parts, unsplit
+from causaldsl.check.sources import check_same_sources, parts, unsplit
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens, last_token_before
 from causaldsl.vocabulary.base import SIDES
@@ -93,6 +93,7 @@ def read_data(word: DataFile, rows: Rows, written: str, tokens: Tokens, limits: 
     pairs, differ = _pairs(records, make, left)
     if not pairs:
         raise Mistake("no-usable-row", f"{written} has no row that can be used", _all(left))
+    check_same_sources([pair for _, pair in pairs], written, rows.unit)
     kept = _limited(pairs, word)
     family = _family(kept, word, paired=form.sources != "none")
     line = [f"{written}: {rows.container}", form.said, doubt, spaced, shots]
@@ -116,6 +117,9 @@ def _all(left: _Left) -> str:
 
 def _check_options(word: DataFile, form: Form, written: str) -> None:
     """Options that this file has no use for are no silent ones."""
+    if word.sources and "sources are" not in form.said:
+        message = f"{written} says itself where its sources are from: {form.said}"
+        raise Mistake("unused-option", message, "leave out `sources`")
     unused = [name for name in ("template", "shots") if getattr(word, name)]
     if unused and "the template" not in form.said:
         raise Mistake(
@@ -249,7 +253,7 @@ class _Maker:
             raise Unusable(f"can't be used ({reason})", where) from None
 
 
-_KEPT = ("class", "split", "template", "cluster", "counterfactual_answer", "tokens")
+_KEPT = ("sources", "class", "split", "template", "cluster", "counterfactual_answer", "tokens")
 
 
 def _an(name: str) -> str:
@@ -259,11 +263,12 @@ def _an(name: str) -> str:
 def _subjects(record: Record, tokens: Tokens) -> dict[str, Any]:
     """SUBJECT, the last token of the subject in each prompt that has it, and SUBJECT_FIRST."""
     said = record.get("subject")
-    subjects = said if isinstance(said, Mapping) else dict.fromkeys(SIDES, said)
+    texts = {**{side: record[side] for side in SIDES}, **record.get("sources", {})}
+    subjects = said if isinstance(said, Mapping) else dict.fromkeys(texts, said)
     last: dict[str, int] = {}
     first: dict[str, int] = {}
-    for side in SIDES:
-        text, subject = record[side], subjects.get(side)
+    for side, text in texts.items():
+        subject = subjects.get(side)
         if not isinstance(subject, str) or not subject.strip():
             continue
         # In a prompt with shots its own subject is the last one.

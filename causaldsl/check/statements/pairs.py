@@ -33,7 +33,8 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
         for part in sets:
             for pair in part.pairs:
                 check_length(pair.base, shapes.n_ctx - max(map(len, pair.wholes)) + 1)
-                check_length(pair.source, shapes.n_ctx)
+                for prompt in pair.prompts[1:]:
+                    check_length(prompt, shapes.n_ctx)
     if shapes.text:
         warn_of_texts(context, node.name.text, sets, span)
         warn_of_answers(context, node.name.text, sets, span, _end(context, node))

@@ -38,7 +38,6 @@ from causaldsl.plan.names import names_of
 from causaldsl.plan.numerics import Numerics
 from causaldsl.plan.planner import Plan
 from causaldsl.version import VERSION
-from causaldsl.vocabulary.base import SIDES
 
 _NOT_COMPUTING = ("commands", "report", "studies")
 
@@ -275,7 +274,7 @@ class Kept:
     @property
     def _opening_key(self) -> str:
         pairs = self.graph.pairs.values()
-        longest = max((p.length for s in pairs for side in SIDES for p in s.side(side)), default=0)
+        longest = max((p.length for s in pairs for p in s.prompts), default=0)
         return self._key(["opening", str(longest), *map(sites_text, self._sites)])
 
     @property

@@ -92,8 +92,10 @@ def _first_texts(texts: PromptSet, tokens: Tokens | None) -> Html:
 
 
 def _examples(pairs: PairSet, tokens: Tokens | None) -> Html:
-    rows = [_row(i, pair, tokens) for i, pair in enumerate(pairs.pairs[:_EXAMPLES], 1)]
-    columns = ["pair", "base", "source"]
+    named = [name for name, side in pairs.sources.items() if name == side]
+    sides = ["base", "source", *named]
+    rows = [_row(i, pair, sides, tokens) for i, pair in enumerate(pairs.pairs[:_EXAMPLES], 1)]
+    columns = ["pair", *sides]
     if tokens is not None:
         columns += ["answer", "foil", "counterfactual"]
     count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
@@ -105,9 +107,9 @@ def _part(rows: Sized, pairs: Sized) -> str:
     return f"the first {len(rows)} of {len(pairs)}" if len(pairs) > len(rows) else "all"
 
 
-def _row(number: int, pair: Pair, tokens: Tokens | None) -> list[Content]:
+def _row(number: int, pair: Pair, sides: list[str], tokens: Tokens | None) -> list[Content]:
     cells: list[Content] = [str(number)]
-    cells += [_prompt(prompt, tokens) for prompt in (pair.base, pair.source)]
+    cells += [_prompt(pair.prompt(side), tokens) for side in sides]
     if tokens is not None:
         cells += _answers(pair, tokens)
     return cells
