@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +27,24 @@ from tests.cluster.started import MARK, left
 from tests.cluster.test_shards import ALL, world_of
 from tests.engine.killed import PROGRAM
 
+ENDLESS = PROGRAM.replace("epochs: 12", "epochs: 100000")
 ray = pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world_of(tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM})
+    return world_of(tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM, "endless": ENDLESS})
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cluster() -> Iterator[None]:
     """One for all runs of this process: a run joins the cluster that is there, and leaves it."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    folder = tempfile.mkdtemp(prefix="ray-")  # a short path, as those of sockets have to be
+    options = {"include_dashboard": False, "log_to_driver": False, "_temp_dir": folder}
+    ray.init(num_cpus=4, object_store_memory=2**27, logging_level="error", **options)
     yield
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -64,14 +71,15 @@ def test_there_is_no_cluster(world: Path, tmp_path: Path) -> None:
         api.run(world / "killed.cpatch", store=tmp_path, workers=Workers("ray:127.0.0.1:1"))
 
 
-def started(world: Path, store: Path, kills: int, mark: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.cluster.started", str(world / "killed.cpatch")]
+def started(program: Path, store: Path, kills: int, mark: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.cluster.started", str(program)]
     command += [str(store), "ray", "2", str(kills)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", MARK: mark},
     )
 
@@ -81,7 +89,7 @@ def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_
     whole = api.run(world / "killed.cpatch", store="none", dtype="float64")
     mark, done, round_ = uuid.uuid4().hex, 0, 0
     while done < kills:  # a run has time for a few
-        process = started(world, tmp_path / f"store{round_}", kills - done, mark)
+        process = started(world / "killed.cpatch", tmp_path / f"store{round_}", kills - done, mark)
         out, err = process.communicate()
         assert process.returncode == 0, err
         said: dict[str, Any] = json.loads(out)
@@ -96,15 +104,20 @@ def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_
 
 def test_ctrl_c_leaves_no_process_behind(world: Path, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    process = started(world, tmp_path, 0, mark)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "training" in line:  # a worker is at it
-            break
-    assert len(left(mark)) > 3
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
+    process = started(world / "endless.cpatch", tmp_path, 0, mark)
+    try:
+        assert process.stderr is not None
+        said = list(takewhile(lambda line: "training v" not in line, process.stderr))
+        assert process.poll() is None, "".join(said)  # it ended before a worker was at it
+        there = left(mark)
+        assert sum("RayWorker" in name for name in there) == 2, there
+        os.killpg(
+            process.pid, signal.SIGINT
+        )  # as a terminal does: all that did not leave the group
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT
     assert gone(mark)
 
 
