@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from causaldsl import api
+from causaldsl.cluster import coordinate
 from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import RunFailure
 from tests.cluster.same import apart
@@ -28,12 +29,18 @@ from tests.cluster.test_shards import ALL, world_of
 from tests.engine.killed import PROGRAM
 
 ENDLESS = PROGRAM.replace("epochs: 12", "epochs: 100000")
+LONG = PROGRAM.replace("epochs: 12", "epochs: 1000") + (
+    "subspace u = das(resid_post[1] @ END, on: flip.train, epochs: 1000)\n"
+    "measure long on flip.test { a = patch resid_post[1] @ END along u  report fldd }\n"
+)
 ray = pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world_of(tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM, "endless": ENDLESS})
+    return world_of(
+        tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM, "endless": ENDLESS, "long": LONG}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,10 @@ def test_workers_find_what_one_process_finds(
     assert ray.is_initialized()
 
 
-def test_a_worker_that_hangs_is_replaced(world: Path, tmp_path: Path, cluster: None) -> None:
+def test_a_worker_that_hangs_is_replaced(
+    world: Path, tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinate, "TRIES", 2)
     workers = Workers("ray", 1, patience=0.0)
     with pytest.raises(RunFailure, match="nothing was heard of its worker for 0 s"):
         api.run(world / "killed.cpatch", store=tmp_path, workers=workers)
@@ -86,19 +96,22 @@ def started(program: Path, store: Path, kills: int, mark: str) -> subprocess.Pop
 
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.soak)])
 def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_path: Path) -> None:
-    whole = api.run(world / "killed.cpatch", store="none", dtype="float64")
-    mark, done, round_ = uuid.uuid4().hex, 0, 0
-    while done < kills:  # a run has time for a few
-        process = started(world / "killed.cpatch", tmp_path / f"store{round_}", kills - done, mark)
+    """Nothing is lost, and nothing made twice but the shard of a worker that was killed."""
+    program = world / ("killed.cpatch" if kills == 2 else "long.cpatch")
+    whole = api.run(program, store="none", dtype="float64")
+    mark, lost, round_ = uuid.uuid4().hex, 0, 0
+    while lost < kills:  # a run has time for a few
+        process = started(program, tmp_path / f"store{round_}", kills - lost, mark)
         out, err = process.communicate()
         assert process.returncode == 0, err
         said: dict[str, Any] = json.loads(out)
-        assert said["right"], said  # given out again is what was lost, and nothing else
+        assert said["wrong"] == []
         for block, numbers in zip(whole.by_pair, said["numbers"], strict=True):
             found = np.frombuffer(bytes.fromhex(numbers))
             assert np.allclose(block.values, found, 1e-9, 1e-9, equal_nan=True)
-        assert said["lost"] == said["kills"]
-        done, round_ = done + said["kills"], round_ + 1
+        assert 0 < said["lost"] <= said["killed"]  # one that was killed may have been free
+        print(f"{said['killed']} killed, {said['lost']} of {said['shards']} shards lost")
+        lost, round_ = lost + said["lost"], round_ + 1
     assert gone(mark)
 
 
