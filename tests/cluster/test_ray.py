@@ -110,7 +110,7 @@ def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_
             found = np.frombuffer(bytes.fromhex(numbers))
             assert np.allclose(block.values, found, 1e-9, 1e-9, equal_nan=True)
         assert 0 < said["lost"] <= said["killed"]  # one that was killed may have been free
-        print(f"{said['killed']} killed, {said['lost']} of {said['shards']} shards lost")
+        print(f"{said['killed']} workers killed, {said['lost']} losses of {said['shards']} shards")
         lost, round_ = lost + said["lost"], round_ + 1
     assert gone(mark)
 
