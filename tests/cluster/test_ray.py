@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -41,17 +38,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world_of(
         tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM, "endless": ENDLESS, "long": LONG}
     )
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One for all runs of this process: a run joins the cluster that is there, and leaves it."""
-    folder = tempfile.mkdtemp(prefix="ray-")  # a short path, as those of sockets have to be
-    options = {"include_dashboard": False, "log_to_driver": False, "_temp_dir": folder}
-    ray.init(num_cpus=4, object_store_memory=2**27, logging_level="error", **options)
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("count", [2, 4])
