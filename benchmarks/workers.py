@@ -143,20 +143,26 @@ def page(text: str, found: dict[str, Any]) -> str:
     lines += ["| | " + " | ".join(_COLUMNS.values()) + " |", "| --- |" + " ---: |" * len(_COLUMNS)]
     for name, side in zip(SIDES, (alone, worker), strict=True):
         lines.append(f"| {name} | " + " | ".join(f"{side[c]:.3g}" for c in _COLUMNS) + " |")
-    lines += ["", _RATIOS.format(beyond=found["seconds_ratio"], **found)]
+    # The run itself wants all cores.
+    busy = max(alone["load"], worker["load"]) > 1.5 * found["machine"]["cores"]
+    lines += ["", (_BUSY if busy else _QUIET).format(**found)]
     return text.partition(HEADER)[0].rstrip() + "\n\n" + "\n".join(lines) + "\n"
 
 
 _COLUMNS = {"seconds": "seconds", "start": "of these, start", "cpu": "CPU seconds", "load": "load"}
 _ABOUT = """\
-`{program}` by one Ray worker with all cores, and in one process with all cores: medians of
-{pairs} pairs of runs ({date}, `{command}`; {machine[cores]} cores of {machine[cpu]}, PyTorch
-{machine[torch]}). The load is how many processes wanted a core, others' work among them.
+`{program}` by one Ray worker with all cores, and in one process with all cores ({date},
+`{command}`;
+{machine[cores]} cores of {machine[cpu]}, PyTorch {machine[torch]}). Pairs of runs: {pairs}; medians
+over them. The load is how many processes wanted a core, others' work among them.
 """
-_RATIOS = """\
-After its start, the run by a worker takes {beyond:.3g} times as long as the one alone; with its
-start, all of its processes take {cpu_ratio:.3g} times the CPU seconds (medians of the ratios of
-each pair)."""
+_QUIET = """\
+After its start, the run by a worker takes {seconds_ratio:.3g} times as long as the one alone; all
+of its processes together, start included, take {cpu_ratio:.3g} times the CPU seconds."""
+_BUSY = """\
+More processes wanted a core than there were, so the two clocks can't be compared. All processes of
+the run by a worker together, start included, take {cpu_ratio:.3g} times the CPU seconds; threads that
+wait for one another on a busy machine count there as work."""
 
 
 if __name__ == "__main__":
