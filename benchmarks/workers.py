@@ -161,8 +161,8 @@ After its start, the run by a worker takes {seconds_ratio:.3g} times as long as 
 of its processes together, start included, take {cpu_ratio:.3g} times the CPU seconds."""
 _BUSY = """\
 More processes wanted a core than there were, so the two clocks can't be compared. All processes of
-the run by a worker together, start included, take {cpu_ratio:.3g} times the CPU seconds; threads that
-wait for one another on a busy machine count there as work."""
+the run by a worker together, start included, take {cpu_ratio:.3g} times the CPU seconds; threads
+that wait for one another on a busy machine count there as work."""
 
 
 if __name__ == "__main__":
