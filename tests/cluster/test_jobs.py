@@ -58,7 +58,7 @@ class Done:
 
     def result(self) -> list[Ended]:
         try:
-            return pickle.loads(pickle.dumps(self.make))(self.given)  # type: ignore[no-any-return]
+            return pickle.loads(pickle.dumps(self.make))(self.given)
         except SystemExit:
             raise RuntimeError("it has not produced any output") from None
 
@@ -96,7 +96,8 @@ def shards(count: int) -> list[Shard]:
 
 def finish(pool: SlurmPool) -> tuple[list[str], list[str]]:
     """All that ended well, and all that was lost and given again."""
-    well, lost = [], []
+    well: list[str] = []
+    lost: list[str] = []
     while pool.jobs:
         for end in pool.ended():
             (lost if end.lost else well).append(end.shard.what)
