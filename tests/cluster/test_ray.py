@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_no_process_behind(world: Path, tmp_path: Path) -> None:
         said = list(takewhile(lambda line: "training v" not in line, process.stderr))
         assert process.poll() is None, "".join(said)  # it ended before a worker was at it
         there = left(mark)
-        assert sum("RayWorker" in name for name in there) == 2, there
+        assert sum("Telling" in name for name in there) == 2, there
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of the group
         process.communicate(timeout=60)
     finally:
