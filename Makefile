@@ -27,7 +27,7 @@ soak: $(READY)
 # Ray and submitit are large, so the tests that need them are skipped without.
 test-cluster: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[ray,slurm]" -c constraints.txt
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster -m "not soak"
 
 lint: $(READY)
 	$(BIN)/ruff check .

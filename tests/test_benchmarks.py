@@ -155,6 +155,13 @@ def test_the_page_of_scale_is_what_was_reckoned_and_measured() -> None:
             assert 0.5 < one["reckoned"][part] / one["run"][part] < 2, (name, part)
 
 
+def test_the_page_of_workers_ends_with_what_was_measured() -> None:
+    from workers import PAGE, page
+
+    found = json.loads((ROOT / "benchmarks/workers.json").read_text())
+    assert PAGE.read_text() == page(PAGE.read_text(), found)
+
+
 def test_a_point_of_growth(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

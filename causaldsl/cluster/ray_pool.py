@@ -31,7 +31,8 @@ _WAIT = 0.2
 """Seconds to wait for something to end."""
 _ANSWERS = 10
 """Seconds in which a cluster answers."""
-_TRY = "give the address of the head of a cluster, or let nothing else keep this machine busy"
+_NO_CLUSTER = "give the address of a cluster's head, as `ray start --head` prints it there"
+_NO_START = "let nothing else keep this machine busy, or join a cluster: --on ray:ADDRESS"
 _STORE = 128 * 2**20
 """Bytes of Ray's own object store, through which little goes."""
 
@@ -147,7 +148,7 @@ def ray_pool(workers: Workers, job: Job) -> Iterator[RayPool]:
 
     Raises:
         Mistake: if Ray is not installed.
-        RunFailure: if there is no cluster at the address.
+        RunFailure: if there is no cluster at the address, or none can be started here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -194,8 +195,10 @@ def _init(ray: Any, **options: Any) -> None:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # Ray raises what it likes
         reason = one_line(error, 300)
-        where = f"no Ray cluster at {options['address']}" if "address" in options else "no Ray here"
-        raise RunFailure(f"there is {where}: {reason}", _TRY) from None
+        if "address" in options:
+            message = f"there is no Ray cluster at {options['address']}: {reason}"
+            raise RunFailure(message, _NO_CLUSTER) from None
+        raise RunFailure(f"Ray can't be started here: {reason}", _NO_START) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
 
@@ -206,5 +209,5 @@ def _join(ray: Any, address: str) -> None:
         if colon:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), _ANSWERS).close()
     except (OSError, ValueError) as error:
-        raise RunFailure(f"there is no Ray cluster at {address}: {error}", _TRY) from None
+        raise RunFailure(f"there is no Ray cluster at {address}: {error}", _NO_CLUSTER) from None
     _init(ray, address=address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from causaldsl.diagnostics import Mistake, suggest
 
@@ -35,13 +36,19 @@ class Workers:
         if self.kind not in KINDS or (self.kind == "slurm" and self.address not in ("", LOCAL)):
             help = suggest(self.on, (*KINDS, "slurm:local"), "places")
             raise Mistake("unknown-place", f"a run can't be done on `{self.on}`", help)
-        if self.count < 1 or self.minutes < 1:
-            raise Mistake("bad-workers", f"{self.count} workers of {self.minutes} minutes are none")
-        if self.gpus < 0 or (self.kind == "slurm" and self.gpus != int(self.gpus)):
-            raise Mistake("bad-workers", f"a worker can't have {self.gpus:g} GPUs")
+        if self.count < 1:
+            help = "give at least one: --workers 1"
+            raise Mistake("bad-workers", f"a run can't be done by {self.count} workers", help)
+        if self.minutes < 1:
+            help = "give at least one minute: --minutes 1"
+            raise Mistake("bad-workers", f"a job can't end within {self.minutes} minutes", help)
         if not self.patience > 0:
-            message = f"a worker that is heard of every {self.patience:g} seconds is none"
-            raise Mistake("bad-workers", message, "wait some seconds, or more")
+            help = "give seconds: --patience 1800"
+            raise Mistake("bad-workers", f"a worker can't be waited for {self.patience:g} s", help)
+        whole = self.kind == "slurm"
+        if not 0 <= self.gpus < inf or (whole and self.gpus != int(self.gpus)):
+            help = f"give {'a whole number' if whole else 'a number'}, such as --gpus-per-worker 1"
+            raise Mistake("bad-workers", f"a worker can't have {self.gpus:g} GPUs", help)
 
     @property
     def kind(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from causaldsl import api
 from causaldsl.commands.options import (
     STDIN,
+    WORK,
     Commands,
     add_programs,
     add_reading,
@@ -17,6 +18,8 @@ from causaldsl.commands.options import (
     add_work_options,
     read_limits,
     read_settings,
+    read_work,
+    refuse_alone,
     standard_input,
 )
 from causaldsl.commands.output import WRONG, announce, complain, error_text, tell, warn
@@ -46,6 +49,8 @@ def add(commands: Commands) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if not options.cost:
+        refuse_alone(options, WORK, "--cost")
     if options.json:
         found = [_data(path, options) for path in options.programs]
         tell(json.dumps({"programs": found}, indent=1, ensure_ascii=False))
@@ -89,8 +94,7 @@ def _tell(path: Path, program: CheckedProgram, options: argparse.Namespace) -> N
     if options.cost:
         from causaldsl.plan.cost import cost_text
 
-        how = {"backend": options.backend, "dtype": options.dtype, "memory": options.memory}
-        tell(cost_text(api.cost(program, **how)))
+        tell(cost_text(api.cost(program, **read_work(options))))
 
 
 def _data(path: Path, options: argparse.Namespace) -> dict[str, Any]:

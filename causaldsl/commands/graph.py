@@ -6,6 +6,7 @@ import argparse
 
 from causaldsl import api
 from causaldsl.commands.options import (
+    WORK,
     Commands,
     add_program,
     add_reading,
@@ -13,6 +14,8 @@ from causaldsl.commands.options import (
     add_work_options,
     read_limits,
     read_settings,
+    read_work,
+    refuse_alone,
 )
 from causaldsl.commands.output import announce, tell
 
@@ -33,6 +36,8 @@ def add(commands: Commands) -> None:
 
 
 def _graph(options: argparse.Namespace) -> int:
+    if not options.plan:
+        refuse_alone(options, WORK, "--plan")
     settings = read_settings(options.settings)
     compiled = api.compile(
         options.program,
@@ -42,9 +47,7 @@ def _graph(options: argparse.Namespace) -> int:
         limits=read_limits(options.limits),
     )
     if options.plan:
-        text = api.plan(
-            compiled, backend=options.backend, dtype=options.dtype, memory=options.memory
-        )
+        text = api.plan(compiled, **read_work(options))
     elif options.format in ("text", "json"):
         from causaldsl.graph.printing import graph_json, graph_text
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import Mistake
@@ -16,6 +16,8 @@ from causaldsl.shown import is_plain
 
 STDIN = Path("-")
 
+WORK = ("backend", "dtype", "memory")
+"""The options of :func:`add_work_options`."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command's parser is added to."""
 
@@ -129,18 +131,13 @@ def add_workers(command: argparse.ArgumentParser) -> None:
         metavar="PLACE",
         help="ray, ray:ADDRESS or slurm: let other processes do the work (docs/workers.md)",
     )
-    command.add_argument("--workers", type=int, default=2, help="how many (default: 2)")
-    command.add_argument(
-        "--gpus-per-worker", type=float, default=0, metavar="G", help="of each (default: 0)"
-    )
+    command.add_argument("--workers", type=int, help="how many (default: 2)")
+    command.add_argument("--gpus-per-worker", type=float, metavar="G", help="of each (default: 0)")
     command.add_argument("--partition", help="of Slurm")
-    command.add_argument(
-        "--minutes", type=int, default=240, help="what a Slurm job may take (default: 240)"
-    )
+    command.add_argument("--minutes", type=int, help="what a Slurm job may take (default: 240)")
     command.add_argument(
         "--patience",
         type=float,
-        default=1800,
         metavar="SECONDS",
         help="a worker without a sign of progress for so long is replaced (default: 1800)",
     )
@@ -149,15 +146,49 @@ def add_workers(command: argparse.ArgumentParser) -> None:
 def read_workers(options: argparse.Namespace) -> Workers | None:
     """What :func:`add_workers` was given; None for this process. Raises :class:`Mistake`."""
     if getattr(options, "on", None) is None:
+        refuse_alone(options, _OF_WORKERS, "--on ray", "--on slurm")
         return None
-    return Workers(
-        options.on,
-        options.workers,
-        options.gpus_per_worker,
-        options.partition,
-        options.minutes,
-        options.patience,
-    )
+    given = {_OF_WORKERS[name]: value for name, value in _given(options, _OF_WORKERS)}
+    workers = Workers(options.on, **given)
+    for kind, names in _OF_KIND.items():
+        if workers.kind != kind:
+            refuse_alone(options, names, f"--on {kind}")
+    return workers
+
+
+_OF_WORKERS = {
+    "workers": "count",
+    "gpus_per_worker": "gpus",
+    "partition": "partition",
+    "minutes": "minutes",
+    "patience": "patience",
+}
+_OF_KIND = {"slurm": ("partition", "minutes"), "ray": ("patience",)}
+"""Options that only workers of one kind know."""
+
+
+def refuse_alone(options: argparse.Namespace, names: Iterable[str], *needs: str) -> None:
+    """Refuse the first of some options that is given, as it does nothing without another one.
+
+    Raises:
+        Mistake: with the options of which it needs one.
+    """
+    for name, _ in _given(options, names):
+        option, others = f"--{name.replace('_', '-')}", " or ".join(f"`{one}`" for one in needs)
+        message = f"`{option}` does nothing without {others}"
+        raise Mistake("option-alone", message, f"add {others}, or leave `{option}` out")
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Those of some options without a default that were given, and their values."""
+    for name in names:
+        if (value := getattr(options, name, None)) is not None:
+            yield name, value
+
+
+def read_work(options: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_work_options` was given, as Python's functions take it."""
+    return dict(_given(options, WORK))
 
 
 def add_seed(command: argparse.ArgumentParser) -> None:
@@ -171,11 +202,10 @@ def add_seed(command: argparse.ArgumentParser) -> None:
 
 
 def add_work_options(command: argparse.ArgumentParser) -> None:
-    """Which backend, in which precision, and with how much memory (bytes, or None)."""
+    """Which backend, in which precision, and with how much memory (bytes); None if not given."""
     command.add_argument(
         "--backend",
         choices=BACKENDS,
-        default="cone",
         help="cone computes only what an intervention can change (default); hooks is the reference",
     )
     command.add_argument(

@@ -67,7 +67,7 @@ def run_file(
     from causaldsl.results.store import run_key
 
     chosen = Settings(
-        backend=options.backend,
+        backend=options.backend or Settings.backend,
         device=options.device,
         dtype=options.dtype or USUAL,
         seed=options.seed,

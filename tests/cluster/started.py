@@ -1,12 +1,13 @@
 """A run by workers in a process of its own, whose children can be told from all others.
 
 ``python -m tests.cluster.started PROGRAM STORE ON COUNT KILLS`` kills a random worker KILLS times
-at random moments, and prints what became of the shards as JSON: how often each was given out, how
-many were lost, and the run's numbers by pair in hexadecimal.
+at random moments, and prints as JSON how many shards were lost, how many workers were killed, what
+was made otherwise than it should be, and the run's numbers by pair in hexadecimal.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl import api
-from causaldsl.cluster import coordinate
+from causaldsl.cluster import coordinate, ray_pool
+from causaldsl.cluster.ray_pool import RayWorker
 from causaldsl.cluster.shards import Shard
 from causaldsl.cluster.where import Workers
 from causaldsl.cluster.worker import Ended, Job
@@ -42,13 +44,33 @@ def left(mark: str) -> list[str]:
     return found
 
 
+def name_of(shard: Shard) -> str:
+    return hashlib.sha256(repr((shard.keys, shard.rows)).encode()).hexdigest()[:16]
+
+
+class Telling(RayWorker):
+    """A worker that writes down which shards it begins and ends, in its own process."""
+
+    def make(self, shard: Shard) -> Ended:
+        self.write("begun", shard)
+        end = super().make(shard)
+        self.write("ended", shard)
+        return end
+
+    def write(self, what: str, shard: Shard) -> None:
+        log = os.open(f"{self.job.store}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        os.write(log, f"{what} {name_of(shard)}\n".encode())
+        os.close(log)
+
+
 class Killing:
-    """A pool whose workers are killed at random."""
+    """A pool whose workers are killed at random, whether they are at a shard or wait for one."""
 
     def __init__(self, pool: Any, kills: int):
         self.pool, self.kills = pool, kills
         self.given: Counter[Shard] = Counter()
         self.lost: Counter[Shard] = Counter()
+        self.killed: set[int] = set()
         self.chance = random.Random(kills)
         self.next = time.monotonic() + self.chance.uniform(0, 2)
 
@@ -57,10 +79,10 @@ class Killing:
         self.pool.give(shards)
 
     def ended(self) -> list[Ended]:
-        busy = [actor for actor in self.pool.actors if actor.process and actor.shard is not None]
-        if self.kills and busy and time.monotonic() > self.next:
-            os.kill(self.chance.choice(busy).process, signal.SIGKILL)
-            self.kills -= 1
+        there = {actor.process for actor in self.pool.actors if actor.process} - self.killed
+        if len(self.killed) < self.kills and there and time.monotonic() > self.next:
+            self.killed.add(victim := self.chance.choice(sorted(there)))
+            os.kill(victim, signal.SIGKILL)
             self.next = time.monotonic() + self.chance.uniform(0, 2)
         found: list[Ended] = self.pool.ended()
         self.lost.update(end.shard for end in found if end.lost)
@@ -70,10 +92,21 @@ class Killing:
     def doing(self) -> str:
         return str(self.pool.doing)
 
+    def wrong(self, log: Sequence[str]) -> list[str]:
+        """Shards that were given out or made more often than they were lost, or never."""
+        times, found = Counter(log), []
+        for shard, given in self.given.items():
+            begun, ended = (times[f"{what} {name_of(shard)}"] for what in ("begun", "ended"))
+            if not 1 <= ended <= begun <= given == 1 + self.lost[shard]:
+                said = f"given {given}, lost {self.lost[shard]}, begun {begun}, ended {ended}"
+                found.append(f"{shard.what} {shard.rows}: {said}")
+        return found
+
 
 def main(program: Path, store: Path, on: str, count: int, kills: int) -> None:
-    before, made = coordinate.POOLS[on.partition(":")[0]], []
+    before, made = coordinate.POOLS["ray"], []
     coordinate.TRIES += kills
+    ray_pool.RayWorker = Telling  # type: ignore[misc]
 
     @contextmanager
     def killing(workers: Workers, job: Job) -> Iterator[Killing]:
@@ -91,9 +124,9 @@ def main(program: Path, store: Path, on: str, count: int, kills: int) -> None:
     )
     numbers = [block.values.astype(float).tobytes().hex() for block in run.by_pair]
     (pool,) = made
-    said = {"given": list(pool.given.values()), "lost": sum(pool.lost.values())}
-    right = pool.given == pool.lost + Counter(list(pool.given))
-    print(json.dumps(said | {"right": right, "kills": kills - pool.kills, "numbers": numbers}))
+    said: dict[str, Any] = {"lost": sum(pool.lost.values()), "killed": len(pool.killed)}
+    said["wrong"] = pool.wrong(Path(f"{store}.log").read_text().splitlines())
+    print(json.dumps(said | {"shards": len(pool.given), "numbers": numbers}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from causaldsl import api
+from causaldsl.cluster import coordinate
 from causaldsl.cluster.where import Workers
 from causaldsl.diagnostics import RunFailure
 from tests.cluster.same import apart
@@ -24,20 +25,19 @@ from tests.cluster.started import MARK, left
 from tests.cluster.test_shards import ALL, world_of
 from tests.engine.killed import PROGRAM
 
+ENDLESS = PROGRAM.replace("epochs: 12", "epochs: 100000")
+LONG = PROGRAM.replace("epochs: 12", "epochs: 1000") + (
+    "subspace u = das(resid_post[1] @ END, on: flip.train, epochs: 1000)\n"
+    "measure long on flip.test { a = patch resid_post[1] @ END along u  report fldd }\n"
+)
 ray = pytest.importorskip("ray", reason="Ray is not installed: make test-cluster")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world_of(tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM})
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One for all runs of this process: a run joins the cluster that is there, and leaves it."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+    return world_of(
+        tmp_path_factory.mktemp("ray"), {**ALL, "killed": PROGRAM, "endless": ENDLESS, "long": LONG}
+    )
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -51,7 +51,10 @@ def test_workers_find_what_one_process_finds(
     assert ray.is_initialized()
 
 
-def test_a_worker_that_hangs_is_replaced(world: Path, tmp_path: Path, cluster: None) -> None:
+def test_a_worker_that_hangs_is_replaced(
+    world: Path, tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinate, "TRIES", 2)
     workers = Workers("ray", 1, patience=1e-6)
     with pytest.raises(RunFailure, match="nothing was heard of its worker for 1e-06 s"):
         api.run(world / "killed.cpatch", store=tmp_path, workers=workers)
@@ -64,47 +67,54 @@ def test_there_is_no_cluster(world: Path, tmp_path: Path) -> None:
         api.run(world / "killed.cpatch", store=tmp_path, workers=Workers("ray:127.0.0.1:1"))
 
 
-def started(world: Path, store: Path, kills: int, mark: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.cluster.started", str(world / "killed.cpatch")]
+def started(program: Path, store: Path, kills: int, mark: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.cluster.started", str(program)]
     command += [str(store), "ray", "2", str(kills)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", MARK: mark},
     )
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.soak)])
 def test_workers_that_are_killed_cost_their_shards(kills: int, world: Path, tmp_path: Path) -> None:
-    whole = api.run(world / "killed.cpatch", store="none", dtype="float64")
-    mark, done, round_ = uuid.uuid4().hex, 0, 0
-    while done < kills:  # a run has time for a few
-        process = started(world, tmp_path / f"store{round_}", kills - done, mark)
+    """Nothing is lost, and nothing made twice but the shard of a worker that was killed."""
+    program = world / ("killed.cpatch" if kills == 2 else "long.cpatch")
+    whole = api.run(program, store="none", dtype="float64")
+    mark, lost, round_ = uuid.uuid4().hex, 0, 0
+    while lost < kills:  # a run has time for a few
+        process = started(program, tmp_path / f"store{round_}", kills - lost, mark)
         out, err = process.communicate()
         assert process.returncode == 0, err
         said: dict[str, Any] = json.loads(out)
-        assert said["right"], said  # given out again is what was lost, and nothing else
+        assert said["wrong"] == []
         for block, numbers in zip(whole.by_pair, said["numbers"], strict=True):
             found = np.frombuffer(bytes.fromhex(numbers))
             assert np.allclose(block.values, found, 1e-9, 1e-9, equal_nan=True)
-        assert said["lost"] == said["kills"]
-        done, round_ = done + said["kills"], round_ + 1
+        assert said["lost"] <= said["killed"] > 0  # one that was killed may have been free
+        print(f"{said['killed']} workers killed, {said['lost']} losses of {said['shards']} shards")
+        lost, round_ = lost + said["lost"], round_ + 1
     assert gone(mark)
 
 
 def test_ctrl_c_leaves_no_process_behind(world: Path, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    process = started(world, tmp_path, 0, mark)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "training" in line:  # a worker is at it
-            break
-    assert len(left(mark)) > 3
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
+    process = started(world / "endless.cpatch", tmp_path, 0, mark)
+    try:
+        assert process.stderr is not None
+        said = list(takewhile(lambda line: "training v" not in line, process.stderr))
+        assert process.poll() is None, "".join(said)  # it ended before a worker was at it
+        there = left(mark)
+        assert sum("Telling" in name for name in there) == 2, there
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of the group
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT
     assert gone(mark)
 
 

@@ -259,7 +259,7 @@ def test_effects_on_some_pairs_are_joined() -> None:
         ({"on": "ray", "count": 0}, None),
         ({"on": "slurm", "gpus": 0.5}, None),
         ({"on": "ray", "gpus": -1}, None),
-        ({"on": "ray", "patience": 0}, "some seconds"),
+        ({"on": "ray", "patience": 0}, "give seconds"),
     ],
 )
 def test_workers_that_can_not_be_are_refused(given: dict[str, Any], reason: str | None) -> None:

@@ -40,6 +40,7 @@ def test_jobs_find_what_one_process_finds_though_they_are_preempted_and_killed(
         known = [job.job_id for job in jobs]
         for job in (job for job in pool.jobs if job.job_id not in known):
             jobs.append(job)
+            job._results_timeout_s = 1  # how long a result is waited for that is not there
 
     waits = SlurmPool.ended
 
@@ -55,7 +56,7 @@ def test_jobs_find_what_one_process_finds_though_they_are_preempted_and_killed(
     monkeypatch.setattr(SlurmPool, "ended", ended)
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
-    path, workers = world / "paths_and_audits.cpatch", Workers("slurm:local", 3)
+    path, workers = world / "arms.cpatch", Workers("slurm:local", 3)
     found = api.run(path, store=tmp_path, workers=workers, dtype="float64")
     assert list(apart(api.run(path, store="none", dtype="float64"), found, 1e-9)) == []
     assert [getattr(job, "stopped", "") for job in jobs[:2]] == ["_interrupt", "kill"]
