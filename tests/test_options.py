@@ -8,7 +8,7 @@ import pytest
 
 from causaldsl.cli import main
 
-ALONE = """error: `{0}` does nothing without {1}
+ALONE = """error[option-alone]: `{0}` does nothing without {1}
   help: add {1}, or leave `{0}` out
 """
 AT_ALL = "`--on ray` or `--on slurm`"
@@ -30,31 +30,31 @@ AT_ALL = "`--on ray` or `--on slurm`"
         ("graph p.cpatch --memory 1G", ALONE.format("--memory", "`--plan`")),
         (
             "run p.cpatch --on ray --workers 0",
-            """error: a run can't be done by 0 workers
+            """error[bad-workers]: a run can't be done by 0 workers
   help: give at least one: --workers 1
 """,
         ),
         (
             "run p.cpatch --on slurm --minutes 0",
-            """error: a job can't end within 0 minutes
+            """error[bad-workers]: a job can't end within 0 minutes
   help: give at least one minute: --minutes 1
 """,
         ),
         (
             "run p.cpatch --on slurm --gpus-per-worker 0.5",
-            """error: a worker can't have 0.5 GPUs
+            """error[bad-workers]: a worker can't have 0.5 GPUs
   help: give a whole number, such as --gpus-per-worker 1
 """,
         ),
         (
             "run p.cpatch --on ray --gpus-per-worker nan",
-            """error: a worker can't have nan GPUs
+            """error[bad-workers]: a worker can't have nan GPUs
   help: give a number, such as --gpus-per-worker 1
 """,
         ),
         (
             "run p.cpatch --on ray --patience -1",
-            """error: a worker can't be waited for -1 s
+            """error[bad-workers]: a worker can't be waited for -1 s
   help: give seconds: --patience 1800
 """,
         ),

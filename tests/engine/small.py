@@ -31,8 +31,8 @@ FEWER = {
     r"\bl in layers, s in [\d.]+:": "l in {{2, 20}}, s in 0..0:",  # tables of probes
     r"\bz in \{[^}]*\}": "z in {{0.1}}",  # few texts tell small steps apart by their rounding
     r"\btop \d+": "top 2",
-    r"(= illusion\((?!.*directions)[^)]*)": r"\1, directions: 1",
-    r"(= illusion\((?!.*mlps)[^)]*)": r"\1, mlps: 1, sizes: [8]",
+    r"(= illusion\((?!.*directions)(?:[^()]|\([^()]*\))*)": r"\1, directions: 1",
+    r"(= illusion\((?!.*mlps)(?:[^()]|\([^()]*\))*)": r"\1, mlps: 1, sizes: [8]",
 }
 """What is made smaller in the text of a program, and to what."""
 
