@@ -4,7 +4,7 @@ export HF_HUB_OFFLINE ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-cluster soak lint bench growth peers clean
+.PHONY: demo test test-cluster soak lint site bench growth peers clean
 
 demo: $(READY)
 	$(BIN)/causaldsl run programs/toy_illusion.cpatch --out runs/demo/toy_illusion
@@ -34,6 +34,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The docs as a site, in site/: every link must lead somewhere.
+site: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
+	$(BIN)/mkdocs build --strict
 
 bench: $(READY)
 	$(BIN)/causaldsl models pull smollm2-135m

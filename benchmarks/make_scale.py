@@ -96,7 +96,7 @@ there, of {epochs} epochs. The rate is {share} of what a large float32 product r
 Weights, and what clean runs of all pairs keep, are in float32, spread evenly over the cards.
 """
 _MEASURED = """
-{name}, {threads} threads of PyTorch; seconds of the processor, as other work ran on the machine.
+{name}, {threads} PyTorch thread(s); seconds of the processor, as other work ran on the machine.
 The worst of these numbers is {worst:.2g} times off.
 """
 _LIMITS = """
