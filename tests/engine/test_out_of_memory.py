@@ -306,6 +306,7 @@ def test_what_is_kept_of_all_prompts_may_be_too_much(most: int, tmp_path: Path) 
         if not short:
             interpret(session)
             continue
+        backend.at_once = 8
         before, clean = backend.at_once, backend.clean
 
         def kept(wanted: CleanPass, clean: Any = clean) -> Any:

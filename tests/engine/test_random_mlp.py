@@ -147,7 +147,7 @@ def test_training_lowers_the_loss(world: Path) -> None:
     [
         ("random_mlp(9)", "no layer 9"),
         ("random_mlp()", "needs a layer"),
-        ("random_mlp(1, 2)", "takes 1 operands, not 2"),
+        ("random_mlp(1, 2)", "takes 1 operand, not 2"),
         ("random_mlp(1, sed: 2)", "no option `sed`"),
         ("random_mlp(1, seed: -2)", "can't be -2"),
         (
