@@ -110,7 +110,7 @@ def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
     for part in applied.learned_from:
         for _, operand in part.operands:
             if isinstance(operand, PairSet):
-                shared = operand.identities & pairs.identities
+                shared = operand.exchanges & pairs.exchanges
                 if shared:
                     raise wrong(
                         "trained-on-these",

@@ -128,8 +128,17 @@ class Pair:
     @property
     def identity(self) -> tuple[str, str]:
         """The two prompts, whichever is the base: a pair and its reverse teach the same."""
-        first, second = sorted((self.base.text, self.source.text))
-        return first, second
+        return _either_way(self.base, self.source)
+
+    @property
+    def exchanges(self) -> frozenset[tuple[str, str]]:
+        """The same of the base with each of its sources: all that can be learned from it."""
+        return frozenset(_either_way(self.base, other) for other in self.prompts[1:])
+
+
+def _either_way(one: Prompt, other: Prompt) -> tuple[str, str]:
+    first, second = sorted((one.text, other.text))
+    return first, second
 
 
 def answered(
@@ -274,6 +283,11 @@ class PairSet(Value):
         ]
 
     @cached_property
+    def exchanges(self) -> frozenset[tuple[str, str]]:
+        """Every base with every source, whichever way round."""
+        return frozenset(one for pair in self.pairs for one in pair.exchanges)
+
+    @cached_property
     def identities(self) -> frozenset[tuple[str, str]]:
         return frozenset(pair.identity for pair in self.pairs)
 
@@ -306,6 +320,8 @@ class PromptSet(PairSet):
 
     kind = "prompts without answers"
     sample: Sample | None = None
+    written: bool = False
+    """Whether the model wrote them: what a program says of them is then how, not what."""
 
     @cached_property
     def digest(self) -> str:
@@ -314,10 +330,12 @@ class PromptSet(PairSet):
         return hashlib.sha256(f"{self.sample} {self.sample.bos}".encode()).hexdigest()[:16]
 
 
-def prompt_set(name: str, prompts: Iterable[Prompt], sample: Sample | None = None) -> PromptSet:
+def prompt_set(
+    name: str, prompts: Iterable[Prompt], sample: Sample | None = None, written: bool = False
+) -> PromptSet:
     """Prompts without answers under one name."""
     pairs = tuple(Pair(p, p, 0, 0, 0) for p in prompts)
-    return PromptSet(name, pairs, paired=False, sample=sample)
+    return PromptSet(name, pairs, paired=False, sample=sample, written=written)
 
 
 @dataclass(frozen=True)

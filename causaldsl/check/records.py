@@ -31,7 +31,8 @@ def pair_of(
     sources = sources_of(record, where)
     if sources and record.get("source") is None:
         record = record | {"source": next(iter(sources.values()))}
-        record |= {"positions": _also_of_source(record, next(iter(sources)))}
+    if sources and record["source"] == next(iter(sources.values())):
+        record = record | {"positions": _also_of_source(record, next(iter(sources)))}
     _check_fields(record, where)
     if (frame := record.get("frame")) is not None:
         if frame != "chat":

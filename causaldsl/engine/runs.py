@@ -19,7 +19,7 @@ from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.engine.answers import Answers, answers_of
 from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Logits, logits_of
 from causaldsl.engine.edits import Edit, Read
-from causaldsl.engine.memory.retry import NoRoom, Retrying
+from causaldsl.engine.memory.retry import NoRoom
 from causaldsl.engine.memory.store import Store
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.freeze import Freeze
@@ -76,12 +76,12 @@ class PromptRuns:
                 try:
                     self.groups.append(self._run(part, needs, store))
                 except NoRoom:
-                    if len(part) == 1 or not isinstance(backend, Retrying):
+                    if len(part) == 1:
                         raise
                     # What is kept of all of them together may be what doesn't fit.
-                    backend.begin_again()
-                    middle = len(part) // 2
-                    waiting[:0] = [part[:middle], part[middle:]]
+                    at_once = -(-len(part) // 2)
+                    left = [row for some in (part, *waiting) for row in some]
+                    waiting = [left[i : i + at_once] for i in range(0, len(left), at_once)]
                 else:
                     tick(len(part))
         self.group_of = torch.empty(len(self.prompts), dtype=torch.long)

@@ -34,7 +34,8 @@ def sample_texts(session: Session, wanted: PromptSet) -> PromptSet:
             _write(session, _first(session, tokens, rows, generator), sample.length, generator)
         )
     texts = torch.cat(parts).tolist()
-    return prompt_set(wanted.name, [Prompt(tokens.decode(ids), tuple(ids)) for ids in texts])
+    prompts = [Prompt(tokens.decode(ids), tuple(ids)) for ids in texts]
+    return prompt_set(wanted.name, prompts, written=True)
 
 
 def _first(session: Session, tokens: Tokens, rows: int, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,6 @@ import networkx as nx
 from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.diagnostics import Span
 from causaldsl.graph.operations import Operation
-from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.register import BUILT_IN, Vocabulary
 from causaldsl.vocabulary.types import Type
 
@@ -106,9 +105,9 @@ class Graph:
 
     @property
     def longest_prompt(self) -> int:
-        """Tokens of the longest prompt, on either side of any pairs."""
-        sides = (pairs.side(side) for pairs in self.pairs.values() for side in SIDES)
-        return max((prompt.length for side in sides for prompt in side), default=0)
+        """Tokens of the longest prompt of any pairs, sources with names among them."""
+        prompts = (prompt for pairs in self.pairs.values() for prompt in pairs.prompts)
+        return max((prompt.length for prompt in prompts), default=0)
 
     def pairs_of(self, clean_run: str) -> PairSet:
         """The pairs of a clean run."""

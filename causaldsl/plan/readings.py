@@ -7,6 +7,7 @@ smallest are chosen first, as long as reading all that are chosen takes a ``SOON
 
 from __future__ import annotations
 
+from causaldsl.check.pairs import PromptSet
 from causaldsl.content_store import LIMIT
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
@@ -37,9 +38,11 @@ def worth_keeping(
 ) -> dict[SiteAt, int]:
     """What to keep of a (clean run, backend), with its bytes; the store may take ``limit``.
 
-    Nothing of a model that reads no text: it has few numbers.
+    Nothing of a model that reads no text: it has few numbers. Nothing of texts that the model wrote
+    itself: the run is known by how they are sampled, and not by what came out.
     """
-    if not shapes.text:
+    pairs = graph.pairs_of(run[0])
+    if not shapes.text or (isinstance(pairs, PromptSet) and (pairs.sample or pairs.written)):
         return {}
     prompts = graph.prompts_of(run[0])
     sizes = {

@@ -30,8 +30,8 @@ def _pair(pair: Pair, tokens: Tokens) -> dict[str, Any]:
         **_answers(pair, tokens),
         "positions": {
             name: {s: p.named[name] for s, p in sides.items() if name in p.named}
-            for name, _ in base.positions
-            if name in source.named and name != "END"  # the last token, in every file
+            for name in dict.fromkeys(name for prompt in sides.values() for name in prompt.named)
+            if name != "END"  # the last token, in every file
         },
         "tokens": {side: prompt.ids for side, prompt in sides.items()},
     }

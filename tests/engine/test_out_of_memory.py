@@ -321,6 +321,8 @@ def test_what_is_kept_of_all_prompts_may_be_too_much(most: int, tmp_path: Path) 
             return
         interpret(session)
         assert backend.at_once == before
+        assert session.retrying("cone").pieces == 1
+        assert session.store.budget >= found[0].store.budget // 4
     key = found[0].graph.arm("m", "a")
     whole, parts = (one.values[key].columns["logit_diff"] for one in found)
     assert (whole - parts).abs().max() < 1e-9

@@ -125,3 +125,15 @@ def test_a_clean_run_takes_a_small_share_of_the_store(
         monkeypatch.setattr(readings, "SHARE", share)
         run(READS, world, tmp_path / str(share))
         assert len(activations_in(tmp_path / str(share))) == count
+
+
+@pytest.mark.usefixtures("sooner")
+def test_nothing_is_kept_of_texts_that_the_model_wrote(world: Path, tmp_path: Path) -> None:
+    """A run of them is known by how they were sampled, which elsewhere may give other texts."""
+    own = 'model lm = "tiny-llama"\nprompts own = sample(lm, n: 4, length: 5)\n'
+    run(
+        own + "subspace v = pca(resid_post[1] @ all, on: own)\nexpect abs(cos(v, v)) == 1",
+        world,
+        tmp_path,
+    )
+    assert not activations_in(tmp_path)

@@ -286,15 +286,19 @@ def _indices(record: Record, about: Mapping[str, Any], tokens: Tokens) -> dict[s
     said = record.get("word_idxs") or about.get("word_idxs") or {}
     if not isinstance(said, Mapping):
         return {}
+    if not said:
+        return {}
     begins = len(tokens.begins)
     length = about.get("seq_len")
-    for side in SIDES:
-        offsets = tokens.encode(record[side]).offsets
+    for text in (*(record[side] for side in SIDES), *record.get("sources", {}).values()):
+        offsets = tokens.encode(text).offsets
         count = len(offsets) - begins
         if tokens.frame is not None:
             inside = [at for at, (start, end) in enumerate(offsets) if start < end]
             begins, count = inside[0], len(inside)
-        if isinstance(length, int) and count != length:
+        if not isinstance(length, int):  # an index says nothing of a prompt of another length
+            length = count
+        if count != length:
             raise Unusable(f"are not the {length} tokens that `word_idxs` is for")
     return {
         re.sub(r"\W", "_", name).upper(): index + begins

@@ -201,7 +201,8 @@ def _texts_again(session: Session, operation: Operation, packed: Packed) -> Prom
     assert spec.path is not None
     tokens = Tokens.load(spec.path, spec.bos)
     texts = packed.tensors["tokens"].tolist()
-    found = prompt_set(name, [Prompt(tokens.decode(ids), tuple(ids)) for ids in texts])
+    prompts = [Prompt(tokens.decode(ids), tuple(ids)) for ids in texts]
+    found = prompt_set(name, prompts, written=True)
     session.graph.pairs[operation.key] = found
     return found
 

@@ -43,7 +43,7 @@ class Retrying:
     ):
         self.backend, self.store, self._note = backend, store, note
         self.name, self.ragged, self.at_once = backend.name, backend.ragged, backend.at_once
-        self.most, self._whole = backend.most, backend.at_once
+        self.most = backend.most
         self.pieces, self._trying = 1, False
 
     def serves(self, site: Site) -> bool:
@@ -84,6 +84,7 @@ class Retrying:
         """
         if self._trying:  # the outermost attempt makes all of it again
             return work()
+        before = self.backend.at_once, self.pieces, self.store.budget
         while True:
             self._trying = True
             try:
@@ -94,11 +95,13 @@ class Retrying:
             finally:
                 self._trying = False
             # Only here are the frames of the failed pass, and their tensors, gone.
-            self._make_smaller()
-
-    def begin_again(self) -> None:
-        """For passes over fewer prompts: as many of them at a time as at first."""
-        self.at_once = self.backend.at_once = self._whole
+            try:
+                self._make_smaller()
+            except NoRoom:  # smaller parts are no help, so what comes next need not have them
+                at_once, self.pieces, budget = before
+                self.at_once = self.backend.at_once = at_once
+                self.store.budget = budget // 2
+                raise
 
     def _make_smaller(self) -> None:
         if self.backend.at_once <= 1:
