@@ -218,9 +218,10 @@ def _grown(growth: dict[str, Any]) -> list[str]:
 
 
 _SHARED = """Clean passes that compute the shared beginnings of prompts once, against the same
-without, in turn in one process. CPU seconds of the process on one thread, since other work ran on
+without, in turn in one process. CPU seconds of the process on {threads}, since other work ran on
 the machine; ratios are medians of those of single pairs of runs. `few_shot`: 64 pairs behind five
-equal examples; the others are of `programs/`, trainings and all."""
+equal examples; the others are of `programs/`, trainings and all. By the clock the ratios of
+whole runs are {clock}."""
 
 
 def _shared(found: dict[str, Any]) -> list[str]:
@@ -238,7 +239,9 @@ def _shared(found: dict[str, Any]) -> list[str]:
     made = [f"{r['date']}, `{r['command']}`" for r in found["programs"].values()]
     head = ("program", "clean passes without", "with", "ratio", "run without", "with", "ratio")
     table = _markdown((*head, "pairs of runs"), rows)
-    return ["## Shared prefixes", found["machine"]["cpu"], _SHARED, table, _list(made)]
+    clock = [f"{r['clock_ratio']:.2f} (`{name}`)" for name, r in found["programs"].items()]
+    said = _SHARED.format(threads=_threads(found), clock=" and ".join(clock))
+    return ["## Shared prefixes", found["machine"]["cpu"], said, table, _list(dict.fromkeys(made))]
 
 
 def on_gpu(found: dict[str, Any]) -> list[str]:
