@@ -13,6 +13,8 @@ and its gradient, and are gone before the next rows come.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,22 +33,34 @@ _UNDERFLOWS = 1e-30
 
 def cross_entropy(x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
     """Cross-entropy (n,) of each row over the whole vocabulary; differentiable in x (n, d)."""
-    losses: Tensor = _CrossEntropy.apply(x, targets, head)
+    return with_own_gradient(x, partial(with_gradient, x, targets, head))
+
+
+def with_own_gradient(x: Tensor, make: Callable[[bool], tuple[Tensor, Tensor | None]]) -> Tensor:
+    """Losses (...), of which each depends on its own row of x (..., d) alone.
+
+    ``make`` gives them with their gradients of their rows (..., d), if these are wanted: in a
+    training they always are, and both are had in one go.
+    """
+    losses: Tensor = _OwnGradient.apply(x, make)
     return losses
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _OwnGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, targets: Tensor, head: Unembedding) -> Tensor:
-        losses, gradient = with_gradient(x, targets, head, ctx.needs_input_grad[0])
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
+    def forward(
+        ctx: Any, x: Tensor, make: Callable[[bool], tuple[Tensor, Tensor | None]]
+    ) -> Tensor:
+        losses, own = make(ctx.needs_input_grad[0])
+        if own is not None:
+            ctx.save_for_backward(own)
         return losses
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return behind_own(gradient, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (own,) = ctx.saved_tensors
+        return own * gradient.unsqueeze(-1).to(own.dtype), None
 
 
 def with_gradient(
@@ -60,11 +74,6 @@ def with_gradient(
         losses.append(loss)
         gradients.append(gradient)
     return _whole(losses), _whole(gradients) if wanted else None
-
-
-def behind_own(gradient: Tensor, own: Tensor) -> Tensor:
-    """dL/dx (..., d), where each loss (...) has a gradient of its own with respect to its row."""
-    return own * gradient.unsqueeze(-1).to(own.dtype)
 
 
 def _whole(parts: list[Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from causaldsl.engine.cone.attention import attend_stacked, with_past
 from causaldsl.engine.cone.linear import Linear
-from causaldsl.engine.cone.loss import behind_own, with_gradient
+from causaldsl.engine.cone.loss import with_gradient, with_own_gradient
 from causaldsl.engine.cone.mlp import MLP
 from causaldsl.engine.cone.norms import RMSNorm, behind_scale
 from causaldsl.engine.cone.packing import Packing, cost
@@ -102,8 +102,8 @@ class Tail:
 
     def losses(self, inputs: Inputs) -> Tensor:
         """Cross-entropy (A, n) of the logits, at the targets (A, n)."""
-        losses: Tensor = _Losses.apply(inputs.x, self, inputs)
-        return losses
+        made = self.replays or self  # on a GPU both come from one graph
+        return with_own_gradient(inputs.x, lambda wanted: made.with_gradient(inputs))
 
 
 def _plain(block: Block) -> bool:
@@ -243,24 +243,6 @@ class _Blocks(torch.autograd.Function):
         if ctx.replay is not None:
             return ctx.replay.backward(gradient), None, None
         return ctx.tail.backward(ctx.first, gradient, ctx.kept), None, None
-
-
-class _Losses(torch.autograd.Function):
-    """A loss depends on its own row of x alone, so its gradient can be had before it is asked for.
-
-    In a training it always is asked for, and on a GPU both come from one graph.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, tail: Tail, inputs: Inputs) -> Tensor:
-        losses, own = (tail.replays or tail).with_gradient(inputs)
-        ctx.save_for_backward(own)
-        return losses
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return behind_own(gradient, *ctx.saved_tensors), None, None
 
 
 def _scaled(linear: Linear, scale: float) -> Linear:

@@ -30,9 +30,8 @@ class KeptBy(Protocol):
     graph: Graph
     plan: Plan
     made: set[str]
-
-    @property
-    def passes(self) -> str: ...
+    passes: str
+    """Identifies the passes of the run."""
 
     def key_of(self, what: str) -> str: ...
 

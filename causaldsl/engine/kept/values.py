@@ -79,7 +79,7 @@ class Kept:
         self.names = names_of(self.graph)
         self.readings = Readings(self)
         self._said_of = self._names_behind()
-        self._passes = self._identify_passes()
+        self.passes = self._identify_passes()
         self._worth = {
             key
             for key in self.graph.network
@@ -134,7 +134,7 @@ class Kept:
     def mixed(self) -> bool:
         """Whether some of what is there went through the model in passes that are not this run's,
         so that last digits may be others."""
-        others = any(found.passes != self._passes for found in self.found.values())
+        others = any(found.passes != self.passes for found in self.found.values())
         return others or self.readings.elsewhere
 
     @property
@@ -189,7 +189,7 @@ class Kept:
             what += f", {len(written)} together" if len(written) > 1 else ""
             said = {"what": what, "operations": operations, "drew": sorted(set(drew))}
             said |= {"notes": list(dict.fromkeys(notes))}
-            said |= {"passes": "" if self.mixed or self.cut else self._passes}
+            said |= {"passes": "" if self.mixed or self.cut else self.passes}
             own = [self._key([key]) for key in written]
             self._put([*own, *(one for key in written for one in self._with(key))], tensors, said)
             self.put |= set(written)
@@ -218,11 +218,6 @@ class Kept:
         """Where what is done of these operations together is kept."""
         return Checkpoints(self, self._key([f"unfinished {' '.join(keys)}"]))  # in this order
 
-    @property
-    def passes(self) -> str:
-        """Identifies the passes of this run."""
-        return self._passes
-
     def key_of(self, what: str) -> str:
         """The key of something that is no operation's value."""
         return self._key([what])
@@ -233,7 +228,7 @@ class Kept:
         return None if found is None else (found[0], str(found[1]["passes"]))
 
     def put_tensors(self, key: str, what: str, tensors: Mapping[str, Tensor]) -> None:
-        said = {"what": what, "plain": {"passes": "" if self.cut else self._passes}}
+        said = {"what": what, "plain": {"passes": "" if self.cut else self.passes}}
         self._put([key], tensors, said)
 
     @cached_property
@@ -273,8 +268,7 @@ class Kept:
 
     @property
     def _opening_key(self) -> str:
-        pairs = self.graph.pairs.values()
-        longest = max((p.length for s in pairs for p in s.prompts), default=0)
+        longest = self.graph.longest_prompt
         return self._key(["opening", str(longest), *map(sites_text, self._sites)])
 
     @property
