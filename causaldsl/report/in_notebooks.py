@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,14 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.graph.graph import Graph
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import records_table
-from causaldsl.report.numbers import MARKS, places_of, plain
+from causaldsl.report.numbers import MARKS, places_of, plain, with_interval
 from causaldsl.results.measured import Measured
-from causaldsl.results.records import Expectation, Number, Results
+from causaldsl.results.records import Expectation, Results
 
 if TYPE_CHECKING:
     from causaldsl.report.kinds.base import Picture
     from causaldsl.report.view import View
 
-UNASKED = "unplotted-"
-"""What the names of pictures begin with that no statement asks for."""
 MOST = 40
 """How many arms of a measure are shown; the frame has all."""
 
@@ -34,7 +32,8 @@ class Numbers(Measured):
         names = {name: [numbers[name] for numbers in self.numbers.values()] for name in self._names}
         places = {name: places_of(column) for name, column in names.items()}
         rows = [
-            {"arm": tag("code", arm)} | {m: estimate(n, places[m]) for m, n in numbers.items()}
+            {"arm": tag("code", arm)}
+            | {m: with_interval(n, partial(plain, places=places[m])) for m, n in numbers.items()}
             for arm, numbers in list(self.numbers.items())[:MOST]
         ]
         left = len(self.numbers) - len(rows)
@@ -44,12 +43,6 @@ class Numbers(Measured):
     @property
     def _names(self) -> list[str]:
         return list(next(iter(self.numbers.values())))
-
-
-def estimate(number: Number, places: int) -> str:
-    """A mean with its interval, if it has one."""
-    mean, low, high = (plain(x, places) for x in (number.mean, number.low, number.high))
-    return mean if number.n < 2 else f"{mean} [{low}, {high}]"
 
 
 def measures_of(program: CheckedProgram, results: Results) -> dict[str, Numbers]:
@@ -104,7 +97,7 @@ class Drawing:
 
 def drawings(program: CheckedProgram, graph: Graph, results: Results) -> dict[str, Drawing]:
     """The pictures of a run by name: those that the program asks for, and those drawn unasked."""
-    from causaldsl.report.kinds.base import pictures
+    from causaldsl.report.kinds.base import UNASKED, pictures
     from causaldsl.report.view import View
 
     view: View = View(program, graph, results, Path())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
+from tests.report.browser import found_by, needs_browser
 from tests.report.synthetic import trace
-from tests.report.test_html_layout import BROWSER, PROGRAMS, chromium
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium on this machine: apt-get install chromium"
-)
+PROGRAMS = Path(__file__).parents[2] / "programs"
+
+pytestmark = needs_browser
 
 TRACED = trace(9, positions=("S2", "END"), dormant=3)
 # The page is driven from outside, in a frame as wide as a phone and one as wide as a screen.
@@ -115,17 +114,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def driven(folder: Path, *arguments: str) -> dict[str, dict[str, Any]]:
-    page = chromium(folder, *arguments, "--dump-dom", (folder / "driver.html").as_uri())
-    match = re.search(r'<pre id="found">(.*?)</pre>', page, re.S)
-    assert match is not None, page[-2000:]
-    text = match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&")
-    return json.loads(text)
-
-
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, dict[str, Any]]:
-    return driven(folder)
+    return found_by(folder, "driver.html")
 
 
 @pytest.mark.parametrize("width", ["360", "1280"])
@@ -176,5 +167,5 @@ def test_it_fits_a_phone_and_runs_nothing_else(found: dict[str, dict[str, Any]])
 
 def test_pictures_follow_the_dark_theme(folder: Path, found: dict[str, dict[str, Any]]) -> None:
     assert found["1280"]["filter"] == "none"
-    dark = driven(folder, "--blink-settings=preferredColorScheme=0")
+    dark = found_by(folder, "driver.html", "--blink-settings=preferredColorScheme=0")
     assert "invert" in dark["1280"]["filter"]

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from causaldsl.cli import main
+from tests.report.browser import chromium, found_by, needs_browser
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium on this machine: apt-get install chromium"
-)
+pytestmark = needs_browser
 
 # The page is looked at in frames of these widths, and measured from outside: it has no script.
 WIDTHS = (320, 360, 390, 768, 1280)
@@ -62,18 +55,6 @@ for (const width of widths) {
 </script></body>"""
 
 
-def chromium(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [
-            *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *("--allow-file-access-from-files", "--virtual-time-budget=5000"),
-            *(f"--user-data-dir={folder / 'browser'}", *arguments),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("layout")
@@ -86,10 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(folder: Path, *arguments: str) -> dict[str, dict]:
-    page = chromium(folder, *arguments, "--dump-dom", (folder / "probe.html").as_uri())
-    match = re.search(r'<pre id="found">(.*?)</pre>', page, re.S)
-    assert match, page[-2000:]
-    return json.loads(match[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    return found_by(folder, "probe.html", *arguments)
 
 
 def test_no_width_scrolls_sideways_and_nothing_is_cut(folder: Path) -> None:

@@ -24,6 +24,8 @@ from causaldsl.report.view import View, made_by
 from causaldsl.results.records import Number, Results
 from causaldsl.syntax import ast
 
+UNASKED = "unplotted-"
+"""What the names of pictures begin with that no statement asks for."""
 Draw: TypeAlias = Callable[[Path], None]
 """Writes a picture; the ending of the path says the format."""
 Options: TypeAlias = Mapping[str, Any]
@@ -134,7 +136,7 @@ class Kind(Generic[R]):
         """A picture of each record for the page, to be drawn if the program asks for none."""
         for name, record in self.records(view.results).items():
             if draw := self.draw(view, name, record, None):
-                yield Picture(draw, f"unplotted-{name}", "", f"{name}, drawn for this page", name)
+                yield Picture(draw, f"{UNASKED}{name}", "", f"{name}, drawn for this page", name)
 
 
 _KINDS: list[Kind[Any]] = []

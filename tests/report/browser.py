@@ -1,0 +1,39 @@
+"""Headless Chromium, which opens a page that measures another one in frames."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+
+
+def chromium(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [
+            *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *("--allow-file-access-from-files", "--virtual-time-budget=5000"),
+            *(f"--user-data-dir={folder / 'browser'}", *arguments),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def found_by(folder: Path, page: str, *arguments: str) -> dict[str, dict[str, Any]]:
+    """What a page of the folder writes into its element `found`, as JSON."""
+    shown = chromium(folder, *arguments, "--dump-dom", (folder / page).as_uri())
+    match = re.search(r'<pre id="found">(.*?)</pre>', shown, re.S)
+    assert match, shown[-2000:]
+    return json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
