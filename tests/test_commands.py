@@ -12,6 +12,7 @@ import pytest
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.commands.new import STARTERS
+from causaldsl.commands.progress import progress_lines
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.parse import parse
 
@@ -136,3 +137,31 @@ def test_a_shell_completes_commands_and_files(capsys: pytest.CaptureFixture[str]
     script = capsys.readouterr().out
     assert "replicate" in script
     assert "_shtab_causaldsl_check_pos_0_COMPGEN" in script
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then() -> None:
+    now, said = [0.0], list[str]()
+    tell = progress_lines(said.append, lambda: now[0])
+    for second in range(0, 130, 5):
+        now[0] = float(second)
+        if second < 60:
+            tell("reading weights", 0, 0)
+        else:
+            tell("runs", second - 60, 200)
+    assert said == [
+        "reading weights",
+        "runs: 0 of 200",
+        "runs: 30 of 200, about 3 min left",
+        "runs: 60 of 200, about 3 min left",
+    ]
+
+
+def test_a_short_run_says_nothing_of_its_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = 'model toy = "toy/illusion"\npairs up = numbers(base: 1, source: 2)\n'
+    (tmp_path / "a.cpatch").write_text(
+        text + "measure m on up { a = patch mlp_hidden[0]  report output }\n"
+    )
+    assert main(["run", str(tmp_path / "a.cpatch"), "--out", str(tmp_path / "out")]) == 0
+    assert " of " not in capsys.readouterr().err

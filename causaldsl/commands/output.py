@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from causaldsl.diagnostics import Diagnostic, Mistake, ProgramError, RunFailure, render_all
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from causaldsl.check.checked import CheckedProgram
-    from causaldsl.plan.settings import Progress as Told
 
 
 WRONG, FAILED, STOPPED = 2, 3, 130
@@ -72,26 +71,6 @@ def _more(found: Sequence[Diagnostic]) -> str:
 def announce(what: str, done: int, total: int) -> None:
     """What is being done, as a line of its own."""
     complain(what)
-
-
-@contextmanager
-def bars() -> Iterator[Told]:
-    """A bar for what is being done now; quiet when nobody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    watched = Console(stderr=True)
-    said = TextColumn("{task.description}", markup=False)
-    columns = (said, BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=watched, transient=True, disable=not watched.is_terminal
-    ) as shown:
-        task = shown.add_task("starting", total=None)
-
-        def update(what: str, done: int, total: int) -> None:
-            shown.update(task, description=visible(what), completed=done, total=total or None)
-
-        yield update
 
 
 def console() -> Console:

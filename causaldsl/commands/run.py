@@ -19,7 +19,8 @@ from causaldsl.commands.options import (
     read_settings,
     read_workers,
 )
-from causaldsl.commands.output import FAILED, announce, bars, complain, console, tell, warn
+from causaldsl.commands.output import FAILED, announce, complain, console, tell, warn
+from causaldsl.commands.progress import bars
 from causaldsl.diagnostics import Diagnostic, Mistake
 from causaldsl.plan.settings import USUAL, Settings
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from causaldsl.commands.options import Commands
-from causaldsl.commands.output import bars, complain, tell
+from causaldsl.commands.output import complain, tell
+from causaldsl.commands.progress import bars
 
 
 def add(commands: Commands) -> None:

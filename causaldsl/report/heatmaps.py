@@ -9,14 +9,15 @@ A sweep over one variable has its arms along y; one over all heads of layers is 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from causaldsl.report.html.tables import Arms
-from causaldsl.report.numbers import WITHHELD
-from causaldsl.report.plots import axis_name, colours, label_x, save, subplots, turned
+from causaldsl.report.numbers import WITHHELD, measured, plain
+from causaldsl.report.plots import Area, axis_name, colours, label_x, save, subplots, turned
 from causaldsl.results.records import Results, SweepRecord, TableRecord
 from causaldsl.vocabulary.metrics import named_with_unit
 
@@ -44,16 +45,19 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     width = min(14.0, max(4.4, 2.6 + 0.3 * len(columns)))
     height = 0.8 + 0.26 * len(rows) + turned(columns)
     figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
+    areas: list[Area] = []
     for panel, axis in zip(panels, axes, strict=True):
         values = [[_change(table, cell, panel.metric) for cell in row] for row in panel.cells]
         everywhere = [_change(table, cell, panel.metric) for cell in table if cell != "clean"]
         _draw(figure, axis, panel, values, colours(everywhere))
         _mark(axis, panel, results.sweeps[name].differs.get(panel.metric, []))
+        numbers = {c: measured(of[panel.metric], panel.metric) for c, of in table.items()}
+        areas += _areas(axis, panel, numbers)
     n = table["clean"][metrics[0]].n
     said = "changes from clean; dots: differs, by intervals for all cells at once"
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}, n = {n}", fontsize=10)
     figure.supxlabel(said, fontsize=7)
-    save(figure, path)
+    save(figure, path, areas)
 
 
 def is_grid(table: TableRecord) -> bool:
@@ -72,14 +76,16 @@ def plot_grid(results: Results, name: str, path: Path) -> None:
     size = min(14.0, 3.2 + 0.4 * len(columns)), 0.5 + height * len(table.cells)
     figure, axes = subplots(size, len(table.cells))
     scale = colours(value for cells in table.cells.values() for value in cells.values())
+    areas: list[Area] = []
     for (arm, cells), axis in zip(table.cells.items(), axes, strict=True):
         places = [[f"{row}.{column}" for column in columns] for row in rows]
         values = [[cells[place] for place in row] for row in places]
         names = axis_name(x_name, table.quantities), axis_name(y_name, table.quantities)
         panel = _Panel(arm, "", columns, rows, places, *names, table.of.get(arm, arm))
         _draw(figure, axis, panel, values, scale)
+        areas += _areas(axis, panel, {place: plain(value) for place, value in cells.items()})
     figure.suptitle(f"{name}, {results.provenance.get('model', '')}", fontsize=10)
-    save(figure, path)
+    save(figure, path, areas)
 
 
 def _panels(sweep: SweepRecord, metrics: list[str]) -> list[_Panel]:
@@ -128,6 +134,17 @@ def _change(arms: Arms, arm: str, metric: str) -> float:
 
 def _change_of(metric: str) -> str:
     return f"change of {named_with_unit(metric)}"
+
+
+def _areas(axis: Any, panel: _Panel, numbers: Mapping[str, str]) -> list[Area]:
+    """Each cell with its place and its number."""
+    found = []
+    for y, (row, cells) in enumerate(zip(panel.rows, panel.cells, strict=True)):
+        for x, (column, cell) in enumerate(zip(panel.columns, cells, strict=True)):
+            at = f"{panel.x_name} {column}, {panel.y_name} {row}".rstrip(" ,")
+            says = f"{panel.title}, {at}: {numbers[cell]}"
+            found.append(Area(axis, x - 0.5, x + 0.5, y - 0.5, y + 0.5, says))
+    return found
 
 
 def _mark(axis: Any, panel: _Panel, marked: list[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.graph.compiler import compile_program
+from causaldsl.report.bars import plot_bars
 from causaldsl.report.page.build import report_html
 from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
@@ -65,6 +66,9 @@ function drive(frame) {
   out.sorted = sort.closest("th").getAttribute("aria-sort");
   sort.click(); out.up = column();
   out.filter = view.getComputedStyle(figure.querySelector("svg")).filter;
+  const cell = page.querySelector(".areas .said"), plot = cell.closest("figure");
+  cell.dispatchEvent(new view.PointerEvent("pointerenter"));
+  out.pointed = [plot.querySelector(".told").textContent, cell.querySelector("title").textContent];
   out.hostile = view.hostile === undefined;
   return out;
 }
@@ -103,6 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = Results.model_validate_json((folder / "run/results.json").read_text())
     name = list(results.measures)[1]  # the first one has a picture of its own
     draw_dot(trace_dot(TRACED, name, "toy"), folder / f"run/{name}.svg")
+    plot_bars(results, "one_to_two", folder / "run/hidden.svg")  # a plot with areas
     program = check_file(path)
     traced = results.model_copy(update={"traces": {name: TRACED}})
     page = report_html(View(program, compile_program(program), traced, folder / "run"))
@@ -117,6 +122,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, dict[str, Any]]:
     return found_by(folder, "driver.html")
+
+
+def test_a_plot_says_what_is_pointed_at(found: dict[str, dict[str, Any]]) -> None:
+    told, title = found["1280"]["pointed"]
+    assert told == title
+    assert told.startswith("clean: ")
 
 
 @pytest.mark.parametrize("width", ["360", "1280"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.container import BarContainer
@@ -15,6 +16,7 @@ from matplotlib.ticker import FixedLocator
 
 from causaldsl.report import bars, curves, heatmaps
 from causaldsl.report.kinds import histograms
+from causaldsl.report.plots import subplots
 from causaldsl.results.records import (
     HistogramArm,
     HistogramClass,
@@ -24,6 +26,7 @@ from causaldsl.results.records import (
     Results,
     SweepRecord,
     TableRecord,
+    TemplatesRecord,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "plots.txt"
@@ -113,8 +116,43 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn, instead of their files."""
     seen: list[Figure] = []
     for module in (bars, curves, heatmaps, histograms):
-        monkeypatch.setattr(module, "save", lambda figure, path: seen.append(figure))
+        monkeypatch.setattr(module, "save", lambda figure, *_: seen.append(figure))
     return seen
+
+
+def test_cells_say_their_numbers_where_they_stand(tmp_path: Path) -> None:
+    """Each in a rectangle of its own, which together are the picture's own grid."""
+    heatmaps.plot_sweep(results(), "where", tmp_path / "where.svg")
+    root = ElementTree.parse(tmp_path / "where.svg").getroot()
+    said = {area[0].text: area.attrib for area in root.iter() if area.get("class") == "said"}
+    fldd = [text for text in said if text and text.startswith("fldd, ")]
+    assert len(said) == 12
+    assert len(fldd) == 6
+    assert "fldd, layer l 5, token p 7 to: 0.38 [0.12, 0.62]" in fldd
+    boxes = [[float(said[t][side]) for side in ("x", "y", "width", "height")] for t in fldd]
+    for column, row in product(range(3), range(2)):
+        x, y, width, height = boxes[row * 3 + column]
+        assert x == pytest.approx(boxes[0][0] + column * width, abs=0.2)
+        assert y == pytest.approx(boxes[0][1] + row * height, abs=0.2)
+    image = next(e for e in root.iter() if e.tag.endswith("}image"))
+    left, wide = float(image.get("x", "0")), float(image.get("width", "0"))
+    assert left == pytest.approx(boxes[0][0], abs=1.5)
+    assert wide == pytest.approx(3 * boxes[0][2], abs=2.5)
+
+
+def test_bars_have_a_dot_for_each_template_and_say_their_numbers(tmp_path: Path) -> None:
+    of = TemplatesRecord(
+        metric="logit_diff", templates=["a", "b <&>"], units=[3, 4], between={},
+        arms={"clean": [1.5, 2.5], "whole": [-1.25, None]},
+    )  # fmt: skip
+    found = results().model_copy(update={"templates": {"effects": of}})
+    _, (axis,) = subplots((4, 2))
+    bars._dots(axis, [of.arms.get(arm, []) for arm in ("clean", "whole", "along_v")])
+    assert [line.get_xdata().tolist() for line in axis.lines] == [[1.5, 2.5], [-1.25], []]
+    bars.plot_bars(found, "effects", tmp_path / "effects.svg")
+    text = (tmp_path / "effects.svg").read_text()
+    assert "<title>whole: -1.00 [-1.25, -0.75]</title>" in text
+    assert "dots: templates" in text
 
 
 def shown(figure: Figure) -> list[str]:

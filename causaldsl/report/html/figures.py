@@ -36,8 +36,10 @@ def share(number: Number) -> Html:
     return join(tag("span", mean, class_="mean"), " ", interval)
 
 
-def whisker(number: Number, low: float, high: float) -> Html:
+def whisker(number: Number, low: float, high: float, parts: Sequence[float] = ()) -> Html:
     """A dot with its interval on the scale ``low`` to ``high``, which has 0 marked.
+
+    ``parts`` are the same number in parts of the pairs, as templates: small dots.
 
     It repeats a number that stands beside it, so it is hidden from screen readers.
     """
@@ -55,9 +57,10 @@ def whisker(number: Number, low: float, high: float) -> Html:
             f'<line class="span" x1="{x(number.low)}" x2="{x(number.high)}" '
             f'y1="{middle:g}" y2="{middle:g}"/>'
         )
+    dots = "".join(f'<circle class="part" cx="{x(part)}" cy="{middle:g}" r="2"/>' for part in parts)
     return Html(
         f'<svg class="whisker" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" aria-hidden="true" focusable="false">{line}'
+        f'height="{height:g}" aria-hidden="true" focusable="false">{line}{dots}'
         f'<circle cx="{x(number.mean)}" cy="{middle:g}" r="3.5"/></svg>'
     )
 

@@ -68,7 +68,9 @@ def inline(text: str, name: str, what: str, words: Words | None = None) -> Html:
             if said is not None:
                 child.text = visible(said.text)
                 element.attrib |= {f"data-{key}": visible(v) for key, v in said.data.items()}
-            elif child.tag in (f"{_SVG}metadata", f"{_SVG}title"):
+            elif child.tag == f"{_SVG}metadata" or (
+                child.tag == f"{_SVG}title" and element.get("class") != "said"
+            ):
                 element.remove(child)
     styles = [rule for style in _take_styles(root) for rule in _rules(style)]
     inherited = "".join(body for selector, body in styles if selector == "*")

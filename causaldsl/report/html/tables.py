@@ -14,6 +14,7 @@ from causaldsl.results.records import Number
 from causaldsl.vocabulary.metrics import headline
 
 Arms = Mapping[str, Mapping[str, Number]]
+_NO_PARTS: Mapping[str, Sequence[float]] = {}
 
 
 def table(
@@ -33,23 +34,34 @@ def table(
     return tag("div", inside, class_="scroll", tabindex=0, role="group", aria_label=name)
 
 
-def arms_table(arms: Arms, caption: Content, names: Mapping[str, Content], what: str) -> Html:
+def arms_table(
+    arms: Arms,
+    caption: Content,
+    names: Mapping[str, Content],
+    what: str,
+    parts: Mapping[str, Sequence[float]] = _NO_PARTS,
+) -> Html:
     """Arms by metrics; the headline metric also as dots with intervals on one scale.
 
-    ``what`` heads the first column, in which ``names`` say how an arm is written.
+    ``what`` heads the first column, in which ``names`` say how an arm is written. ``parts`` are the
+    headline metric of an arm in parts of the pairs.
     """
     metrics = list(next(iter(arms.values())))
     main = headline(metrics)
     drawn = [numbers[main] for numbers in arms.values()]
-    low = min(0.0, *(n.low for n in drawn if math.isfinite(n.low)), 0.0)
-    high = max(0.0, *(n.high for n in drawn if math.isfinite(n.high)), 0.0)
+    ends = [end for number in drawn for end in (number.low, number.high) if math.isfinite(end)]
+    ends += [value for values in parts.values() for value in values]
+    low, high = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
     places = {m: places_of([numbers[m] for numbers in arms.values()]) for m in metrics}
     ordered = [main, *(metric for metric in metrics if metric != main)]
     columns: list[Content] = [what, *map(metric_name, ordered)]
     rows: list[list[Content]] = [
         [
             names.get(arm) or tag("code", arm),
-            join(whisker(numbers[main], low, high), estimate(numbers[main], places[main])),
+            join(
+                whisker(numbers[main], low, high, parts.get(arm, ())),
+                estimate(numbers[main], places[main]),
+            ),
             *(estimate(numbers[metric], places[metric]) for metric in ordered[1:]),
         ]
         for arm, numbers in arms.items()

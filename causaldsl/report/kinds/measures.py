@@ -17,6 +17,7 @@ from causaldsl.report.numbers import decimals, measured, plain
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
 from causaldsl.results.records import Results, TemplatesRecord
+from causaldsl.vocabulary.metrics import headline
 
 
 @kind
@@ -32,8 +33,12 @@ class Measures(Kind[Arms]):
     def panel(self, view: View, name: str, record: Arms) -> Html | None:
         if name in view.results.sweeps:
             return None
-        made = arms_table(record, measured_on(name, record), _arm_names(view, name), "arm")
         found = view.results.templates.get(name)
+        caption, parts = measured_on(name, record), dict[str, list[float]]()
+        if found is not None and found.metric == headline(next(iter(record.values()))):
+            caption = join(caption, "; small dots: templates")
+            parts = {arm: [v for v in row if v is not None] for arm, row in found.arms.items()}
+        made = arms_table(record, caption, _arm_names(view, name), "arm", parts)
         return made if found is None else join(made, _by_template(name, found))
 
     def draw(self, view: View, name: str, record: Arms, asked: Output | None) -> Draw | None:

@@ -3,6 +3,7 @@
 "use strict";
 
 for (const figure of document.querySelectorAll("figure.pathways")) explore(figure);
+for (const figure of document.querySelectorAll("figure:has(.said)")) pointed(figure);
 for (const table of document.querySelectorAll("table")) sortable(table);
 
 function explore(figure) {
@@ -76,6 +77,17 @@ function explore(figure) {
   all.addEventListener("click", reset);
   figure.addEventListener("keydown", (event) => { if (event.key === "Escape") reset(); });
   show();
+}
+
+// What is pointed at or touched in a plot is also said below it.
+function pointed(figure) {
+  const told = element("output", { class: "told", "aria-live": "polite" });
+  figure.querySelector(".scroll").after(told);
+  for (const area of figure.querySelectorAll(".said")) {
+    const tell = () => { told.textContent = area.querySelector("title").textContent; };
+    area.addEventListener("pointerenter", tell);
+    area.addEventListener("click", tell);
+  }
 }
 
 // The edges that lie on a way from the intervention through a component to the end.
