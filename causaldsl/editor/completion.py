@@ -21,7 +21,7 @@ from causaldsl.check.statements.model import MODEL_OPTIONS
 from causaldsl.check.values import Applied, CheckedPath, Measurement
 from causaldsl.editor import words
 from causaldsl.editor.document import Reading
-from causaldsl.editor.values import lines_about, parts_of
+from causaldsl.editor.values import lines_about, parts_of, sources_of
 from causaldsl.model.catalog import ModelSpec, catalog
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.syntax import grammar
@@ -318,6 +318,8 @@ def _clause_value(here: _Here) -> Iterator[Item]:
         yield from (i for i in _names(here) if _is_subspace(here.names.get(i.label)))
     elif name == "from":
         yield from (Item(word, "value") for word in ("base", "source", "mean"))
+        named = sources_of(here.names.values())
+        yield from (Item(name, "value", what) for name, what in named.items())
         yield from _names(here)
     elif not words.choices(verb, name):
         yield from _expression(here)

@@ -161,12 +161,20 @@ def _(value: CheckedTrace, shapes: ModelDims | None) -> list[str]:
     ]
 
 
+def sources_of(values: Iterable[Any]) -> dict[str, str]:
+    """The names that sources have in some of these values, with what they are."""
+    families = [value for value in values if isinstance(value, PairFamily)]
+    sets = [part for of in families for part in (*of.parts.values(), of.whole) if part is not None]
+    return {name: "a source of pairs" for part in sets for name in part.sources}
+
+
 def parts_of(value: Any) -> dict[str, str]:
     """What can stand behind the dot of a value, with what it is."""
     if isinstance(value, PairFamily):
         return {name: f"{len(part)} pairs" for name, part in value.parts.items()}
     if isinstance(value, PairSet):
-        return {"base": "the bases", "source": "the sources"}
+        named = {name: f"the sources `{name}`" for name in value.sources}
+        return {"base": "the bases", "source": "the sources", **named}
     if isinstance(value, Measurement):
         arms = dict.fromkeys(run.arm for run in value.runs)
         named = {arm: "an arm" for arm in arms if arm}

@@ -13,6 +13,8 @@ import pytest
 
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
+from causaldsl.editor.completion import complete
+from causaldsl.editor.document import Document
 from causaldsl.results.records import Expectation, Results
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.parse import parse
@@ -215,6 +217,17 @@ def test_completion(
     found = set(labels(client.at(program, f"fldd > 0\n{tail}|", "completion")))
     assert has <= found
     assert not lacks & found
+
+
+def test_completion_of_named_sources(program: Path) -> None:
+    pairs = "pairs two = ioi ABB <- {far: BAB, near: CDC} { test 4 }\n"
+    for tail, has in (
+        ("measure q on two.test { a = patch out from ", {"far", "near", "source", "flip"}),
+        ("measure q on two.test { a = patch out from mean(two.test.", {"far", "near", "base"}),
+    ):
+        text = PROGRAM + pairs + tail
+        offer = complete(Document(program, text).check({}), len(text))
+        assert has <= {item.label for item in offer.items}
 
 
 def test_completion_replaces_what_is_typed(client: Client, program: Path) -> None:
