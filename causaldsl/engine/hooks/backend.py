@@ -359,8 +359,18 @@ class _ResidMid:
         return mid - self._pre
 
     def check(self, seen: Tensor) -> None:
-        """A block that scales or normalises attn_out before adding it can't be served this way."""
+        """A block that normalises attn_out before adding it can't be served this way.
+
+        Nor can one that scales it, where nothing should be left: of what cancels a rounding error
+        stays behind, which the norm makes as large as any activation.
+        """
         wanted = self._mid.detach()
+        if bool(((wanted == 0).all(-1) & (seen.detach() != 0).any(-1)).any()):
+            raise RunFailure(
+                f"{self._edits[0].site} of this model can't be set to exactly 0 by hooks: its "
+                "blocks scale attn_out",
+                "take the cone backend",
+            )
         size = max(wanted.abs().max(), self._pre.detach().abs().max())  # it may be set to 0
         if (seen.detach() - wanted).abs().max() > 1e-2 * size:
             raise RunFailure(
