@@ -226,14 +226,18 @@ def _edges(
 ) -> list[tuple[str, str, str]]:
     """Edges between drawn nodes; operations that are not drawn pass their inputs on."""
     edges: dict[tuple[str, str, str], None] = {}
-    audits = {target for key in graph.keys("audit") for target in drawn_in[key]}
+    audited = set(graph.keys("audit"))
+    audits = {target for key in audited for target in drawn_in[key]}
     passed_on: dict[str, list[tuple[str, str]]] = {}
     """For every operation, where what it takes is drawn: (key, role), through what is not drawn."""
     for key in graph.order():
         taken: dict[tuple[str, str], None] = {}
         for given in graph.operation(key).inputs:
-            hidden = given.key not in drawn_in
-            taken |= dict.fromkeys(passed_on[given.key] if hidden else [(given.key, given.role)])
+            # A run that an audit shares with a sweep or measure is not what the sweep found.
+            shared = key in audited and given.role.startswith(ARM)
+            below = [(k, role) for k, role in passed_on[given.key] if not shared or role != "pairs"]
+            hidden = shared or given.key not in drawn_in
+            taken |= dict.fromkeys(below if hidden else [(given.key, given.role)])
         measures = graph.operation(key).word.word == "measure"
         passed_on[key] = [] if measures and key not in drawn_in else list(taken)
         for target in drawn_in.get(key, ()):

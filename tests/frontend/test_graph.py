@@ -106,6 +106,27 @@ def test_what_only_a_sweep_table_or_audit_uses_is_folded_into_it(world: Path) ->
     assert "inside: 5 das" in dot  # the sixth is a measure's as well
 
 
+def test_an_audit_has_no_arrow_from_a_sweep_that_has_its_run_as_a_cell(world: Path) -> None:
+    text = (
+        PRELUDE
+        + """
+site r = resid_post[1] @ END
+subspace v = mean_difference(r, ABB, BAB, on: flip.train)
+sweep s on flip.test { for l in 0..2: patch resid_post[l] @ END along v  report logit_diff }
+measure m on flip.test { a = patch r along v  report logit_diff }
+audit of_v = illusion(v, on: flip)
+"""
+    )
+    graph = compiled(text, world)
+    (audit,) = graph.keys("audit")
+    runs = {given.key for given in graph.operation(audit).inputs}
+    assert graph.arm("s", "[1]") in runs  # it is one run
+    dot = graph_dot(check(text, world), graph)
+    arrows = re.findall(rf'(".*?") -> "node {audit}"', dot)
+    assert len(arrows) > 3
+    assert not any("sweep" in arrow or "run" in arrow for arrow in arrows)
+
+
 def graph_dot_without_keys(program: CheckedProgram, graph: Graph) -> str:
     return without_keys(graph_dot(program, graph))
 
