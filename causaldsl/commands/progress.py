@@ -35,8 +35,10 @@ def bars() -> Iterator[Told]:
         task, pace = shown.add_task("starting", total=None, left=""), _Pace()
 
         def update(what: str, done: int, total: int) -> None:
-            told = {"description": visible(what), "left": pace.left(what, done, total)}
-            shown.update(task, completed=done, total=total or None, **told)
+            left = pace.left(what, done, total)
+            shown.update(
+                task, description=visible(what), completed=done, total=total or None, left=left
+            )
 
         yield update
 
