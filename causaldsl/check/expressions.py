@@ -11,6 +11,7 @@ from causaldsl.check.chosen import top
 from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
+from causaldsl.check.nodes import EDGES, all_edges_of
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
 from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
 from causaldsl.check.stages import (
@@ -44,6 +45,8 @@ def name(context: Context, node: ast.Name) -> Any:
         return context.loop[text]
     if text in RANGE_WORDS:
         return all_of(context, text, node.span)
+    if text == EDGES:
+        return all_edges_of(context, node)
     if text in SITE_WORDS and SITE_WORDS[text].index == "none":
         return _site(Site(text), context.shapes(node.span), node.span)
     if text in MATRIX_WORDS and MATRIX_WORDS[text].index == "none":

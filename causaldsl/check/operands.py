@@ -8,6 +8,7 @@ from typing import Any
 from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.context import Context, Located
+from causaldsl.check.nodes import members_of
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -164,4 +165,6 @@ READ: dict[OperandKind, Read] = {
     "attention": _attending,
     "tokens": lambda context, node, cls: tokens(context, node),
     "end": _end,
+    "nodes": lambda context, node, cls: members_of(context, node),
+    "outside": lambda context, node, cls: node,
 }

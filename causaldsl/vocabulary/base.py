@@ -40,6 +40,8 @@ OperandKind = Literal[
     "attention",
     "tokens",
     "end",
+    "nodes",
+    "outside",
 ]
 
 

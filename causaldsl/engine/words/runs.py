@@ -13,6 +13,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.circuits import wired
 from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
@@ -214,7 +215,11 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
         stages += [stage] * len(several)
     pairs = session.graph.pairs_of(operation.input("base"))
     check_commute(changes, stages, pairs, session.loaded.dtype)
-    return changes
+    word = operation.word
+    if not isinstance(word, PatchedRunWord) or not word.circuit:
+        return changes
+    changes = [replace(change, of="all that is outside the circuit") for change in changes]
+    return wired(session, word.edges, changes) if word.edges else changes
 
 
 @evaluates(MeasureWord)
@@ -279,8 +284,17 @@ def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None)
 
 def effects_of(arm: Arm, shows: bool = False) -> list[Effect]:
     """What was seen of an arm's changes, where they have been read."""
-    both = zip(arm.changes, arm.watches, strict=True)
-    return [Effect(str(change.at), watch.times, watch.largest, shows) for change, watch in both]
+    found: list[Effect] = []
+    parts: dict[str, Effect] = {}
+    for change, watch in zip(arm.changes, arm.watches, strict=True):
+        effect = Effect(str(change.at), watch.times, watch.largest, shows)
+        if not change.of:
+            found.append(effect)
+            continue
+        _check_times(effect.at, effect.times)
+        effect = Effect(change.of, watch.times, watch.largest, shows=False)
+        parts[change.of] = parts[change.of].joined(effect) if change.of in parts else effect
+    return [*found, *parts.values()]
 
 
 def check_made(
