@@ -7,7 +7,7 @@ elsewhere is given by interventions at the senders, which are carried along the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -17,8 +17,8 @@ from causaldsl.check.nodes import NODES, members_of, nodes_of
 from causaldsl.check.places import Place, Point, PositionRef
 from causaldsl.check.runs import from_elsewhere
 from causaldsl.check.sets import Members
-from causaldsl.check.values import Applied, CheckedPath
-from causaldsl.diagnostics import wrong
+from causaldsl.check.values import Applied, CheckedPath, Run
+from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.model.edges import Edge, Wiring, wiring_of, without_edges
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site, all_sites
@@ -214,3 +214,34 @@ def _check_origin(context: Context, outside: ast.Clause) -> None:
             value.span,
             "write `else source`, `else mean`, `else mean(PAIRS.base)` or `else zero`",
         )
+
+
+def circuit_of(run: Run) -> CheckedCircuit | None:
+    """The circuit that a run is on, if it is on one."""
+    (part, *_) = (*run.interventions, None)
+    return part if isinstance(part, CheckedCircuit) else None
+
+
+def empty_circuits(runs: Iterable[Run]) -> Iterator[Run]:
+    """Runs on circuits, with nothing left inside."""
+    for run in runs:
+        found = circuit_of(run)
+        if found is not None and found.nothing is not None:
+            yield replace(run, interventions=(found.nothing,))
+
+
+def check_circuits(
+    context: Context, runs: Iterable[Run], metrics: Iterable[str], report: Span
+) -> None:
+    """What needs a circuit is measured on circuits alone."""
+    known = context.words.metrics
+    wanted = next((metric for metric in metrics if known[metric].of_empty), None)
+    for run in runs:
+        if wanted is not None and run.interventions and circuit_of(run) is None:
+            raise wrong(
+                "not-a-circuit",
+                f"`{wanted}` is that of a circuit, and `{run.arm or run.label}` is none",
+                report,
+                "write `only SET else source` in every arm, or report another metric",
+                [Label(run.span, "no circuit")],
+            )

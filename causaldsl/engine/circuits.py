@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.cone.families import Unsupported, read_decoder
+from causaldsl.engine.cone.backend import ConeBackend
+from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.edits import Edit
@@ -60,18 +61,24 @@ def _listening(change: PreparedEdit, wires: Wires) -> PreparedEdit:
 
 
 def _decoder(session: Session) -> Decoder:
-    """The weights, one by one, from the cone where there is one."""
+    """The weights one by one, from the cone, which has compared its logits with the module's."""
     try:
-        return session.backends["cone"].decoder  # type: ignore[attr-defined,no-any-return]
+        found: ConeBackend = session.backends["cone"]  # type: ignore[assignment]
+        return found.decoder
     except KeyError:
         pass
     try:
-        return read_decoder(session.loaded.hf)
+        made: Decoder = session.cached("weights one by one", partial(_read, session))
+        return made
     except Unsupported as error:
         raise RunFailure(
             f"a circuit of edges can't be run on {session.loaded.spec.name}: {error}",
             "use a circuit of nodes: heads, mlps",
         ) from None
+
+
+def _read(session: Session) -> Decoder:
+    return ConeBackend(session.loaded.hf, session.loaded.spec.shapes).decoder
 
 
 @dataclass(frozen=True)

@@ -135,10 +135,15 @@ class Measured(dict[str, dict[str, Estimate]]):
             return found
 
     def _withhold(self, metric: Metric) -> None:
-        """Withhold a metric that divides by what may be 0."""
-        columns = self.columns_of(metric, [next(iter(self.runs))])
+        """Withhold a metric that divides by what may be 0, in every run where that is its own."""
+        names = list(self.runs)
+        for name in names if metric.of_empty else names[:1]:
+            self._withhold_in(metric, name)
+
+    def _withhold_in(self, metric: Metric, name: str) -> None:
+        columns = self.columns_of(metric, [name])
         divisor = metric.divisor(*_means(columns))
-        if divisor is None:
+        if divisor is None or metric.word in self.withheld:
             return
         n, k, _ = columns.shape
         low = high = found = divisor

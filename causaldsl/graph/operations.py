@@ -117,8 +117,12 @@ class Operation(BaseModel):
 
     @property
     def arms(self) -> list[Input]:
-        """The runs of a measure, without that of the sources."""
-        return [taken for taken in self.inputs if taken.role != SOURCES]
+        """The runs of a measure, without that of the sources and those of empty circuits."""
+        return [
+            taken
+            for taken in self.inputs
+            if taken.role != SOURCES and not taken.role.startswith(NOTHING_OF)
+        ]
 
     @property
     def receivers(self) -> str:
@@ -246,6 +250,8 @@ class TableWord(Pure):
 
 SOURCES = "clean sources"
 """The role of the sources' clean run among a measure's runs; an arm's name has no space."""
+NOTHING_OF = "nothing of "
+"""What the role of a circuit's run begins with in which nothing of it is left; its arm follows."""
 
 
 class MeasureWord(Pure):

@@ -28,6 +28,7 @@ from causaldsl.engine.spelled import by_whole
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.unfinished import Unfinished
 from causaldsl.graph.operations import (
+    NOTHING_OF,
     SOURCES,
     CleanRunWord,
     MadeWord,
@@ -42,7 +43,7 @@ from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom, Steer
-from causaldsl.vocabulary.metrics import SOURCE
+from causaldsl.vocabulary.metrics import EMPTY, SOURCE
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """The outcome of a run that is not made, since nobody uses its logits."""
@@ -259,7 +260,14 @@ def outcomes_of(operation: Operation, session: Session) -> dict[str, Outcome]:
     if sources is not None:
         added = {SOURCE: session.values[sources].logit_diff}
         by_key[clean] = replace(by_key[clean], columns=by_key[clean].columns | added)
-    return {arm.role: by_key[arm.key] for arm in operation.arms}
+    found = {arm.role: by_key[arm.key] for arm in operation.arms}
+    for role, key in ((i.role, i.key) for i in operation.inputs if i.role.startswith(NOTHING_OF)):
+        empty: Outcome = session.values[key]
+        for arm in (role.removeprefix(NOTHING_OF), "clean"):
+            columns = found[arm].columns
+            if EMPTY not in columns:
+                found[arm] = replace(found[arm], columns=columns | {EMPTY: empty.logit_diff})
+    return found
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:
