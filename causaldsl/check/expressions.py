@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.apply import apply, arguments, build, make, matrix
+from causaldsl.check.areas import area
 from causaldsl.check.chosen import top
 from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
@@ -28,6 +29,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
+from causaldsl.vocabulary.circuits import Area
 from causaldsl.vocabulary.foreign import site_help, word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.numbers import Arithmetic, Compare
@@ -214,7 +216,10 @@ def called(context: Context, node: ast.Call) -> Any:
             f"write {maker.gives} NAME = {maker.example or maker.signature()}",
         )
     if maker is not None:
-        return replace(make(context, maker, node), span=node.span)
+        found = make(context, maker, node)
+        return found if isinstance(found, Members) else replace(found, span=node.span)
+    if words.functions.get(text) is Area:
+        return area(context, node)
     if text == "top" and text not in words.functions:
         return top(context, node)
     if text in _ELSEWHERE and text not in words.functions:

@@ -17,7 +17,7 @@ from causaldsl.engine.answerable import answerable, version_of
 from causaldsl.engine.bootstrap import LEVEL, Bootstrap, Estimate, Over, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, exact_ends, of_rate
 from causaldsl.plan.chunks import DOUBLE_ROWS
-from causaldsl.vocabulary.metrics import Metric, Seen
+from causaldsl.vocabulary.metrics import EMPTY, Metric, Seen
 
 ROUNDING = {"bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-9}
 """Numbers that differ by up to this share of their size are equal, by the dtype of the run."""
@@ -136,8 +136,11 @@ class Measured(dict[str, dict[str, Estimate]]):
 
     def _withhold(self, metric: Metric) -> None:
         """Withhold a metric that divides by what may be 0, in every run where that is its own."""
-        names = list(self.runs)
-        for name in names if metric.of_empty else names[:1]:
+        by_divisor = {
+            id(run.columns.get(EMPTY) if metric.of_empty else None): name
+            for name, run in reversed(self.runs.items())
+        }
+        for name in by_divisor.values():
             self._withhold_in(metric, name)
 
     def _withhold_in(self, metric: Metric, name: str) -> None:

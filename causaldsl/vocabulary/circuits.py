@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from causaldsl.vocabulary.base import Change, Maker, Operand
-from causaldsl.vocabulary.register import intervention, maker
-from causaldsl.vocabulary.types import EdgeType, SetType
+from causaldsl.vocabulary.base import Change, Maker, Operand, Pure
+from causaldsl.vocabulary.register import function, intervention, maker
+from causaldsl.vocabulary.types import EdgeType, NumberType, SetType
 
 
 @maker
@@ -91,3 +91,21 @@ class Without(CircuitVerb):
 
     word = "without"
     example = "without c else mean"
+
+
+@function
+class Area(Pure):
+    """The area under a metric over circuits of growing size: area(sweep.faithfulness).
+
+    By trapezoids over the share of edges (or nodes) that is in each cell's circuit, from the
+    smallest one on, as in MIB (Mueller et al. 2025): of `faithfulness` it is CPR. With `to: 1` it
+    is the area between the metric and 1, which is CMD. Where no cell has the whole model, its own
+    faithfulness of 1 is the last point.
+    """
+
+    word = "area"
+    gives = NumberType()
+    operands = (Operand("of", "numbers"),)
+    computed = ("shares",)
+    shares: tuple[float, ...] = ()
+    to: float | None = None
