@@ -38,7 +38,8 @@ class CheckedCircuit(CheckedPath):
 
     Of nodes, the ``sender`` are the interventions outside. Of edges, ``carried`` are those at the
     senders, and ``wiring`` the edges along which their values go. ``nothing`` is the same run with
-    the whole universe outside.
+    the whole universe outside. ``over`` says what the universe is, ``outside`` what is there
+    instead; ``named``: the program itself says what it is over.
     """
 
     inside: tuple[Part, ...] = ()
@@ -46,6 +47,7 @@ class CheckedCircuit(CheckedPath):
     universe: int = 0
     over: str = ""
     outside: str = ""
+    named: bool = False
     carried: tuple[Applied, ...] = ()
     wiring: Wiring | None = None
     nothing: CheckedCircuit | None = field(default=None, compare=False, repr=False)
@@ -66,8 +68,9 @@ class CheckedCircuit(CheckedPath):
         return self.size / self.universe
 
     @property
-    def of_edges(self) -> bool:
-        return any(isinstance(part, Edge) for part in self.inside) or self.over == "edges"
+    def of_kinds(self) -> bool:
+        """Whether what it is over are all parts of some kinds, and not some that are named."""
+        return not self.named
 
 
 def is_circuit(context: Context, node: ast.Node) -> bool:
@@ -143,7 +146,7 @@ def _of_nodes(
     def run(some: Iterable[Place], kept: tuple[Place, ...]) -> CheckedCircuit:
         return CheckedCircuit(
             tuple(done[place] for place in some), (), "none", "recompute", show(node), node.span,
-            kept, len(kept), len(universe), said, show(outside.value),
+            kept, len(kept), len(universe), said, show(outside.value), over is not None,
         )  # fmt: skip
 
     return replace(run(out, inside), nothing=run(universe, ()))
@@ -176,7 +179,7 @@ def _of_edges(
         carried = _values(context, node, outside, sent) if sent else ()
         return CheckedCircuit(
             (), (), "none", "recompute", show(node), node.span, tuple(kept), len(kept),
-            whole.count, "edges", show(outside.value), carried, wiring,
+            whole.count, "edges", show(outside.value), False, carried, wiring,
         )  # fmt: skip
 
     return replace(run(out, inside), nothing=run(whole, ()))
