@@ -223,3 +223,27 @@ def test_all_edges_are_counted_as_others_count_them(folder: Path) -> None:
         before = 1 + layer * (heads + 1)
         wanted += before * (heads + 2 * shared) + before + heads
     assert wiring_of(None, shapes).count == wanted == len(all_edges(shapes))
+
+
+def test_a_trace_leaves_a_graph_that_others_read(folder: Path) -> None:
+    """Every field that circuit-tracer's models ask for, and links between nodes that are there."""
+    more = "trace t = patch head[0.1].z @ END to logit_diff on p.test { top 3  at END }\n"
+    text = 'model lm = "tiny-llama"\npairs p = jsonl("pairs.jsonl", train: 0.5)\n' + more
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run = api.run(text, out=folder / "traced", store="none")
+    graph = json.loads((folder / "traced" / "graphs" / "t.json").read_text())
+    asked = {"slug", "scan", "transcoder_list", "prompt_tokens", "prompt"}
+    assert asked <= graph["metadata"].keys()
+    assert {"pinnedIds", "supernodes", "linkType", "clickedId", "sg_pos"} <= graph["qParams"].keys()
+    ids = [node["node_id"] for node in graph["nodes"]]
+    assert len(set(ids)) == len(ids)
+    for node in graph["nodes"]:
+        assert {"feature", "layer", "ctx_idx", "feature_type", "jsNodeId", "clerp"} <= node.keys()
+        assert 0 <= node["ctx_idx"] < len(graph["metadata"]["prompt_tokens"])
+    record = run.results.traces["t"]
+    assert {link["source"] for link in graph["links"]} | {
+        link["target"] for link in graph["links"]
+    } <= set(ids)
+    weights = sorted(link["weight"] for link in graph["links"])
+    assert weights == sorted(edge.effect.mean for edge in record.edges)
