@@ -113,7 +113,7 @@ class Wires:
         self._sender_at = {_seen_at(site): i for site, i in place.items()}
         self._written = {written_at(site, shapes): site for site in by_receiver}
         self._masks: dict[Site, tuple[list[Site], Tensor]] = {}
-        """For the last part of each stream, the receivers of it, and their senders (r, s) as 0/1."""
+        """Of each stream's last part: the receivers of it, and their senders (r, s) as 0 and 1."""
         ready: dict[Site, list[Site]] = {}
         for receiver in by_receiver:
             ready.setdefault(stream_of(receiver, shapes)[-1], []).append(receiver)
@@ -190,4 +190,3 @@ class Wires:
 
 def _seen_at(sender: Site) -> Site:
     return Site("resid_pre", 0) if sender.kind == "embed" else sender
-

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from causaldsl.check.circuits import CheckedCircuit
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.circuits import CheckedCircuit
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin

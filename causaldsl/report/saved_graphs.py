@@ -1,4 +1,4 @@
-"""A trace as a graph that the viewers of circuit-tracer and Neuronpedia read (their JSON, version 1).
+"""A trace as a graph that circuit-tracer and Neuronpedia show (their JSON, version 1).
 
 Nodes are the components of the trace at their tokens in the first base, its tokens, and the
 logits; links are the edges that were measured, with the effect under the intervention as weight.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -97,7 +98,11 @@ def run(request: pytest.FixtureRequest, folder: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return api.run(
-            program, backend=request.param, dtype="float64", out=folder / request.param, store="none"
+            program,
+            backend=request.param,
+            dtype="float64",
+            out=folder / request.param,
+            store="none",
         )
 
 
@@ -135,10 +140,10 @@ def test_faithfulness_and_areas_by_hand(run: Any) -> None:
     assert [circuit_of(one).fraction for one in sweep.runs[1:]] == [2 / 16, 4 / 16, 8 / 16]
     points = [(2 / 16, by_hand[cells[0]]), (4 / 16, by_hand[cells[1]])]
     points += [(8 / 16, by_hand[cells[2]]), (1.0, 1.0)]
-    area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in zip(points, points[1:], strict=False))
+    area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in itertools.pairwise(points))
     assert run.results.numbers["cpr"] == pytest.approx(area, abs=1e-9)
     apart = [(x, abs(1 - y)) for x, y in points]
-    area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in zip(apart, apart[1:], strict=False))
+    area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in itertools.pairwise(apart))
     assert run.results.numbers["cmd"] == pytest.approx(area, abs=1e-9)
 
 
@@ -194,14 +199,22 @@ def test_a_random_set_has_as_many_of_each_kind(folder: Path, by: str) -> None:
         assert circuit is not None
         drawn.append({part.site for part in circuit.inside})
         kinds = Counter(s.kind if by == "kind" else (s.kind, s.layer) for s in drawn[-1])
-        like = [Site("head.z", 0, 1), Site("head.z", 0, 2), Site("head.z", 3, 1), Site("mlp_out", 1)]
+        like = [
+            Site("head.z", 0, 1),
+            Site("head.z", 0, 2),
+            Site("head.z", 3, 1),
+            Site("mlp_out", 1),
+        ]
         assert kinds == Counter(s.kind if by == "kind" else (s.kind, s.layer) for s in like)
     assert len({frozenset(one) for one in drawn}) > 1
 
 
 def test_a_file_must_agree_on_shared_keys(folder: Path) -> None:
     shapes = checked(folder, "").model.shapes
-    inside = [Edge(Site("embed"), Site("kv_head.k", 2, 1)), Edge(Site("mlp_out", 0), Site("logits"))]
+    inside = [
+        Edge(Site("embed"), Site("kv_head.k", 2, 1)),
+        Edge(Site("mlp_out", 0), Site("logits")),
+    ]
     written = circuit_json(inside, shapes)
     assert set(written["edges"]) == {"input->a2.h2<k>", "input->a2.h3<k>", "m0->logits"}
     path = folder / "shared.json"

@@ -111,7 +111,7 @@ def brute(trio: Parties, inside: set[Edge], outside: dict[Site, Tensor]) -> Tens
 
 
 def ours(trio: Parties, backend: str, inside: set[Edge], outside: dict[Site, Tensor]) -> Tensor:
-    """The same by the edits of the engine; ``outside`` are the senders' values where it sees them."""
+    """The same by the engine's edits; ``outside`` are the senders' values where it sees them."""
     shapes, runs = trio.shapes, trio.backends[backend]
     whole, kept = wiring_of(None, shapes), wiring_of(inside, shapes)
     out = whole.without(kept)
@@ -124,9 +124,7 @@ def ours(trio: Parties, backend: str, inside: set[Edge], outside: dict[Site, Ten
     ]
     n, length = trio.base.shape
     every = torch.arange(length).expand(n, -1)
-    group: Any = SimpleNamespace(
-        positions=_Everywhere(every), rows=torch.arange(n), longest=length
-    )
+    group: Any = SimpleNamespace(positions=_Everywhere(every), rows=torch.arange(n), longest=length)
     edits: list[Edit] = [change.edit(group) for change in wired(session, str(out), changes)]
     at = [Read(edit.site, edit.positions) for edit in edits]
     clean = runs.clean(CleanPass(trio.base, edits_at=at))

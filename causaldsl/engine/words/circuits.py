@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -34,5 +35,5 @@ def area(here: Here[Area], of: list[float]) -> float:
 
 def _weights(shares: Sequence[float]) -> list[float]:
     """What each height is multiplied by: half the way to both its neighbours."""
-    left = [0.0, *(b - a for a, b in zip(shares, shares[1:], strict=False))]
+    left = [0.0, *(b - a for a, b in itertools.pairwise(shares))]
     return [(a + b) / 2 for a, b in zip(left, [*left[1:], 0.0], strict=True)]
