@@ -77,4 +77,4 @@ def all_edges_of(context: Context, node: ast.Name) -> Members:
     if why:
         raise wrong("no-edges", why, node.span, "use a circuit of nodes: heads, mlps")
     found = tuple(EdgeValue(edge, node.span) for edge in all_edges(shapes))
-    return Members(EDGES, found, shapes)
+    return Members("edges", found, shapes)

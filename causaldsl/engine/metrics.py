@@ -138,7 +138,7 @@ class Measured(dict[str, dict[str, Estimate]]):
         """Withhold a metric that divides by what may be 0, in every run where that is its own."""
         by_divisor = {
             id(run.columns.get(EMPTY) if metric.of_empty else None): name
-            for name, run in reversed(self.runs.items())
+            for name, run in reversed(list(self.runs.items()))
         }
         for name in by_divisor.values():
             self._withhold_in(metric, name)

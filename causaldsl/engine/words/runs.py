@@ -260,14 +260,16 @@ def outcomes_of(operation: Operation, session: Session) -> dict[str, Outcome]:
     if sources is not None:
         added = {SOURCE: session.values[sources].logit_diff}
         by_key[clean] = replace(by_key[clean], columns=by_key[clean].columns | added)
-    found = {arm.role: by_key[arm.key] for arm in operation.arms}
-    for role, key in ((i.role, i.key) for i in operation.inputs if i.role.startswith(NOTHING_OF)):
-        empty: Outcome = session.values[key]
-        for arm in (role.removeprefix(NOTHING_OF), "clean"):
-            columns = found[arm].columns
+    runs = {arm.role: by_key[arm.key] for arm in operation.arms}
+    for given in operation.inputs:
+        if not given.role.startswith(NOTHING_OF):
+            continue
+        empty: Outcome = session.values[given.key]
+        for name in (given.role.removeprefix(NOTHING_OF), "clean"):
+            columns = runs[name].columns
             if EMPTY not in columns:
-                found[arm] = replace(found[arm], columns=columns | {EMPTY: empty.logit_diff})
-    return found
+                runs[name] = replace(runs[name], columns=columns | {EMPTY: empty.logit_diff})
+    return runs
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:

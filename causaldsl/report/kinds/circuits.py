@@ -30,16 +30,15 @@ class CircuitsKind(Kind[Circuits]):
     page_place = 30
 
     def tables(self, results: Results, name: str, record: Circuits) -> Iterator[Table]:
-        shown = list(record.items())[:_ROWS]
-        more = f", the first {_ROWS} of {len(record)}" if len(record) > _ROWS else ""
-        rows = [[run, one.over, one.outside, _size(one), _share(one)] for run, one in shown]
+        alike = _alike(record)
+        more = f", {_ROWS} of {len(alike)} sizes" if len(alike) > _ROWS else ""
+        rows = [[runs, *about] for about, runs in list(alike.items())[:_ROWS]]
         columns = ["inside", "share"]
         yield titled(f"{name}: circuits{more}", ["run", "over", "outside"], columns, rows)
 
     def article(self, view: View, name: str, record: Circuits) -> Html:
         rows: list[list[Content]] = [
-            [tag("code", run), one.over, one.outside, _size(one), _share(one)]
-            for run, one in record.items()
+            [tag("code", runs), *about] for about, runs in _alike(record).items()
         ]
         columns = ["run", "over", "outside", "inside", "share"]
         made = table(columns, rows, f"{name}: circuits, at every position unless it says where")
@@ -61,6 +60,18 @@ class CircuitsKind(Kind[Circuits]):
 
 def _draw(record: CircuitRecord, name: str, model: str, path: Path) -> None:
     draw_dot(circuit_dot(record, name, model), path)
+
+
+def _alike(record: Circuits) -> dict[tuple[str, ...], str]:
+    """The runs whose circuits are as large, over the same and against the same, by what they are."""
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for run, one in record.items():
+        about = one.over, one.outside, _size(one), _share(one)
+        runs.setdefault(about, []).append(run)
+    return {
+        about: some[0] if len(some) == 1 else f"{len(some)} runs, {some[0]} .. {some[-1]}"
+        for about, some in runs.items()
+    }
 
 
 def _size(record: CircuitRecord) -> str:
