@@ -63,7 +63,7 @@ def _draw(record: CircuitRecord, name: str, model: str, path: Path) -> None:
 
 
 def _alike(record: Circuits) -> dict[tuple[str, ...], str]:
-    """The runs whose circuits are as large, over the same and against the same, by what they are."""
+    """The runs with circuits of one size, over and against the same, by what these are."""
     runs: dict[tuple[str, ...], list[str]] = {}
     for run, one in record.items():
         about = one.over, one.outside, _size(one), _share(one)
