@@ -60,7 +60,7 @@ def _words(words: Vocabulary) -> list[str]:
     lines = ["## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
     lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in words.metrics.values()]
     lines += ["", "## Interventions", ""]
-    for cls in words.interventions.values():
+    for _, cls in sorted(words.interventions.items()):
         lines += _entry(cls, cls.word)
     lines += ["## Functions", ""]
     lines += _entries(words.functions)

@@ -216,6 +216,9 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
 _ASKED = {
     "attention": "a head at a query",
     "class": "a class of prompts",
+    "end": "a site",
+    "nodes": "a set of heads, MLPs or edges",
+    "outside": "source, mean, mean(PAIRS.base) or zero",
     "integers": "a list",
     "pairs": "pairs",
     "tokens": "positions of tokens",

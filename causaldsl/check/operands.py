@@ -8,6 +8,7 @@ from typing import Any
 from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.context import Context, Located
+from causaldsl.check.nodes import members_of
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -126,6 +127,15 @@ def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
     return first
 
 
+def _end(context: Context, node: Any, cls: type[Word]) -> Any:
+    """One end of an edge: a site of the model at no position of its own."""
+    place = context.place(node, positioned=False)
+    if place.position is not None:
+        way = "leave out `@` and what follows"
+        raise wrong("edge-position", "an edge is there at every position", node.span, way)
+    return place.site
+
+
 def _asked(cls: type[Word]) -> Asked:
     """What a word asks of the answers of its pairs."""
     if cls.one_answer:
@@ -154,4 +164,7 @@ READ: dict[OperandKind, Read] = {
     "coordinates": _coordinates,
     "attention": _attending,
     "tokens": lambda context, node, cls: tokens(context, node),
+    "end": _end,
+    "nodes": lambda context, node, cls: members_of(context, node),
+    "outside": lambda context, node, cls: node,
 }

@@ -39,6 +39,9 @@ OperandKind = Literal[
     "activations",
     "attention",
     "tokens",
+    "end",
+    "nodes",
+    "outside",
 ]
 
 

@@ -49,6 +49,22 @@ class SiteType:
 
 
 @dataclass(frozen=True)
+class EdgeType:
+    """An edge of the model, a member of sets of edges."""
+
+    def __str__(self) -> str:
+        return "an edge"
+
+
+@dataclass(frozen=True)
+class SetType:
+    """Heads, MLPs or edges."""
+
+    def __str__(self) -> str:
+        return "a set"
+
+
+@dataclass(frozen=True)
 class TraceType:
     """A trace with the components that it goes through."""
 
@@ -92,5 +108,14 @@ DataType: TypeAlias = PairsType | PromptsType | LexiconType
 """What a statement of the same name defines, and no operation gives."""
 
 Type: TypeAlias = (
-    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType | DataType
+    NumberType
+    | SubspaceType
+    | MatrixType
+    | SiteType
+    | EdgeType
+    | SetType
+    | TraceType
+    | AuditType
+    | TruthType
+    | DataType
 )
