@@ -7,6 +7,7 @@ from typing import Any
 
 from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
@@ -63,6 +64,13 @@ def _trace(context: Context, node: Any, cls: type[Word]) -> Any:
     if not isinstance(trace, CheckedTrace):
         raise wrong("wrong-kind", f"`{show(node)}` is not a trace", node.span)
     return trace
+
+
+def _attribution(context: Context, node: Any, cls: type[Word]) -> Any:
+    found = context.value(node)
+    if not isinstance(found, CheckedAttribution):
+        raise wrong("wrong-kind", f"`{show(node)}` is not an attribution", node.span)
+    return found
 
 
 def _model(context: Context, node: Any, cls: type[Word]) -> Any:
@@ -146,6 +154,7 @@ READ: dict[OperandKind, Read] = {
     "text": _text,
     "texts": _texts,
     "trace": _trace,
+    "attribution": _attribution,
     "model": _model,
     "layer": lambda context, node, cls: context.integer(node, "a layer"),
     "numbers": _cells,

@@ -1,0 +1,26 @@
+"""`attribution`: one operation over the clean runs, and the exact runs of its sample."""
+
+from __future__ import annotations
+
+from causaldsl.check.attributed import CheckedAttribution
+from causaldsl.graph.compiler import Compiler, compiles, site_at
+from causaldsl.graph.graph import Made
+from causaldsl.graph.operations import ARM, Input
+from causaldsl.vocabulary.attributions import AttributionWord
+from causaldsl.vocabulary.base import SIDES
+
+
+@compiles(CheckedAttribution)
+def attribution(compiler: Compiler, found: CheckedAttribution) -> Made:
+    inputs = [Input(role=side, key=compiler.clean_run(found.pairs, side)) for side in SIDES]
+    runs = compiler.runs(found.runs, found.pairs)
+    inputs += [Input(role=ARM + name, key=key) for name, key in runs.items()]
+    word = AttributionWord(
+        metric=found.metric,
+        steps=found.steps,
+        integrate=found.integrate,
+        neurons=found.neurons,
+        drawn=found.drawn,
+    )
+    key = compiler.add(word, inputs, found.span, to=tuple(map(site_at, found.places)))
+    return Made("attribution", key, runs)
