@@ -19,7 +19,7 @@ from causaldsl.vocabulary.types import NumberType
 
 
 @dataclass(frozen=True)
-class Attributed:
+class Node:
     """One thing that has an estimate: a site at positions, or a neuron of it."""
 
     place: Place
@@ -56,7 +56,7 @@ class CheckedAttribution(Value):
     span: Span = field(compare=False, repr=False, default=None)  # type: ignore[assignment]
 
     @cached_property
-    def nodes(self) -> tuple[Attributed, ...]:
+    def nodes(self) -> tuple[Node, ...]:
         """All that have an estimate, in the order of the places."""
         return nodes_of(self.places, self.neurons, self.shapes)
 
@@ -84,14 +84,14 @@ class CheckedAttribution(Value):
 
 def nodes_of(
     places: tuple[Place, ...], neurons: bool, shapes: ModelDims
-) -> tuple[Attributed, ...]:
-    found: list[Attributed] = []
+) -> tuple[Node, ...]:
+    found: list[Node] = []
     for place in places:
         width = place.site.width(shapes)
         if neurons and place.site.kind == "mlp_hidden" and width is not None:
-            found += [Attributed(place, i) for i in range(width)]
+            found += [Node(place, i) for i in range(width)]
         else:
-            found.append(Attributed(place))
+            found.append(Node(place))
     return tuple(found)
 
 

@@ -173,6 +173,48 @@ class ComparisonRecord(Record):
     rows: list[ComparisonRow]
 
 
+LISTED = 500
+"""Estimates of an attribution that its record has: the largest."""
+
+
+class AttributedRecord(Record):
+    """A site, or a neuron of it, with its estimate, and its effect where that was measured."""
+
+    name: str
+    site: str
+    layer: int | None = None
+    head: int | None = None
+    position: str = ""
+    neuron: int | None = None
+    estimate: Number
+    """Of the change of the metric when it is patched from the source: by gradients, no patch."""
+    exact: Number | None = None
+    """That change, measured."""
+
+
+class AttributionRecord(Record):
+    """Estimates of what patching each of ``count`` sites, or neurons, would do to a metric.
+
+    ``largest`` are those of largest size, up to ``LISTED``. ``drawn`` was drawn from all and
+    measured too, which ``rank_correlation`` (Spearman's) is about; None if nothing was, or if all
+    of one side are equal.
+    """
+
+    metric: str
+    pairs: str
+    n: int
+    says: str
+    """What is attributed to, as written."""
+    steps: int
+    integrate: str = ""
+    """What goes from base to source over the steps: `inputs` or `activations`."""
+    count: int
+    clean: Number
+    largest: list[AttributedRecord]
+    drawn: list[AttributedRecord] = []
+    rank_correlation: Number | None = None
+
+
 class TableRecord(Record):
     """Numbers over loop variables: ``cells`` by arm, and by the values joined with dots.
 
@@ -341,6 +383,7 @@ class Results(Record):
     audits: dict[str, AuditRecord] = {}
     traces: dict[str, TraceRecord] = {}
     comparisons: dict[str, ComparisonRecord] = {}
+    attributions: dict[str, AttributionRecord] = {}
     precision: PrecisionRecord | None = None
     notes: list[str] = []
     timings: dict[str, float] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from causaldsl.check.agreement import check_place
 from causaldsl.check.answered import check_metrics
 from causaldsl.check.apply import build
-from causaldsl.check.attributed import Attributed, CheckedAttribution, nodes_of, sampled
+from causaldsl.check.attributed import CheckedAttribution, Node, nodes_of, sampled
 from causaldsl.check.context import Context, Located, checks
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
@@ -152,7 +152,7 @@ def _places(
             at = place if place.position is not None else replace(place, position=_ALL)
             at = replace(at, span=span)
             if at in found:
-                raise wrong("listed-twice", f"{Attributed(at)} is listed twice", span, "once")
+                raise wrong("listed-twice", f"{Node(at)} is listed twice", span, "once")
             found[at] = span
     return tuple(found)
 
@@ -231,7 +231,7 @@ def _check_places(context: Context, places: Sequence[Place], pairs: PairSet) -> 
 
 
 def _drawn(
-    context: Context, node: ast.CheckSample, nodes: Sequence[Attributed]
+    context: Context, node: ast.CheckSample, nodes: Sequence[Node]
 ) -> tuple[int, ...]:
     """Which of the nodes are measured exactly."""
     count = int(node.count.text) if node.count.is_integer else 0
@@ -256,7 +256,7 @@ def _drawn(
     return tuple(sampled(names, many))
 
 
-def _patch(context: Context, node: Attributed, span: Span) -> Run:
+def _patch(context: Context, node: Node, span: Span) -> Run:
     operands = {"site": Located(node.place, span)}
     label = f"patch {node.place}"
     if node.neuron is not None:

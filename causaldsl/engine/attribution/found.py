@@ -18,7 +18,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Attributed:
     """``estimates`` (n, c) are by pair; ``exact`` (n, s) the changes of the metric when those of
     the columns ``drawn`` are patched; ``clean`` (n,) is the metric of the bases."""
 

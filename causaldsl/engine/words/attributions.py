@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.attribution.found import Found, exact_effects
+from causaldsl.engine.attribution.found import Attributed, exact_effects
 from causaldsl.engine.attribution.nodes import node_estimates
 from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.here import Here
@@ -15,7 +15,7 @@ from causaldsl.vocabulary.attributions import AttributionNumber, AttributionWord
 
 
 @evaluates(AttributionWord)
-def attribution(here: Here[AttributionWord]) -> Found:
+def attribution(here: Here[AttributionWord]) -> Attributed:
     session, metric = here.session, here.word.metric
     runs = {
         one.role.removeprefix(ARM): session.values[one.key].columns[metric]
@@ -29,7 +29,7 @@ def attribution(here: Here[AttributionWord]) -> Found:
             f"an estimate of the change of {metric} is no finite number",
             "run it in --dtype float32 or float64, or attribute to another metric",
         )
-    return Found(
+    return Attributed(
         estimates,
         exact_effects(runs, clean),
         here.word.drawn,
@@ -39,7 +39,7 @@ def attribution(here: Here[AttributionWord]) -> Found:
 
 
 @evaluates(AttributionNumber)
-def attribution_number(here: Here[AttributionNumber], attribution: Found) -> float:
+def attribution_number(here: Here[AttributionNumber], attribution: Attributed) -> float:
     """A number with its draws; withheld where all effects, or all estimates, are equal."""
     found = attribution.rank_correlation
     if not math.isfinite(found):
