@@ -39,6 +39,7 @@ OperandKind = Literal[
     "activations",
     "attention",
     "tokens",
+    "end",
 ]
 
 
