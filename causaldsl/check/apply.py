@@ -216,6 +216,7 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
 _ASKED = {
     "attention": "a head at a query",
     "class": "a class of prompts",
+    "end": "a site",
     "integers": "a list",
     "pairs": "pairs",
     "tokens": "positions of tokens",

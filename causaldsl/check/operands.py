@@ -134,6 +134,15 @@ def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
     return first
 
 
+def _end(context: Context, node: Any, cls: type[Word]) -> Any:
+    """One end of an edge: a site of the model at no position of its own."""
+    place = context.place(node, positioned=False)
+    if place.position is not None:
+        way = "leave out `@` and what follows"
+        raise wrong("edge-position", "an edge is there at every position", node.span, way)
+    return place.site
+
+
 def _asked(cls: type[Word]) -> Asked:
     """What a word asks of the answers of its pairs."""
     if cls.one_answer:
@@ -163,4 +172,5 @@ READ: dict[OperandKind, Read] = {
     "coordinates": _coordinates,
     "attention": _attending,
     "tokens": lambda context, node, cls: tokens(context, node),
+    "end": _end,
 }

@@ -1,4 +1,4 @@
-"""Sets: heads, key-value heads, MLPs, layers, positions and sites, as a program names them.
+"""Sets: heads, key-value heads, MLPs, layers, positions, sites and edges, as a program names them.
 
 A set of heads or layers becomes one of sites by what stands behind or around it: `heads[7..9].z`,
 `resid_post[layers]`, `head[movers].q`. What a set stands for at a place is worked out there
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.values import Applied, label_of
@@ -20,7 +21,7 @@ from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 
-Of = Literal["heads", "kv_heads", "mlps", "layers", "numbers", "positions", "sites"]
+Of = Literal["heads", "kv_heads", "mlps", "layers", "numbers", "positions", "sites", "edges"]
 RANGE_WORDS: tuple[Of, ...] = ("heads", "kv_heads", "mlps", "layers")
 """Words that stand for all of a model's; brackets pick layers."""
 Role = Literal["acts", "sends", "receives", "attends"]
@@ -31,8 +32,8 @@ _OWNERS = {"heads": "head", "kv_heads": "kv_head"}
 class Members(Value):
     """Several things of one kind, each once, in the order in which they were written.
 
-    Heads are ``HeadValue``, layers and MLPs numbers, positions ``Point``, sites ``Place``; among
-    sites, heads and MLPs without a part are sets of their own.
+    Heads are ``HeadValue``, layers and MLPs numbers, positions ``Point``, sites ``Place``, edges
+    ``EdgeValue``; among sites, heads and MLPs without a part are sets of their own.
     ``positions`` are those behind an `@`, of heads and MLPs before one of their activations is
     named.
     """
@@ -150,6 +151,8 @@ def _kind_of(value: Any, span: Span) -> Of:
         return "positions"
     if isinstance(value, Place):
         return "sites"
+    if isinstance(value, EdgeValue):
+        return "edges"
     if isinstance(value, Applied) and value.number is not None:
         return "numbers"
     raise not_a_member(span)
@@ -160,7 +163,7 @@ def not_a_member(span: Span) -> Exception:
         "not-a-member",
         f"`{span.text}` can't be a member of a set",
         span,
-        "members are numbers, heads such as 7.3, positions such as END-1, or sites",
+        "members are numbers, heads such as 7.3, positions such as END-1, sites or edges",
     )
 
 
@@ -213,6 +216,9 @@ def sites_of(value: Any, node: ast.Node, role: Role) -> list[Place]:
         raise wrong("wrong-kind", message, node.span, "name the heads that attend: heads[7..9]")
     if value.of in _OWNERS:
         raise _no_part(value, node, role)
+    if value.of == "edges":
+        message = f"`{show(node)}` is {value.kind}, and what an edge carries is no activation"
+        raise wrong("wrong-kind", message, node.span, "write `only` or `without` before edges")
     if value.of != "sites":
         message = f"`{show(node)}` is {value.kind}, not of sites"
         way = "write what of them: resid_post[layers], mlp_out[20..29]"

@@ -16,7 +16,9 @@ from pathlib import Path
 from causaldsl.diagnostics import Mistake, suggest
 from causaldsl.vocabulary.warnings import WARNINGS
 
-TOPICS = ("language", "places", "prompts", "data", "measuring", "paths", "models", "commands")
+TOPICS = (
+    "language", "places", "prompts", "data", "measuring", "paths", "circuits", "models", "commands",
+)  # fmt: skip
 PROGRAM, SHELL = "", "shell"
 PRELUDE = 'import "prompts.cpatch"\n'
 """What stands before an example that names no model."""

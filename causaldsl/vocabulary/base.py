@@ -40,6 +40,7 @@ OperandKind = Literal[
     "activations",
     "attention",
     "tokens",
+    "end",
 ]
 
 

@@ -49,6 +49,14 @@ class SiteType:
 
 
 @dataclass(frozen=True)
+class EdgeType:
+    """An edge of the model, a member of sets of edges."""
+
+    def __str__(self) -> str:
+        return "an edge"
+
+
+@dataclass(frozen=True)
 class TraceType:
     """A trace with the components that it goes through."""
 
@@ -92,5 +100,13 @@ DataType: TypeAlias = PairsType | PromptsType | LexiconType
 """What a statement of the same name defines, and no operation gives."""
 
 Type: TypeAlias = (
-    NumberType | SubspaceType | MatrixType | SiteType | TraceType | AuditType | TruthType | DataType
+    NumberType
+    | SubspaceType
+    | MatrixType
+    | SiteType
+    | EdgeType
+    | TraceType
+    | AuditType
+    | TruthType
+    | DataType
 )
