@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from causaldsl.check.kinds import Value
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied, Run, constant
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
@@ -59,6 +60,22 @@ class CheckedAttribution(Value):
     def nodes(self) -> tuple[Node, ...]:
         """All that have an estimate, in the order of the places."""
         return nodes_of(self.places, self.neurons, self.shapes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.nodes))
+
+    def members(self, span: Span) -> list[Any]:
+        """Each of the nodes as a member of a set: a site, without a position where it has all; of a
+        site's neurons, their numbers."""
+        if self.neurons:
+            return [constant(float(node.neuron or 0), span) for node in self.nodes]
+        places = [node.place for node in self.nodes]
+        everywhere = [p.position is not None and p.position.whole for p in places]
+        return [
+            replace(place, position=None if whole else place.position, span=span)
+            for place, whole in zip(places, everywhere, strict=True)
+        ]
 
     def part(self, node: ast.Attribute) -> Applied:
         """`found.rank_correlation`."""

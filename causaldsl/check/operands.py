@@ -9,6 +9,7 @@ from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
+from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -103,6 +104,9 @@ def _values(context: Context, node: Any, cls: type[Word]) -> Any:
 
 
 def _integers(context: Context, node: Any, cls: type[Word]) -> Any:
+    value = None if isinstance(node, ast.ListOf) else context.value(node)
+    if isinstance(value, Members) and value.of == "numbers":  # top(5, found) of neurons
+        return tuple(int(member.number) for member in value.members)
     return tuple(context.integer(item, "an index") for item in _items(node))
 
 
