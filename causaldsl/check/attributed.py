@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, Run, constant
 from causaldsl.diagnostics import Span, suggest, wrong
+from causaldsl.model.edges import Edge, receivers, senders
 from causaldsl.model.shapes import ModelDims
+from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.attributions import NUMBERS, Integrated
 from causaldsl.vocabulary.attributions import AttributionNumber as Number
@@ -34,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True)
 class CheckedAttribution(Value):
-    """Sites on pairs, whose effects on a metric are estimated.
+    """Sites on pairs, whose effects on a metric are estimated; or edges, where there are senders.
 
     ``places`` have positions; one that is written without has all of them. ``runs`` measure a
     sample exactly, those of the nodes ``drawn``, each under its name. ``text`` is what the braces say.
@@ -51,14 +55,18 @@ class CheckedAttribution(Value):
     steps: int = 1
     integrate: Integrated = "inputs"
     neurons: bool = False
+    senders: tuple[Site, ...] = ()
+    receivers: tuple[Site, ...] = ()
     drawn: tuple[int, ...] = ()
     runs: tuple[Run, ...] = ()
     text: str = ""
     span: Span = field(compare=False, repr=False, default=None)  # type: ignore[assignment]
 
     @cached_property
-    def nodes(self) -> tuple[Node, ...]:
-        """All that have an estimate, in the order of the places."""
+    def nodes(self) -> tuple[Node | Edge, ...]:
+        """All that have an estimate: in the order of the places, or by receiver and by sender."""
+        if self.senders:
+            return edges_of(self.senders, self.receivers, self.shapes)
         return nodes_of(self.places, self.neurons, self.shapes)
 
     @cached_property
@@ -67,15 +75,17 @@ class CheckedAttribution(Value):
 
     def members(self, span: Span) -> list[Any]:
         """Each of the nodes as a member of a set: a site, without a position where it has all; of a
-        site's neurons, their numbers."""
-        if self.neurons:
-            return [constant(float(node.neuron or 0), span) for node in self.nodes]
-        places = [node.place for node in self.nodes]
-        everywhere = [p.position is not None and p.position.whole for p in places]
-        return [
-            replace(place, position=None if whole else place.position, span=span)
-            for place, whole in zip(places, everywhere, strict=True)
-        ]
+        site's neurons, their numbers; or an edge."""
+        return [self._member(node, span) for node in self.nodes]
+
+    def _member(self, node: Node | Edge, span: Span) -> Any:
+        if isinstance(node, Edge):
+            return EdgeValue(node, span)
+        if node.neuron is not None:
+            return constant(float(node.neuron), span)
+        position = node.place.position
+        whole = position is not None and position.whole
+        return replace(node.place, position=None if whole else position, span=span)
 
     def part(self, node: ast.Attribute) -> Applied:
         """`found.rank_correlation`."""
@@ -99,9 +109,41 @@ class CheckedAttribution(Value):
         return Applied(word, (("attribution", self),), NumberType(), node.name.span)
 
 
-def nodes_of(
-    places: tuple[Place, ...], neurons: bool, shapes: ModelDims
-) -> tuple[Node, ...]:
+def edges_of(
+    senders: Sequence[Site], receivers: Sequence[Site], shapes: ModelDims
+) -> tuple[Edge, ...]:
+    """The edges from some components to what others read, both in the order of the forward pass."""
+    sent = [(site, site.depth(shapes)) for site in senders]
+    return tuple(
+        Edge(sender, receiver)
+        for receiver in receivers
+        for sender, depth in sent
+        if depth < receiver.depth(shapes)
+    )
+
+
+def ends_of(sites: Sequence[Site], shapes: ModelDims) -> tuple[list[Site], list[Site]]:
+    """Senders and receivers of these heads (by their z) and MLPs (by their outputs).
+
+    The embedding sends too, and the logits receive. A key or value that heads share receives if one
+    of them is there.
+    """
+    there, group = set(sites), shapes.n_heads // shapes.n_kv_heads
+
+    def receives(site: Site) -> bool:
+        if site.kind == "mlp_in":
+            return site.of_layer("mlp_out") in there
+        if site.head is None:
+            return True
+        shared = site.kind.startswith("kv_head")
+        heads = range(site.head * group, (site.head + 1) * group) if shared else [site.head]
+        return any(site.of_layer("head.z", head) in there for head in heads)
+
+    sends = [site for site in senders(shapes) if site in there or site.kind == "embed"]
+    return sends, [site for site in receivers(shapes) if receives(site)]
+
+
+def nodes_of(places: Sequence[Place], neurons: bool, shapes: ModelDims) -> tuple[Node, ...]:
     found: list[Node] = []
     for place in places:
         width = place.site.width(shapes)

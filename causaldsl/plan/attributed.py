@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from causaldsl.check.places import Point, PositionRef
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import ARM, Operation, SiteAt
+from causaldsl.graph.whole import everywhere
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.entries import entry_of
@@ -14,7 +14,7 @@ from causaldsl.plan.request import ANSWERS, Asked, Request, plans, recorded, sit
 from causaldsl.vocabulary.attributions import AttributionWord
 from causaldsl.vocabulary.base import SIDES
 
-EMBEDDED = SiteAt(site=Site("embed"), position=PositionRef(Point("all", 0)))
+EMBEDDED = everywhere(Site("embed"))
 """What is moved where the inputs are."""
 
 
@@ -23,6 +23,12 @@ def attribution(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """Both sides at every place; one way back for all of them, and those of further steps."""
     word, places = operation.word, operation.to
     assert isinstance(word, AttributionWord)
+    kept = places
+    if word.senders:
+        sites = [at.site for at in places]
+        kept = tuple(everywhere(stands_for(s, shapes)) for s in sites[: word.senders])
+        read = [everywhere(read_by(site, shapes)) for site in sites[word.senders :]]
+        places = (*(everywhere(stands_for(s, shapes)) for s in sites[word.senders :]), *read)
     base, source = (operation.input(side) for side in SIDES)
     metric = graph.vocabulary.metrics[word.metric]
     whole = metric.needs == "vocabulary"
@@ -41,11 +47,26 @@ def attribution(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     runs = {base: wanted}
     runs |= {one.key: wanted for one in operation.inputs if one.role.startswith(ARM)}
     return Asked(
-        records=recorded([base, source], dict.fromkeys([*places, *moved])),
+        records=recorded([base, source], dict.fromkeys([*kept, *moved])),
         requests=tuple(requests),
-        sites=sites_of([*places, *moved]),
+        sites=tuple(dict.fromkeys(sites_of([*kept, *places, *moved]))),
         outcomes=runs,
     )
+
+
+def stands_for(site: Site, shapes: ModelDims) -> Site:
+    """Where an end of an edge is seen: what enters the first block, what the last norm reads."""
+    if site.kind == "embed":
+        return Site("resid_pre", 0)
+    return Site("resid_post", shapes.n_layers - 1) if site.kind == "logits" else site
+
+
+def read_by(site: Site, shapes: ModelDims) -> Site:
+    """The residual stream that a receiver reads."""
+    if site.kind == "logits":
+        return stands_for(site, shapes)
+    after = site.kind == "mlp_in" and not shapes.parallel
+    return site.of_layer("resid_mid" if after else "resid_pre")
 
 
 def together(places: Iterable[SiteAt]) -> list[list[SiteAt]]:

@@ -178,16 +178,20 @@ LISTED = 500
 
 
 class AttributedRecord(Record):
-    """A site, or a neuron of it, with its estimate, and its effect where that was measured."""
+    """A site, a neuron of it, or an edge, with its estimate, and its effect where that was measured.
+    """
 
     name: str
-    site: str
+    site: str = ""
     layer: int | None = None
     head: int | None = None
     position: str = ""
     neuron: int | None = None
+    sender: str = ""
+    receiver: str = ""
     estimate: Number
-    """Of the change of the metric when it is patched from the source: by gradients, no patch."""
+    """Of the change of the metric when it is patched from the source: by gradients, no patch. An
+    edge is patched as a path with all else held, and layer norms anew."""
     exact: Number | None = None
     """That change, measured."""
 
@@ -208,6 +212,7 @@ class AttributionRecord(Record):
     steps: int
     integrate: str = ""
     """What goes from base to source over the steps: `inputs` or `activations`."""
+    of: Literal["sites", "neurons", "edges"] = "sites"
     count: int
     clean: Number
     largest: list[AttributedRecord]

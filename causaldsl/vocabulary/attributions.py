@@ -27,6 +27,7 @@ class AttributionWord(Word):
     """First-order estimates of the change of a metric when sites are patched from the source.
 
     The sites are the operation's places. ``neurons``: each coordinate of `mlp_hidden` on its own.
+    With ``senders``, edges are patched: so many of the places send, and the others receive.
     """
 
     word = "attribution"
@@ -36,6 +37,7 @@ class AttributionWord(Word):
     steps: int = 1
     integrate: Integrated = "inputs"
     neurons: bool = False
+    senders: int = 0
     drawn: tuple[int, ...] = ()
     """Which of all that have an estimate are measured exactly, in the order of the runs."""
 

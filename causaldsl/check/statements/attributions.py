@@ -9,14 +9,22 @@ from typing import Any
 from causaldsl.check.agreement import check_place
 from causaldsl.check.answered import check_metrics
 from causaldsl.check.apply import build
-from causaldsl.check.attributed import CheckedAttribution, Node, nodes_of, sampled
+from causaldsl.check.attributed import (
+    CheckedAttribution,
+    Node,
+    edges_of,
+    ends_of,
+    nodes_of,
+    sampled,
+)
 from causaldsl.check.context import Context, Located, checks
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.sets import Members, of_one_head, sites_of
 from causaldsl.check.stages import all_of, check_sites
-from causaldsl.check.values import Run
+from causaldsl.check.values import CheckedPath, Run
 from causaldsl.diagnostics import Span, located, suggest, wrong
+from causaldsl.model.edges import Edge, without_edges
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -69,11 +77,15 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
             "write over mlp_hidden[layers]",
         )
     steps, integrate = _steps(context, items, pairs)
+    senders, receivers = _edges(items, places, shapes)
     _check_places(context, places, pairs)
+    nodes: Sequence[Node | Edge] = nodes_of(places, neurons, shapes)
+    if senders:
+        nodes = edges_of(senders, receivers, shapes)
     drawn: tuple[int, ...] = ()
     runs: tuple[Run, ...] = ()
     if ast.CheckSample in items:
-        nodes, sample = nodes_of(places, neurons, shapes), items[ast.CheckSample]
+        sample = items[ast.CheckSample]
         drawn = _drawn(context, sample, nodes)
         runs = tuple(_patch(context, nodes[i], sample.span) for i in drawn)
     return CheckedAttribution(
@@ -85,6 +97,8 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
         steps=steps,
         integrate=integrate,
         neurons=neurons,
+        senders=tuple(senders),
+        receivers=tuple(receivers),
         drawn=drawn,
         runs=runs,
         text="  ".join(show(item) for item in node.items) or "over heads, mlps",
@@ -210,6 +224,41 @@ def _steps(context: Context, items: dict[type, Any], pairs: PairSet) -> tuple[in
     return count, what
 
 
+def _edges(
+    items: dict[type, Any], places: Sequence[Place], shapes: ModelDims
+) -> tuple[list[Site], list[Site]]:
+    """The senders and receivers of the edges that are attributed to, if any are."""
+    node, integrate = items.get(ast.Edges), items.get(ast.Integrate)
+    if node is None:
+        return [], []
+    reason = without_edges(shapes)
+    if reason:
+        raise wrong("no-edges", reason, node.span, "leave out `edges`: attribute to its sites")
+    for place in places:
+        if place.site.kind not in ("head.z", "mlp_out"):
+            raise wrong(
+                "not-attributed",
+                f"edges go between heads and MLPs, and {place.site} is neither",
+                place.span,
+                "write over heads, mlps",
+            )
+        if place.position != _ALL:
+            raise wrong(
+                "edge-position",
+                "an edge is there at every position",
+                place.span,
+                "leave out `@` and what follows",
+            )
+    if integrate is not None and integrate.what.text == "activations":
+        raise wrong(
+            "edge-activations",
+            "an edge has two ends, so moving the activations of one layer says nothing of it",
+            integrate.span,
+            "write `integrate inputs`",
+        )
+    return ends_of([place.site for place in places], shapes)
+
+
 def _check_lengths(pairs: PairSet, span: Span) -> None:
     """Embeddings go from base to source token by token."""
     for pair in pairs.pairs:
@@ -231,7 +280,7 @@ def _check_places(context: Context, places: Sequence[Place], pairs: PairSet) -> 
 
 
 def _drawn(
-    context: Context, node: ast.CheckSample, nodes: Sequence[Node]
+    context: Context, node: ast.CheckSample, nodes: Sequence[Node | Edge]
 ) -> tuple[int, ...]:
     """Which of the nodes are measured exactly."""
     count = int(node.count.text) if node.count.is_integer else 0
@@ -256,7 +305,9 @@ def _drawn(
     return tuple(sampled(names, many))
 
 
-def _patch(context: Context, node: Node, span: Span) -> Run:
+def _patch(context: Context, node: Node | Edge, span: Span) -> Run:
+    if isinstance(node, Edge):
+        return _patch_path(context, node, span)
     operands = {"site": Located(node.place, span)}
     label = f"patch {node.place}"
     if node.neuron is not None:
@@ -264,3 +315,16 @@ def _patch(context: Context, node: Node, span: Span) -> Run:
         operands |= {"along": Located(one, span)}
         label += f" along neuron {node.neuron}"
     return Run(str(node), (build(context, Patch(), operands, span),), label, (), span)
+
+
+def _patch_path(context: Context, edge: Edge, span: Span) -> Run:
+    """The path of an edge, with all else held."""
+    first = Site("resid_pre", 0) if edge.sender.kind == "embed" else edge.sender
+    sender = build(context, Patch(), {"site": Located(Place(first, _ALL, span), span)}, span)
+    receivers = () if edge.receiver.kind == "logits" else ((Place(edge.receiver, _ALL, span),),)
+    text = f"{edge.sender} @ all -> {edge.receiver} @ all -> logits"
+    if not receivers:
+        text = f"{edge.sender} @ all -> logits"
+    text += " { freeze all  layernorm recompute }"
+    path = CheckedPath((sender,), receivers, "all", "recompute", text, span)
+    return Run(str(edge), (path,), text, (), span)

@@ -20,59 +20,32 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from causaldsl.engine.attribution.gradients import Arm, Rows
-from causaldsl.engine.edits import Read
+from causaldsl.engine.attribution.gradients import Arm, Changes, Rows, by_group
 from causaldsl.engine.here import Here
-from causaldsl.engine.runs import Group
 from causaldsl.engine.upcast import upcast
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.attributed import EMBEDDED, together
 from causaldsl.plan.chunks import GRADIENT_ROWS, chunked
 from causaldsl.vocabulary.attributions import AttributionWord
 
-Changes = Mapping[SiteAt, Tensor]
-"""s - b (n, k, d) of some pairs, by place."""
-
 
 def node_estimates(here: Here[AttributionWord]) -> Tensor:
     """The estimates (n, c) of all pairs, c for the operation's places in order; a place that is
     split by neuron has a column for each."""
-    runs, places = here.runs("base"), here.operation.to
-    taken = list(places)
-    if here.word.steps > 1 and here.word.integrate == "inputs":
-        taken = list(dict.fromkeys([*places, EMBEDDED]))
-    sources = {at: here.runs("source").read(at) for at in taken}
-    done = 0
-
-    def of_group(group: Group, pieces: int) -> Tensor:
-        parts = []
-        for rows in torch.arange(len(group.rows)).split(max(1, GRADIENT_ROWS // pieces)):
-            here.session.progress("attribution", done + int(rows[0]), len(runs.prompts))
-            some = Rows(here, runs, group, rows)
-            changes = {at: _change(some, at, sources[at]) for at in taken}
-            parts.append(_estimates(some, places, changes))
-        return torch.cat(parts)
-
-    retrying, found = here.session.retrying(here.backend), []
-    for group in runs.groups:
-        found.append(retrying.in_pieces(partial(of_group, group)))
-        done += len(group.rows)
-    return torch.cat(found)[runs.order]
+    places = here.operation.to
+    moved = here.word.steps > 1 and here.word.integrate == "inputs"
+    taken = [*places, EMBEDDED] if moved else places
+    return by_group(here, taken, partial(_estimates, places))
 
 
-def _change(some: Rows, at: SiteAt, source: Sequence[Tensor]) -> Tensor:
-    """s - b (n, k, d), in single precision at least."""
-    base = some.group.clean.read(Read(at.site, some.group.positions[at]))[some.rows]
-    return upcast(torch.stack([source[row] for row in some.pairs])) - upcast(base)
-
-
-def _estimates(some: Rows, places: Sequence[SiteAt], changes: Changes) -> Tensor:
+def _estimates(places: Sequence[SiteAt], some: Rows, changes: Changes) -> Tensor:
     """The estimates (n, c) of some pairs."""
-    word = some.here.word
+    word, everyone = some.here.word, torch.arange(len(some.rows))
+    change = {at: changes(at, everyone) for at in places}
     total = dict.fromkeys(places, torch.zeros(()))
-    for gradients in _runs(some, places, changes):
+    for gradients in _runs(some, change, changes):
         for at, gradient in gradients.items():
-            product = upcast(gradient) * changes[at]
+            product = upcast(gradient) * change[at]
             by_neuron = word.neurons and at.site.kind == "mlp_hidden"
             own = product.sum(1) if by_neuron else product.sum((1, 2))[:, None]
             total[at] = total[at] + own.cpu().double()
@@ -80,20 +53,22 @@ def _estimates(some: Rows, places: Sequence[SiteAt], changes: Changes) -> Tensor
 
 
 def _runs(
-    some: Rows, places: Sequence[SiteAt], changes: Changes
+    some: Rows, change: Mapping[SiteAt, Tensor], changes: Changes
 ) -> Iterator[Mapping[SiteAt, Tensor]]:
     """The gradients at every place in each of the runs that it has one in."""
     steps, n = some.here.word.steps, len(some.rows)
-    yield some.gradients([Arm(places)])[0]
+    yield some.back([Arm(list(change))])[0].gradients
     shares = [step / steps for step in range(1, steps)]
-    if some.here.word.integrate == "inputs":
+    if steps > 1 and some.here.word.integrate == "inputs":
+        embedded = changes(EMBEDDED, torch.arange(n))
         for share in shares:
-            yield some.gradients([Arm(places, {EMBEDDED: share * changes[EMBEDDED]})])[0]
+            yield some.back([Arm(list(change), {EMBEDDED: share * embedded})])[0].gradients
         return
     arms = [
-        Arm(alike, {at: share * changes[at] for at in alike})
-        for alike in together(places)
+        Arm(alike, {at: share * change[at] for at in alike})
+        for alike in together(change)
         for share in shares
     ]
     for chosen in chunked(len(arms), n, GRADIENT_ROWS):
-        yield from some.gradients([arms[i] for i in chosen])
+        for back in some.back([arms[i] for i in chosen]):
+            yield back.gradients

@@ -12,6 +12,7 @@ from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
+from causaldsl.model.edges import Edge
 from causaldsl.results.records import LISTED
 
 
@@ -37,6 +38,7 @@ def _attribution(of: CheckedAttribution, found: Attributed) -> dict[str, Any]:
         "says": of.text,
         "steps": of.steps,
         "integrate": of.integrate if of.steps > 1 else "",
+        "of": "edges" if of.senders else "neurons" if of.neurons else "sites",
         "count": len(of.nodes),
         "clean": clean.record(),
         "largest": [_node(of.nodes[i], each, drawn.get(i)) for i, each in estimates.items()],
@@ -55,7 +57,14 @@ def _correlation(found: Attributed) -> dict[str, Any] | None:
     return Estimate(float(value), n, max(-1.0, float(low)), min(1.0, float(high))).record()
 
 
-def _node(of: Node, estimate: Estimate, exact: Estimate | None) -> dict[str, Any]:
+def _node(of: Node | Edge, estimate: Estimate, exact: Estimate | None) -> dict[str, Any]:
+    numbers = {
+        "estimate": estimate.record(),
+        "exact": None if exact is None else exact.record(),
+    }
+    if isinstance(of, Edge):
+        ends = {"sender": str(of.sender), "receiver": str(of.receiver)}
+        return {"name": str(of), **ends, **numbers}
     return {
         "name": str(of),
         "site": str(of.place.site),
@@ -63,6 +72,5 @@ def _node(of: Node, estimate: Estimate, exact: Estimate | None) -> dict[str, Any
         "head": of.place.site.head,
         "position": str(of.place.position),
         "neuron": of.neuron,
-        "estimate": estimate.record(),
-        "exact": None if exact is None else exact.record(),
+        **numbers,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.attribution.edges import edge_estimates
 from causaldsl.engine.attribution.found import Attributed, exact_effects
 from causaldsl.engine.attribution.nodes import node_estimates
 from causaldsl.engine.drawn import Drawn
@@ -23,7 +24,7 @@ def attribution(here: Here[AttributionWord]) -> Attributed:
         if one.role.startswith(ARM)
     }
     clean = session.values[here.operation.input("base")].columns[metric].double()
-    estimates = node_estimates(here)
+    estimates = edge_estimates(here) if here.word.senders else node_estimates(here)
     if not bool(estimates.isfinite().all()):
         raise RunFailure(
             f"an estimate of the change of {metric} is no finite number",

@@ -6,6 +6,7 @@ from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.graph.compiler import Compiler, compiles, site_at
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import ARM, Input
+from causaldsl.graph.whole import everywhere
 from causaldsl.vocabulary.attributions import AttributionWord
 from causaldsl.vocabulary.base import SIDES
 
@@ -21,6 +22,10 @@ def attribution(compiler: Compiler, found: CheckedAttribution) -> Made:
         integrate=found.integrate,
         neurons=found.neurons,
         drawn=found.drawn,
+        senders=len(found.senders),
     )
-    key = compiler.add(word, inputs, found.span, to=tuple(map(site_at, found.places)))
+    places = [site_at(place) for place in found.places]
+    if found.senders:
+        places = [everywhere(site) for site in (*found.senders, *found.receivers)]
+    key = compiler.add(word, inputs, found.span, to=tuple(places))
     return Made("attribution", key, runs)
