@@ -41,11 +41,13 @@ class CheckedAttribution(Value):
     """Sites on pairs, whose effects on a metric are estimated; or edges, where there are senders.
 
     ``places`` have positions; one that is written without has all of them. ``runs`` measure a
-    sample exactly, those of the nodes ``drawn``, each under its name. ``text`` is what the braces say.
+    sample exactly, those of the nodes ``drawn``, each under its name. ``text`` is what stands in
+    the braces.
     """
 
     kind = "an attribution"
     compiled = True
+    can_plot = True
     way_out = "write {}.rank_correlation, or measure what top(10, {}) gives: estimates are no proof"
     name: str
     pairs: PairSet
@@ -86,6 +88,9 @@ class CheckedAttribution(Value):
         position = node.place.position
         whole = position is not None and position.whole
         return replace(node.place, position=None if whole else position, span=span)
+
+    def check_divisor(self, span: Span, metric: str | None = None) -> None:
+        raise wrong("no-part", "estimates are shown as they are, relative to no number", span)
 
     def part(self, node: ast.Attribute) -> Applied:
         """`found.rank_correlation`."""

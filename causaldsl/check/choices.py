@@ -7,6 +7,7 @@ from dataclasses import dataclass
 ESTIMATE = "estimate"
 """The metric of a choice among the estimates of an attribution, by size."""
 
+
 @dataclass(frozen=True)
 class Choice:
     """``top(count, SWEEP.METRIC)``: the loop's values of the ``count`` largest of these ``cells``.

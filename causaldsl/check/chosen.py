@@ -1,7 +1,8 @@
 """`top(k, SWEEP.METRIC)`: the members of a loop whose cells have the largest values.
 
 `top(k, ATTRIBUTION)`: the sites with the largest estimates, whatever their sign.
-Which these are is known only after the sweep or attribution has run. `check` takes the loop's last members in
+
+Which these are is known only after the sweep has run. `check` takes the loop's last members in
 their place, or its first ones where it refuses the last; a run makes the sweep first, and checks
 the program again with those that it found.
 """
@@ -67,8 +68,7 @@ def _top_estimates(
     if found.neurons and len(found.places) > 1:
         raise wrong(
             "several-sites",
-            f"`{found.name}` is over the neurons of {len(found.places)} sites, and a set of neurons "
-            "is of one",
+            f"`{found.name}` is over neurons of {len(found.places)} sites, and a set is of one",
             node.span,
             "attribute to one site: over mlp_hidden[20] @ END by neuron",
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import Place
@@ -13,7 +14,6 @@ from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.sets import Members
 from causaldsl.check.statements.metrics import CheckedMetric
 from causaldsl.check.tabled import Table
-from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.values import Applied, CheckedTrace, Histogram, Measurement
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.shapes import ModelDims

@@ -1,4 +1,4 @@
-"""What an attribution asks of the model: gradients at its places, and the exact runs of a sample."""
+"""What an attribution asks of the model: gradients at its places, and exact runs of a sample."""
 
 from __future__ import annotations
 

@@ -154,10 +154,11 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
     if word == "attribution":
-        about = f"{options['metric']} at {_count(len(operation.to), 'site')}: estimates"
+        what = "edges" if options["senders"] else _count(len(operation.to), "site")
+        about = f"{options['metric']} at {what}: estimates"
         exact = [f"{_count(len(options['drawn']), 'exact effect')} beside them"]
-        lines = (f"attribution {name}", about, *(exact if options["drawn"] else ()))
-        return _Drawn(f"node {key}", "trace", lines)
+        said = [f"attribution {name}", about, *(exact if options["drawn"] else ())]
+        return _Drawn(f"node {key}", "trace", tuple(said))
     if operation.word.changes or not isinstance(graph.types.get(key), SubspaceType):
         return None
     details = [str(operation.at)] if operation.at else []

@@ -63,8 +63,6 @@ def _scatter(axis: Any, record: AttributionRecord) -> None:
     axis.set_ylabel("estimate", fontsize=8)
     found = record.rank_correlation
     correlation = "not defined" if found is None else with_interval(found)
-    axis.set_title(
-        f"{len(measured)} drawn from all; rank correlation {correlation}", fontsize=8
-    )
+    axis.set_title(f"{len(measured)} drawn from all; rank correlation {correlation}", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)

@@ -178,8 +178,7 @@ LISTED = 500
 
 
 class AttributedRecord(Record):
-    """A site, a neuron of it, or an edge, with its estimate, and its effect where that was measured.
-    """
+    """A site, neuron or edge with its estimate, and its effect where that was measured."""
 
     name: str
     site: str = ""

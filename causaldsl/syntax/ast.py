@@ -544,6 +544,7 @@ class Attribution(Definition):
 
     metric: Identifier
     pairs: Expression
+    over: Over | None
     items: tuple[AttributionItem, ...]
 
 

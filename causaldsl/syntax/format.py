@@ -238,7 +238,7 @@ def _trace(node: ast.Trace) -> _Block:
 
 def _attribution(node: ast.Attribution) -> _Block:
     head = f"attribution {node.name.text} to {node.metric.text} on {_inside(node.pairs, 2)}"
-    return _plain_block(head, _rows(node.items), LONG)
+    return _plain_block(head, _rows([*([node.over] if node.over else ()), *node.items]), LONG)
 
 
 def _model(node: ast.Model) -> str | _Block:

@@ -257,7 +257,7 @@ def _trace(here: _Statement, node: ast.Trace) -> Iterator[Mention]:
 
 def _attribution(here: _Statement, node: ast.Attribution) -> Iterator[Mention]:
     yield from here.metric(node.metric)
-    for part in (node.pairs, *node.items):
+    for part in (node.pairs, *([node.over] if node.over else ()), *node.items):
         yield from here._of(part)
 
 

@@ -10,7 +10,7 @@ from causaldsl.vocabulary.types import NumberType
 Integrated: TypeAlias = Literal["inputs", "activations"]
 INTEGRATED: dict[Integrated, str] = {
     "inputs": "the token embeddings go from those of the base to those of the source",
-    "activations": "the sites of one kind in one layer do, and what is before them stays the base's",
+    "activations": "sites of one kind in one layer do, and what is before them stays the base's",
 }
 """What is moved from base to source where an attribution has several steps."""
 ATTRIBUTED = ("logit_diff", "prob", "prob_diff", "loss")

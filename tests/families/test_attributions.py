@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.attributed import CheckedAttribution, Node
-from causaldsl.diagnostics import ProgramError
 from causaldsl.engine.attribution.found import Attributed
 from causaldsl.model.edges import Edge
 from causaldsl.model.sites import Site

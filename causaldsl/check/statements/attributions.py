@@ -38,7 +38,6 @@ _ALL = PositionRef(Point("all", 0))
 _FEWEST = 3
 """The fewest that have a rank correlation."""
 _WORDS = {
-    ast.Over: "over",
     ast.Edges: "edges",
     ast.Steps: "steps",
     ast.Integrate: "integrate",
@@ -68,7 +67,7 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
         )
     items = _items(node)
     neurons = _by_neuron(items.get(ast.SplitBy))
-    places = _places(context, items.get(ast.Over), node, shapes)
+    places = _places(context, node.over, node, shapes)
     if neurons and not any(place.site.kind == "mlp_hidden" for place in places):
         raise wrong(
             "no-neurons",
@@ -101,7 +100,7 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
         receivers=tuple(receivers),
         drawn=drawn,
         runs=runs,
-        text="  ".join(show(item) for item in node.items) or "over heads, mlps",
+        text="  ".join(map(show, [*([node.over] if node.over else ()), *node.items])),
         span=node.span,
     )
 
@@ -166,7 +165,7 @@ def _places(
             at = place if place.position is not None else replace(place, position=_ALL)
             at = replace(at, span=span)
             if at in found:
-                raise wrong("listed-twice", f"{Node(at)} is listed twice", span, "once")
+                raise wrong("listed-twice", f"{Node(at)} is listed twice", span, "list it once")
             found[at] = span
     return tuple(found)
 
@@ -193,7 +192,8 @@ def _check_site(site: Site, span: Span) -> None:
 
 
 def _steps(context: Context, items: dict[type, Any], pairs: PairSet) -> tuple[int, Any]:
-    steps, integrate = items.get(ast.Steps), items.get(ast.Integrate)
+    steps: ast.Steps | None = items.get(ast.Steps)
+    integrate: ast.Integrate | None = items.get(ast.Integrate)
     count = 1
     if steps is not None:
         if not steps.count.is_integer or not 1 <= int(steps.count.text) <= STEPS:
@@ -205,7 +205,7 @@ def _steps(context: Context, items: dict[type, Any], pairs: PairSet) -> tuple[in
             )
         count = int(steps.count.text)
     what = "inputs" if integrate is None else integrate.what.text
-    if what not in INTEGRATED:
+    if integrate is not None and what not in INTEGRATED:
         raise wrong(
             "bad-option",
             f"an attribution can't integrate over `{what}`",
@@ -219,7 +219,7 @@ def _steps(context: Context, items: dict[type, Any], pairs: PairSet) -> tuple[in
             integrate.span,
             f"add the number of steps: steps 5  integrate {what}",
         )
-    if count > 1 and what == "inputs":
+    if steps is not None and count > 1 and what == "inputs":
         _check_lengths(pairs, steps.span)
     return count, what
 

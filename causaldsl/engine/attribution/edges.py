@@ -17,7 +17,6 @@ gradients of the receivers of one component.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 
 import torch
@@ -58,7 +57,8 @@ class _Edges:
         sites, count = [at.site for at in here.operation.to], here.word.senders
         self.senders = sites[:count]
         self.readers = [
-            list(alike) for _, alike in groupby(sites[count:], lambda site: (site.layer, *_of(site)))
+            list(alike)
+            for _, alike in groupby(sites[count:], lambda site: (site.layer, *_of(site)))
         ]
         """Receivers of one component, which read the same stream through the same norm."""
         moved = [EMBEDDED] if here.word.steps > 1 else []
@@ -73,15 +73,15 @@ class _Edges:
         for back in self._runs(some, changes):
             parts = []
             for rows in everyone.split(at_once):
-                sent = self._sent({at: changes(at, rows) for at in self.places[: len(self.senders)]})
+                sent = self._sent(
+                    {at: changes(at, rows) for at in self.places[: len(self.senders)]}
+                )
                 read = [self._products(alike, back, rows, sent) for alike in self.readers]
                 parts.append(torch.cat(read, 1))
             total = total + torch.cat(parts)
         return total / self.here.word.steps
 
-    def _runs(
-        self, some: Rows, changes: Callable[[SiteAt, Tensor], Tensor]
-    ) -> Iterator[Back]:
+    def _runs(self, some: Rows, changes: Callable[[SiteAt, Tensor], Tensor]) -> Iterator[Back]:
         at = [everywhere(stands_for(s, self.shapes)) for alike in self.readers for s in alike]
         streams = {everywhere(read_by(alike[0], self.shapes)): None for alike in self.readers}
         steps, everyone = self.here.word.steps, torch.arange(len(some.rows))

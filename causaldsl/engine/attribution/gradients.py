@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from causaldsl.check.places import PositionRef
 from causaldsl.engine.backend import Logits, Pass
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.here import Here
@@ -94,7 +95,7 @@ class Rows:
             for arm, of in zip(arms, edits, strict=True)
         ]
 
-    def _edits(self, arm: Arm, positions: Mapping[object, Tensor]) -> dict[SiteAt, Keeping]:
+    def _edits(self, arm: Arm, positions: Mapping[PositionRef, Tensor]) -> dict[SiteAt, Keeping]:
         loaded, seen = self.here.session.loaded, set(arm.seen)
         found = {}
         for at in arm.places:

@@ -38,7 +38,7 @@ class Attributions(Kind[AttributionRecord]):
             (each.name, with_interval(each.estimate), _measured(each, "not measured"))
             for each in best
         ]
-        yield titled(title, ["site"], ["estimate", "measured"], rows)
+        yield titled(title, [_one(record)], ["estimate", "measured"], rows)
         if record.drawn:
             correlation = record.rank_correlation
             said = "none" if correlation is None else with_interval(correlation)
@@ -48,19 +48,20 @@ class Attributions(Kind[AttributionRecord]):
                 (each.name, with_interval(each.estimate), _measured(each))
                 for each in _by_size(record.drawn)[:_ROWS]
             ]
-            yield titled(title, ["site"], ["estimate", "measured"], rows)
+            yield titled(title, [_one(record)], ["estimate", "measured"], rows)
 
     def panel(self, view: View, name: str, record: AttributionRecord) -> Html:
         best = record.largest[:_ROWS]
         caption = f": {ESTIMATED}; the {len(best)} largest of {record.count}"
         return join(
             _summary(record),
-            _table(best, join(tag("b", name), caption)),
+            _table(_one(record), best, join(tag("b", name), caption)),
             tag("p", tag("a", "all that is listed", href=f"#attributions-{name}"), class_="more"),
         )
 
     def article(self, view: View, name: str, record: AttributionRecord) -> Html:
-        largest = _table(record.largest, f"The {len(record.largest)} largest: {ESTIMATED}")
+        what = _one(record)
+        largest = _table(what, record.largest, f"The {len(record.largest)} largest: {ESTIMATED}")
         drawn = _by_size(record.drawn)
         said = f"{len(drawn)} drawn from all {record.count}: the estimate, and the measured effect"
         return tag(
@@ -68,7 +69,7 @@ class Attributions(Kind[AttributionRecord]):
             tag("h3", tag("code", name)),
             _summary(record),
             folded("estimates", len(record.largest), largest),
-            folded("measured", len(drawn), _table(drawn, said)) if drawn else None,
+            folded("measured", len(drawn), _table(what, drawn, said)) if drawn else None,
             id=f"attributions-{name}",
         )
 
@@ -90,6 +91,11 @@ def _measured(one: AttributedRecord, otherwise: str = "") -> str:
     return otherwise if one.exact is None else with_interval(one.exact)
 
 
+def _one(record: AttributionRecord) -> str:
+    """What each row is about: a site, a neuron or an edge."""
+    return record.of[:-1]
+
+
 def _by_size(drawn: Sequence[AttributedRecord]) -> list[AttributedRecord]:
     return sorted(drawn, key=lambda one: -abs(one.estimate.mean))
 
@@ -101,13 +107,11 @@ def _summary(record: AttributionRecord) -> Html:
         how = f"the mean gradient of {record.steps} runs in which the {moved} go from those of "
         how += "the base to those of the source (integrated gradients)"
     found = record.rank_correlation
-    checked = ()
+    checked: list[Html] = []
     if record.drawn:
         said: Content = "is not defined" if found is None else join("is ", estimate(found))
-        checked = (
-            tag("p", f"Of {len(record.drawn)} drawn from all, the effect was measured as well: "
-                "the rank correlation of estimate and effect ", said, "."),
-        )  # fmt: skip
+        what = f"Of {len(record.drawn)} drawn from all, the effect was measured as well: the rank "
+        checked.append(tag("p", what, "correlation of estimate and effect ", said, "."))
     return join(
         tag(
             "p",
@@ -124,7 +128,7 @@ def _summary(record: AttributionRecord) -> Html:
     )
 
 
-def _table(rows: Sequence[AttributedRecord], caption: Content) -> Html:
+def _table(what: str, rows: Sequence[AttributedRecord], caption: Content) -> Html:
     made: list[list[Content]] = [
         [
             tag("code", one.name),
@@ -133,4 +137,4 @@ def _table(rows: Sequence[AttributedRecord], caption: Content) -> Html:
         ]
         for one in rows
     ]
-    return table(["site", "estimate", "measured"], made, caption, class_="numbers few")
+    return table([what, "estimate", "measured"], made, caption, class_="numbers few")
