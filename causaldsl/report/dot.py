@@ -154,10 +154,10 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
     if word == "attribution":
-        what = "edges" if options["senders"] else _count(len(operation.to), "site")
-        about = f"{options['metric']} at {what}: estimates"
-        exact = [f"{_count(len(options['drawn']), 'exact effect')} beside them"]
-        said = [f"attribution {name}", about, *(exact if options["drawn"] else ())]
+        of = "edges" if options["senders"] else _count(len(operation.to), "site")
+        said = [f"attribution {name}", f"{options['metric']} at {of}: estimates"]
+        if options["drawn"]:
+            said.append(f"{_count(len(options['drawn']), 'exact effect')} beside them")
         return _Drawn(f"node {key}", "trace", tuple(said))
     if operation.word.changes or not isinstance(graph.types.get(key), SubspaceType):
         return None
