@@ -306,13 +306,18 @@ def run(
     tf32: bool = False,
     store: str | Path | None = None,
     workers: Workers | None = None,
+    model: Any = None,
     settings: Params = _AS_WRITTEN,
     progress: Progress | None = None,
     allow: Iterable[str | Path] = (),
     limits: Limits = _USUAL,
     data: Data = _NONE,
 ) -> Run:
-    """Run a program on its model.
+    """Run a program on its model, or on a ``model`` that is in memory.
+
+    ``model`` is a model of transformers and its tokenizer, or one object that has both; it takes
+    the place of the one that the program names, and stays as it was. The run reads it from a folder
+    that is deleted at the end.
 
     ``out`` is the run's folder, which is there with all numbers as soon as these are found, and
     before anything is drawn; without it, no folder is. The
@@ -326,6 +331,16 @@ def run(
         ProgramError, Mistake: as :func:`compile`; `Mistake` also for a choice that does not exist.
         RunFailure: if the run can't go on, or ``out`` holds anything but a run.
     """
+    if model is not None:
+        from causaldsl.engine.weights.in_memory import in_folder
+
+        with in_folder(model) as place:
+            named = {**settings, "model": str(place)}
+            return run(
+                program, out=out, backend=backend, device=device, dtype=dtype, seed=seed,
+                memory=memory, tf32=tf32, store=store, workers=workers, settings=named,
+                progress=progress, allow=allow, limits=limits, data=data,
+            )  # fmt: skip
     chosen = Settings(backend, device, dtype or USUAL, seed, tf32=tf32, memory=memory)
     compiled = compile(
         program, settings=settings, progress=progress, allow=allow, limits=limits, data=data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from causaldsl.codes import PRELUDE, PROGRAM, SHELL, TOPICS, Code, codes, title
+from causaldsl.codes import NO_FILES, PRELUDE, TOPICS, Code, codes, title
 
 _HEAD = f"""# Messages by their codes
 
@@ -16,7 +16,8 @@ Made from `causaldsl/codes/` by `docs/make_codes.py`.
 Every message of `check` has a code in brackets, `error[layer-range]: tiny-llama has no layer 4`;
 `--json` and the language server have it as `code`. `causaldsl explain CODE` prints its entry,
 `causaldsl explain` all codes. A program with the lines that begin with `-` gives exactly this
-code, with the lines that begin with `+` none; the tests run both. An example without a model
+code, with the lines that begin with `+` none; the tests run both. Some are commands, or lines of
+Python after `import causaldsl as cd`. An example without a model
 stands behind `{PRELUDE.strip()}`, which defines the model `tiny-llama` (4 layers of
 4 heads), the lexicons `name` and `place`, the prompts `ioi` with positions `IO` and `S2`, and
 the pairs `flip`.
@@ -36,7 +37,7 @@ def _entry(code: Code) -> str:
     kind = f" A warning: `allow {code.name}` turns it off." if code.warning else ""
     lines = [f"### `{code.name}`", "", code.meaning + kind, ""]
     for example in code.examples:
-        if example.of not in (PROGRAM, SHELL):
+        if example.of not in NO_FILES:
             lines += [f"File `{example.of}`:", ""]
         lines += ["```diff", *example.lines, "```", ""]
     return "\n".join(lines)

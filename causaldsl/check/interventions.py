@@ -90,7 +90,7 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
     check_place(context, place, pairs, use, both="source" in applied.word.sides)
     if isinstance(origin, Origin):
         check_origin(origin, place, pairs, use)
-        if origin.side in pairs.sources and origin.mean_of is None and origin.at is None:
+        if origin.side in pairs.sources and origin.of is None and origin.at is None:
             warn_of_positions(context, place, pairs, [], pairs.sources[origin.side])
     check_amounts(applied, place, pairs, span, use)
     check_pattern(applied, place, pairs, context.shapes(span), span)

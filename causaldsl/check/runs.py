@@ -1,7 +1,8 @@
 """Named runs, and where the values are from that a patch puts in.
 
-`patch S from base`, `from RUN`, `from x` of a named source, `from mean(PAIRS.source)`, each perhaps
-`at` another site; `ablate S to mean of PAIRS.base` is a patch from a mean too.
+`patch S from base`, `from RUN`, `from x` of a named source, `from PAIRS.source` of other pairs,
+`from mean(PAIRS.source)`, each perhaps `at` another site; `ablate S to mean of PAIRS.base` is a
+patch from a mean too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from causaldsl.check.context import Context
 from causaldsl.check.kinds import Value, describe
 from causaldsl.check.pairs import PairFamily, PairSet, Prompt
 from causaldsl.check.places import Place, PositionRef
+from causaldsl.check.units import join
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Mistake, Span, located, suggest, wrong
 from causaldsl.syntax import ast
@@ -47,24 +49,25 @@ class CheckedRun(Value):
 
 @dataclass(frozen=True)
 class Origin(Value):
-    """Where values are from: a side of the pairs that are run, a named run of their bases, or the
-    mean over one side of other pairs; at another site, or (None) at the one that is patched. A side
-    is that of a named source too."""
+    """Where values are from: a side of the pairs that are run, a named run of their bases, or one
+    side ``of`` other pairs, pair by pair or as a mean; at another site, or (None) at the one that
+    is patched. A side is that of a named source too."""
 
     kind = "where values are from"
     side: str = "base"
     run: CheckedRun | None = None
-    mean_of: PairSet | None = None
+    of: PairSet | None = None
+    mean: bool = False
     at: Place | None = None
     span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        mean = f"mean of {self.mean_of.digest}" if self.mean_of else ""
-        return f"{self.run.text if self.run else mean} {self.side} {self.at or ''}"
+        of = f"{'mean of ' * self.mean}{self.of.digest}" if self.of else ""
+        return f"{self.run.text if self.run else of} {self.side} {self.at or ''}"
 
     def prompts(self, pairs: PairSet) -> Sequence[Prompt]:
         """The prompts in which it is read, for a run on these pairs."""
-        return (self.mean_of or pairs).side(self.side)
+        return (self.of or pairs).side(self.side)
 
 
 def from_elsewhere(
@@ -110,15 +113,13 @@ def _mean_of_others(
 
 
 def _from(context: Context, node: ast.Expression) -> Origin:
-    """`base`, `source`, the name of a source or of a run, or `mean(PAIRS.source)`."""
+    """`base`, `source`, the name of a source or of a run, `PAIRS.source` or its mean."""
     if isinstance(node, ast.Name) and node.text in SIDES and not context.knows(node.text):
         return Origin("source" if node.text == "source" else "base", span=node.span)
     if isinstance(node, ast.Call) and show(node.function) == "mean" and len(node.arguments) == 1:
         return _mean(context, node.arguments[0])
-    if isinstance(node, ast.Attribute) and node.name.text in SIDES:
-        message = f"`{show(node)}` are prompts of other pairs, and belong to none of these"
-        way = f"write mean({show(node)}), or give the pairs a source of a name"
-        raise wrong("wrong-kind", message, node.span, way)
+    if isinstance(node, ast.Attribute) and _is_side(context, node.name.text):
+        return _side_of(context, node)
     if isinstance(node, ast.Name) and node.text in _named_sources(context):
         _check_one_meaning(context, node)
         return Origin(node.text, span=node.span)
@@ -129,8 +130,8 @@ def _from(context: Context, node: ast.Expression) -> Origin:
         "wrong-kind",
         f"`{show(node)}` is {describe(value)}, nothing that a patch can take values from",
         node.span,
-        "write base, source, the name of a `run` or of a source of the pairs, or "
-        "mean(PAIRS.source)",
+        "write base, source, the name of a `run` or of a source of the pairs, PAIRS.source "
+        "of as many other pairs, or mean(PAIRS.source)",
     )
 
 
@@ -154,7 +155,7 @@ def _check_one_meaning(context: Context, node: ast.Name) -> None:
 
 def check_source(origin: Origin, pairs: PairSet, use: Span) -> None:
     """The pairs have the source that values are from."""
-    if origin.side == "base" or origin.run is not None or origin.mean_of is not None:
+    if origin.side == "base" or origin.run is not None or origin.of is not None:
         return
     if not pairs.paired:
         raise wrong(
@@ -173,14 +174,23 @@ def check_source(origin: Origin, pairs: PairSet, use: Span) -> None:
 
 
 def _mean(context: Context, node: Any) -> Origin:
-    """`PAIRS.base` or `PAIRS.source`, or that of a name."""
-    side = node.name.text if isinstance(node, ast.Attribute) else ""
-    if side not in {*SIDES, *_named_sources(context)}:
+    """The mean over `PAIRS.base` or `PAIRS.source`, or that of a name."""
+    if not (isinstance(node, ast.Attribute) and _is_side(context, node.name.text)):
         message = f"`{show(node)}` is not one side of pairs"
         raise wrong("wrong-kind", message, node.span, "write PAIRS.base or PAIRS.source")
+    return replace(_side_of(context, node), mean=True)
+
+
+def _is_side(context: Context, name: str) -> bool:
+    return name in {*SIDES, *_named_sources(context)}
+
+
+def _side_of(context: Context, node: ast.Attribute) -> Origin:
+    """One side of other pairs, `PAIRS.base`."""
+    side = node.name.text
     pairs = context.pair_set(node.owner, answers=side != "base", asked="nothing")
     check_source(Origin(side, span=node.span), pairs, node.span)
-    return Origin(side, mean_of=pairs, span=node.span)
+    return Origin(side, of=pairs, span=node.span)
 
 
 def _check_width(context: Context, origin: Origin, place: Place, node: ast.Intervention) -> None:
@@ -207,6 +217,8 @@ def _check_width(context: Context, origin: Origin, place: Place, node: ast.Inter
 def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> None:
     """As many tokens are read as are changed, in every pair; of a mean, in all prompts alike."""
     check_source(origin, pairs, use)
+    if origin.of is not None and not origin.mean:
+        _check_one_for_one(origin.of, origin.side, pairs, origin.span or use)
     read = (origin.at or place).position
     assert read is not None
     assert place.position is not None
@@ -216,11 +228,11 @@ def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> Non
     if place.site.is_pattern:
         _check_same_length(place, bases, origin.prompts(pairs), origin.span or use)
     here = [len(place.position.resolve(prompt)) for prompt in bases]
-    if origin.mean_of is not None and len(set(there)) > 1:
+    if origin.mean and len(set(there)) > 1:
         low, high = min(there), max(there)
         message = f"a mean needs as many tokens in every prompt, and {read} is {low} to {high}"
         raise wrong("unequal-length", message, origin.span or use, "name one position instead")
-    expected = there if origin.mean_of is None else there[:1] * len(here)
+    expected = there[:1] * len(here) if origin.mean else there
     for wanted, found in zip(here, expected, strict=True):
         if wanted != found:
             raise wrong(
@@ -229,6 +241,29 @@ def check_origin(origin: Origin, place: Place, pairs: PairSet, use: Span) -> Non
                 origin.span or use,
                 "name one position in both places",
             )
+
+
+def _check_one_for_one(of: PairSet, side: str, pairs: PairSet, span: Span) -> None:
+    """Each pair takes its values from the other pair in its place, and pairs that count as apart
+    take none from prompts that don't."""
+    if of.digest == pairs.digest:
+        return
+    way = f"write mean({of.name}.{side}), or give `{pairs.name}` a source of a name"
+    if len(of) != len(pairs):
+        message = f"`{of.name}` has {len(of)} pairs and `{pairs.name}` {len(pairs)}, so that not "
+        raise wrong("unequal-length", f"{message}each pair has one to take from", span, way)
+    for some in (of, pairs):
+        if some.where:
+            message = f"a run says which pairs of `{some.name}` are left, so none has a fixed place"
+            raise wrong("unequal-length", message, span, way)
+    both = zip(pairs.pairs, of.side(side), of.units.of_pair, strict=True)
+    named = [[*pair.named, ("prompt", taken.text), ("unit", unit)] for pair, taken, unit in both]
+    if len(set(join(named))) < pairs.units.count:
+        message = (
+            f"pairs of `{pairs.name}` that count as apart would take their values from the same "
+            f"prompts of `{of.name}`, and intervals would be too narrow"
+        )
+        raise wrong("shared-prompts", message, span, way)
 
 
 def _count(read: PositionRef, prompt: Prompt, side: str) -> int:

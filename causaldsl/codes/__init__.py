@@ -20,7 +20,9 @@ TOPICS = (
     "language", "places", "prompts", "data", "measuring", "paths", "circuits", "attributions",
     "models", "commands",
 )  # fmt: skip
-PROGRAM, SHELL = "", "shell"
+PROGRAM, SHELL, PYTHON = "", "shell", "python"
+NO_FILES = (PROGRAM, SHELL, PYTHON)
+"""What an example is, if it is no data file."""
 PRELUDE = 'import "prompts.cpatch"\n'
 """What stands before an example that names no model."""
 _EXAMPLE = re.compile(r"^```diff ?(.*)\n((?:[-+ ].*\n|\n)*)^```$", re.M)
@@ -28,8 +30,8 @@ _EXAMPLE = re.compile(r"^```diff ?(.*)\n((?:[-+ ].*\n|\n)*)^```$", re.M)
 
 @dataclass(frozen=True)
 class Example:
-    """A program (``of`` is ``PROGRAM``), a data file (its name) or a command (``SHELL``), wrong
-    and right, as the lines of a difference."""
+    """A program (``of`` is ``PROGRAM``), a data file (its name), a command (``SHELL``) or lines of
+    ``PYTHON``, wrong and right, as the lines of a difference."""
 
     of: str
     lines: tuple[str, ...]

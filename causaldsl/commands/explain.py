@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from causaldsl.codes import PROGRAM, SHELL, TOPICS, Code, codes, explained, title
+from causaldsl.codes import NO_FILES, TOPICS, Code, codes, explained, title
 from causaldsl.commands.options import Commands
 from causaldsl.commands.output import tell
 
@@ -23,7 +23,7 @@ def _explain(options: argparse.Namespace) -> int:
 def _page(code: Code) -> str:
     parts = [f"{code.name}: {'a warning' if code.warning else 'an error'}", code.meaning]
     for example in code.examples:
-        if example.of not in (PROGRAM, SHELL):
+        if example.of not in NO_FILES:
             parts.append(f"{example.of}:")
         parts.append("\n".join(f"  {line}" for line in example.lines))
     if code.examples:

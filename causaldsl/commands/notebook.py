@@ -6,7 +6,8 @@
     ...
 
 runs the cell, shows the run, and leaves it in the variable `effects`. A table that the program
-calls `given` is the notebook's variable of that name.
+calls `given` is the notebook's variable of that name; `--model NAME` runs on the model that is in a
+variable, with its tokenizer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, NoReturn
 
 from causaldsl.commands.options import add_settings, read_settings
 from causaldsl.commands.output import error_text
-from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
+from causaldsl.diagnostics import Mistake, ProgramError, RunFailure, suggest
 from causaldsl.plan.settings import BACKENDS, Progress
 from causaldsl.shown import visible
 
@@ -54,6 +55,8 @@ def run_cell(shell: Any, line: str, cell: str) -> Any:
         if options.check:
             from causaldsl.api import check
 
+            if options.model:
+                raise Mistake("unused-option", "--check runs no model", "leave out --model")
             program = check(text, settings=settings, data=data)
             return f"right: {len(program.claims)} claims, {len(program.warnings)} warnings"
         from causaldsl.api import run
@@ -62,12 +65,23 @@ def run_cell(shell: Any, line: str, cell: str) -> Any:
             found = run(
                 text, settings=settings, data=data, out=options.out, device=options.device,
                 dtype=options.dtype, backend=options.backend, progress=progress,
+                model=_variable(shell, options.model),
             )  # fmt: skip
     except (ProgramError, Mistake, RunFailure) as error:
         _end(visible(error_text(error)))
     if options.name:
         shell.user_ns[options.name] = found
     return found
+
+
+def _variable(shell: Any, name: str | None) -> Any:
+    """What is in a variable of the notebook."""
+    if name is not None and name not in shell.user_ns:
+        known = [known for known in shell.user_ns if not known.startswith("_")]
+        raise Mistake(
+            "unknown-name", f"no variable is called `{name}`", suggest(name, known, "variables")
+        )
+    return shell.user_ns[name] if name else None
 
 
 def _options(line: str) -> argparse.Namespace:
@@ -77,6 +91,7 @@ def _options(line: str) -> argparse.Namespace:
     parser.add_argument("--out", help="the run's folder (default: none is written)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype")
+    parser.add_argument("--model", help="a variable that has (model, tokenizer)")
     parser.add_argument("--backend", default="cone", choices=BACKENDS)
     add_settings(parser)
     try:

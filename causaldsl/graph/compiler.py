@@ -25,7 +25,7 @@ from causaldsl.graph.operations import (
     pairs_operation,
 )
 from causaldsl.vocabulary.base import SIDES, Change, Word
-from causaldsl.vocabulary.seen import MeanSeen, Seen
+from causaldsl.vocabulary.seen import MeanSeen, Seen, SeenElsewhere
 
 Value = TypeVar("Value")
 Rule = Callable[["Compiler", Value], Made]
@@ -187,9 +187,9 @@ class Compiler:
             does, stages = named.in_force
             run = self.run(Run(named.name, does, named.text, (), named.span, stages), pairs)
         else:
-            of = origin.mean_of or pairs
+            of = origin.of or pairs
             run = self.clean_run(of, of.sources.get(origin.side, origin.side))
-        word = Seen() if origin.mean_of is None else MeanSeen()
+        word = MeanSeen() if origin.mean else Seen() if origin.of is None else SeenElsewhere()
         return self.add(word, [Input(role="run", key=run)], origin.span, at=at)
 
     def runs(self, runs: Iterable[Run], pairs: PairSet) -> dict[str, str]:

@@ -26,7 +26,7 @@ from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import SIDES
 from causaldsl.vocabulary.histograms import Projection
-from causaldsl.vocabulary.seen import MeanSeen, Seen
+from causaldsl.vocabulary.seen import MeanSeen, Seen, SeenElsewhere
 
 
 @plans(PatchedRunWord, HopWord)
@@ -59,7 +59,7 @@ def seen(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     return replace(asked, requests=requests, mark=run)
 
 
-@plans(Projection, MeanSeen)
+@plans(Projection, MeanSeen, SeenElsewhere)
 def projection(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """A site that is read in a clean run, or in a run with interventions in force."""
     at, key = operation.at_site, operation.input("run")

@@ -56,7 +56,7 @@ class Das(Word):
     neurons: _Count | tuple[_Index, ...] | None = None
     neurons_seed: _Seed | None = None
     objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
-    lr: float = Field(0.01, gt=0)
+    lr: float = Field(0.01, gt=0, le=1e3)
     epochs: int | None = Field(None, ge=1, le=100_000)
     batch: int = Field(64, ge=1, le=1_000_000)
     seed: int = Field(0, ge=0, lt=2**31)

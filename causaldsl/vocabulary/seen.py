@@ -24,6 +24,16 @@ class Seen(Word):
         return site
 
 
+class SeenElsewhere(Seen):
+    """The activations of a site in a clean run of as many other pairs: (k, d) for each.
+
+    They belong to the pairs by their place, so that some of the pairs alone can't be run.
+    """
+
+    word = "seen_elsewhere"
+    alone = False
+
+
 class MeanSeen(Seen):
     """The mean of a site over the prompts of a clean run, (k, d)."""
 

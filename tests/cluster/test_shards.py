@@ -60,10 +60,12 @@ NAMED = (
     PRELUDE
     + """
 pairs two = ioi ABB <- {x: BAB, y: CDC} { test 12 }
+pairs more = ioi ABB -> BAB { test 12  seed 3 }
 measure m on two.test {
   x = patch resid_post[1] @ END from x
   y = patch resid_post[1] @ END from y
   both = patch mlp_out[0] @ S2 from x + patch head[1.2].z @ END from y
+  more = patch resid_post[1] @ END from more.test.source
   report logit_diff
 }
 """

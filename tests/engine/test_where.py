@@ -175,6 +175,7 @@ subspace u = random(x, seed: 2)
 subspace both = span(v, u)
 run corrupt = base with ablate embed @ S2 to noise by 3 + steer resid_post[0] @ S2 along v by 2
 run again = base with corrupt + patch resid_post[2] @ S2
+pairs more = visits ABB <-> ABA { test 4  seed 5 }
 measure m on flip.test {
   from_base = patch resid_post[0] @ S2 then patch resid_post[2] @ END-1 from base
   restored = corrupt + patch resid_post[2] @ {S2, END} from base
@@ -192,6 +193,9 @@ measure m on flip.test {
   other_order = ablate x to zero along v then patch x along both
   same = patch x along v + patch x along both
   noise_along = ablate x to noise by 2 along v
+  in_turn_from_others = patch x from more.test.source
+  bases_of_others = patch x from more.test.base at resid_post[0] @ S2 along v
+  onto_others = corrupt + patch {x, resid_post[2] @ S2} from more.test.source
   report logit_diff
 }
 """
@@ -230,14 +234,20 @@ def resid(layer: int, where: str = "END") -> At:
     return At("resid_post", layer, None, where)
 
 
-def of_train(w: Wanted) -> Reference:
+def of_pairs(w: Wanted, name: str) -> Reference:
     graph = w.ran.session.graph
-    pairs = graph.pairs[graph.key_of("flip.train")].pairs
+    pairs = graph.pairs[graph.key_of(name)].pairs
     cases = [
         Case(p.base.ids, p.source.ids, p.base.named, p.source.named, p.answer, p.foil)
         for p in pairs
     ]
     return Reference(w.reference.model, cases)
+
+
+def of_others(w: Wanted, at: At, side: str) -> Tensor:
+    """(n, k, d) of the pairs of `more.test` that stand where those of this batch do."""
+    of = of_pairs(w, "more.test")
+    return w.of_rows(of.by_pair(lambda batch: of.activation(batch, at, side)))
 
 
 def by_template(w: Wanted) -> Tensor:
@@ -272,8 +282,8 @@ FROM_ARMS: Arms = {
         resid(1), w.seen_under(resid(1), corrupted(w)), w.ran.basis("v")
     ),
     "twice": lambda w: w.put(resid(3), again(w)),
-    "mean_of": lambda w: w.put(resid(1), w.mean(resid(1), of_train(w), "source")),
-    "others": lambda w: w.put(resid(1), w.mean(resid(0, "S2"), of_train(w))),
+    "mean_of": lambda w: w.put(resid(1), w.mean(resid(1), of_pairs(w, "flip.train"), "source")),
+    "others": lambda w: w.put(resid(1), w.mean(resid(0, "S2"), of_pairs(w, "flip.train"))),
     "moved": lambda w: w.put(resid(1), w.seen(resid(0, "S2"), "source"), w.ran.basis("v")),
     "moved_base": lambda w: w.put(resid(2), w.seen(resid(1, "S2"))),
     "by_template": lambda w: w.put(resid(1), by_template(w)),
@@ -288,6 +298,13 @@ FROM_ARMS: Arms = {
     ),
     "same": lambda w: w.patch(resid(1), w.ran.basis("both")),
     "noise_along": lambda w: w.put(resid(1), noise(w, resid(1), 2, w.ran.basis("v")), add=True),
+    "in_turn_from_others": lambda w: w.put(resid(1), of_others(w, resid(1), "source")),
+    "bases_of_others": lambda w: w.put(
+        resid(1), of_others(w, resid(0, "S2"), "base"), w.ran.basis("v")
+    ),
+    "onto_others": lambda w: under(
+        w, *((at, of_others(w, at, "source")) for at in (resid(1), resid(2, "S2")))
+    ),
 }
 PROGRAMS = {"where": (WHERE, WHERE_ARMS), "from": (FROM, FROM_ARMS)}
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+import causaldsl as cd
 from causaldsl.check.program import Checker
 from causaldsl.cli import main
-from causaldsl.codes import PRELUDE, PROGRAM, SHELL, Code, codes
-from causaldsl.diagnostics import ProgramError, Source
+from causaldsl.codes import NO_FILES, PRELUDE, PROGRAM, PYTHON, SHELL, Code, codes
+from causaldsl.diagnostics import Mistake, ProgramError, Source
 from causaldsl.vocabulary.warnings import WARNINGS
 from tests.frontend.world import make_world
 
 PACKAGE = Path(__file__).parents[2] / "causaldsl"
 PROGRAMS = [code for code in codes().values() if any(e.of == PROGRAM for e in code.examples)]
 COMMANDS = [code for code in codes().values() if any(e.of == SHELL for e in code.examples)]
+CALLS = [code for code in codes().values() if any(e.of == PYTHON for e in code.examples)]
 _CALLS = {"wrong": 0, "Mistake": 0, "Diagnostic": 0, "warn": 0, "_warn": 1, "OperandMistake": 1,
           "check": 2, "plain": 3, "read_object": 1}  # fmt: skip
 """The functions that make a message, and which of their arguments is its code."""
@@ -36,7 +38,7 @@ def found(code: Code, side: str, folder: Path) -> set[str]:
     """The codes of what is said of an example, after its files were written."""
     (program,) = (getattr(e, side) for e in code.examples if e.of == PROGRAM)
     for example in code.examples:
-        if example.of != PROGRAM:
+        if example.of not in NO_FILES:
             (folder / example.of).write_text(getattr(example, side))
     try:
         said = Checker(Source("case.cpatch", program), folder / "case.cpatch").check().warnings
@@ -61,6 +63,20 @@ def test_the_wrong_command_gives_this_code_and_the_right_one_none(
     assert re.findall(r"^error\[(.+?)\]", capsys.readouterr().err, re.M) == [code.name]
     assert main(shlex.split(example.good)[1:]) == 0
     assert not re.findall(r"^error", capsys.readouterr().err, re.M)
+
+
+@pytest.mark.parametrize("code", CALLS, ids=lambda code: code.name)
+def test_the_wrong_call_gives_this_code_and_the_right_one_none(
+    code: Code, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    (example,) = code.examples
+    with pytest.raises((Mistake, ProgramError)) as caught:
+        exec(example.bad, {"cd": cd})
+    error = caught.value
+    said = {error.code} if isinstance(error, Mistake) else {d.code for d in error.diagnostics}
+    assert said == {code.name}
+    exec(example.good, {"cd": cd})
 
 
 def raised() -> set[str]:

@@ -77,6 +77,11 @@ def make_world(folder: Path) -> Path:
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "many_wrong.jsonl").write_text(text)
+    lines = [
+        {"base": "The man", "source": f"The {who}", "answer": " ring", "foil": " snack"}
+        for who in ("boy", "girl")
+    ]
+    (folder / "one_base.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "all_long.txt").write_text("Bartholomew\nMaximilian\n")
     bad = {"base": "The man", "source": "The boy", "answer": " Bartholomew", "foil": " snack"}
     (folder / "bad_answer.jsonl").write_text(json.dumps(bad) + "\n")

@@ -13,7 +13,7 @@ from causaldsl.engine.registry import evaluates, evaluates_together
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.words.runs import Arm, changes_of, check_fired
 from causaldsl.graph.operations import Operation
-from causaldsl.vocabulary.seen import MeanSeen, Seen
+from causaldsl.vocabulary.seen import MeanSeen, Seen, SeenElsewhere
 
 
 @evaluates_together(Seen)
@@ -31,6 +31,11 @@ def seen(session: Session, operations: list[Operation]) -> list[list[Tensor]]:
         parts.append(activations_of(runs.backend, group.clean, arm.edits(group), reads))
     check_fired(arm)
     return [runs.by_pair(of_place) for of_place in zip(*parts, strict=True)]
+
+
+@evaluates(SeenElsewhere)
+def seen_elsewhere(here: Here[SeenElsewhere]) -> list[Tensor]:
+    return here.of_run(here.operation.input("run"))
 
 
 @evaluates(MeanSeen)
