@@ -217,6 +217,8 @@ _ASKED = {
     "attention": "a head at a query",
     "class": "a class of prompts",
     "end": "a site",
+    "nodes": "a set of heads, MLPs or edges",
+    "outside": "source, mean, mean(PAIRS.base) or zero",
     "integers": "a list",
     "pairs": "pairs",
     "tokens": "positions of tokens",

@@ -202,7 +202,7 @@ class _Repeats:
             key = self._word(value, {})
         elif isinstance(value, CheckedPath):
             hops = [[str(place) for place in hop] for hop in value.hops]
-            key = f"{self._key(value.sender)} {hops} {value.policy}"
+            key = f"{self._key(value.changes)} {hops} {value.policy} {value.further}"
         elif isinstance(value, PairSet):
             key = value.digest
         else:
@@ -318,4 +318,4 @@ def _interventions(context: Context) -> Iterator[Applied]:
     done += [part for trace in program.traces.values() for part in trace.interventions]
     done += [p for h in program.histograms.values() for arm in h.arms for p in arm.interventions]
     for part in done:
-        yield from part.sender if isinstance(part, CheckedPath) else (part,)
+        yield from part.changes if isinstance(part, CheckedPath) else (part,)

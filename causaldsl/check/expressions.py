@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.apply import apply, arguments, build, make, matrix
+from causaldsl.check.areas import area
 from causaldsl.check.chosen import top
 from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
+from causaldsl.check.nodes import EDGES, all_edges_of
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
 from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
 from causaldsl.check.stages import (
@@ -27,6 +29,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
+from causaldsl.vocabulary.circuits import Area
 from causaldsl.vocabulary.foreign import site_help, word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.numbers import Arithmetic, Compare
@@ -44,6 +47,8 @@ def name(context: Context, node: ast.Name) -> Any:
         return context.loop[text]
     if text in RANGE_WORDS:
         return all_of(context, text, node.span)
+    if text == EDGES:
+        return all_edges_of(context, node)
     if text in SITE_WORDS and SITE_WORDS[text].index == "none":
         return _site(Site(text), context.shapes(node.span), node.span)
     if text in MATRIX_WORDS and MATRIX_WORDS[text].index == "none":
@@ -211,7 +216,10 @@ def called(context: Context, node: ast.Call) -> Any:
             f"write {maker.gives} NAME = {maker.example or maker.signature()}",
         )
     if maker is not None:
-        return replace(make(context, maker, node), span=node.span)
+        found = make(context, maker, node)
+        return found if isinstance(found, Members) else replace(found, span=node.span)
+    if words.functions.get(text) is Area:
+        return area(context, node)
     if text == "top" and text not in words.functions:
         return top(context, node)
     if text in _ELSEWHERE and text not in words.functions:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from causaldsl.check.circuits import CheckedCircuit, circuit, is_circuit
 from causaldsl.check.context import Context
 from causaldsl.check.interventions import check_all_on, check_unbracketed, interventions, site_of
 from causaldsl.check.pairs import PairSet
@@ -59,18 +60,23 @@ def parts_of(context: Context, node: ast.Interventions) -> list[_Part]:
     """All that joints join, whatever pairs it will be made on."""
     parts = [_Part(joint, part, _does(context, part)) for joint, part in node.joined()]
     for part in parts:
-        direct = any(isinstance(one, CheckedPath) and one.direct for one in part.does.does)
+        direct = [one for one in part.does.does if isinstance(one, CheckedPath) and one.direct]
         if direct and len(parts) > 1:
+            what, held = "a path straight to the logits", "held"
+            if isinstance(direct[0], CheckedCircuit):
+                what, held = "a circuit", "outside it"
             raise wrong(
                 "direct-joined",
-                "a path straight to the logits can't be joined with anything else",
+                f"{what} can't be joined with anything else",
                 part.node.span,
-                "its logits are those of the run with all else held; give it an arm of its own",
+                f"its logits are those of the run with all else {held}; give it an arm of its own",
             )
     return parts
 
 
 def _does(context: Context, node: ast.Node) -> InForce:
+    if isinstance(node, ast.Intervention) and is_circuit(context, node):
+        return InForce((circuit(context, node),))
     if isinstance(node, ast.Intervention):
         return InForce(interventions(context, node))
     check_unbracketed(context, node)
@@ -141,7 +147,7 @@ def _check_does(context: Context, part: _Part, pairs: PairSet, span: Span, use: 
     check_all_on(context, changes, pairs, span, use)
     for path in paths:
         check_path_on(context, path, pairs, span)
-        changes += path.sender
+        changes += path.changes
     origins = [one.operand("from") for one in changes]
     runs = [origin.run for origin in origins if isinstance(origin, Origin) and origin.run]
     for run in {run.name: run for run in runs}.values():

@@ -18,6 +18,7 @@ from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Change
+from causaldsl.vocabulary.circuits import CircuitVerb
 from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.interventions import Ablate
 
@@ -35,6 +36,13 @@ def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ..
         )
     cls = known[verb]
     assert issubclass(cls, Change)
+    if issubclass(cls, CircuitVerb):
+        raise wrong(
+            "circuit-here",
+            f"`{verb}` makes a run of its own, and can't stand here",
+            node.span,
+            "write it as an arm of a measure or sweep",
+        )
     attends = cls.operands[0].kind == "attention"
     places = stage_places(context, node.site, "attends" if attends else "acts")
     if any(clause.word in cls.origins for clause in node.clauses):

@@ -10,6 +10,7 @@ from causaldsl.check.attention import tokens
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
 from causaldsl.check.sets import Members
+from causaldsl.check.nodes import members_of
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -177,4 +178,6 @@ READ: dict[OperandKind, Read] = {
     "attention": _attending,
     "tokens": lambda context, node, cls: tokens(context, node),
     "end": _end,
+    "nodes": lambda context, node, cls: members_of(context, node),
+    "outside": lambda context, node, cls: node,
 }

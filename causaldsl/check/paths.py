@@ -202,7 +202,7 @@ def _check_order(
 
 def check_path_on(context: Context, path: CheckedPath, pairs: PairSet, use: Span) -> None:
     """Whether a path can be run on these pairs: its positions exist, and run left to right."""
-    check_all_on(context, path.sender, pairs, use, use)
+    check_all_on(context, path.changes, pairs, use, use)
     before = [site_of(applied) for applied in path.sender]
     for hop in path.hops:
         # Many receivers stand at few positions, and only these matter here.

@@ -18,7 +18,7 @@ from causaldsl.vocabulary.sites import SITE_WORDS
 BROKEN = object()
 """Stands for a name whose own statement is wrong, so that its uses add no second message."""
 
-_SETS = {"heads", "kv_heads", "mlps", "layers", "positions", "all"}
+_SETS = {"heads", "kv_heads", "mlps", "layers", "edges", "positions", "all"}
 _FIXED = {"head", "kv_head", "base", "source", "graph"}
 
 

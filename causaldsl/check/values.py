@@ -214,6 +214,16 @@ class CheckedPath(Value):
         """Whether it goes straight from its sender to the logits."""
         return not self.hops
 
+    @property
+    def changes(self) -> tuple[Applied, ...]:
+        """All interventions that it makes, or takes values of."""
+        return self.sender
+
+    @property
+    def further(self) -> str:
+        """What else, beside these and its hops, says what it does."""
+        return ""
+
 
 @dataclass(frozen=True)
 class CheckedTrace(Value):

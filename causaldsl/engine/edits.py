@@ -100,6 +100,11 @@ class Edit:
     add: bool = False
     watch: Watch | None = field(default=None, compare=False)
 
+    @property
+    def spread(self) -> int:
+        """By how much more memory a pass takes for it."""
+        return 1
+
     def take(self, rows: Tensor | slice) -> Edit:
         """The same edit for some of the prompts."""
         return replace(self, positions=self.positions[rows], value=self.value[rows])

@@ -17,7 +17,7 @@ from causaldsl.engine.answerable import answerable, version_of
 from causaldsl.engine.bootstrap import LEVEL, Bootstrap, Estimate, Over, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, exact_ends, of_rate
 from causaldsl.plan.chunks import DOUBLE_ROWS
-from causaldsl.vocabulary.metrics import Metric, Seen
+from causaldsl.vocabulary.metrics import EMPTY, Metric, Seen
 
 ROUNDING = {"bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-9}
 """Numbers that differ by up to this share of their size are equal, by the dtype of the run."""
@@ -135,10 +135,18 @@ class Measured(dict[str, dict[str, Estimate]]):
             return found
 
     def _withhold(self, metric: Metric) -> None:
-        """Withhold a metric that divides by what may be 0."""
-        columns = self.columns_of(metric, [next(iter(self.runs))])
+        """Withhold a metric that divides by what may be 0, in every run where that is its own."""
+        by_divisor = {
+            id(run.columns.get(EMPTY) if metric.of_empty else None): name
+            for name, run in reversed(list(self.runs.items()))
+        }
+        for name in by_divisor.values():
+            self._withhold_in(metric, name)
+
+    def _withhold_in(self, metric: Metric, name: str) -> None:
+        columns = self.columns_of(metric, [name])
         divisor = metric.divisor(*_means(columns))
-        if divisor is None:
+        if divisor is None or metric.word in self.withheld:
             return
         n, k, _ = columns.shape
         low = high = found = divisor

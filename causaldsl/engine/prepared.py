@@ -38,6 +38,8 @@ class PreparedEdit:
     basis: Tensor | None
     add: bool = False
     form: Callable[..., Edit] = Edit
+    of: str = ""
+    """What it is one part of, if it is nothing by itself: then parts are judged together."""
 
     def by_pair(self, count: int) -> list[Tensor]:
         """The value for each of ``count`` pairs."""

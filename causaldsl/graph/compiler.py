@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.circuits import CheckedCircuit
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin
@@ -136,7 +137,12 @@ class Compiler:
         word = PatchedRunWord(stages=run.stages)
         do: list[Input] = []
         for part in run.interventions:
-            if isinstance(part, CheckedPath) and part.direct:
+            if isinstance(part, CheckedCircuit):
+                if not part.changes:  # all of the model is in it
+                    return base
+                word = PatchedRunWord(edges=part.further, circuit=True)
+                do += self.does(part.changes, pairs)
+            elif isinstance(part, CheckedPath) and part.direct:
                 word = PatchedRunWord.model_validate(part.policy)
                 do += self.does(part.sender, pairs)
             elif isinstance(part, CheckedPath):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import PositionRef
+from causaldsl.model.edges import Wiring
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.base import SIDES, Pure, Word
 from causaldsl.vocabulary.register import code_of
@@ -116,8 +117,12 @@ class Operation(BaseModel):
 
     @property
     def arms(self) -> list[Input]:
-        """The runs of a measure, without that of the sources."""
-        return [taken for taken in self.inputs if taken.role != SOURCES]
+        """The runs of a measure, without that of the sources and those of empty circuits."""
+        return [
+            taken
+            for taken in self.inputs
+            if taken.role != SOURCES and not taken.role.startswith(NOTHING_OF)
+        ]
 
     @property
     def receivers(self) -> str:
@@ -169,7 +174,10 @@ class PatchedRunWord(Word):
     """The model run on the bases with interventions in force.
 
     A path straight from its sender to the logits also says what is held at its clean value.
-    ``stages`` says in which stage each of its changes is made, where there are several.
+    ``stages`` says in which stage each of its changes is made, where there are several. With
+    ``edges`` (:class:`causaldsl.model.edges.Wiring`) its changes are not made: their values are
+    carried along these edges, and each receiver reads a sum of its own. ``circuit``: its changes
+    are all that is outside a circuit, so that what is seen of them is said of all together.
     """
 
     word = "patched_run"
@@ -179,13 +187,21 @@ class PatchedRunWord(Word):
     freeze: FreezeChoice = "none"
     layernorm: LayerNormChoice = "recompute"
     stages: tuple[int, ...] = ()
+    edges: str = ""
+    circuit: bool = False
 
     def identity(self) -> dict[str, Any]:
-        """Nothing for an ordinary run; else the whole policy, and the stages."""
-        policy = self.model_dump(mode="json", exclude={"stages"})
-        usual = PatchedRunWord().model_dump(mode="json", exclude={"stages"})
+        """Nothing for an ordinary run; else the whole policy, the stages and the edges."""
+        policy = self.model_dump(mode="json", exclude=_APART)
+        usual = PatchedRunWord().model_dump(mode="json", exclude=_APART)
         said = {} if policy == usual else policy
+        if self.edges:
+            digest = hashlib.sha256(self.edges.encode()).hexdigest()[:16]
+            said |= {"edges": Wiring.parse(self.edges).count, "wiring": digest}
         return said | ({"stages": list(self.stages)} if self.stages else {})
+
+
+_APART = {"stages", "edges", "circuit"}
 
 
 class HopWord(Word):
@@ -234,6 +250,8 @@ class TableWord(Pure):
 
 SOURCES = "clean sources"
 """The role of the sources' clean run among a measure's runs; an arm's name has no space."""
+NOTHING_OF = "nothing of "
+"""What the role of a circuit's run begins with in which nothing of it is left; its arm follows."""
 
 
 class MeasureWord(Pure):

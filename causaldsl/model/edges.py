@@ -68,14 +68,6 @@ def all_edges(shapes: ModelDims) -> list[Edge]:
     ]
 
 
-def count_edges(shapes: ModelDims) -> int:
-    """How many edges a model has, without making them."""
-    depths = [site.depth(shapes) for site in senders(shapes)]
-    return sum(
-        sum(depth < receiver.depth(shapes) for depth in depths) for receiver in receivers(shapes)
-    )
-
-
 def without_edges(shapes: ModelDims) -> str:
     """Why the input of this model's components is no sum over edges; "" if it is."""
     form = shapes.form
@@ -105,3 +97,71 @@ def sorted_edges(edges: Iterable[Edge], shapes: ModelDims) -> list[Edge]:
             for site in (edge.receiver, edge.sender)
         ],
     )
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Some edges of a model: for each receiver that has any, its senders as bits of a number.
+
+    Receivers and senders count in the order of :func:`receivers` and :func:`senders`.
+    """
+
+    masks: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return sum(mask.bit_count() for _, mask in self.masks)
+
+    def without(self, other: Wiring) -> Wiring:
+        """The edges that the other has not."""
+        theirs = dict(other.masks)
+        left = ((to, mask & ~theirs.get(to, 0)) for to, mask in self.masks)
+        return Wiring(tuple((to, mask) for to, mask in left if mask))
+
+    def senders(self, shapes: ModelDims) -> list[Site]:
+        """The senders of any of them, in order."""
+        joined = 0
+        for _, mask in self.masks:
+            joined |= mask
+        return [site for i, site in enumerate(senders(shapes)) if joined >> i & 1]
+
+    def by_receiver(self, shapes: ModelDims) -> dict[Site, list[Site]]:
+        """The senders of each receiver that has any, all in order."""
+        sent, received = senders(shapes), receivers(shapes)
+        return {
+            received[to]: [site for i, site in enumerate(sent) if mask >> i & 1]
+            for to, mask in self.masks
+        }
+
+    def edges(self, shapes: ModelDims) -> Iterable[Edge]:
+        for receiver, sent in self.by_receiver(shapes).items():
+            for sender in sent:
+                yield Edge(sender, receiver)
+
+    def __str__(self) -> str:
+        return " ".join(f"{to}:{mask:x}" for to, mask in self.masks)
+
+    @classmethod
+    def parse(cls, text: str) -> Wiring:
+        """Some edges as they are written by ``str``."""
+        parts = (part.partition(":") for part in text.split())
+        return cls(tuple((int(to), int(mask, 16)) for to, _, mask in parts))
+
+
+def wiring_of(edges: Iterable[Edge] | None, shapes: ModelDims) -> Wiring:
+    """Some edges, or (None) all of the model's."""
+    sent, received = senders(shapes), receivers(shapes)
+    if edges is None:
+        depths = [site.depth(shapes) for site in sent]
+        masks = [(to, _first(depths, site.depth(shapes))) for to, site in enumerate(received)]
+        return Wiring(tuple((to, mask) for to, mask in masks if mask))
+    place, at = {s: i for i, s in enumerate(sent)}, {s: i for i, s in enumerate(received)}
+    found: dict[int, int] = {}
+    for edge in edges:
+        to = at[edge.receiver]
+        found[to] = found.get(to, 0) | 1 << place[edge.sender]
+    return Wiring(tuple(sorted(found.items())))
+
+
+def _first(depths: Sequence[tuple[int, int]], depth: tuple[int, int]) -> int:
+    return sum(1 << i for i, one in enumerate(depths) if one < depth)

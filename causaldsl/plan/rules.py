@@ -18,7 +18,9 @@ from causaldsl.graph.operations import (
     SiteAt,
     TraceWord,
 )
+from causaldsl.model.edges import Wiring
 from causaldsl.model.shapes import ModelDims
+from causaldsl.plan.circuits import wired_places
 from causaldsl.plan.components import Component, changed_at, components_of, streams_behind
 from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.request import Asked, Request, plans, recorded, sites_of
@@ -38,6 +40,10 @@ def run(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     hold = freeze_of(operation.word)
     if hold is not None:
         hold = hold.freeing([place.site for place in edits], shapes)
+    wiring = getattr(operation.word, "edges", "")
+    if wiring:  # what receivers read is worked out beside the pass, as much as attention's inputs
+        changed += wired_places(Wiring.parse(wiring), shapes)
+        edits = tuple(dict.fromkeys([*edits, *changed]))
     return Asked(
         records=values_taken(graph, operation),
         requests=(Request(base, edits, operation.to, hold),),
@@ -45,7 +51,7 @@ def run(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
         # An effect is told from the clean logits.
         outcomes={} if operation.to else {base: frozenset()},
         for_outcome=not operation.to,
-        mark=(base, hold, operation.to),
+        mark=(base, hold, operation.to, bool(wiring)),
     )
 
 

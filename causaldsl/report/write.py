@@ -17,6 +17,8 @@ from causaldsl.report.dot import graph_dot
 from causaldsl.report.kinds.base import Picture, pictures
 from causaldsl.report.page.build import report_html
 from causaldsl.report.pictures import draw_dot
+from causaldsl.report.saved_circuits import write_circuits
+from causaldsl.report.saved_graphs import write_graphs
 from causaldsl.report.saved_pairs import saved_lines
 from causaldsl.report.saved_sources import write_sources
 from causaldsl.report.view import View
@@ -48,6 +50,8 @@ def write_numbers(
     write_sources(folder, program, settings)
     _subspaces(folder / "subspaces", subspaces)
     _pairs(folder / "pairs", View(program, graph, results, folder))
+    write_circuits(folder / "circuits", program)
+    write_graphs(folder / "graphs", program, results)
     (folder / f"{program.path.stem}.cpatch").write_text(program.source.text, "utf-8")
     (folder / "graph.txt").write_text(graph_text(graph), "utf-8")
     (folder / "graph.json").write_text(graph_json(graph), "utf-8")

@@ -130,6 +130,23 @@ class TraceEdge(Record):
     shown: bool
 
 
+class CircuitRecord(Record):
+    """The circuit that a run was on: what kept its own values, of what there is.
+
+    ``parts`` are the nodes, or edges, inside; not listed where they are very many.
+    """
+
+    does: str
+    """Source text: `only c else source`."""
+    size: int
+    universe: int
+    """How many nodes or edges there are of the kinds that it is over."""
+    over: str
+    outside: str
+    """What all else had: `source`, `mean`."""
+    parts: list[str] = []
+
+
 class TraceRecord(Record):
     """What carried the effect of an intervention on a metric."""
 
@@ -385,6 +402,8 @@ class Results(Record):
     subspaces: dict[str, SubspaceRecord] = {}
     expectations: list[Expectation] = []
     audits: dict[str, AuditRecord] = {}
+    circuits: dict[str, dict[str, CircuitRecord]] = {}
+    """By measure or sweep, then by the run's name."""
     traces: dict[str, TraceRecord] = {}
     comparisons: dict[str, ComparisonRecord] = {}
     attributions: dict[str, AttributionRecord] = {}

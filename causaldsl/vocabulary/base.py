@@ -41,6 +41,8 @@ OperandKind = Literal[
     "attention",
     "tokens",
     "end",
+    "nodes",
+    "outside",
 ]
 
 

@@ -23,6 +23,10 @@ SOURCE = "logit_diff of the source"
 """The column of the clean run that a metric which is ``of_source`` finds there too."""
 
 
+EMPTY = "logit_diff of the empty circuit"
+"""The column of a run on a circuit that a metric which is ``of_empty`` finds there too."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """Logits (n, V) behind n prompts, which a metric over the vocabulary is worked out from.
@@ -95,6 +99,9 @@ class Metric:
     of_source: ClassVar[bool] = False
     """Whether it needs the sources' clean run too: the logit differences of the bases' answers and
     foils there are the clean run's column ``SOURCE``."""
+    of_empty: ClassVar[bool] = False
+    """Whether each of its runs is one on a circuit, and it needs that with nothing inside too: the
+    logit differences there are the run's column ``EMPTY``."""
     option: ClassVar[bool] = False
     """Whether options name it too (`of: logit_diff`), so that nothing else can be called so."""
     headline: ClassVar[int] = 0
@@ -237,6 +244,35 @@ class Recovered(Metric):
     def divisor(self, *means: Tensor) -> Tensor:
         _, base, source = means
         return source - base
+
+
+@metric
+class Faithfulness(Metric):
+    """How much of the logit difference a circuit keeps: 0 as with nothing inside, 1 as the model.
+
+    (mean(LD circuit) - mean(LD empty)) / (mean(LD clean) - mean(LD empty)), of runs by `only` and
+    `without`; the empty circuit has everything outside that these could have (Mueller et al. 2025).
+    """
+
+    word = "faithfulness"
+    needs = "answers"
+    of_sets = True
+    of_empty = True
+    of_clean = 1.0
+    unit = "fraction"
+    headline = 1
+    undefined = "the model may do no better than the empty circuit"
+
+    def means(self, run: Columns, clean: Columns) -> tuple[Tensor, ...]:
+        return run["logit_diff"], clean["logit_diff"], run[EMPTY]
+
+    def value(self, *means: Tensor) -> Tensor:
+        circuit, clean, empty = means
+        return (circuit - empty) / (clean - empty)
+
+    def divisor(self, *means: Tensor) -> Tensor:
+        _, clean, empty = means
+        return clean - empty
 
 
 @metric

@@ -57,6 +57,14 @@ class EdgeType:
 
 
 @dataclass(frozen=True)
+class SetType:
+    """Heads, MLPs or edges."""
+
+    def __str__(self) -> str:
+        return "a set"
+
+
+@dataclass(frozen=True)
 class TraceType:
     """A trace with the components that it goes through."""
 
@@ -105,6 +113,7 @@ Type: TypeAlias = (
     | MatrixType
     | SiteType
     | EdgeType
+    | SetType
     | TraceType
     | AuditType
     | TruthType

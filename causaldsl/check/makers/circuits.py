@@ -1,11 +1,25 @@
-"""`edge`: one sender's part of what a receiver reads."""
+"""`edge`, `read_circuit` and `random_like`: edges, and sets of them or of nodes."""
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from causaldsl.check.circuit_files import members_in
 from causaldsl.check.context import Context, Operands, makes
 from causaldsl.check.edges import EdgeValue
-from causaldsl.model.edges import Edge
-from causaldsl.vocabulary.circuits import EdgeWord
+from causaldsl.check.nodes import nodes_of
+from causaldsl.check.places import Place
+from causaldsl.check.sets import Members
+from causaldsl.diagnostics import Mistake
+from causaldsl.model.edges import Edge, all_edges
+from causaldsl.model.sites import Site, all_sites
+from causaldsl.syntax import ast
+from causaldsl.vocabulary.circuits import EdgeWord, RandomLike, ReadCircuit
+
+T = TypeVar("T")
 
 
 @makes(EdgeWord)
@@ -14,3 +28,52 @@ def edge(context: Context, word: EdgeWord, operands: Operands) -> EdgeValue:
     found = Edge(sender.value, receiver.value)
     found.check(context.shapes(sender.span))
     return EdgeValue(found)
+
+
+@makes(ReadCircuit)
+def read_circuit(context: Context, word: ReadCircuit, operands: Operands) -> Members:
+    written, span = operands["file"]
+    return members_in(context.path(written), written, context.shapes(span), span)
+
+
+@makes(RandomLike)
+def random_like(context: Context, word: RandomLike, operands: Operands) -> Members:
+    """As many of each kind, drawn from all of the model's in the order of the forward pass."""
+    members, span = operands["set"]
+    shapes, by_layer = members.shapes, word.by == "layer"
+    chance = random.Random(f"random_like {word.seed}")
+    if members.of == "edges":
+        mine = [member.edge for member in members.members]
+        drawn = _drawn(mine, all_edges(shapes), lambda e: _kind_of_edge(e, by_layer), chance)
+        return Members("edges", tuple(EdgeValue(one, span) for one in drawn), shapes)
+    node = ast.Name(span, span.text)
+    places = nodes_of(members, node)
+    positions = tuple(dict.fromkeys(place.position for place in places))
+    if len(positions) > 1:
+        raise Mistake(
+            "mixed-set",
+            "a random set is like a circuit at one position, or at all",
+            "leave out `@`, or name one position",
+        )
+    sites = [place.site for place in places]
+    found = _drawn(sites, all_sites(shapes), lambda s: (s.kind, s.layer if by_layer else 0), chance)
+    return Members("sites", tuple(Place(s, positions[0], span) for s in found), shapes)
+
+
+def _drawn(
+    like: Iterable[T], of: Iterable[T], kind: Callable[[T], Any], chance: random.Random
+) -> list[T]:
+    """As many of each kind as there are in ``like``, in the order of what they are drawn from."""
+    by_kind: dict[Any, list[T]] = defaultdict(list)
+    for one in of:
+        by_kind[kind(one)].append(one)
+    wanted: dict[Any, int] = defaultdict(int)
+    for one in like:
+        wanted[kind(one)] += 1
+    chosen = {one for name in wanted for one in chance.sample(by_kind[name], wanted[name])}
+    return [one for ones in by_kind.values() for one in ones if one in chosen]
+
+
+def _kind_of_edge(edge: Edge, by_layer: bool) -> tuple[Any, ...]:
+    ends: tuple[Site, ...] = (edge.sender, edge.receiver)
+    return tuple((end.kind, end.layer if by_layer else 0) for end in ends)

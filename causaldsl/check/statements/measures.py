@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from causaldsl.check.answered import check_metrics
+from causaldsl.check.circuits import check_circuits
 from causaldsl.check.context import Context, checks
 from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.in_force import in_force, what_it_does
@@ -36,6 +37,7 @@ def measure(context: Context, node: ast.Measure) -> Measurement:
         metrics = _metrics(context, node.report, pairs)
     problems.raise_if_any()
     check_spelled(context, pairs, runs, metrics, node.report.span)
+    check_circuits(context, runs, metrics, node.report.span)
     return Measurement(node.name.text, pairs, tuple(runs), metrics, (), node.span)
 
 
@@ -51,6 +53,7 @@ def sweep(context: Context, node: ast.Sweep) -> Measurement:
     for labels, inner in combinations:
         runs += _cell_runs(inner, node, pairs, labels)
     check_spelled(context, pairs, runs, metrics, node.report.span)
+    check_circuits(context, runs, metrics, node.report.span)
     shown = tuple(
         _with_tokens(context, binding, axis, pairs, node.span)
         for binding, axis in zip(node.bindings, axes, strict=True)

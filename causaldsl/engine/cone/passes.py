@@ -88,7 +88,8 @@ def parts(
     count = lengths.shape[-1]
     for alike, members in together.items():
         members.sort(key=lambda member: member[0])
-        at_once = max(1, positions_at_once // alike.size)
+        spread = max((e.spread for _, arm in members for e in wanted.arms[arm]), default=1)
+        at_once = max(1, positions_at_once // (alike.size * spread))
         arms_at_once = max(1, at_once // max(1, count))
         for begin in range(0, len(members), arms_at_once):
             chosen = members[begin : begin + arms_at_once]

@@ -127,10 +127,11 @@ class HooksBackend:
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (n, V), and what was read, ``at_once`` prompts at a time."""
         parts = []
-        self.most = max(self.most, min(len(tokens), self.at_once))
+        at_once = max(1, self.at_once // max((edit.spread for edit in edits), default=1))
+        self.most = max(self.most, min(len(tokens), at_once))
         with torch.set_grad_enabled(needs_grad(edits)), exact(self._dtype):
-            for start in range(0, len(tokens), self.at_once):
-                part = slice(start, start + self.at_once)
+            for start in range(0, len(tokens), at_once):
+                part = slice(start, start + at_once)
                 cut = [edit.take(part) for edit in edits]
                 local = [Read(read.site, read.positions[part]) for read in reads]
                 parts.append(self._forward(tokens[part], cut, local, freeze))

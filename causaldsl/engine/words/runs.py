@@ -13,6 +13,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
+from causaldsl.engine.circuits import wired
 from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
@@ -27,6 +28,7 @@ from causaldsl.engine.spelled import by_whole
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.unfinished import Unfinished
 from causaldsl.graph.operations import (
+    NOTHING_OF,
     SOURCES,
     CleanRunWord,
     MadeWord,
@@ -41,7 +43,7 @@ from causaldsl.plan.names import listed
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom, Steer
-from causaldsl.vocabulary.metrics import SOURCE
+from causaldsl.vocabulary.metrics import EMPTY, SOURCE
 
 NOT_WANTED = Outcome({"logit_diff": torch.zeros(0)})
 """The outcome of a run that is not made, since nobody uses its logits."""
@@ -214,7 +216,11 @@ def changes_of(session: Session, operation: Operation) -> list[PreparedEdit]:
         stages += [stage] * len(several)
     pairs = session.graph.pairs_of(operation.input("base"))
     check_commute(changes, stages, pairs, session.loaded.dtype)
-    return changes
+    word = operation.word
+    if not isinstance(word, PatchedRunWord) or not word.circuit:
+        return changes
+    changes = [replace(change, of="all that is outside the circuit") for change in changes]
+    return wired(session, word.edges, changes) if word.edges else changes
 
 
 @evaluates(MeasureWord)
@@ -254,7 +260,16 @@ def outcomes_of(operation: Operation, session: Session) -> dict[str, Outcome]:
     if sources is not None:
         added = {SOURCE: session.values[sources].logit_diff}
         by_key[clean] = replace(by_key[clean], columns=by_key[clean].columns | added)
-    return {arm.role: by_key[arm.key] for arm in operation.arms}
+    runs = {arm.role: by_key[arm.key] for arm in operation.arms}
+    for given in operation.inputs:
+        if not given.role.startswith(NOTHING_OF):
+            continue
+        empty: Outcome = session.values[given.key]
+        for name in (given.role.removeprefix(NOTHING_OF), "clean"):
+            columns = runs[name].columns
+            if EMPTY not in columns:
+                runs[name] = replace(runs[name], columns=columns | {EMPTY: empty.logit_diff})
+    return runs
 
 
 def values_of(here: Here[Any], side: Side) -> list[Tensor]:
@@ -279,8 +294,17 @@ def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None)
 
 def effects_of(arm: Arm, shows: bool = False) -> list[Effect]:
     """What was seen of an arm's changes, where they have been read."""
-    both = zip(arm.changes, arm.watches, strict=True)
-    return [Effect(str(change.at), watch.times, watch.largest, shows) for change, watch in both]
+    found: list[Effect] = []
+    parts: dict[str, Effect] = {}
+    for change, watch in zip(arm.changes, arm.watches, strict=True):
+        effect = Effect(str(change.at), watch.times, watch.largest, shows)
+        if not change.of:
+            found.append(effect)
+            continue
+        _check_times(effect.at, effect.times)
+        effect = Effect(change.of, watch.times, watch.largest, shows=False)
+        parts[change.of] = parts[change.of].joined(effect) if change.of in parts else effect
+    return [*found, *parts.values()]
 
 
 def check_made(

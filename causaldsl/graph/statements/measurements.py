@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from causaldsl.check.circuits import empty_circuits
 from causaldsl.check.spelled import spelled_out
 from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
-from causaldsl.graph.operations import SOURCES, MeasureWord, inputs_of
+from causaldsl.graph.operations import NOTHING_OF, SOURCES, MeasureWord, inputs_of
 
 
 @compiles(Measurement)
@@ -20,4 +21,7 @@ def measurement(compiler: Compiler, measurement: Measurement) -> Made:
     inputs = dict(runs)
     if any(known[metric].of_source for metric in measurement.metrics):
         inputs[SOURCES] = compiler.clean_run(pairs, "source")
+    if any(known[metric].of_empty for metric in measurement.metrics):
+        empty = compiler.runs(empty_circuits(measurement.runs), pairs)
+        inputs |= {f"{NOTHING_OF}{name}": key for name, key in empty.items()}
     return Made("measure", compiler.add(word, inputs_of(inputs), measurement.span), runs)
