@@ -9,8 +9,8 @@ from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
-from causaldsl.check.sets import Members
 from causaldsl.check.nodes import members_of
+from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
