@@ -8,6 +8,7 @@ from bench import Bench
 from random_models import SHAPES
 from turns import Comparison
 
+from comparisons.attribution import attribution
 from comparisons.audits import audit
 from comparisons.das import (
     das_fit,
@@ -31,6 +32,7 @@ COMPARISONS: dict[str, Callable[[Bench], Comparison]] = {
     "head_sweep": head_sweep,
     "some_heads": some_heads,
     "path_scan": path_scan,
+    "attribution": attribution,
     "audit": audit,
     **{f"das_step_{model}": das_step_of(model) for model in SHAPES},
 }

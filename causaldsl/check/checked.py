@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.choices import Choice
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
@@ -130,7 +131,7 @@ class CheckedProgram:
     def definitions(self) -> Iterator[tuple[str, object]]:
         """All that is compiled, by name: what claims and plots speak of comes before them."""
         yield from self.named.items()
-        order = (Measurement, Table, Histogram, CheckedTrace, CheckedAudit)
+        order = (Measurement, Table, Histogram, CheckedTrace, CheckedAttribution, CheckedAudit)
         compiled = {type(v): None for v in self.defined.values() if getattr(v, "compiled", False)}
         for kind in dict.fromkeys((*order, *compiled)):
             yield from _defined(self, kind).items()
@@ -155,4 +156,5 @@ class CheckedProgram:
     tables = _View(Table)
     histograms = _View(Histogram)
     traces = _View(CheckedTrace)
+    attributions = _View(CheckedAttribution)
     audits = _View(CheckedAudit)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ESTIMATE = "estimate"
+"""The metric of a choice among the estimates of an attribution, by size."""
+
 
 @dataclass(frozen=True)
 class Choice:
     """``top(count, SWEEP.METRIC)``: the loop's values of the ``count`` largest of these ``cells``.
+
+    Or ``top(count, ATTRIBUTION)``: then ``sweep`` is that, ``metric`` is ``ESTIMATE``, and the
+    cells are what has an estimate.
 
     Both are named as the sweep names them: ``labels`` are the values, in the order of the cells.
     """
@@ -23,4 +29,5 @@ class Choice:
         return self.labels[: self.count] if early else self.labels[-self.count :]
 
     def __str__(self) -> str:
-        return f"top({self.count}, {self.sweep}.{self.metric})"
+        of = self.sweep if self.metric == ESTIMATE else f"{self.sweep}.{self.metric}"
+        return f"top({self.count}, {of})"

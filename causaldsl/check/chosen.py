@@ -1,5 +1,7 @@
 """`top(k, SWEEP.METRIC)`: the members of a loop whose cells have the largest values.
 
+`top(k, ATTRIBUTION)`: the sites with the largest estimates, whatever their sign.
+
 Which these are is known only after the sweep has run. `check` takes the loop's last members in
 their place, or its first ones where it refuses the last; a run makes the sweep first, and checks
 the program again with those that it found.
@@ -7,13 +9,17 @@ the program again with those that it found.
 
 from __future__ import annotations
 
-from causaldsl.check.choices import Choice
+from collections.abc import Mapping
+from typing import Any
+
+from causaldsl.check.attributed import CheckedAttribution
+from causaldsl.check.choices import ESTIMATE, Choice
 from causaldsl.check.claims import measured_on
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import describe
 from causaldsl.check.sets import Members, set_of
 from causaldsl.check.values import Applied, Cells, Measurement
-from causaldsl.diagnostics import wrong
+from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 
@@ -28,6 +34,8 @@ def top(context: Context, node: ast.Call) -> Members:
     assert isinstance(how_many, ast.Expression)
     assert isinstance(of, ast.Expression)
     count, value = context.integer(how_many, "how many"), context.value(of)
+    if isinstance(value, CheckedAttribution):
+        return _top_estimates(context, value, count, how_many, node)
     if not isinstance(value, Cells):
         message = f"`{show(of)}` is {describe(value)}, not a metric over a sweep"
         raise wrong("wrong-kind", message, of.span, _WRITE)
@@ -39,25 +47,50 @@ def top(context: Context, node: ast.Call) -> Members:
     if len(sweep.axes) > 1 or len(set(labels)) < len(labels):
         message = f"`{show(of)}` has several loop variables or arms, so a cell is no one member"
         raise wrong("which-cell", message, of.span, _WRITE)
-    if not 1 <= count < len(labels):
-        message = f"{count} of {len(labels)} cells can't be chosen"
-        way = f"choose from 1 to {len(labels) - 1} of them"
-        raise wrong("bad-count", message, how_many.span, way)
+    _check_count(count, len(labels), "cells", how_many.span)
     metric = str(value.values[0].word.measured)
     choice = Choice(sweep.name, metric, tuple(map(_arm, value.values)), labels, count)
-    return _members(context, choice, sweep, node)
+    (axis,) = sweep.axes
+    values = dict(zip(axis.labels, axis.values, strict=True))
+    return _members(context, choice, values, node)
+
+
+def _check_count(count: int, all_: int, what: str, span: Span) -> None:
+    if not 1 <= count < all_:
+        message = f"{count} of {all_} {what} can't be chosen"
+        raise wrong("bad-count", message, span, f"choose from 1 to {all_ - 1} of them")
+
+
+def _top_estimates(
+    context: Context, found: CheckedAttribution, count: int, how_many: ast.Node, node: ast.Call
+) -> Members:
+    """Sites, edges, or (of one site) the numbers of neurons."""
+    if found.neurons and len(found.places) > 1:
+        raise wrong(
+            "several-sites",
+            f"`{found.name}` is over neurons of {len(found.places)} sites, and a set is of one",
+            node.span,
+            "attribute to one site: over mlp_hidden[20] @ END by neuron",
+        )
+    names = found.names
+    _check_count(count, len(names), "estimates", how_many.span)
+    choice = Choice(found.name, ESTIMATE, names, names, count)
+    return _members(context, choice, dict(zip(names, found.members(node.span), strict=True)), node)
 
 
 def _arm(value: Applied) -> str:
     return str(value.word.identity()["arm"])
 
 
-def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Call) -> Members:
-    program, (axis,) = context.program, sweep.axes
+def _members(
+    context: Context, choice: Choice, values: Mapping[str, Any], node: ast.Call
+) -> Members:
+    """The members with the labels that were chosen, of all ``values``."""
+    program = context.program
     context.scope.touched[choice] = None
     found = program.chosen.get(choice)
     if found is None:
-        below = context.scope.choices.get(sweep.name, {})
+        below = context.scope.choices.get(choice.sweep, {})
         program.undecided[choice] = frozenset(below.keys() - program.chosen.keys())
         said = f"{show(node)}: a run finds out which of {len(choice.labels)} these are"
         found = choice.stand_ins(program.early)
@@ -65,9 +98,8 @@ def _members(context: Context, choice: Choice, sweep: Measurement, node: ast.Cal
         said = f"{show(node)} is {{{', '.join(found)}}}"
     if said not in program.readings:
         program.readings.append(said)
-    values = [axis.values[axis.labels.index(label)] for label in found]
     shapes = context.shapes(node.span)
-    return set_of([(value, node.span) for value in values], shapes, node.span)
+    return set_of([(values[label], node.span) for label in found], shapes, node.span)
 
 
 def chosen_on_these(context: Context, claim: Applied) -> Choice | None:
@@ -75,7 +107,7 @@ def chosen_on_these(context: Context, claim: Applied) -> Choice | None:
     mine = [pairs for part in claim.walk() for pairs in measured_on(context, part)]
     for choice in reversed(context.scope.touched):  # what was chosen last
         sweep = context.scope.values[choice.sweep]
-        assert isinstance(sweep, Measurement)
+        assert isinstance(sweep, Measurement | CheckedAttribution)
         if any(sweep.pairs.identities & pairs.identities for pairs in mine):
             return choice
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.tabled import TableArm
@@ -122,7 +123,7 @@ def measured_on(context: Context, applied: Applied) -> Iterator[PairSet]:
         return
     for _, operand in applied.operands:
         value: Any = context.scope.values[operand] if isinstance(operand, str) else operand
-        if isinstance(value, Measurement | CheckedTrace):
+        if isinstance(value, Measurement | CheckedTrace | CheckedAttribution):
             yield value.pairs
         elif isinstance(value, Histogram):
             yield from value.sets

@@ -7,8 +7,10 @@ from typing import Any
 
 from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
 from causaldsl.check.nodes import members_of
+from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -66,6 +68,13 @@ def _trace(context: Context, node: Any, cls: type[Word]) -> Any:
     return trace
 
 
+def _attribution(context: Context, node: Any, cls: type[Word]) -> Any:
+    found = context.value(node)
+    if not isinstance(found, CheckedAttribution):
+        raise wrong("wrong-kind", f"`{show(node)}` is not an attribution", node.span)
+    return found
+
+
 def _model(context: Context, node: Any, cls: type[Word]) -> Any:
     model = context.value(node)
     if not isinstance(model, ModelSpec):
@@ -96,6 +105,9 @@ def _values(context: Context, node: Any, cls: type[Word]) -> Any:
 
 
 def _integers(context: Context, node: Any, cls: type[Word]) -> Any:
+    value = None if isinstance(node, ast.ListOf) else context.value(node)
+    if isinstance(value, Members) and value.of == "numbers":  # top(5, found) of neurons
+        return tuple(int(member.number) for member in value.members)
     return tuple(context.integer(item, "an index") for item in _items(node))
 
 
@@ -156,6 +168,7 @@ READ: dict[OperandKind, Read] = {
     "text": _text,
     "texts": _texts,
     "trace": _trace,
+    "attribution": _attribution,
     "model": _model,
     "layer": lambda context, node, cls: context.integer(node, "a layer"),
     "numbers": _cells,

@@ -17,7 +17,8 @@ from causaldsl.diagnostics import Mistake, suggest
 from causaldsl.vocabulary.warnings import WARNINGS
 
 TOPICS = (
-    "language", "places", "prompts", "data", "measuring", "paths", "circuits", "models", "commands",
+    "language", "places", "prompts", "data", "measuring", "paths", "circuits", "attributions",
+    "models", "commands",
 )  # fmt: skip
 PROGRAM, SHELL, PYTHON = "", "shell", "python"
 NO_FILES = (PROGRAM, SHELL, PYTHON)

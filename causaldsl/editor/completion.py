@@ -25,6 +25,7 @@ from causaldsl.editor.values import lines_about, parts_of, sources_of
 from causaldsl.model.catalog import ModelSpec, catalog
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.syntax import grammar
+from causaldsl.vocabulary.attributions import ATTRIBUTED
 from causaldsl.vocabulary.base import Change, Word
 from causaldsl.vocabulary.expressed import OF_ANSWERS, READS
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
@@ -388,6 +389,11 @@ def _sites(here: _Here) -> Iterator[Item]:
             yield item
 
 
+def _attributed(here: _Here) -> Iterator[Item]:
+    for name in ATTRIBUTED:
+        yield Item(name, "metric", doc=here.words.metrics[name].doc)
+
+
 def _keywords(here: _Here) -> Iterator[Item]:
     begins = grammar.statement_words()
     known: dict[str, list[str]] = {
@@ -462,6 +468,7 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: h.call is not None and h.back() in ("(", ","), _options),
     (lambda h: h.call is not None and h.back() == ":", _option_value),
     (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
+    (lambda h: h.statement == "attribution" and h.back() == "to", _attributed),
     (lambda h: h.back() == "on" and "NAME" in h.fits, _pairs),
     (lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs"), _data),
     (_begins_intervention, _interventions),

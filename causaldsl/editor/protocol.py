@@ -43,6 +43,7 @@ _SYMBOLS = {
     "table": lsp.SymbolKind.Class,
     "histogram": lsp.SymbolKind.Class,
     "trace": lsp.SymbolKind.Class,
+    "attribution": lsp.SymbolKind.Class,
     "audit": lsp.SymbolKind.Class,
     "expect": lsp.SymbolKind.Boolean,
     "plot": lsp.SymbolKind.Event,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
+from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import Place
@@ -17,6 +18,7 @@ from causaldsl.check.values import Applied, CheckedTrace, Histogram, Measurement
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.shapes import ModelDims
 from causaldsl.shown import visible
+from causaldsl.vocabulary.attributions import NUMBERS
 from causaldsl.vocabulary.traces import TOTALS
 from causaldsl.vocabulary.types import MatrixType, NumberType, SubspaceType
 
@@ -168,6 +170,15 @@ def sources_of(values: Iterable[Any]) -> dict[str, str]:
     return {name: "a source of pairs" for part in sets for name in part.sources}
 
 
+@_lines.register
+def _(value: CheckedAttribution, shapes: ModelDims | None) -> list[str]:
+    count = f"{len(value.nodes)} estimates" if shapes is not None else "estimates"
+    return [
+        f"an attribution to {value.metric} on {len(value.pairs)} pairs",
+        f"{count}; {len(value.runs)} of them measured too",
+    ]
+
+
 def parts_of(value: Any) -> dict[str, str]:
     """What can stand behind the dot of a value, with what it is."""
     if isinstance(value, PairFamily):
@@ -183,6 +194,8 @@ def parts_of(value: Any) -> dict[str, str]:
         return dict.fromkeys(value.cells, "an arm")
     if isinstance(value, Histogram):
         return {arm.name: "an arm" for arm in value.arms}
+    if isinstance(value, CheckedAttribution):
+        return NUMBERS if value.runs else {}
     if isinstance(value, CheckedTrace):
         return TOTALS | {"heads": "shares of heads, by `[l.h]`", "mlps": "shares of MLPs, by `[l]`"}
     return {}

@@ -8,12 +8,14 @@ import torch
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.values import Histogram
+from causaldsl.engine.attribution.found import Attributed
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.trace import Traced
 from causaldsl.engine.words.histograms import Projected
 from causaldsl.engine.words.runs import outcomes_of
 from causaldsl.graph.operations import MeasureWord, Operation
+from causaldsl.results.records import LISTED
 from causaldsl.results.values import Block
 from causaldsl.vocabulary.metrics import Metric
 
@@ -24,6 +26,7 @@ def blocks(program: CheckedProgram, session: Session) -> Iterator[Block]:
     yield from _fits(program, session)
     yield from _histograms(program, session)
     yield from _traces(program, session)
+    yield from _attributions(program, session)
     yield from _audits(program, session)
 
 
@@ -112,6 +115,18 @@ def _traces(program: CheckedProgram, session: Session) -> Iterator[Block]:
         found: Traced = session.values[session.graph.key_of(name)]
         for (arm, metric), values in found.by_pair.items():
             yield Block(name, arm, metric, trace.pairs, values.cpu().numpy())
+
+
+def _attributions(program: CheckedProgram, session: Session) -> Iterator[Block]:
+    """Estimates of those that are listed, and the exact effects of the sample."""
+    for name, attribution in program.attributions.items():
+        found: Attributed = session.values[session.graph.key_of(name)]
+        for i in dict.fromkeys([*found.largest(LISTED), *found.drawn]):
+            node, values = str(attribution.nodes[i]), found.estimates[:, i]
+            yield Block(name, node, "estimate", attribution.pairs, values.numpy())
+        for i, exact in zip(found.drawn, found.exact.unbind(1), strict=True):
+            node = str(attribution.nodes[i])
+            yield Block(name, node, "exact", attribution.pairs, exact.numpy())
 
 
 def _audits(program: CheckedProgram, session: Session) -> Iterator[Block]:

@@ -9,6 +9,7 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.choices import Choice
 from causaldsl.content_store import ContentStore
 from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.attribution.found import Attributed
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.metrics import Measured
 from causaldsl.engine.open import open_session
@@ -32,12 +33,16 @@ def chosen_cells(
     """
     compiler, asked = Compiler(program), tuple(choices)
     for choice in asked:
-        compiler.make(choice.sweep, program.measurements[choice.sweep])
+        compiler.make(choice.sweep, program.defined[choice.sweep])
     session = open_session(program, compiler.graph, settings, progress, store)
     interpret(session)
     found = {}
     for choice in asked:
-        measured: Measured = session.values[compiler.graph.key_of(choice.sweep)]
+        value = session.values[compiler.graph.key_of(choice.sweep)]
+        if isinstance(value, Attributed):
+            found[choice] = tuple(choice.labels[i] for i in sorted(value.largest(choice.count)))
+            continue
+        measured: Measured = value
         numbers = [float(measured[cell][choice.metric].mean) for cell in choice.cells]
         if not all(map(math.isfinite, numbers)):
             raise RunFailure(

@@ -21,8 +21,9 @@ def names_of(graph: Graph) -> dict[str, str]:
             patched = graph.operation(measure).input("patched")
             what = graph.name_of(made.key) or _place(graph.operation(made.key))
             names.setdefault(patched, f"{what} on its {part} pairs")
-    for name, made in graph.of_kind("audit").items():
-        _name_arms(names, name, made)
+    for kind in ("audit", "attribution"):
+        for name, made in graph.of_kind(kind).items():
+            _name_arms(names, name, made)
     for name, made in graph.of_kind("histogram").items():
         for taken in graph.operation(made.key).inputs:
             names.setdefault(taken.key, f"{name}.{taken.role}")

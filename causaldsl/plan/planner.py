@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
-from causaldsl.plan import rules as rules  # registers what the graph's own operations ask
+from causaldsl.plan import attributed as attributed  # these register what operations ask
+from causaldsl.plan import rules as rules
 from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.needs import BackendOf, Key, Needs, needs_of
 from causaldsl.plan.request import ANSWERS, Asked, asked_by

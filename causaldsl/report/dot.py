@@ -153,6 +153,12 @@ def _plain_node(graph: Graph, key: str, operation: Operation) -> _Drawn | None:
         through = [_count(len(options[kind]), kind[:-1]) for kind in ("heads", "mlps")]
         lines = (f"trace {name}", f"{options['metric']} through {', '.join(through)}")
         return _Drawn(f"node {key}", "trace", lines)
+    if word == "attribution":
+        of = "edges" if options["senders"] else _count(len(operation.to), "site")
+        said = [f"attribution {name}", f"{options['metric']} at {of}: estimates"]
+        if options["drawn"]:
+            said.append(f"{_count(len(options['drawn']), 'exact effect')} beside them")
+        return _Drawn(f"node {key}", "trace", tuple(said))
     if operation.word.changes or not isinstance(graph.types.get(key), SubspaceType):
         return None
     details = [str(operation.at)] if operation.at else []

@@ -69,6 +69,9 @@ def _more(count: int) -> list[str]:
     return [f"{count} more"] if count else []
 
 
+_ROOTS = ("histogram", "trace", "attribution", "claim", "relative")
+
+
 def _other_roots(program: CheckedProgram, graph: Graph) -> set[str]:
     """What stands in the picture by itself: named values, measures, histograms, traces, claims."""
     named = {graph.key_of(name) for name in program.named}
@@ -78,7 +81,7 @@ def _other_roots(program: CheckedProgram, graph: Graph) -> set[str]:
         for run in m.runs
         if not m.axes
     }
-    return named | runs | set(graph.keys("histogram", "trace", "claim", "relative"))
+    return named | runs | set(graph.keys(*_ROOTS))
 
 
 def _above(graph: Graph, roots: Iterable[str], stop: set[str]) -> set[str]:

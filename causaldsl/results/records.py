@@ -190,6 +190,52 @@ class ComparisonRecord(Record):
     rows: list[ComparisonRow]
 
 
+LISTED = 500
+"""Estimates of an attribution that its record has: the largest."""
+
+
+class AttributedRecord(Record):
+    """A site, neuron or edge with its estimate, and its effect where that was measured."""
+
+    name: str
+    site: str = ""
+    layer: int | None = None
+    head: int | None = None
+    position: str = ""
+    neuron: int | None = None
+    sender: str = ""
+    receiver: str = ""
+    estimate: Number
+    """Of the change of the metric when it is patched from the source: by gradients, no patch. An
+    edge is patched as a path with all else held, and layer norms anew."""
+    exact: Number | None = None
+    """That change, measured."""
+
+
+class AttributionRecord(Record):
+    """Estimates of what patching each of ``count`` sites, or neurons, would do to a metric.
+
+    ``largest`` are those of largest size, up to ``LISTED``. ``drawn`` was drawn from all and
+    measured too, which ``rank_correlation`` (Spearman's) is about; None if nothing was, or if all
+    of one side are equal.
+    """
+
+    metric: str
+    pairs: str
+    n: int
+    says: str
+    """What is attributed to, as written."""
+    steps: int
+    integrate: str = ""
+    """What goes from base to source over the steps: `inputs` or `activations`."""
+    of: Literal["sites", "neurons", "edges"] = "sites"
+    count: int
+    clean: Number
+    largest: list[AttributedRecord]
+    drawn: list[AttributedRecord] = []
+    rank_correlation: Number | None = None
+
+
 class TableRecord(Record):
     """Numbers over loop variables: ``cells`` by arm, and by the values joined with dots.
 
@@ -360,6 +406,7 @@ class Results(Record):
     """By measure or sweep, then by the run's name."""
     traces: dict[str, TraceRecord] = {}
     comparisons: dict[str, ComparisonRecord] = {}
+    attributions: dict[str, AttributionRecord] = {}
     precision: PrecisionRecord | None = None
     notes: list[str] = []
     timings: dict[str, float] = {}

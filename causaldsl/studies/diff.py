@@ -52,6 +52,9 @@ def named_numbers(results: Results) -> Iterator[tuple[str, Number]]:
     for name, trace in results.traces.items():
         yield f"{name}.total", trace.total
         yield f"{name}.explained", trace.explained
+    for name, attribution in results.attributions.items():
+        if attribution.rank_correlation is not None:
+            yield f"{name}.rank_correlation", attribution.rank_correlation
 
 
 def shown(number: Number | None) -> str:

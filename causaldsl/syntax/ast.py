@@ -358,6 +358,44 @@ class TracedAt(TraceItem):
     positions: tuple[str, ...]
 
 
+class AttributionItem(Node):
+    """What stands in the braces of ``attribution``."""
+
+
+class Over(AttributionItem):
+    """What is attributed to: ``heads.z``, ``mlps``, ``mlp_hidden[20] @ END``."""
+
+    sites: tuple[Expression, ...]
+
+
+class Edges(AttributionItem):
+    """Attribute to the edges between the components, and not to these."""
+
+    word: str
+
+
+class Steps(AttributionItem):
+    count: Number
+
+
+class Integrate(AttributionItem):
+    """What is moved from base to source where there are several steps."""
+
+    what: Identifier
+
+
+class SplitBy(AttributionItem):
+    """``by neuron``: the coordinates of a site one by one."""
+
+    what: Identifier
+
+
+class CheckSample(AttributionItem):
+    """How many are measured exactly."""
+
+    count: Number
+
+
 # Statements
 
 
@@ -499,6 +537,15 @@ class Trace(Definition):
     metric: Expression | None
     pairs: Expression
     items: tuple[TraceItem, ...]
+
+
+class Attribution(Definition):
+    """``attribution NAME to METRIC on PAIRS { .. }``"""
+
+    metric: Identifier
+    pairs: Expression
+    over: Over | None
+    items: tuple[AttributionItem, ...]
 
 
 class Audit(Assignment):

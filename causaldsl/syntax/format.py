@@ -236,6 +236,11 @@ def _trace(node: ast.Trace) -> _Block:
     return _plain_block(head, _rows(node.items), LONG)
 
 
+def _attribution(node: ast.Attribution) -> _Block:
+    head = f"attribution {node.name.text} to {node.metric.text} on {_inside(node.pairs, 2)}"
+    return _plain_block(head, _rows([*([node.over] if node.over else ()), *node.items]), LONG)
+
+
 def _model(node: ast.Model) -> str | _Block:
     head = f"model {node.name.text} = {show(node.source)}"
     return _plain_block(head, _rows(node.options.items), WIDTH) if node.options else head
@@ -303,6 +308,12 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Through: lambda n: f"through {', '.join(_inside(c, 6) for c in n.components)}",
     ast.Top: lambda n: f"top {n.count.text}",
     ast.TracedAt: lambda n: f"at {', '.join(n.positions)}",
+    ast.Over: lambda n: f"over {', '.join(_inside(site, 5) for site in n.sites)}",
+    ast.Edges: lambda n: n.word,
+    ast.Steps: lambda n: f"steps {n.count.text}",
+    ast.Integrate: lambda n: f"integrate {n.what.text}",
+    ast.SplitBy: lambda n: f"by {n.what.text}",
+    ast.CheckSample: lambda n: f"check {n.count.text}",
     ast.Arm: lambda n: f"{n.name.text} = {show(n.interventions)}",
     ast.Report: lambda n: f"report {_list(n.metrics)}",
     ast.Projection: lambda n: (
@@ -335,6 +346,7 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
         f"histogram {n.name.text} on {_list(n.pairs)}", _rows(n.arms)
     ),
     ast.Trace: _trace,
+    ast.Attribution: _attribution,
     ast.Expect: lambda n: (
         f"expect {show(n.condition)}"
         + (f" over {n.over}" if n.over else "")

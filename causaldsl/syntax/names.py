@@ -255,6 +255,12 @@ def _trace(here: _Statement, node: ast.Trace) -> Iterator[Mention]:
         yield from here._of(part)
 
 
+def _attribution(here: _Statement, node: ast.Attribution) -> Iterator[Mention]:
+    yield from here.metric(node.metric)
+    for part in (node.pairs, *([node.over] if node.over else ()), *node.items):
+        yield from here._of(part)
+
+
 _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] = {
     ast.Name: _name,
     ast.Binding: _gives("variable"),
@@ -275,4 +281,5 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.Plot: _output,
     ast.Render: _output,
     ast.Trace: _trace,
+    ast.Attribution: _attribution,
 }

@@ -30,6 +30,7 @@ OperandKind = Literal[
     "coordinates",
     "path",
     "trace",
+    "attribution",
     "audit",
     "text",
     "texts",

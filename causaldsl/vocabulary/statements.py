@@ -95,6 +95,11 @@ _ALL = (
         "Which components and edges carry an effect.",
     ),
     Statement(
+        "attribution",
+        "attribution NAME to METRIC on PAIRS { over SITES  [edges]  steps ..  check .. }",
+        "Estimates of what patching each site, or each edge, would do, by gradients.",
+    ),
+    Statement(
         "audit",
         "audit NAME = illusion(SUBSPACE, against: DIRECTION, on: PAIRS)",
         "Whether a subspace is a feature or an illusion, with the evidence.",

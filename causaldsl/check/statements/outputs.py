@@ -24,7 +24,7 @@ _LONGEST = 200
 
 @checks(ast.Plot, experiment=True)
 def plot(context: Context, node: ast.Plot) -> None:
-    value = _drawn(context, node, "plot", "a measure, sweep, table or histogram")
+    value = _drawn(context, node, "plot", "a measure, sweep, table, histogram or attribution")
     relative, text = _relative(context, value, node)
     by = _variable(value, node, node.by)
     lines = _lines(value, node)

@@ -102,6 +102,8 @@ class Taps:
         mine = [(arm, e) for arm, e in self._edits.get(here, ()) if first <= arm < first + len(x)]
         if _alike(mine):
             x = _set_together(x, mine, first)
+        elif _all_add(mine, x):
+            x = _add_together(x, mine, first)
         else:
             changed: dict[int, Tensor] = {}
             for arm, edit in mine:
@@ -217,19 +219,47 @@ def _set_together(x: Tensor, edits: Sequence[tuple[int, Edit]], first: int) -> T
     On a GPU each single one would cost as much as all of them.
     """
     values = torch.stack([edit.value for _, edit in edits]).to(x)
-    where = torch.tensor([[arm - first, edit.site.head or 0] for arm, edit in edits])
-    arms, heads = placed(where, x.device).T[:, :, None, None]
-    rows = torch.arange(x.shape[1], device=x.device)[:, None]
-    positions = [edit.positions for _, edit in edits]
-    same = all(other is positions[0] for other in positions)
-    at = positions[0][None] if same else torch.stack(positions)
-    index = (arms, rows, at) if edits[0][1].site.head is None else (arms, rows, at, heads)
+    index = _index_of(x, edits, first)
     old = x[index]
     changes = moved(old, values)
     for number, (_, edit) in enumerate(edits):
         if edit.watch is not None:
             edit.watch.see(changes, number)
     return x.index_put(index, values)
+
+
+def _all_add(edits: Sequence[tuple[int, Edit]], x: Tensor) -> bool:
+    """Whether these all add something of one shape, and nothing is asked of them beside."""
+    if len(edits) < 2 or x.dtype not in (torch.float32, torch.float64):
+        return False
+    (_, one), *_ = edits
+    return all(
+        type(edit) is Edit
+        and edit.add
+        and edit.basis is None
+        and edit.watch is None
+        and edit.value.shape == one.value.shape
+        and (edit.site.head is None) == (one.site.head is None)
+        for _, edit in edits
+    )
+
+
+def _add_together(x: Tensor, edits: Sequence[tuple[int, Edit]], first: int) -> Tensor:
+    """x (A, n, S, d) or (A, n, S, heads, d) with all that is added, in whatever order."""
+    values = torch.stack([edit.value for _, edit in edits]).to(x)
+    return x.index_put(_index_of(x, edits, first), values, accumulate=True)
+
+
+def _index_of(x: Tensor, edits: Sequence[tuple[int, Edit]], first: int) -> tuple[Tensor, ...]:
+    """Where edits of one shape are made, (edits, n, k) together."""
+    where = torch.tensor([[arm - first, edit.site.head or 0] for arm, edit in edits])
+    arms, heads = placed(where, x.device).T[:, :, None, None]
+    rows = torch.arange(x.shape[1], device=x.device)[:, None]
+    positions = [edit.positions for _, edit in edits]
+    same = all(other is positions[0] for other in positions)
+    at = positions[0][None] if same else torch.stack(positions)
+    whole = edits[0][1].site.head is None
+    return (arms, rows, at) if whole else (arms, rows, at, heads)
 
 
 def _edited(x: Tensor, edit: Edit) -> Tensor:

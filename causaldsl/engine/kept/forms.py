@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet, prompt_set
+from causaldsl.engine.attribution.found import Attributed
 from causaldsl.engine.bootstrap import Over, Spread
 from causaldsl.engine.das import DasFit
 from causaldsl.engine.drawn import Drawn, Draws, alone
@@ -134,6 +135,17 @@ def _traced_again(session: Session, operation: Operation, packed: Packed) -> Tra
     return traced_again(bootstrap, components_of(operation.word), packed.plain["top"], by_pair)
 
 
+def _attributed(session: Session, operation: Operation, value: Attributed) -> Packed:
+    tensors = {"estimates": value.estimates, "exact": value.exact, "clean": value.clean}
+    return Packed(tensors, list(value.drawn))
+
+
+def _attributed_again(session: Session, operation: Operation, packed: Packed) -> Attributed:
+    bootstrap, tensors = session.bootstrap(_pairs(session, operation)), packed.tensors
+    estimates, exact, clean = (tensors[name] for name in ("estimates", "exact", "clean"))
+    return Attributed(estimates, exact, tuple(packed.plain), clean, bootstrap)
+
+
 def _record(session: Session, operation: Operation, value: dict[str, Any]) -> Packed | None:
     return Packed({}, value) if _is_plain(value) else None
 
@@ -212,6 +224,7 @@ FORMS: dict[type, Form] = {
     Outcome: Form(_outcome, _outcome_again),
     Projected: Form(_projected, _projected_again),
     Traced: Form(_traced, _traced_again),
+    Attributed: Form(_attributed, _attributed_again),
     dict: Form(_record, _record_again),
     float: Form(_number, _number_again),
     int: Form(_number, _number_again),

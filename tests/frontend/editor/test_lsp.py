@@ -207,6 +207,10 @@ def test_hover_tells_a_claim_s_last_verdict(client: Client, program: Path, world
         ("sweep q on flip.test { for k in layers: patch resid_post[", {"k"}, {"flip.test"}),
         ("path q = head[0.0].z @ END -> logits { ", {"freeze", "layernorm"}, {"v"}),
         ("path q = head[0.0].z @ END -> logits { freeze ", {"attention", "all"}, {"freeze"}),
+        ("attribution q to ", {"logit_diff", "prob", "loss"}, {"fldd", "v"}),
+        ("attribution q to prob on flip.test { ", {"over", "edges", "steps", "check"}, {"v"}),
+        ("attribution q to prob on flip.test { over ", {"heads", "out", "mlps"}, {"edges"}),
+        ("attribution q to prob on flip.test { over out ", {"edges", "by", "check"}, {"over"}),
         ("# ", set(), {"measure"}),
     ],
 )

@@ -1,0 +1,1 @@
+"""Attributions: estimates by gradients, and how they compare with exact effects."""
