@@ -112,12 +112,20 @@ class Das(Word):
 
 @function
 class MeanDifference(Word):
-    """Mean activation of one class of prompts minus that of another: one direction."""
+    """Mean activation of one class of prompts minus that of another: one direction.
+
+    Without a second class it is minus that of all other prompts.
+    """
 
     word = "mean_difference"
     runs = "reads"
     sides = SIDES
-    operands = (_SITE, Operand("first", "class"), Operand("second", "class"), _ON)
+    operands = (
+        _SITE,
+        Operand("first", "class"),
+        Operand("second", "class", required=False),
+        _ON,
+    )
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         return SubspaceType(site_width(types), 1)

@@ -72,7 +72,8 @@ def fits(graph: Graph, wanted: frozenset[str], plain: Any) -> bool:
 def _subspace(session: Session, operation: Operation, value: SubspaceValue) -> Packed:
     fit: DasFit | None = session.training.get(operation.key)
     tensors = {"vectors": value.vectors}
-    plain: dict[str, Any] = {"tolerance": value.tolerance, "fit": None}
+    probe = session.probes.get(operation.key)
+    plain: dict[str, Any] = {"tolerance": value.tolerance, "fit": None, "probe": probe}
     if fit is not None:
         tensors["fitted"] = fit.basis
         plain["fit"] = {"losses": list(fit.losses), "held_out": list(fit.held_out)}
@@ -81,6 +82,8 @@ def _subspace(session: Session, operation: Operation, value: SubspaceValue) -> P
 
 def _subspace_again(session: Session, operation: Operation, packed: Packed) -> SubspaceValue:
     fit = packed.plain["fit"]
+    if packed.plain.get("probe") is not None:
+        _probe_again(session, operation, packed)
     if fit is not None:
         losses, held_out = tuple(fit["losses"]), tuple(fit["held_out"])
         session.training[operation.key] = DasFit(packed.tensors["fitted"], losses, held_out)
