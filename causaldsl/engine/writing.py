@@ -117,7 +117,7 @@ def choose(logits: Tensor, draws: Tensor | None, word: GenerateWord) -> Tensor:
 
 def _unlikely(chances: Tensor, share: float) -> Tensor:
     """Which tokens are not among the fewest that have this share together."""
-    ordered, order = chances.sort(-1, descending=True, stable=True)
+    ordered, order = torch.sort(chances, dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered
     return torch.zeros_like(chances, dtype=torch.bool).scatter(-1, order, before >= share)
 

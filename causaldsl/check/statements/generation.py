@@ -12,6 +12,7 @@ from causaldsl.check.in_force import plain, what_it_does
 from causaldsl.check.interventions import site_of
 from causaldsl.check.loops import new_name
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.runs import Origin
 from causaldsl.check.values import Applied, Run
 from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
 from causaldsl.syntax import ast
@@ -57,9 +58,24 @@ def _run(context: Context, arm: ast.Arm, pairs: PairSet, seen: dict[str, Span]) 
     found = plain(context, does, pairs, "path-here", message)
     for applied in found.does:
         assert isinstance(applied, Applied)
+        _check_sources(applied, pairs, does.span)
         _check_everywhere(applied, does.span)
     label = what_it_does(context, does)
     return Run(name.text, found.does, label, (), arm.span, found.stages)
+
+
+def _check_sources(applied: Applied, pairs: PairSet, span: Span) -> None:
+    """Prompts of a corpus have no sources."""
+    origin = applied.operand("from")
+    of_source = isinstance(origin, Origin) and origin.run is None and origin.mean_of is None
+    takes = "source" in applied.word.sides or (of_source and origin.side != "base")  # type: ignore[union-attr]
+    if takes and not pairs.paired:
+        raise wrong(
+            "no-source",
+            f"`{applied.word.word}` takes activations of sources, and `{pairs.name}` has none",
+            span,
+            "steer and ablate need none; write on pairs to take values from their sources",
+        )
 
 
 def _check_everywhere(applied: Applied, span: Span) -> None:
@@ -85,7 +101,7 @@ def _how(context: Context, node: ast.Generate, pairs: PairSet) -> GenerateWord:
     options: dict[str, float] = {}
     for name, part in (("tokens", node.tokens), *((one.name, one) for one in node.sampling)):
         if name in options:
-            raise wrong("option-twice", f"`{name}` is given twice", part.span)
+            raise wrong("option-twice", f"`{name}` is given twice", part.span, "leave out one")
         written = (ast.Number if part.value[0].isdigit() else ast.Name)(part.span, part.value)
         number = context.of_type(written, NumberType, "a number").number
         if number is None:

@@ -22,6 +22,7 @@ from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.trace import Traced, traced_again
+from causaldsl.engine.words.generation import Written
 from causaldsl.engine.words.histograms import Projected
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, TraceWord
@@ -210,6 +211,23 @@ def _texts_again(session: Session, operation: Operation, packed: Packed) -> Prom
     return found
 
 
+def _written(session: Session, operation: Operation, value: Written) -> Packed:
+    plain = {name: list(map(_listed, getattr(value, name))) for name in _OF_TEXTS}
+    return Packed({}, plain)
+
+
+def _written_again(session: Session, operation: Operation, packed: Packed) -> Written:
+    tokens, texts, ended = (packed.plain[name] for name in _OF_TEXTS)
+    return Written(tuple(map(tuple, tokens)), tuple(texts), tuple(ended))
+
+
+_OF_TEXTS = ("tokens", "texts", "ended")
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 FORMS: dict[type, Form] = {
     SubspaceValue: Form(_subspace, _subspace_again),
     Outcome: Form(_outcome, _outcome_again),
@@ -220,6 +238,7 @@ FORMS: dict[type, Form] = {
     int: Form(_number, _number_again),
     Drawn: Form(_drawn, _drawn_again),
     PromptSet: Form(_texts, _texts_again),
+    Written: Form(_written, _written_again),
 }
 
 
