@@ -1,5 +1,6 @@
 """Generated texts against transformers' own `generate` under hooks written by hand."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 from transformers.generation.logits_process import (
     TemperatureLogitsWarper,
@@ -16,10 +18,15 @@ from transformers.generation.logits_process import (
 
 from causaldsl.diagnostics import ProgramError
 from causaldsl.engine.session import Session
+from causaldsl.engine.words import generation
 from causaldsl.engine.words.generation import Texts
 from causaldsl.engine.writing import choose
+from causaldsl.report.kinds.generations import Generations
+from causaldsl.results.records import GenerationRecord, Number, Results
 from causaldsl.vocabulary.generation import GenerateWord, occurrences
 from tests.engine.test_interpret import check, run
+from tests.engine.test_store import found
+from tests.engine.test_store import run as store_run
 from tests.families.models import NAMES, family_folder
 from tests.frontend.world import PRELUDE, make_world
 
@@ -290,3 +297,68 @@ def test_refused(text: str, code: str, world: Path) -> None:
     problem = caught.value.diagnostics[0]
     assert problem.code == code
     assert problem.help or "not a number" in problem.message
+
+
+STORED = PRELUDE + (
+    'prompts said = corpus("texts.txt")\nsubspace v = random(resid_post[1] @ END)\n'
+    "generate g on said { plain = base  pushed = steer resid_post[1] @ all along v by 9\n"
+    '  tokens 5  temperature 0.9  report text, length, share_with(["the"]) }\n'
+    "subspace p = probe(resid_post[1] @ END, ABB, BAB, on: flip.train, held_out: 0.5)\n"
+)
+
+
+def test_a_run_that_was_stopped_goes_on_behind_the_last_part(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And gives the same bits, as does one that finds all of it in the store."""
+    monkeypatch.setattr(generation, "_TOGETHER", 5)
+    alone = store_run(STORED, world, "none")
+    parts: list[int] = []
+    before = generation.write
+
+    def counted(*given: Any) -> Any:
+        parts.append(len(given[3]))
+        if len(parts) == 3:
+            raise KeyboardInterrupt
+        return before(*given)
+
+    monkeypatch.setattr(generation, "write", counted)
+    with pytest.raises(KeyboardInterrupt):
+        store_run(STORED, world, tmp_path)
+    made = store_run(STORED, world, tmp_path)
+    assert parts == [5, 5, 5, 5, 5, 4]  # 24 prompts; the third part is made again
+    assert found(made) == found(alone)
+    again = store_run(STORED, world, tmp_path)
+    assert len(parts) == 6
+    assert found(again) == found(made)
+    assert again.reused[0] == again.reused[1] > 0
+
+
+HOSTILE = "<script>alert('x')</script> [red]\x1b[31m & \"q\" <b>"
+
+
+def test_texts_are_shown_as_what_they_are() -> None:
+    """Whatever the model writes: no markup of the page, no command of the terminal."""
+    number = Number(mean=1.0, n=5, low=0.5, high=1.5)
+    record = GenerationRecord(
+        prompts=[HOSTILE] * 5,
+        tokens=4,
+        sampling={"temperature": 0.0},
+        texts={"plain": [HOSTILE] * 5},
+        ended={"plain": [True] * 5},
+        numbers={"plain": {"n": number}},
+        metrics={"n": f'count(["{HOSTILE}"])'},
+    )
+    kind = Generations()
+    for made in (kind.panel(None, "g", record), kind.article(None, "g", record)):  # type: ignore[arg-type]
+        assert "<script" not in str(made)
+        assert "<b>" not in str(made).replace("<b>g</b>", "")
+        assert "\x1b" not in str(made)
+        assert "&lt;script&gt;" in str(made)
+    out = Console(file=io.StringIO(), width=200, force_terminal=True)
+    results = Results(program="p", measures={}, generations={"g": record})
+    for table in kind.tables(results, "g", record):
+        out.print(table)
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[31m" not in shown
+    assert r"[red]\u001b[31m" in shown
