@@ -74,8 +74,8 @@ def tables(results: Results) -> Iterator[tuple[str, Rows]]:
         yield measure, [head, *rows]
     for name, record in results.generations.items():
         if record.texts:
-            head = ["prompt", *record.texts]
-            yield f"{name}_texts", [head, *zip(record.prompts, *record.texts.values(), strict=True)]
+            side_by_side = zip(record.prompts, *record.texts.values(), strict=True)
+            yield f"{name}_texts", [["prompt", *record.texts], *map(list, side_by_side)]
 
 
 def as_csv(rows: Rows) -> str:

@@ -204,3 +204,40 @@ def test_classes_that_are_alike_are_no_probe(world: Path) -> None:
     text = PRELUDE + "subspace v = probe(resid_pre[0] @ 1, ABB, BAB, on: flip.train)\n"
     with pytest.raises(RunFailure, match="same activations"):
         run(text, world)
+
+
+TASKS = """
+pairs first = jsonl("first.jsonl")
+pairs second = jsonl("second.jsonl")
+pairs both = jsonl("both.jsonl")
+site x = resid_post[1] @ END
+subspace joined = das(x, on: first + second, epochs: 3, batch: 4)
+subspace whole = das(x, on: both, epochs: 3, batch: 4)
+measure m on first + second { all = patch x  report logit_diff }
+measure n on both { all = patch x  report logit_diff }
+"""
+
+
+def test_two_tasks_at_once_are_the_file_of_both(world: Path) -> None:
+    """The same basis, and the same numbers."""
+    lines = (world / "even.jsonl").read_text().splitlines()
+    others = [line.replace("gave", "had") for line in lines]
+    for name, some in (("first", lines), ("second", others), ("both", [*lines, *others])):
+        (world / f"{name}.jsonl").write_text("\n".join(some) + "\n")
+    results, session = run('model lm = "tiny-llama"\n' + TASKS, world)
+    joined, whole = (session.values[session.graph.key_of(name)] for name in ("joined", "whole"))
+    assert torch.equal(joined.vectors, whole.vectors)
+    assert results.measures["m"] == results.measures["n"]
+
+
+@pytest.mark.parametrize("right", ["first", "said", "one_way.test", "x"])
+def test_what_can_not_be_put_together(right: str, world: Path) -> None:
+    (world / "first.jsonl").write_text((world / "even.jsonl").read_text())
+    text = PRELUDE + (
+        'pairs first = jsonl("first.jsonl")\nprompts said = corpus("texts.txt")\n'
+        "pairs one_way = ioi ABB { test 4 }\nsite x = resid_post[1] @ END\n"
+        f"measure m on first + {right} {{ a = ablate x to zero  report logit_diff }}\n"
+    )
+    with pytest.raises(ProgramError) as caught:
+        check(text, world)
+    assert caught.value.diagnostics[0].code in ("pairs-apart", "no-answers", "wrong-kind")

@@ -36,10 +36,10 @@ def generate(context: Context, node: ast.Generate) -> Generation:
     for arm in node.arms:
         with problems.collecting():
             runs.append(_run(context, arm, pairs, seen))
-    found: list[Any] = [GenerateWord(tokens=1), ((), True)]
-    for place, part in enumerate((_how, _reported)):
+    found: list[Any] = []
+    for part in (_how, _reported):
         with problems.collecting():
-            found[place] = part(context, node, pairs)
+            found.append(part(context, node, pairs))
     problems.raise_if_any()
     how, (metrics, shows) = found
     return Generation(node.name.text, pairs, tuple(runs), how, metrics, shows, node.span)
@@ -99,7 +99,9 @@ def _check_everywhere(applied: Applied, span: Span) -> None:
 def _how(context: Context, node: ast.Generate, pairs: PairSet) -> GenerateWord:
     """How the model writes."""
     options: dict[str, float] = {}
-    for name, part in (("tokens", node.tokens), *((one.name, one) for one in node.sampling)):
+    written_as: list[tuple[str, ast.NewTokens | ast.Sampling]] = [("tokens", node.tokens)]
+    written_as += [(one.name, one) for one in node.sampling]
+    for name, part in written_as:
         if name in options:
             raise wrong("option-twice", f"`{name}` is given twice", part.span, "leave out one")
         written = (ast.Number if part.value[0].isdigit() else ast.Name)(part.span, part.value)
@@ -167,12 +169,10 @@ def _metric(context: Context, node: ast.Expression) -> TextMetric:
     if not cls.listed and not isinstance(node, ast.Call):
         return cls()
     words = [context.value(a) for a in arguments if not isinstance(a, ast.Option)]
-    value = words[0] if len(words) == len(arguments) == 1 else None
-    texts = (value,) if isinstance(value, str) else value
-    good = (
-        isinstance(texts, tuple) and texts and all(isinstance(w, str) and w.strip() for w in texts)
-    )
+    value = words[0] if len(words) == len(arguments) == 1 else ()
+    texts = value if isinstance(value, tuple) else (value,)
+    good = texts and all(isinstance(word, str) and word.strip() for word in texts)
     if not cls.listed or not good:
         message = f"`{show(node)}` is not how `{cls.word}` is written"
         raise wrong("bad-metric", message, node.span, f"write {cls.form()}")
-    return cls(of=texts)
+    return cls(of=tuple(map(str, texts)))
