@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from causaldsl.check.choices import Choice
+from causaldsl.check.generated import Generation
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import (
@@ -154,5 +155,6 @@ class CheckedProgram:
     measurements = _View(Measurement)
     tables = _View(Table)
     histograms = _View(Histogram)
+    generations = _View(Generation)
     traces = _View(CheckedTrace)
     audits = _View(CheckedAudit)

@@ -67,7 +67,7 @@ def _run(context: Context, arm: ast.Arm, pairs: PairSet, seen: dict[str, Span]) 
 def _check_sources(applied: Applied, pairs: PairSet, span: Span) -> None:
     """Prompts of a corpus have no sources."""
     origin = applied.operand("from")
-    of_source = isinstance(origin, Origin) and origin.run is None and origin.mean_of is None
+    of_source = isinstance(origin, Origin) and origin.run is None and origin.of is None
     takes = "source" in applied.word.sides or (of_source and origin.side != "base")  # type: ignore[union-attr]
     if takes and not pairs.paired:
         raise wrong(
