@@ -17,6 +17,7 @@ from causaldsl.check.statements.use import GROUP
 from causaldsl.discovery import import_all
 from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import Word
+from causaldsl.vocabulary.generation import TEXT_METRICS
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -44,7 +45,10 @@ def reference() -> str:
         for m in MATRIX_WORDS.values()
     ]
     lines += ["", *_words(BUILT_IN)]
-    lines += ["## Audits", "", *_entry(Illusion, Illusion.signature())]
+    lines += ["## Numbers of texts", "", "In the report of a `generate`.", ""]
+    lines += ["| Word | Unit | |", "|---|---|---|"]
+    lines += [f"| `{m.form()}` | {m.unit} | {m.__doc__} |" for m in TEXT_METRICS.values()]
+    lines += ["", "## Audits", "", *_entry(Illusion, Illusion.signature())]
     lines += ["## Warnings", "", "`allow NAME` in a program turns one off.", ""]
     lines += ["| Name | |", "|---|---|"]
     lines += [f"| `{name}` | {doc} |" for name, doc in WARNINGS.items()]

@@ -22,9 +22,10 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Maker, Operand, OperandMistake, Word
+from causaldsl.vocabulary.directions import TokenRow
 from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.matrices import MATRIX_WORDS, Matrix
-from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, TraceType
+from causaldsl.vocabulary.types import MatrixType, NumberType, SiteType, SubspaceType, TraceType
 
 Named = list[tuple[ast.Identifier, Any]]
 
@@ -192,6 +193,8 @@ def _type(context: Context, value: Any) -> Any:
         return SiteType(value.site.width(context.shapes(value.span)))
     if isinstance(value, CheckedTrace):
         return TraceType(frozenset(value.components))
+    if isinstance(value, TokenRow):
+        return SubspaceType(value.width, 1)
     if isinstance(value, tuple):
         return tuple(_type(context, part) for part in value if isinstance(part, Applied))
     return None
@@ -205,7 +208,8 @@ def _match_positional(cls: type[Word], positional: list[Any], span: Span) -> dic
         extra = positional[len(places)]
         count = f"{len(places)} operand{'s' * (len(places) != 1)}"
         named = [operand.name for operand in cls.operands if operand.keyword and operand.required]
-        way = f"say what it is: {named[0]}: {show(extra)}" if named else f"write {cls.signature()}"
+        way = cls.otherwise or f"write {cls.signature()}"
+        way = f"say what it is: {named[0]}: {show(extra)}" if named else way
         message = f"`{cls.word}` takes {count}, not {len(positional)}"
         if named:
             message = f"`{cls.word}` takes {count} without a name, not {len(positional)}"
@@ -221,6 +225,7 @@ _ASKED = {
     "outside": "source, mean, mean(PAIRS.base) or zero",
     "integers": "a list",
     "pairs": "pairs",
+    "token": "a token in quotes",
     "tokens": "positions of tokens",
     "texts": "a file or a list of texts",
     "values": "numbers",

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.choices import Choice
+from causaldsl.check.generated import Generation
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import (
@@ -155,6 +156,7 @@ class CheckedProgram:
     measurements = _View(Measurement)
     tables = _View(Table)
     histograms = _View(Histogram)
+    generations = _View(Generation)
     traces = _View(CheckedTrace)
     attributions = _View(CheckedAttribution)
     audits = _View(CheckedAudit)

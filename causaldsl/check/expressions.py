@@ -13,6 +13,7 @@ from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.nodes import EDGES, all_edges_of
+from causaldsl.check.pairs import PairFamily, PairSet, together
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
 from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
 from causaldsl.check.stages import (
@@ -305,11 +306,15 @@ def negative(context: Context, node: ast.Negative) -> Applied:
 
 
 @handles(ast.BinarySum, ast.BinaryProduct)
-def binary(context: Context, node: ast.BinarySum | ast.BinaryProduct) -> Applied:
+def binary(context: Context, node: ast.BinarySum | ast.BinaryProduct) -> Applied | PairSet:
     left, right = (
         constant(float(str(value)), side.span) if isinstance(value, HeadValue) else value
         for side, value in ((side, context.value(side)) for side in (node.left, node.right))
     )
+    if node.operator == "+" and all(isinstance(v, PairSet | PairFamily) for v in (left, right)):
+        sides = (context.pair_set(side, asked="nothing") for side in (node.left, node.right))
+        with located(node.span):
+            return together(*sides)
     first, second = Located(left, node.left.span), Located(right, node.right.span)
     kinds = tuple(v.type if isinstance(v, Applied) else None for v in (left, right))
     match kinds:

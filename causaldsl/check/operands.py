@@ -13,11 +13,13 @@ from causaldsl.check.nodes import members_of
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
-from causaldsl.diagnostics import wrong
+from causaldsl.diagnostics import located, wrong
 from causaldsl.model.catalog import ModelSpec
+from causaldsl.model.matrices import check_stored, matrix_sizes
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Operand, OperandKind, Word
+from causaldsl.vocabulary.directions import TokenRow
 from causaldsl.vocabulary.types import MatrixType, NumberType, SubspaceType
 
 Read = Callable[[Context, Any, type[Word]], Any]
@@ -51,6 +53,23 @@ def _text(context: Context, node: Any, cls: type[Word]) -> str:
         way = f"write it in quotes: {cls.example or f'{cls.word}(..)'}"
         raise wrong("wrong-kind", f"`{show(node)}` is not a {what}", node.span, way)
     return text
+
+
+def _token(context: Context, node: Any, cls: type[Word]) -> TokenRow:
+    """One of the model's tokens, by its text."""
+    text = context.value(node)
+    if not isinstance(text, str):
+        way = f"write it in quotes: {cls.example}"
+        raise wrong("wrong-kind", f"`{show(node)}` is not a text", node.span, way)
+    tokens, shapes = context.tokens(node.span), context.shapes(node.span)
+    found = tokens.single(text)
+    if found is None:
+        pieces = " | ".join(tokens.pieces(text))
+        way = f"its tokens are {pieces}; most words are one token with a space before them"
+        raise wrong("not-one-token", f"{show(node)} is not one token", node.span, way)
+    with located(node.span):
+        check_stored("W_U", None, shapes)
+    return TokenRow(text, found, matrix_sizes("W_U", None, shapes)[0])
 
 
 def _texts(context: Context, node: Any, cls: type[Word]) -> Any:
@@ -180,4 +199,5 @@ READ: dict[OperandKind, Read] = {
     "end": _end,
     "nodes": lambda context, node, cls: members_of(context, node),
     "outside": lambda context, node, cls: node,
+    "token": _token,
 }

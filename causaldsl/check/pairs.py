@@ -330,6 +330,30 @@ class PromptSet(PairSet):
         return hashlib.sha256(f"{self.sample} {self.sample.bos}".encode()).hexdigest()[:16]
 
 
+def together(left: PairSet, right: PairSet) -> PairSet:
+    """The pairs of both, in order: several tasks at once.
+
+    Raises:
+        Mistake: if not the same can be asked of both.
+    """
+    both = (left, right)
+    apart = {
+        "one of them has sources, and the other none": left.paired != right.paired,
+        "their sources have other names": [*left.sources] != [*right.sources],
+        "one of them has foils, and the other none": left.foils != right.foils,
+        "their answers have several tokens": any(one.spelled for one in both),
+        "a run chooses among their pairs (`where`)": any(one.where for one in both),
+        "they are prompts without answers": any(isinstance(one, PromptSet) for one in both),
+        "they are the same pairs": left.digest == right.digest,
+    }
+    reason = next((said for said, is_so in apart.items() if is_so), None)
+    if reason is not None:
+        message = f"`{left.name}` and `{right.name}` can't be put together: {reason}"
+        raise Mistake("pairs-apart", message, "take one of them, or write both into one file")
+    pairs, patterns = left.pairs + right.pairs, left.patterns and right.patterns
+    return replace(left, name=f"{left.name} + {right.name}", pairs=pairs, patterns=patterns)
+
+
 def prompt_set(
     name: str, prompts: Iterable[Prompt], sample: Sample | None = None, written: bool = False
 ) -> PromptSet:

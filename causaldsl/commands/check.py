@@ -85,6 +85,7 @@ def _tell(path: Path, program: CheckedProgram, options: argparse.Namespace) -> N
         return
     warn(program)
     runs = sum(len(m.runs) for m in program.measurements.values())
+    runs += sum(len(g.runs) for g in program.generations.values())
     pairs = sum(len(p) for f in program.families.values() for p in (f.train, f.test, f.whole) if p)
     model = program.model.name if program.model else "no model"
     name = "the program" if path == STDIN else path

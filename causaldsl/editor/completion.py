@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lark import Token
 from lark.exceptions import UnexpectedInput
 
+from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import Value, describe
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
@@ -28,6 +29,7 @@ from causaldsl.syntax import grammar
 from causaldsl.vocabulary.attributions import ATTRIBUTED
 from causaldsl.vocabulary.base import Change, Word
 from causaldsl.vocabulary.expressed import OF_ANSWERS, READS
+from causaldsl.vocabulary.generation import TEXT, TEXT_METRICS
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.traces import POLICIES
@@ -224,6 +226,8 @@ def _parts(here: _Here, chain: list[str]) -> Iterator[Item]:
         offered = dict.fromkeys(value.metrics, "a metric")
     elif isinstance(value, PairFamily) and rest:
         offered = parts_of(value.parts.get(rest[0]))
+    elif isinstance(value, Generation) and rest:
+        offered = dict.fromkeys(dict(value.metrics), "a metric")
     for name, detail in offered.items():
         yield Item(name, "metric" if detail == "a metric" else "name", detail)
 
@@ -256,6 +260,13 @@ def _metrics(here: _Here) -> Iterator[Item]:
     for name, metric in here.words.metrics.items():
         if here.shapes is None or (metric.needs == "output") != here.shapes.text:
             yield Item(name, "metric", metric.unit, metric.doc)
+
+
+def _text_metrics(here: _Here) -> Iterator[Item]:
+    yield Item(TEXT, "metric", "the texts themselves")
+    for name, cls in TEXT_METRICS.items():
+        insert = f"{name}([" if cls.listed else None
+        yield Item(name, "metric", cls.unit, words.doc_of(cls), insert)
 
 
 def _warnings(here: _Here) -> Iterator[Item]:
@@ -349,6 +360,8 @@ def _interventions(here: _Here) -> Iterator[Item]:
             yield Item(name, "name", "a path")
     if here.statement == "path":
         yield from _sites(here)
+    if here.statement == "generate":
+        yield Item("base", "value", "the model as it is")
 
 
 def _expression(here: _Here) -> Iterator[Item]:
@@ -448,6 +461,7 @@ def _begins_intervention(here: _Here) -> bool:
         "run",
         "trace",
         "histogram",
+        "generate",
     ):
         return False
     return (
@@ -467,6 +481,7 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: h.open and _is_policy(h), _policy),
     (lambda h: h.call is not None and h.back() in ("(", ","), _options),
     (lambda h: h.call is not None and h.back() == ":", _option_value),
+    (lambda h: h.statement == "generate" and _in_report(h), _text_metrics),
     (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
     (lambda h: h.statement == "attribution" and h.back() == "to", _attributed),
     (lambda h: h.back() == "on" and "NAME" in h.fits, _pairs),

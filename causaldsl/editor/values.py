@@ -7,6 +7,7 @@ from functools import singledispatch
 from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution
+from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import Place
@@ -140,6 +141,15 @@ def _(value: Measurement, shapes: ModelDims | None) -> list[str]:
 
 
 @_lines.register
+def _(value: Generation, shapes: ModelDims | None) -> list[str]:
+    reports = [*(["text"] if value.shows else []), *dict(value.metrics)]
+    return [
+        f"texts behind {len(value.pairs)} prompts of {value.pairs.name}",
+        f"arms {_some(run.name for run in value.runs)}; reports {', '.join(reports)}",
+    ]
+
+
+@_lines.register
 def _(value: CheckedMetric, shapes: ModelDims | None) -> list[str]:
     return ["a metric of the program's own", f"`{value.metric.doc}`"]
 
@@ -190,6 +200,8 @@ def parts_of(value: Any) -> dict[str, str]:
         arms = dict.fromkeys(run.arm for run in value.runs)
         named = {arm: "an arm" for arm in arms if arm}
         return named | dict.fromkeys(value.metrics if value.axes else (), "a metric")
+    if isinstance(value, Generation):
+        return {run.name: "an arm" for run in value.runs}
     if isinstance(value, Table):
         return dict.fromkeys(value.cells, "an arm")
     if isinstance(value, Histogram):

@@ -11,6 +11,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax.grammar import statement_words
 from causaldsl.vocabulary.audits import Illusion
 from causaldsl.vocabulary.base import Change, Word
+from causaldsl.vocabulary.generation import TEXT_METRICS
 from causaldsl.vocabulary.matrices import MATRIX_WORDS
 from causaldsl.vocabulary.register import Vocabulary
 from causaldsl.vocabulary.sites import SITE_WORDS
@@ -54,6 +55,8 @@ def explain(text: str, words: Vocabulary, shapes: ModelDims | None) -> str | Non
         return f"{code('report ' + text)}\n{metric.doc}" + (
             f"\n\nin {metric.unit}" * bool(metric.unit)
         )
+    if text in TEXT_METRICS:
+        return f"{code('report ' + TEXT_METRICS[text].form())}\n{doc_of(TEXT_METRICS[text])}"
     plain = OWNERS | SETS | WARNINGS
     return f"{code(text)}\n{plain[text]}" if text in plain else None
 

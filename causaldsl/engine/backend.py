@@ -151,6 +151,23 @@ class Pass(Generic[T]):
             yield replace(self, arms=[edits], rows=rows, ask=ask)
 
 
+Edits = Sequence[Sequence[Edit]]
+"""What is in force in each arm."""
+
+
+class Writer(Protocol):
+    """Some prompts in some arms that are written on: logits (A, n, V) behind the last token.
+
+    It is begun once, with what is in force at the prompts' own tokens, and then given the tokens
+    (A, n) that come next, with what is in force at these. Positions count from each prompt's
+    beginning.
+    """
+
+    def begin(self, edits: Edits) -> Tensor: ...
+
+    def go_on(self, tokens: Tensor, edits: Edits) -> Tensor: ...
+
+
 class Backend(Protocol):
     """Runs a model."""
 
@@ -173,6 +190,13 @@ class Backend(Protocol):
 
     def run(self, wanted: Pass[T]) -> T:
         """Run the model with edits. Raises ``RunFailure`` if one is never made."""
+        ...
+
+    def writer(self, tokens: Tensor, lengths: Tensor, room: int) -> Writer:
+        """Writes up to ``room`` tokens behind each of the prompts (n, T) of ``lengths`` (n,).
+
+        They are padded on the right; only a ``ragged`` backend takes different lengths.
+        """
         ...
 
     def training(self, steps: int, memory: int | None = None) -> AbstractContextManager[None]:

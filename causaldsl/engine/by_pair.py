@@ -12,6 +12,7 @@ from causaldsl.engine.attribution.found import Attributed
 from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.tracing.trace import Traced
+from causaldsl.engine.words.generation import Texts
 from causaldsl.engine.words.histograms import Projected
 from causaldsl.engine.words.runs import outcomes_of
 from causaldsl.graph.operations import MeasureWord, Operation
@@ -24,6 +25,7 @@ def blocks(program: CheckedProgram, session: Session) -> Iterator[Block]:
     """All of them, in the program's order for each kind of statement."""
     yield from _measures(program, session)
     yield from _fits(program, session)
+    yield from _generations(program, session)
     yield from _histograms(program, session)
     yield from _traces(program, session)
     yield from _attributions(program, session)
@@ -85,6 +87,16 @@ def _fits(program: CheckedProgram, session: Session) -> Iterator[Block]:
         fit = session.graph.made.get(f"fit of {session.graph.key_of(name)}")
         for measure in fit.parts.values() if fit else ():
             yield from _measure(session, name, measure, {})
+
+
+def _generations(program: CheckedProgram, session: Session) -> Iterator[Block]:
+    """Numbers of the texts behind each prompt."""
+    for name, made in session.graph.of_kind("generate").items():
+        found: Texts = session.values[made.key]
+        for arm, run in found.runs.items():
+            pairs = session.graph.pairs_of(session.graph.operation(made.parts[arm]).input("base"))
+            for metric, values in run.columns.items():
+                yield Block(name, arm, metric, pairs, values.numpy())
 
 
 def _histograms(program: CheckedProgram, session: Session) -> Iterator[Block]:

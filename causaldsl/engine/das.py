@@ -8,6 +8,14 @@ so Q (d, k) is orthonormal at every step and no d x d rotation is ever formed. T
 loss is orthogonal to what leaves Q unchanged, M's length among it: M only grows, which slows the
 turning of Q down as training goes on.
 
+Where the dimension is learned too (boundless DAS: Wu et al. 2023), M has k columns at most and a
+share b beside it, and the patch goes along Q diag(m) Q^T with gates that close behind b k columns::
+
+    m_j = sigmoid((b k - j + 1/2) / T),  j = 1 .. k       loss + cost * b
+
+T falls from epoch to epoch, from a tenth of the columns to 0.1, so that the gates become a count;
+the subspace is that of the first round(b k) columns of Q, at least one.
+
 What a low loss does not prove: a subspace that is free to be anywhere in an MLP can work by
 switching on a pathway that is dormant on the data. See ``audit illusion``.
 """
@@ -55,6 +63,9 @@ class DasOptions:
     epochs: int = 10
     seed: int = 0
     decay: Literal["none", "linear", "cosine"] = "linear"
+    boundless: bool = False
+    """Whether ``dim`` is the largest dimension that may be learned, at a ``cost`` of all of it."""
+    cost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,8 @@ class Learner(Generic[Batch]):
 
     @property
     def patience(self) -> int:
+        if self.options.boundless:  # the gates have to close
+            return self.options.epochs
         return max(3, self.options.epochs // 5)
 
 
@@ -163,7 +176,7 @@ def fit_together(
                 f"give `dim` a value from 1 to {learner.width}",
             )
     dtype = upcast_dtype(dtype)  # Adam's steps are too small for half precision
-    starts = [start(one.width, one.options.dim, one.options.seed) for one in learners]
+    starts = [_start(one) for one in learners]
     frees = [free.to(device=device, dtype=dtype).requires_grad_() for free in starts]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
@@ -183,7 +196,7 @@ def fit_together(
             ]
             for batches in zip_longest(*epochs, fillvalue=_NONE_LEFT):
                 own = {i: batch for i, batch in enumerate(batches) if batch is not _NONE_LEFT}
-                found = in_pieces(partial(_gradients, frees, own, losses))
+                found = in_pieces(partial(_gradients, learners, frees, epoch, own, losses))
                 for i, (loss, gradient) in found.items():
                     optimizers[i].step(gradient, rates[i])
                     seen[i].append(loss)
@@ -200,11 +213,11 @@ def fit_together(
     _read(unread)
     return [
         DasFit(
-            orthonormal(free.detach()) if best.basis is None else best.basis,
+            found_basis(one.options, free.detach()) if best.basis is None else best.basis,
             tuple(curve),
             tuple(best.losses),
         )
-        for free, curve, best in zip(frees, curves, bests, strict=True)
+        for one, free, curve, best in zip(learners, frees, curves, bests, strict=True)
     ]
 
 
@@ -265,10 +278,12 @@ def _hold_out(
     for i, learner in enumerate(learners):
         if not learner.held_out or not going[i]:
             continue
-        basis = orthonormal(frees[i].detach())
+        basis = found_basis(learner.options, frees[i].detach())
+        cost = float(cost_of(learner.options, frees[i].detach()))
         sizes = [len(batch) for batch in learner.held_out]  # type: ignore[arg-type]
         means = [float(losses([(i, basis, batch)])[0]) for batch in learner.held_out]
-        bests[i].see(sum(m * n for m, n in zip(means, sizes, strict=True)) / sum(sizes), basis)
+        mean = sum(m * n for m, n in zip(means, sizes, strict=True)) / sum(sizes)
+        bests[i].see(mean + cost, basis)
 
 
 def orthonormal(free: Tensor) -> Tensor:
@@ -278,6 +293,46 @@ def orthonormal(free: Tensor) -> Tensor:
     return torch.linalg.qr(free).Q
 
 
+def trained_basis(options: DasOptions, free: Tensor, epoch: int) -> Tensor:
+    """What a step of this epoch patches along, (d, k): B B^T = Q diag(m) Q^T if boundless."""
+    if not options.boundless:
+        return orthonormal(free)
+    done = epoch / max(1, options.epochs - 1)
+    hot, cold = max(options.dim / 10, 1.0), 0.1
+    temperature = hot ** (1 - done) * cold**done
+    columns = torch.arange(options.dim, device=free.device, dtype=free.dtype) + 0.5
+    open_ = (_share(free) * options.dim - columns) / temperature
+    # The root of a sigmoid, whose gradient is a number where the gate is shut.
+    return orthonormal(free[:-1]) * (0.5 * torch.nn.functional.logsigmoid(open_)).exp()
+
+
+def found_basis(options: DasOptions, free: Tensor) -> Tensor:
+    """The orthonormal basis that a free matrix stands for, with whole columns if boundless."""
+    if not options.boundless:
+        return orthonormal(free)
+    count = round(float(_share(free)) * options.dim)
+    return orthonormal(free[:-1])[:, : min(max(count, 1), options.dim)]
+
+
+def cost_of(options: DasOptions, free: Tensor) -> Tensor:
+    """What the share of columns adds to the loss; 0 where the dimension is given."""
+    return options.cost * _share(free) if options.boundless else free.new_zeros(())
+
+
+def _share(free: Tensor) -> Tensor:
+    """The share of columns, kept beside them in a row of its own: from 0 to 1, but with a gradient
+    that leads back from outside."""
+    share = free[-1, 0]
+    return share + (share.clamp(0, 1) - share).detach()
+
+
+def _start(learner: Learner[Batch]) -> Tensor:
+    """Where a training starts: half of the columns, if their number is learned."""
+    options = learner.options
+    free = start(learner.width, options.dim, options.seed)
+    return torch.cat((free, torch.full_like(free[:1], 0.5))) if options.boundless else free
+
+
 def start(width: int, dim: int, seed: int) -> Tensor:
     """A random orthonormal basis, the same for the same seed on every machine."""
     generator = torch.Generator().manual_seed(seed)
@@ -285,7 +340,9 @@ def start(width: int, dim: int, seed: int) -> Tensor:
 
 
 def _gradients(
+    learners: Sequence[Learner[Batch]],
     frees: Sequence[Tensor],
+    epoch: int,
     batches: Mapping[int, Batch],
     losses: Callable[[Sequence[tuple[int, Tensor, Batch]]], Tensor],
     pieces: int,
@@ -294,10 +351,15 @@ def _gradients(
     found: Gradients = {}
     for piece in range(pieces):
         parts = {i: _piece(batch, piece, pieces) for i, batch in batches.items()}
-        step = [(i, orthonormal(frees[i]), part) for i, (part, share) in parts.items() if share]
+        step = [
+            (i, trained_basis(learners[i].options, frees[i], epoch), part)
+            for i, (part, share) in parts.items()
+            if share
+        ]
         if not step:
             continue
         values = losses(step)
+        values = values + torch.stack([cost_of(learners[i].options, frees[i]) for i, _, _ in step])
         if not values.requires_grad:
             raise RunFailure("the loss does not depend on the subspace that is to be learned")
         chosen = [i for i, _, _ in step]

@@ -9,6 +9,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan import attributed as attributed  # these register what operations ask
+from causaldsl.plan import generation as generation
 from causaldsl.plan import rules as rules
 from causaldsl.plan.entries import expected_backend
 from causaldsl.plan.needs import BackendOf, Key, Needs, needs_of
@@ -64,7 +65,8 @@ def make_plan(graph: Graph, backend_of: BackendOf, shapes: ModelDims) -> Plan:
             asked[key] = Asked()
         for run, metrics in asked[key].outcomes.items():
             outcomes[run] = outcomes.get(run, frozenset()) | metrics
-    backends = {key: backend_of(one.sites) for key, one in asked.items() if one.sites}
+    passing = {key: one for key, one in asked.items() if one.sites or (one.writes and one.mark)}
+    backends = {key: backend_of(one.sites) for key, one in passing.items()}
     needs = needs_of(asked, backends)
     for key in outcomes.keys() & asked.keys():
         if key not in backends:  # a clean run

@@ -105,8 +105,9 @@ class _Counter:
         self._shared: set[object] = set()
 
     def works(self, group: Members) -> Iterator[Work]:
-        if (sample := self.plan.asked[group[0]].writes) is not None:
-            yield self._written(group, sample)
+        for key in group:
+            if (sample := self.plan.asked[key].writes) is not None:
+                yield self._written((key,), sample)
         for backend in sorted(name for key, name in self.plan.needs if key == group[0]):
             yield self.clean(group[0], backend)
         asked = {key: self.plan.asked[key] for key in group}

@@ -331,6 +331,22 @@ class HistogramRecord(Record):
     arms: dict[str, HistogramArm]
 
 
+class GenerationRecord(Record):
+    """Texts that the model wrote behind prompts, by arm, and numbers of them over the prompts.
+
+    ``texts`` have one for each of the ``prompts``; they are empty where the program reports only
+    numbers. ``ended`` says where the model ended its text. ``metrics`` are what each number is of.
+    """
+
+    prompts: list[str]
+    tokens: int
+    sampling: dict[str, float]
+    texts: dict[str, list[str]]
+    ended: dict[str, list[bool]]
+    numbers: dict[str, dict[str, Number]]
+    metrics: dict[str, str]
+
+
 class PrecisionRecord(Record):
     """How far a run in low precision lies from float32, where some of its runs were made in both.
 
@@ -394,6 +410,7 @@ class Results(Record):
     """By the name of the picture's file, without its ending."""
     probes: dict[str, ProbeRecord] = {}
     histograms: dict[str, HistogramRecord] = {}
+    generations: dict[str, GenerationRecord] = {}
     numbers: dict[str, Value] = {}
     intervals: dict[str, Number] = {}
     """Those of the numbers that are worked out from averages over pairs, with their intervals."""

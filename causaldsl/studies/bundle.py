@@ -63,7 +63,8 @@ def tables(results: Results) -> Iterator[tuple[str, Rows]]:
     if results.expectations:
         head = ["claim", "verdict", "left", "right", "difference", "low", "high", "n", "registered"]
         yield "claims", [head, *map(_claim, results.expectations)]
-    for measure, arms in results.measures.items():
+    numbers = {name: one.numbers for name, one in results.generations.items() if one.metrics}
+    for measure, arms in (results.measures | numbers).items():
         metrics = list(dict.fromkeys(metric for row in arms.values() for metric in row))
         head = ["arm", *(f"{m}{part}" for m in metrics for part in ("", " low", " high", " n"))]
         rows = [
@@ -71,6 +72,10 @@ def tables(results: Results) -> Iterator[tuple[str, Rows]]:
             for arm, row in arms.items()
         ]
         yield measure, [head, *rows]
+    for name, record in results.generations.items():
+        if record.texts:
+            side_by_side = zip(record.prompts, *record.texts.values(), strict=True)
+            yield f"{name}_texts", [["prompt", *record.texts], *map(list, side_by_side)]
 
 
 def as_csv(rows: Rows) -> str:

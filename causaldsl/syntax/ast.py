@@ -335,6 +335,30 @@ class Report(Node):
     metrics: tuple[Identifier, ...]
 
 
+class NewTokens(Node):
+    """How many tokens a model may write: a number, or the name of one."""
+
+    value: str
+
+
+class Sampling(Node):
+    """``temperature 0.7``, ``top_k 50``, ``seed 1``."""
+
+    name: str
+    value: str
+
+
+class TextMetric(Node):
+    """What is reported of texts, perhaps under a name: ``weddings = count([..])``."""
+
+    name: Identifier | None
+    metric: Expression
+
+
+class ReportTexts(Node):
+    metrics: tuple[TextMetric, ...]
+
+
 class Binding(Node):
     name: Identifier
     values: Expression
@@ -517,6 +541,16 @@ class Table(Definition):
 class Histogram(Definition):
     pairs: tuple[Expression, ...]
     arms: tuple[Projection, ...]
+
+
+class Generate(Definition):
+    """Texts that the model writes, with interventions in force or none."""
+
+    pairs: Expression
+    arms: tuple[Arm, ...]
+    tokens: NewTokens
+    sampling: tuple[Sampling, ...]
+    report: ReportTexts
 
 
 class Path(Definition):

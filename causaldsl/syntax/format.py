@@ -229,6 +229,14 @@ def _sweep(node: ast.Sweep) -> _Block:
     return _Block(head, [loop, *body, *report], flat, WIDTH if len(body) == 1 else 0)
 
 
+def _generate(node: ast.Generate) -> _Block:
+    """How it writes stands in one line."""
+    last = node.sampling[-1] if node.sampling else node.tokens
+    how = "  ".join(map(show, [node.tokens, *node.sampling]))
+    rows = [*_rows(node.arms), _Row(1, how, node.tokens, last), *_rows([node.report])]
+    return _plain_block(f"generate {node.name.text} on {show(node.pairs)}", rows)
+
+
 def _trace(node: ast.Trace) -> _Block:
     metric = f" to {show(node.metric)}" if node.metric else ""
     does = show(node.interventions) + metric
@@ -345,6 +353,11 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Histogram: lambda n: _plain_block(
         f"histogram {n.name.text} on {_list(n.pairs)}", _rows(n.arms)
     ),
+    ast.NewTokens: lambda n: f"tokens {n.value}",
+    ast.Sampling: lambda n: f"{n.name} {n.value}",
+    ast.TextMetric: lambda n: (f"{n.name.text} = " if n.name else "") + show(n.metric),
+    ast.ReportTexts: lambda n: f"report {_list(n.metrics)}",
+    ast.Generate: _generate,
     ast.Trace: _trace,
     ast.Attribution: _attribution,
     ast.Expect: lambda n: (

@@ -95,7 +95,7 @@ def words() -> dict[str, list[str]]:
     """Every word that stands in the grammar, by the parser's name for it or for several."""
     patterns = {t.name: t.pattern.value for t in parser().terminals}
     found = {
-        name: re.fullmatch(r"([a-z]+)(?:\(\?=.*)?|\(?([a-z|]+)\)?\\b", patterns[name])
+        name: re.fullmatch(r"([a-z]+)(?:\(\?=.*)?|\(?([a-z_|]+)\)?\\b", patterns[name])
         for name in patterns
     }
     return {name: (match[1] or match[2]).split("|") for name, match in found.items() if match}

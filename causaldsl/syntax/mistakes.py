@@ -29,6 +29,7 @@ _TERMINALS = {
     "POINT": "a position such as `END`",
     "$END": "the end of the file",
     "_OVER": "`over templates`",
+    "_TOKENS": "`tokens 40`",
 }
 _OPERATORS = frozenset(
     {"`(`", "`*` or `/`", "`+`", "`-`", "`.`", "`..`", "`@`", "`[`", "`and`", "`except`", "`is`"}

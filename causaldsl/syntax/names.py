@@ -218,6 +218,19 @@ def _pattern_pairs(here: _Statement, node: ast.PatternPairs) -> Iterator[Mention
             yield from here.use(option.value, span)
 
 
+def _count(here: _Statement, node: ast.NewTokens | ast.Sampling) -> Iterator[Mention]:
+    """A number may be a name."""
+    end = node.span.end
+    yield from here.use(node.value, Span(node.span.source, end - len(node.value), end))
+
+
+def _text_metric(here: _Statement, node: ast.TextMetric) -> Iterator[Mention]:
+    """Words of the language, and what stands in their brackets."""
+    if isinstance(node.metric, ast.Call):
+        for part in node.metric.arguments:
+            yield from here._of(part)
+
+
 def _slot(here: _Statement, node: ast.Slot) -> Iterator[Mention]:
     for letter in node.letters:
         yield Mention(Symbol("slot", letter.text, here.owner), letter.span, defines=True)
@@ -278,6 +291,9 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.Answers: _answers,
     ast.Template: _template,
     ast.Report: _report,
+    ast.NewTokens: _count,
+    ast.Sampling: _count,
+    ast.TextMetric: _text_metric,
     ast.Plot: _output,
     ast.Render: _output,
     ast.Trace: _trace,

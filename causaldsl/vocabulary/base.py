@@ -43,6 +43,7 @@ OperandKind = Literal[
     "end",
     "nodes",
     "outside",
+    "token",
 ]
 
 
@@ -146,6 +147,8 @@ class Word(BaseModel):
     """What its number is, for the axis of a picture; one of a metric says so by itself."""
     example: ClassVar[str] = ""
     """How it is written, where that helps more than the signature."""
+    otherwise: ClassVar[str] = ""
+    """What to write for other operands, where those of another word are often meant."""
 
     @property
     def is_alone(self) -> bool:

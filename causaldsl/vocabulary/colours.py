@@ -62,7 +62,8 @@ def keywords() -> frozenset[str]:
     verbs = BUILT_IN.interventions.values()
     clauses = {operand.name for verb in verbs for operand in verb.operands if operand.keyword}
     known = grammar.words().values()
-    return frozenset(clauses.union(*known, *(verb.options() for verb in verbs)))
+    ahead = {"tokens"}  # told by what stands behind it, so that the grammar has no plain word
+    return frozenset(clauses.union(ahead, *known, *(verb.options() for verb in verbs)))
 
 
 @cache

@@ -28,6 +28,8 @@ _ON = Operand("on", "pairs", keyword=True)
 _Index = Annotated[int, Field(strict=True)]
 _Count = Annotated[int, Field(ge=1, strict=True)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_MOST = 128
+"""Dimensions at most where a program that learns how many says no other bound."""
 _BY_PAIRS = f"for {STEPS} steps, at least {EPOCHS}, {HELD_OUT:g} held out of {FEWEST} pairs or more"
 """How DAS is trained where a program gives no epochs (``plan/examples.py``): part of its key."""
 
@@ -42,6 +44,9 @@ class Das(Word):
     coordinates of the site: a list of indices, or how many to draw (by ``neurons_seed``, or else by
     ``seed``; a smaller draw of a seed is part of a larger one). The basis is 0 elsewhere.
 
+    With `dim: learned` the dimension is learned too (boundless DAS: Wu et al., 2023), up to
+    ``most``: the loss goes up by ``cost`` times the share of these that is used.
+
     Without ``epochs`` it trains for as many as make 100 steps, and at least 10; a fifth of the
     pairs is held out, and the basis is that of the epoch in which their loss was lowest.
     """
@@ -52,7 +57,9 @@ class Das(Word):
     learned = True
     one_answer = True
     operands = (_SITE, _ON)
-    dim: int = Field(1, ge=1)
+    dim: Annotated[int, Field(ge=1)] | Literal["learned"] = 1
+    most: int | None = Field(None, ge=1)
+    cost: float | None = Field(None, ge=0)
     neurons: _Count | tuple[_Index, ...] | None = None
     neurons_seed: _Seed | None = None
     objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"
@@ -69,8 +76,15 @@ class Das(Word):
             return len(self.neurons)
         return width if self.neurons is None else self.neurons
 
+    def largest(self, width: int) -> int:
+        """The largest dimension that it may have at a site of this width."""
+        if isinstance(self.dim, int):
+            return self.dim
+        return self.most or min(_MOST, self.coordinates(width) or width)
+
     def retrained(self, dim: int, neurons: int | None = None) -> Das:
-        return self.model_copy(update={"dim": dim, "neurons": neurons, "neurons_seed": None})
+        given = {"dim": dim, "most": None, "cost": None}
+        return self.model_copy(update={**given, "neurons": neurons, "neurons_seed": None})
 
     def seeded(self, after: int) -> tuple[int, Das]:
         seed = (self.seed + after) % 2**31
@@ -87,19 +101,28 @@ class Das(Word):
 
     def identity(self) -> dict[str, Any]:
         """Options that are not in use don't count."""
-        unused = {name for name in ("neurons", "neurons_seed") if getattr(self, name) is None}
+        named = ("neurons", "neurons_seed", "most", "cost")
+        unused = {name for name in named if getattr(self, name) is None}
         said = self.model_dump(mode="json", exclude=unused)
         return said if self.epochs is not None else {**said, "epochs": _BY_PAIRS}
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         width = site_width(types)
-        check_fits("site", self.dim, width, "a subspace")
+        if isinstance(self.dim, int) and (self.most, self.cost) != (None, None):
+            raise OperandMistake(
+                "site",
+                "bad-option",
+                "`most` and `cost` are for a dimension that is learned",
+                "write `dim: learned`, or leave them out",
+            )
+        largest = self.largest(width)
+        check_fits("site", largest, width, "a subspace")
         if isinstance(self.neurons, tuple):
             check_neurons("neurons", self.neurons, width)
-            check_fits("neurons", self.dim, len(self.neurons), "a subspace")
+            check_fits("neurons", largest, len(self.neurons), "a subspace")
         elif self.neurons is not None:
             _check_count("neurons", self.neurons, width)
-            check_fits("neurons", self.dim, self.neurons, "a subspace")
+            check_fits("neurons", largest, self.neurons, "a subspace")
         if self.neurons_seed is not None and not isinstance(self.neurons, int):
             raise OperandMistake(
                 "neurons",
@@ -107,17 +130,25 @@ class Das(Word):
                 "`neurons_seed` draws neurons, but none are to be drawn",
                 "say how many with `neurons: k`, or leave it out",
             )
-        return SubspaceType(width, self.dim)
+        return SubspaceType(width, self.dim if isinstance(self.dim, int) else None)
 
 
 @function
 class MeanDifference(Word):
-    """Mean activation of one class of prompts minus that of another: one direction."""
+    """Mean activation of one class of prompts minus that of another: one direction.
+
+    Without a second class it is minus that of all other prompts.
+    """
 
     word = "mean_difference"
     runs = "reads"
     sides = SIDES
-    operands = (_SITE, Operand("first", "class"), Operand("second", "class"), _ON)
+    operands = (
+        _SITE,
+        Operand("first", "class"),
+        Operand("second", "class", required=False),
+        _ON,
+    )
 
     def result(self, types: Mapping[str, Any]) -> SubspaceType:
         return SubspaceType(site_width(types), 1)

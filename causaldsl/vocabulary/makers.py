@@ -64,12 +64,12 @@ class Table(Maker):
 
 @maker
 class Corpus(Maker):
-    """Prompts without answers: the lines of a file."""
+    """Prompts without answers: the lines of a file, or a list of texts."""
 
     word = "corpus"
     gives = PromptsType()
     on_text = True
-    operands = (Operand("file", "path"),)
+    operands = (Operand("list", "texts"),)
     example = 'corpus("file.txt")'
 
 

@@ -72,6 +72,7 @@ class Average(Pure):
     """The mean over all cells of a table or sweep: mean(table.arm), mean(sweep.metric)."""
 
     word = "mean"
+    otherwise = "for a direction write mean_difference(SITE, CLASS, on: PAIRS)"
     gives = NumberType()
     operands = (Operand("of", "numbers"),)
 

@@ -90,6 +90,12 @@ _ALL = (
         "Projections of activations on directions, by class of prompts.",
     ),
     Statement(
+        "generate",
+        "generate NAME on PROMPTS { ARM = base | INTERVENTIONS .. tokens .. temperature .. "
+        "report TEXT METRICS }",
+        "Texts that the model writes under interventions, side by side, and numbers of them.",
+    ),
+    Statement(
         "trace",
         "trace NAME = INTERVENTIONS to METRIC on PAIRS { through .. top .. at .. }",
         "Which components and edges carry an effect.",

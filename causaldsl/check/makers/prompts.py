@@ -13,10 +13,13 @@ from causaldsl.vocabulary.makers import Corpus, Sample
 
 @makes(Corpus)
 def corpus(context: Context, word: Corpus, operands: Operands) -> PromptSet:
-    """A prompt for every line that is not blank."""
-    written, span = operands["file"]
+    """A prompt for every line that is not blank, or every text of a list."""
+    written, span = operands["list"]
     with located(span):
-        found = read_lines(context.path(written), written, "prompts")
+        if isinstance(written, str):
+            found = read_lines(context.path(written), written, "prompts")
+        else:
+            found, written = list(written), "this list"
         n_ctx = context.shapes(span).n_ctx
         lines = _lines(found, written, context.limits)
         tokens = context.tokens(span)

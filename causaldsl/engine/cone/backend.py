@@ -41,6 +41,7 @@ from causaldsl.engine.cone.tail import Tail
 from causaldsl.engine.cone.taps import LOGITS, Place, Taps, place
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.cone.window import Window, geometries
+from causaldsl.engine.cone.writer import ConeWriter
 from causaldsl.engine.edits import Read, needs_grad
 from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.transfer import placed
@@ -180,6 +181,11 @@ class ConeBackend:
                 for index, value in enumerate(forward.taps.values):
                     found[index].append((part, value))
         return [put_together(values, len(wanted.arms)) for values in found]
+
+    def writer(self, tokens: Tensor, lengths: Tensor, room: int) -> ConeWriter:
+        """Writes behind prompts (n, T) of ``lengths`` (n,), padded on the right."""
+        self._check_length(tokens.shape[1] + room)
+        return ConeWriter(self.decoder, tokens, lengths, room)
 
     @contextmanager
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:

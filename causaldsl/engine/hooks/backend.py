@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -33,6 +34,7 @@ from causaldsl.engine.exact import exact
 from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
 from causaldsl.engine.hooks.patterns import Patterns, by_query
 from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points
+from causaldsl.engine.hooks.writer import HooksWriter
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast, upcast_dtype
@@ -153,6 +155,38 @@ class HooksBackend:
                     f"{self.shapes.name} has no hook for {site}",
                     suggest(site.hook_name, self.points.names),
                 )
+        return self._through(partial(self.model, tokens), tokens, edits, reads, freeze)
+
+    def writer(self, tokens: Tensor, lengths: Tensor, room: int) -> HooksWriter:
+        """Writes behind prompts (n, T) of one length."""
+
+        def forward(tokens: Tensor, edits: Sequence[Edit], cache: Any) -> tuple[Tensor, Any]:
+            kept: list[Any] = []
+
+            def model() -> Tensor:
+                out = self.model.original_model(
+                    input_ids=tokens, past_key_values=cache, use_cache=True
+                )
+                kept.append(out.past_key_values)
+                logits: Tensor = out.logits
+                return logits
+
+            with exact(self._dtype):
+                logits, _ = self._through(model, tokens, edits, (), None)
+            return logits, kept[-1]
+
+        return HooksWriter(forward, tokens)
+
+    def _through(
+        self,
+        model: Callable[[], Tensor],
+        tokens: Tensor,
+        edits: Sequence[Edit],
+        reads: Sequence[Read],
+        freeze: Freeze | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same through any forward pass of the model over these tokens."""
+        sites = [*(edit.site for edit in edits), *(read.site for read in reads)]
         forward = _Forward(self.points, tokens.shape[:2], edits, reads)
         held = Held()
         if freeze is not None:
@@ -162,7 +196,7 @@ class HooksBackend:
         hooks = [(name, forward.at(name)) for name in forward.changes if name != OUTPUT]
         try:
             with self.model.hooks(fwd_hooks=hooks), held.holding():
-                logits = self._logits(tokens, forward, held)
+                logits = self._logits(model, forward, held)
         except ValueError as error:
             # TransformerLens refuses hook points that a setting of the model has switched off.
             if "Cannot add hook" not in str(error):
@@ -172,18 +206,18 @@ class HooksBackend:
         forward.check_fired()
         return logits, forward.values
 
-    def _logits(self, tokens: Tensor, forward: _Forward, held: Held) -> Tensor:
+    def _logits(self, model: Callable[[], Tensor], forward: _Forward, held: Held) -> Tensor:
         """Logits (n, V) at the last position, in single precision at least."""
         form, half = self.shapes.form, upcast_dtype(self._dtype) != self._dtype
         if form is None or not (half or held.shrinkage is not None):
-            return upcast(forward.end(self.model(tokens))[:, -1])
+            return upcast(forward.end(model())[:, -1])
         normed: list[Tensor] = []
 
         def keep(x: Tensor, hook: Any) -> None:
             normed.append(x if OUTPUT in forward.changes else x[:, -1:])
 
         with self.model.hooks(fwd_hooks=[(NORMED, keep)]):
-            self.model(tokens)
+            model()
         logits = self.points.unembed(normed[0])
         if held.shrinkage is not None:
             logits = logits * held.shrinkage

@@ -23,6 +23,7 @@ from causaldsl.engine.metrics import Outcome
 from causaldsl.engine.session import Session
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.tracing.trace import Traced, traced_again
+from causaldsl.engine.words.generation import Written
 from causaldsl.engine.words.histograms import Projected
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, TraceWord
@@ -73,7 +74,8 @@ def fits(graph: Graph, wanted: frozenset[str], plain: Any) -> bool:
 def _subspace(session: Session, operation: Operation, value: SubspaceValue) -> Packed:
     fit: DasFit | None = session.training.get(operation.key)
     tensors = {"vectors": value.vectors}
-    plain: dict[str, Any] = {"tolerance": value.tolerance, "fit": None}
+    probe = session.probes.get(operation.key)
+    plain: dict[str, Any] = {"tolerance": value.tolerance, "fit": None, "probe": probe}
     if fit is not None:
         tensors["fitted"] = fit.basis
         plain["fit"] = {"losses": list(fit.losses), "held_out": list(fit.held_out)}
@@ -82,6 +84,8 @@ def _subspace(session: Session, operation: Operation, value: SubspaceValue) -> P
 
 def _subspace_again(session: Session, operation: Operation, packed: Packed) -> SubspaceValue:
     fit = packed.plain["fit"]
+    if packed.plain.get("probe") is not None:
+        _probe_again(session, operation, packed)
     if fit is not None:
         losses, held_out = tuple(fit["losses"]), tuple(fit["held_out"])
         session.training[operation.key] = DasFit(packed.tensors["fitted"], losses, held_out)
@@ -219,6 +223,23 @@ def _texts_again(session: Session, operation: Operation, packed: Packed) -> Prom
     return found
 
 
+def _written(session: Session, operation: Operation, value: Written) -> Packed:
+    plain = {name: list(map(_listed, getattr(value, name))) for name in _OF_TEXTS}
+    return Packed({}, plain)
+
+
+def _written_again(session: Session, operation: Operation, packed: Packed) -> Written:
+    tokens, texts, ended = (packed.plain[name] for name in _OF_TEXTS)
+    return Written(tuple(map(tuple, tokens)), tuple(texts), tuple(ended))
+
+
+_OF_TEXTS = ("tokens", "texts", "ended")
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 FORMS: dict[type, Form] = {
     SubspaceValue: Form(_subspace, _subspace_again),
     Outcome: Form(_outcome, _outcome_again),
@@ -230,6 +251,7 @@ FORMS: dict[type, Form] = {
     int: Form(_number, _number_again),
     Drawn: Form(_drawn, _drawn_again),
     PromptSet: Form(_texts, _texts_again),
+    Written: Form(_written, _written_again),
 }
 
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
-from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Pass
+from causaldsl.engine.backend import Backend, CleanPass, CleanRun, Pass, Writer
 from causaldsl.engine.memory.store import Store
 from causaldsl.model.sites import Site
 from causaldsl.plan.chunks import CONE_TOKENS
@@ -59,6 +60,10 @@ class Retrying:
             return self.backend.run(replace(wanted, clean=clean, rows=rows))
 
         return self.attempt(opened)
+
+    def writer(self, tokens: Tensor, lengths: Tensor, room: int) -> Writer:
+        """The backend's own; who writes with it makes all of it again (:meth:`in_pieces`)."""
+        return self.backend.writer(tokens, lengths, room)
 
     @contextmanager
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:

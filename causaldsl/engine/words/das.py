@@ -126,12 +126,15 @@ def _training(session: Session, operation: Operation, bases: PromptRuns) -> Trai
     word = operation.word
     assert isinstance(word, Das)
     examples = _examples(session, operation, bases, word)
+    boundless = word.dim == "learned"
     options = DasOptions(
-        dim=word.dim,
+        dim=word.largest(examples.values.shape[-1]),
         lr=word.lr,
         epochs=epochs_of(bases.pairs, _declared(session, operation)),
         seed=word.seed + session.settings.seed,
         decay=word.decay,
+        boundless=boundless,
+        cost=1.0 if word.cost is None else word.cost,
     )
     neurons = _neurons(session, operation, word, examples.values.shape[-1])
     edit = _edit(session, operation, examples)

@@ -101,7 +101,7 @@ def _score(here: Here[Any], fit: _Fit, of: Callable[[Tensor], Tensor]) -> Drawn:
     """A score of the fit with its draws; ``of`` gives it for weights (r, rows) of held-out rows."""
     score = float(of(_evenly(fit.test)))
     _remember(here, score, fit.chosen, fit.train, fit.test, penalty=fit.penalty)
-    return _drawn(here, score, fit.chosen[1], fit.lengths, of)
+    return drawn_of(here, score, fit.chosen[1], fit.lengths, of)
 
 
 def _evenly(rows: np.ndarray) -> Tensor:
@@ -180,10 +180,10 @@ def logistic_accuracy(here: Here[LogisticAccuracy], direction: SubspaceValue) ->
     lengths = [len(plus[i]) for i in chosen[1]]
     if word.signs == "both":
         right = right.reshape(2, -1).mean(0)
-    return _drawn(here, score, chosen[1], lengths, lambda w: w @ right / w.sum(1), rate=True)
+    return drawn_of(here, score, chosen[1], lengths, lambda w: w @ right / w.sum(1), rate=True)
 
 
-def _drawn(
+def drawn_of(
     here: Here[Any],
     score: float,
     held_out: list[int],

@@ -15,7 +15,7 @@ from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue, row_basis
-from causaldsl.vocabulary.base import SIDES
+from causaldsl.vocabulary.base import SIDES, Side
 from causaldsl.vocabulary.learned import MeanDifference, Pca
 from causaldsl.vocabulary.subspaces import (
     Combination,
@@ -37,9 +37,13 @@ ROUNDING = 1e-6
 
 @evaluates(MeanDifference)
 def mean_difference(here: Here[MeanDifference]) -> SubspaceValue:
-    first, second = here.operation.classes
-    difference = _class_mean(here, first) - _class_mean(here, second)
+    one, other = of_classes(here)
+    for name, values in zip(names_of(here), (one, other), strict=True):
+        if not values:
+            raise RunFailure(f"no prompt is of {name}", "name a class of some of the prompts")
+    difference = _mean(one) - _mean(other)
     if difference.norm() == 0:
+        first, second = names_of(here)
         raise RunFailure(
             f"{first} and {second} have the same mean activation at {here.at}",
             "the site may lie before the classes differ",
@@ -169,12 +173,31 @@ def row_space(session: Session, matrix: str) -> Tensor:
     return made
 
 
-def _class_mean(here: Here[MeanDifference], name: str) -> Tensor:
-    """Mean activation (d,) of all prompts of a class, on whichever side of a pair they stand."""
-    chosen = [
-        value
-        for side in SIDES
-        for prompt, value in zip(here.pairs.side(side), here.activations(side), strict=True)
-        if name in (side, prompt.cls)
-    ]
-    return stack(chosen).cpu().double().mean((0, 1))
+def names_of(here: Here[Any]) -> tuple[str, str]:
+    """What the two classes of a word are called; of one, the other is all else."""
+    first, *second = here.operation.classes
+    return first, *(second or ["all other classes"])  # type: ignore[return-value]
+
+
+def of_classes(here: Here[Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """Activations (k, d) of all prompts of one class and of the other, on whichever side."""
+    both: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for side in SIDES:
+        if here.operation.find(side) is None:
+            continue
+        for member, value in zip(members(here, side), here.activations(side), strict=True):
+            for values, is_one in zip(both, member, strict=True):
+                values += [value] if is_one else []
+    return both
+
+
+def members(here: Here[Any], side: Side) -> list[tuple[bool, bool]]:
+    """Whether each prompt of a side is of a word's first class, and of its second."""
+    first, *second = here.operation.classes
+    both = [(first in (side, p.cls), {*second} & {side, p.cls}) for p in here.pairs.side(side)]
+    return [(one, bool(other) if second else not one) for one, other in both]
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    """Mean (d,) over prompts and positions."""
+    return stack(values).cpu().double().mean((0, 1))
