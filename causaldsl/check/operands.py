@@ -8,6 +8,8 @@ from typing import Any
 from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.context import Context, Located
+from causaldsl.check.dictionaries import CheckedDictionary
+from causaldsl.check.kinds import describe
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
 from causaldsl.diagnostics import wrong
@@ -126,6 +128,14 @@ def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
     return first
 
 
+def _dictionary(context: Context, node: Any, cls: type[Word]) -> Any:
+    found = context.value(node)
+    if not isinstance(found, CheckedDictionary):
+        message = f"`{show(node)}` is {describe(found)}, not a dictionary"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example} of a `dictionary f`")
+    return found
+
+
 def _asked(cls: type[Word]) -> Asked:
     """What a word asks of the answers of its pairs."""
     if cls.one_answer:
@@ -153,5 +163,7 @@ READ: dict[OperandKind, Read] = {
     "integers": _integers,
     "coordinates": _coordinates,
     "attention": _attending,
+    "dictionary": _dictionary,
+    "feature": lambda context, node, cls: context.integer(node, "a feature"),
     "tokens": lambda context, node, cls: tokens(context, node),
 }

@@ -39,6 +39,8 @@ OperandKind = Literal[
     "activations",
     "attention",
     "tokens",
+    "dictionary",
+    "feature",
 ]
 
 
