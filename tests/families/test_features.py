@@ -1,0 +1,244 @@
+"""Interventions on features, against raw hooks on the transformers module, in float64.
+
+What a dictionary computes is written here once more, in the plainest way, from the tensors that
+the test itself draws.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from causaldsl.diagnostics import ProgramError
+from tests.families import oracle
+from tests.families.arms import At, Batch
+from tests.families.bench import BACKENDS, CHANGED, CLOSE, Bench, Ran, by_name
+
+FAMILIES = ("llama", "gpt2", "gpt_neox", "qwen2", "gemma2")
+WIDTH, COUNT, K = 32, 48, 6
+
+
+@dataclass(frozen=True)
+class Mine:
+    """A dictionary of the test's own, in SAELens layout."""
+
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+    b_dec: Tensor
+    threshold: Tensor
+    kind: str
+
+    def encode(self, x: Tensor) -> Tensor:
+        into = x if self.kind == "transcoder" else x - self.b_dec
+        h = into @ self.W_enc + self.b_enc
+        if self.kind == "jumprelu":
+            return torch.where(h > self.threshold, h, torch.zeros_like(h)).relu()
+        a = h.relu()
+        if self.kind == "topk":
+            smallest = a.sort(-1, descending=True).values[..., K - 1 : K]
+            return torch.where(a >= smallest, a, torch.zeros_like(a))
+        return a
+
+
+def write(folder: Path, kind: str, seed: int) -> Mine:
+    """Write one, in single precision; the tensors as they are kept."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    tensors = {
+        "W_enc": 0.3 * drawn(WIDTH, COUNT),
+        "b_enc": 0.1 * drawn(COUNT),
+        "W_dec": 0.3 * drawn(COUNT, WIDTH),
+        "b_dec": 0.1 * drawn(WIDTH),
+    }
+    threshold = drawn(COUNT).abs()
+    config = {"architecture": kind, "d_in": WIDTH, "d_sae": COUNT, "metadata": {}}
+    config |= {"topk": {"k": K}, "transcoder": {"d_out": WIDTH, "apply_b_dec_to_input": False}}.get(
+        kind, {}
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {**tensors, "threshold": threshold} if kind == "jumprelu" else tensors
+    save_file(kept, folder / "sae_weights.safetensors")
+    (folder / "cfg.json").write_text(json.dumps(config))
+    return Mine(**{n: t.double() for n, t in tensors.items()}, threshold=threshold.double(), kind=kind)
+
+
+KINDS = ("standard", "jumprelu", "topk", "transcoder")
+NAMES = dict(zip(KINDS, "rjkt", strict=True))
+TEXT = """
+dictionary r = sae("standard") at resid_post[1]
+dictionary j = sae("jumprelu") at mlp_out[1]
+dictionary k = sae("topk") at resid_pre[2]
+dictionary t = transcoder("transcoder") at mlp_in[1] -> mlp_out[1]
+"""
+SITES = {
+    "standard": ("resid_post", "resid_post", 1),
+    "jumprelu": ("mlp_out", "mlp_out", 1),
+    "topk": ("resid_pre", "resid_pre", 2),
+    "transcoder": ("mlp_in", "mlp_out", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    return by_name(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def mine(benches: Callable[[str], Bench]) -> Callable[[str], dict[str, Mine]]:
+    def of(family: str) -> dict[str, Mine]:
+        folder = benches(family).folder.parent
+        return {kind: write(folder / kind, kind, seed) for seed, kind in enumerate(KINDS)}
+
+    return of
+
+
+Wanted = Callable[[Tensor, Tensor], Tensor]
+"""Features that are wanted, (n, k, F), from the features of the base and of the source."""
+
+
+def logits(one: Bench, ran: Ran, found: Mine, where: str, wanted: Wanted) -> Tensor:
+    """Logit differences by pair with the features of a dictionary changed."""
+    reads, writes, layer = SITES[found.kind]
+    reference = one.reference(ran)
+    into, out = At(reads, layer, where=where), At(writes, layer, where=where)
+
+    def of_batch(batch: Batch) -> Tensor:
+        old = found.encode(reference.activation(batch, into, "base"))
+        new = wanted(old, found.encode(reference.activation(batch, into, "source")))
+        edit = oracle.put(batch.at(where), (new - old) @ found.W_dec, add=True)
+        return oracle.logits(one.model, batch.base, [(out.place, edit)])
+
+    return reference.logit_diff(torch.stack(reference.by_pair(of_batch)))
+
+
+def some(numbers: list[int], value: Callable[[Tensor, Tensor], Tensor]) -> Wanted:
+    """Those features have other values, the others their own."""
+
+    def wanted(base: Tensor, source: Tensor) -> Tensor:
+        new = base.clone()
+        new[..., numbers] = value(base, source)[..., numbers]
+        return new
+
+    return wanted
+
+
+def along(base: Tensor, source: Tensor) -> Tensor:
+    direction = torch.zeros(COUNT, dtype=torch.float64)
+    direction[[2, 5]] = torch.tensor([3.0, 4.0], dtype=torch.float64) / 5
+    return base + ((source - base) @ direction)[..., None] * direction
+
+
+ARMS: dict[str, tuple[str, Wanted]] = {
+    "whole": ("patch F.features @ P", lambda base, source: source),
+    "one": ("patch F.features[7] @ P", some([7], lambda base, source: source)),
+    "few": ("patch F.features[{3, 11, 30}] @ P", some([3, 11, 30], lambda base, source: source)),
+    "stretch": ("ablate F.features[0..20] @ P to zero", some(list(range(21)), lambda b, s: 0 * b)),
+    "gone": ("ablate F.features @ P to zero", lambda base, source: 0 * base),
+    "steered": (
+        "steer F.features @ P along neurons(F.features @ P, [9]) by 2.5",
+        some([9], lambda base, source: base + 2.5),
+    ),
+    "axes": (
+        "patch F.features @ P along neurons(F.features @ P, [4, 8])",
+        some([4, 8], lambda base, source: source),
+    ),
+    "along": (
+        "patch F.features[{2, 5}] @ P along vector(F.features[{2, 5}] @ P, [3, 4])",
+        along,
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_equals_hooks(
+    family: str,
+    backend: str,
+    benches: Callable[[str], Bench],
+    mine: Callable[[str], dict[str, Mine]],
+) -> None:
+    one, dictionaries = benches(family), mine(family)
+    text, moved = TEXT, 0.0
+    for kind, name in NAMES.items():
+        arms = "  ".join(
+            f"{arm} = {does.replace('F.', name + '.').replace('P', 'END')}"
+            for arm, (does, _) in ARMS.items()
+        )
+        text += f"measure m_{kind} on flip.test {{ {arms}  report logit_diff }}\n"
+    ran = one.run(text, backend)
+    for kind in KINDS:
+        clean = ran.arm(f"m_{kind}", "clean")[0]["logit_diff"]
+        for arm, (_, wanted) in ARMS.items():
+            right = logits(one, ran, dictionaries[kind], "END", wanted)
+            columns, used = ran.arm(f"m_{kind}", arm)
+            assert used == backend
+            assert (columns["logit_diff"] - right).abs().max() < CLOSE, (kind, arm)
+            moved = max(moved, float((right - clean).abs().max()))
+            if arm == "whole":
+                assert (right - clean).abs().max() > CHANGED
+    assert moved > 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@torch.no_grad()
+def test_in_a_run_with_other_changes(
+    backend: str, benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
+) -> None:
+    """Features are those of the activation as it is in the run, at every token of it."""
+    one, found = benches("llama"), mine("llama")["topk"]
+    ran = one.run(
+        TEXT + "subspace v = random(resid_post[0] @ END, seed: 3)\n"
+        "measure m on flip.test {\n"
+        "  both = steer resid_post[0] @ all along v by 4 + patch k.features[{1, 2, 3}] @ S2..END\n"
+        "  after = ablate k.features[{1, 2, 3}] @ END to zero then ablate k.features @ END to zero\n"
+        "  report logit_diff\n}\n",
+        backend,
+    )
+    reference = one.reference(ran)
+    v = ran.basis("v")[:, 0]
+
+    def logits(batch: Batch, change: Callable[[Tensor], Tensor], where: str, steer: bool) -> Tensor:
+        at = batch.at(where)
+        steered = oracle.put(batch.at("all"), 4.0 * v, add=True)
+
+        def changed(x: Tensor) -> Tensor:
+            old = oracle.gather(x, at)
+            return oracle.put(at, change(old))(x)
+
+        edits = [(("resid_post", 0, None), steered)] if steer else []
+        edits = [*edits, (("resid_pre", 2, None), changed)]
+        return oracle.logits(one.model, batch.base, edits)
+
+    def both(batch: Batch) -> Tensor:
+        place = At("resid_pre", 2, where="S2..END")
+        source = found.encode(reference.activation(batch, place, "source"))
+
+        def change(x: Tensor) -> Tensor:
+            old = found.encode(x)
+            return x + some([1, 2, 3], lambda b, s: s)(old, source) @ found.W_dec - old @ found.W_dec
+
+        return logits(batch, change, "S2..END", True)
+
+    def after(batch: Batch) -> Tensor:
+        def change(x: Tensor) -> Tensor:
+            first = found.encode(x)
+            x = x - first[..., [1, 2, 3]] @ found.W_dec[[1, 2, 3]]
+            return x - found.encode(x) @ found.W_dec
+
+        return logits(batch, change, "END", False)
+
+    for arm, of in (("both", both), ("after", after)):
+        right = reference.logit_diff(torch.stack(reference.by_pair(of)))
+        assert (ran.arm("m", arm)[0]["logit_diff"] - right).abs().max() < CLOSE
