@@ -32,6 +32,11 @@ class CheckedDictionary(Value):
     span: Span
 
     @property
+    def as_site(self) -> str:
+        """What to write where a site is wanted."""
+        return f"write {self.name}.features @ END, or some of them: {self.name}.features[12] @ END"
+
+    @property
     def type(self) -> DictionaryType:
         form = self.dictionary.form
         return DictionaryType(form.d_in, form.d_out, form.features)

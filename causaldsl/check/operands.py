@@ -136,6 +136,14 @@ def _dictionary(context: Context, node: Any, cls: type[Word]) -> Any:
     return found
 
 
+def _features(context: Context, node: Any, cls: type[Word]) -> Any:
+    place = context.place(node)
+    if place.site.dictionary is None:
+        message = f"{place.site} has no features; a dictionary's has"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example}")
+    return place
+
+
 def _asked(cls: type[Word]) -> Asked:
     """What a word asks of the answers of its pairs."""
     if cls.one_answer:
@@ -164,6 +172,7 @@ READ: dict[OperandKind, Read] = {
     "coordinates": _coordinates,
     "attention": _attending,
     "dictionary": _dictionary,
+    "features": _features,
     "feature": lambda context, node, cls: context.integer(node, "a feature"),
     "tokens": lambda context, node, cls: tokens(context, node),
 }

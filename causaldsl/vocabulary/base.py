@@ -40,6 +40,7 @@ OperandKind = Literal[
     "attention",
     "tokens",
     "dictionary",
+    "features",
     "feature",
 ]
 

@@ -18,7 +18,7 @@ from causaldsl.vocabulary.types import (
 from causaldsl.vocabulary.widths import site_width
 
 _OF = Operand("of", "dictionary")
-_SITE = Operand("site", "site")
+_SITE = Operand("site", "features")
 _ON = Operand("on", "pairs", keyword=True)
 
 
@@ -123,6 +123,7 @@ class BestFeatures(Word):
     """
 
     word = "best_features"
+    example = "best_features(f.features @ END, k: 3, on: PAIRS)"
     runs = "gradients"
     sides = SIDES
     operands = (_SITE, _ON)
@@ -153,6 +154,7 @@ class Explained(Word):
     """
 
     word = "explained"
+    example = "explained(f.features @ END, on: PAIRS)"
     runs = "reads"
     sides = ("base",)
     gives = NumberType()
@@ -165,6 +167,7 @@ class Active(Word):
     """How many of these features are above zero, on the average over bases and positions."""
 
     word = "active"
+    example = "active(f.features @ END, on: PAIRS)"
     runs = "reads"
     sides = ("base",)
     gives = NumberType()

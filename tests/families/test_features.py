@@ -242,3 +242,94 @@ def test_in_a_run_with_other_changes(
     for arm, of in (("both", both), ("after", after)):
         right = reference.logit_diff(torch.stack(reference.by_pair(of)))
         assert (ran.arm("m", arm)[0]["logit_diff"] - right).abs().max() < CLOSE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_best_features(
+    backend: str, benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
+) -> None:
+    """Ranked by mean (source - base) . d LD / d feature, which autograd gives through the decoder."""
+    one, dictionaries = benches("llama"), mine("llama")
+    lines, order = [], {}
+    for kind, name in NAMES.items():
+        lines += [
+            f"subspace a{name} = best_features({name}.features @ S2..END, k: 4, on: flip.test)",
+            f"subspace b{name} = best_features({name}.features @ S2..END, k: 2, after: 1, "
+            "by: difference, on: flip.test)",
+            f"subspace g{name} = gradient({name}.features @ S2..END, on: flip.test)",
+        ]
+    ran = one.run(TEXT + "\n".join(lines), backend)
+    reference = one.reference(ran)
+    for kind, name in NAMES.items():
+        found, (reads, writes, layer) = dictionaries[kind], SITES[kind]
+        into, out = At(reads, layer, where="S2..END"), At(writes, layer, where="S2..END")
+        gradients = [g @ found.W_dec.T for g in reference.gradients(out)]
+
+        def change(batch: Batch, found: Mine = found, into: At = into) -> Tensor:
+            ends = [reference.activation(batch, into, side) for side in ("source", "base")]
+            return found.encode(ends[0]) - found.encode(ends[1])
+
+        moved = reference.by_pair(change)
+        both = zip(moved, gradients, strict=True)
+        attribution = torch.stack([(m * g).sum(0) for m, g in both]).mean(0)
+        difference = torch.stack([m.sum(0) for m in moved]).mean(0)
+        order["a"] = attribution.abs().argsort(descending=True)[:4]
+        order["b"] = difference.abs().argsort(descending=True)[1:3]
+        for letter, wanted in order.items():
+            assert ran.basis(letter + name).nonzero()[:, 0].tolist() == sorted(wanted.tolist())
+        mean = torch.cat(gradients).mean(0)
+        assert (ran.value("g" + name).vectors[:, 0] - mean).abs().max() < CLOSE * mean.abs().max()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@torch.no_grad()
+def test_what_else_takes_features(
+    backend: str, benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
+) -> None:
+    """Directions of any kind, paths and traces see the same change of the activation."""
+    one, found = benches("llama"), mine("llama")["standard"]
+    policy = "{ freeze attention  layernorm recompute }"
+    by = 2 / float(found.W_dec[3].norm())
+    ran = one.run(
+        TEXT
+        + f"""
+subspace v = random(r.features @ END, dim: 2, seed: 1)
+subspace w = das(r.features @ END, on: flip.train, epochs: 1)
+let long = norm(feature(r, 3))
+subspace one = neurons(r.features @ END, [3])
+measure m on flip.test {{
+  drawn = patch r.features @ END along v
+  learned = patch r.features @ END along w
+  same = patch r.features @ END from base
+  none = steer r.features @ END along one by 0
+  way = ablate r.features[3] @ END to zero -> mlp_in[2] @ END -> logits {policy}
+  plain = steer resid_post[1] @ END along feature(r, 3) by 2 -> mlp_in[2] @ END -> logits {policy}
+  by_feature = steer r.features @ END along one by {by:.17g} -> mlp_in[2] @ END -> logits {policy}
+  report logit_diff
+}}
+trace seen = patch r.features[{{3, 9}}] @ END to logit_diff on flip.test {{ through mlps  top 1 }}
+measure n on flip.test {{ a = patch r.features[{{3, 9}}] @ END  report logit_diff }}
+""",
+        backend,
+    )
+
+    def arm(name: str, measure: str = "m") -> Tensor:
+        return ran.arm(measure, name)[0]["logit_diff"]
+
+    def projected(basis: Tensor) -> Wanted:
+        return lambda base, source: base + (source - base) @ basis @ basis.T
+
+    for name, subspace in (("drawn", "v"), ("learned", "w")):
+        right = logits(one, ran, found, "END", projected(ran.basis(subspace)))
+        assert (arm(name) - right).abs().max() < CLOSE
+    assert (arm("same") - arm("clean")).abs().max() < CLOSE
+    idle = "m.none: the intervention at resid_post[1] @ END left every activation as it was"
+    assert idle in ran.results.notes
+    assert (arm("none") - arm("clean")).abs().max() < CLOSE
+    assert abs(ran.results.numbers["long"] - float(found.W_dec[3].norm())) < CLOSE
+    assert (arm("plain") - arm("by_feature")).abs().max() < CLOSE
+    assert (arm("plain") - arm("clean")).abs().max() > CHANGED
+    assert (arm("way") - arm("clean")).abs().max() > CHANGED
+    total = ran.results.traces["seen"].total.mean
+    change = float((arm("clean", "n") - arm("a", "n")).mean())
+    assert abs(abs(total) - abs(change)) < CLOSE
