@@ -29,6 +29,8 @@ class CheckedDictionary(Value):
     name: str
     dictionary: Dictionary
     site: Site
+    written: str
+    """What the program calls its folder."""
     span: Span
 
     @property

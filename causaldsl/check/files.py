@@ -73,7 +73,6 @@ class Readable:
         limits.check("bytes", about.st_size, "too-large", f"{written} has {{}} bytes")
         return found
 
-
     def subfolder(self, written: str, folder: Path) -> Path | None:
         """The folder that a text of a program names, if there is one; its files may be large.
 

@@ -180,6 +180,7 @@ class Here(Generic[W]):
             place = edited(self.at)
             positions = group.positions[place][rows]
             width = place.site.width(self.session.loaded.spec.shapes)
+            assert width is not None
             nothing = torch.zeros(*positions.shape, width, dtype=dtype, device=device)
             edit = Edit(place.site, positions, nothing.requires_grad_(), add=True)
             logits = logits_of(runs.backend, group.clean, [edit], answers.columns, rows)

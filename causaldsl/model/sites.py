@@ -27,8 +27,8 @@ class Site:
     ``kind`` is a word of :data:`causaldsl.vocabulary.sites.SITES`; ``"hook"`` is any other hook of
     TransformerLens, named by ``hook``. Layers and heads count from 0. For ``kv_head.*`` the head is
     the index of the shared key-value head. ``"random_mlp"`` is the hidden layer of an MLP that is
-    not in the model: see ``engine/random_mlp.py``. ``"features"`` are those of a ``dictionary``: all
-    of them, or the ``numbers`` that are given.
+    not in the model: see ``engine/random_mlp.py``. ``"features"`` are those of a ``dictionary``:
+    all of them, or the ``numbers`` that are given.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Writes `tests/data/dictionaries/`: tiny dictionaries, each by the library that defines its layout.
+"""Writes `tests/data/dictionaries/`: tiny dictionaries, each by the library whose layout it has.
 
 Run in an environment that has sae-lens 6.54, eai-sparsify 1.3 and dictionary-learning 0.1. Beside
 each dictionary stands `expected.safetensors`: activations, and what the library makes of them in
@@ -37,7 +37,9 @@ def inputs(seed: int) -> Tensor:
 
 def keep(folder: Path, x: Tensor, features: Tensor, out: Tensor) -> None:
     found = {"x": x, "features": features.double(), "out": out.double()}
-    save_file({name: value.contiguous() for name, value in found.items()}, folder / "expected.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in found.items()}, folder / "expected.safetensors"
+    )
 
 
 def sae_lens() -> None:
@@ -49,22 +51,38 @@ def sae_lens() -> None:
     cases: dict[str, Any] = {
         "standard": (standard_sae.StandardSAE, standard_sae.StandardSAEConfig, {}),
         "standard_input": (
-            standard_sae.StandardSAE, standard_sae.StandardSAEConfig, {"apply_b_dec_to_input": False},
+            standard_sae.StandardSAE,
+            standard_sae.StandardSAEConfig,
+            {"apply_b_dec_to_input": False},
         ),
         "standard_layer_norm": (
-            standard_sae.StandardSAE, standard_sae.StandardSAEConfig, {"normalize_activations": "layer_norm"},
+            standard_sae.StandardSAE,
+            standard_sae.StandardSAEConfig,
+            {"normalize_activations": "layer_norm"},
         ),
         "jumprelu_rescaled": (
-            jump.JumpReLUSAE, jump.JumpReLUSAEConfig, {"normalize_activations": "constant_norm_rescale"},
+            jump.JumpReLUSAE,
+            jump.JumpReLUSAEConfig,
+            {"normalize_activations": "constant_norm_rescale"},
         ),
         "jumprelu": (jump.JumpReLUSAE, jump.JumpReLUSAEConfig, {}),
         "gated": (gated.GatedSAE, gated.GatedSAEConfig, {}),
         "topk": (topk.TopKSAE, topk.TopKSAEConfig, {"k": K}),
-        "topk_by_size": (topk.TopKSAE, topk.TopKSAEConfig, {"k": K, "rescale_acts_by_decoder_norm": True}),
+        "topk_by_size": (
+            topk.TopKSAE,
+            topk.TopKSAEConfig,
+            {"k": K, "rescale_acts_by_decoder_norm": True},
+        ),
         "transcoder": (transcoder.Transcoder, transcoder.TranscoderConfig, {"d_out": D}),
-        "skip_transcoder": (transcoder.SkipTranscoder, transcoder.SkipTranscoderConfig, {"d_out": D}),
+        "skip_transcoder": (
+            transcoder.SkipTranscoder,
+            transcoder.SkipTranscoderConfig,
+            {"d_out": D},
+        ),
         "jumprelu_transcoder": (
-            transcoder.JumpReLUTranscoder, transcoder.JumpReLUTranscoderConfig, {"d_out": D},
+            transcoder.JumpReLUTranscoder,
+            transcoder.JumpReLUTranscoderConfig,
+            {"d_out": D},
         ),
     }
     for seed, (name, (cls, config, options)) in enumerate(cases.items()):

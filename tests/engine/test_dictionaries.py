@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from causaldsl.engine.dictionaries.load import read_code
 from causaldsl.model.dictionaries.read import read_dictionary
 
 DATA = Path(__file__).parent.parent / "data" / "dictionaries"
-"""Written by ``tests/data/write_dictionaries.py``, which also says what each library makes of it."""
+"""Written by ``tests/data/write_dictionaries.py``, with what each library makes of it."""
 FOLDERS = sorted(path.parent for path in DATA.glob("*/*/expected.safetensors"))
 
 
@@ -69,7 +71,6 @@ def test_activations_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_pickle_runs(tmp_path: Path) -> None:
     """A file with code in it is refused, and its code does not run."""
-    import pickle
 
     class Bad:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -94,8 +95,6 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
     """Older SAELens multiplies features by it before they are decoded."""
-    import json
-
     source = DATA / "saelens" / "old_standard"
     plain = code_of(source)
     tensors = load_file(source / "sae_weights.safetensors")
@@ -127,8 +126,6 @@ def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: Path) -> None:
-    import json
-
     source = DATA / "saelens" / "standard"
     config = json.loads((source / "cfg.json").read_text())
     (tmp_path / "cfg.json").write_text(json.dumps({**config, key: value}))

@@ -6,23 +6,20 @@ the test itself draws.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from causaldsl.diagnostics import ProgramError
 from tests.families import oracle
 from tests.families.arms import At, Batch
 from tests.families.bench import BACKENDS, CHANGED, CLOSE, Bench, Ran, by_name
+from tests.tiny_dictionaries import COUNT, K, write_dictionary
 
 FAMILIES = ("llama", "gpt2", "gpt_neox", "qwen2", "gemma2")
-WIDTH, COUNT, K = 32, 48, 6
 
 
 @dataclass(frozen=True)
@@ -49,28 +46,8 @@ class Mine:
 
 
 def write(folder: Path, kind: str, seed: int) -> Mine:
-    """Write one, in single precision; the tensors as they are kept."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    tensors = {
-        "W_enc": 0.3 * drawn(WIDTH, COUNT),
-        "b_enc": 0.1 * drawn(COUNT),
-        "W_dec": 0.3 * drawn(COUNT, WIDTH),
-        "b_dec": 0.1 * drawn(WIDTH),
-    }
-    threshold = drawn(COUNT).abs()
-    config = {"architecture": kind, "d_in": WIDTH, "d_sae": COUNT, "metadata": {}}
-    config |= {"topk": {"k": K}, "transcoder": {"d_out": WIDTH, "apply_b_dec_to_input": False}}.get(
-        kind, {}
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {**tensors, "threshold": threshold} if kind == "jumprelu" else tensors
-    save_file(kept, folder / "sae_weights.safetensors")
-    (folder / "cfg.json").write_text(json.dumps(config))
-    return Mine(**{n: t.double() for n, t in tensors.items()}, threshold=threshold.double(), kind=kind)
+    kept = {name: tensor.double() for name, tensor in write_dictionary(folder, kind, seed).items()}
+    return Mine(**{"threshold": torch.zeros(COUNT), **kept}, kind=kind)
 
 
 KINDS = ("standard", "jumprelu", "topk", "transcoder")
@@ -202,7 +179,7 @@ def test_in_a_run_with_other_changes(
         TEXT + "subspace v = random(resid_post[0] @ END, seed: 3)\n"
         "measure m on flip.test {\n"
         "  both = steer resid_post[0] @ all along v by 4 + patch k.features[{1, 2, 3}] @ S2..END\n"
-        "  after = ablate k.features[{1, 2, 3}] @ END to zero then ablate k.features @ END to zero\n"
+        "  after = ablate k.features[1..3] @ END to zero then ablate k.features @ END to zero\n"
         "  report logit_diff\n}\n",
         backend,
     )
@@ -227,7 +204,9 @@ def test_in_a_run_with_other_changes(
 
         def change(x: Tensor) -> Tensor:
             old = found.encode(x)
-            return x + some([1, 2, 3], lambda b, s: s)(old, source) @ found.W_dec - old @ found.W_dec
+            return (
+                x + some([1, 2, 3], lambda b, s: s)(old, source) @ found.W_dec - old @ found.W_dec
+            )
 
         return logits(batch, change, "S2..END", True)
 
@@ -248,10 +227,10 @@ def test_in_a_run_with_other_changes(
 def test_best_features(
     backend: str, benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
 ) -> None:
-    """Ranked by mean (source - base) . d LD / d feature, which autograd gives through the decoder."""
+    """Ranked by mean (source - base) . d LD / d feature, by autograd through the decoder."""
     one, dictionaries = benches("llama"), mine("llama")
     lines, order = [], {}
-    for kind, name in NAMES.items():
+    for name in NAMES.values():
         lines += [
             f"subspace a{name} = best_features({name}.features @ S2..END, k: 4, on: flip.test)",
             f"subspace b{name} = best_features({name}.features @ S2..END, k: 2, after: 1, "

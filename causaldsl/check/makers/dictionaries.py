@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from causaldsl.check.context import Context, Operands, makes
 from causaldsl.diagnostics import Mistake, located
 from causaldsl.model.dictionaries.form import Form
@@ -35,9 +34,9 @@ def sae(context: Context, word: Sae, operands: Operands) -> tuple[Form, str]:
 
 def _check_kind(word: Sae, form: Form, written: str) -> None:
     if form.transcoder != isinstance(word, Transcoder):
-        kind, other = ("a transcoder", "transcoder") if form.transcoder else ("an autoencoder", "sae")
+        kind, other = (
+            ("a transcoder", "transcoder") if form.transcoder else ("an autoencoder", "sae")
+        )
         if not form.transcoder and form.layout == "dictionary_learning":
             kind = "an autoencoder, as far as its files tell"
         raise Mistake("bad-dictionary", f"{written} holds {kind}", f'write {other}("{written}")')
-
-

@@ -1,4 +1,4 @@
-"""`dictionary NAME = sae(..) at SITE`: a dictionary belongs to the program's model and to a site."""
+"""`dictionary NAME = sae(..) at SITE`: a dictionary belongs to a model and to a site of it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,19 @@ def dictionary(context: Context, node: ast.Dictionary) -> CheckedDictionary:
     if node.to is not None and reads.layer != writes.layer:
         message = f"{reads} and {writes} are of different layers"
         raise wrong("dictionary-site", message, node.to.span, "name two sites of one layer")
-    kinds = [site.hook or site.kind for site in (reads, writes)]
-    name = node.name.text
-    known = Dictionary(name, digest, *kinds, form)
+    name, (into, out) = node.name.text, (site.hook or site.kind for site in (reads, writes))
+    known = Dictionary(name, digest, into, out, form)
     layer = reads.layer
-    return CheckedDictionary(name, known, Site("features", layer, dictionary=known), node.span)
+    site = Site("features", layer, dictionary=known)
+    return CheckedDictionary(name, known, site, _folder(node), node.span)
+
+
+def _folder(node: ast.Dictionary) -> str:
+    """The folder or release as it is written."""
+    arguments = node.value.arguments if isinstance(node.value, ast.Call) else ()
+    texts = [a.text for a in arguments if isinstance(a, ast.String)]
+    options = [a for a in arguments if isinstance(a, ast.Option) and a.name.text == "id"]
+    return " ".join([*(texts or [show(node.value)]), *(show(a.value) for a in options)])
 
 
 def _site(context: Context, node: ast.Expression) -> Site:
@@ -131,7 +139,7 @@ def _check_model(context: Context, form: Form, node: ast.Dictionary) -> None:
     model = context.program.model
     if not form.model or model is None:
         return
-    names = {_plain(name) for name in (model.name, model.source)}
+    names = {_plain(name) for name in (model.name, str(model.path or ""))}
     said = _said(node)
     if _plain(form.model) in names or (said and _plain(said) == _plain(form.model)):
         return
@@ -155,5 +163,3 @@ def _said(node: ast.Dictionary) -> str:
 def _plain(name: str) -> str:
     plain = PurePath(name.partition("@")[0]).name.lower()
     return _SAME.get(plain, plain)
-
-

@@ -62,7 +62,9 @@ def features_of(session: Session, site: Site, inputs: list[Tensor]) -> list[Tens
 
 def columns_of(site: Site, session: Session) -> Tensor | None:
     """Which features a site is; None for all."""
-    return None if site.numbers is None else torch.tensor(site.numbers, device=session.loaded.device)
+    return (
+        None if site.numbers is None else torch.tensor(site.numbers, device=session.loaded.device)
+    )
 
 
 def feature_change(
@@ -133,5 +135,3 @@ def features_gradient(
         for x, gradient in zip(inputs, gradients, strict=True)
     ]
     return [gradient @ rows.T for gradient in sized]
-
-

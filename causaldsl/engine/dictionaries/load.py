@@ -101,5 +101,3 @@ def _check_unscaled(path: Path, kept: dict[str, Tensor]) -> None:
             "not put to use",
             "say `finetuning_scaling_factor: true` there, if it was trained so",
         )
-
-

@@ -60,8 +60,8 @@ class Form:
     minus_bias: bool = True
     norm: Norm = "none"
     rescaled: bool = False
-    """Whether the k largest are those of h times the length of their decoder's row, and a is that;
-    the decoder then divides by it."""
+    """Whether the k largest are those of h times the length of their row of the decoder, and a is
+    that; the decoder then divides by it."""
     unit_rows: bool = False
     """Whether features are measured so that the rows of the decoder have length 1."""
     centred: bool = False
@@ -81,7 +81,7 @@ class Form:
 
     @property
     def by_feature(self) -> bool:
-        """Whether a feature's activation rests on its own weights alone, and so can be had alone."""
+        """Whether a feature's activation rests on its own weights alone."""
         return self.activation in ("relu", "jumprelu", "gated")
 
 

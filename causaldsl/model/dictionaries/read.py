@@ -17,8 +17,7 @@ from causaldsl.model.dictionaries.settings import Settings
 from causaldsl.model.json_files import read_object
 
 LAYOUTS: tuple[Any, ...] = (sae_lens, sparsify, dictionary_learning)
-_FILES = "; ".join(f"{layout.CONFIG} and {layout.WEIGHTS}" for layout in LAYOUTS)
-_LISTED = 6
+_FILES = ", or ".join(f"{layout.CONFIG} and {layout.WEIGHTS}" for layout in LAYOUTS)
 
 
 def read_dictionary(
@@ -38,7 +37,9 @@ def read_dictionary(
     found: Form = layout.form(settings, files, scale)
     if weights.suffix == ".safetensors":
         _check_tensors(found, files, layout.IGNORED, settings)
-    digest = hashlib.sha256(f"{layout.__name__} {found.scale} {sorted((said or {}).items())}".encode())
+    digest = hashlib.sha256(
+        f"{layout.__name__} {found.scale} {sorted((said or {}).items())}".encode()
+    )
     for path in (config, weights):
         digest.update(remembered_sha256(path).encode())
     return found, digest.hexdigest()[:16]
@@ -50,11 +51,9 @@ def _layout(written: str, folder: Path) -> ModuleType:
             found: ModuleType = layout
             return found
     inner = sorted(
-        path.parent.name
-        for layout in LAYOUTS
-        for path in folder.glob(f"*/{layout.WEIGHTS}")
+        path.parent.name for layout in LAYOUTS for path in folder.glob(f"*/{layout.WEIGHTS}")
     )
-    way = f"a folder of {_FILES} is expected"
+    way = f"the folder of one holds {_FILES}"
     if inner:
         way = f'name one of its folders, such as "{written}/{inner[0]}"'
         way += f"; there are {len(inner)}" * (len(inner) > 1)
@@ -82,13 +81,15 @@ def _check_tensors(
         wanted = tuple(reversed(size)) if stored.transposed else size
         shape = files.get(stored.name)
         if shape is None:
-            raise of_weights.wrong(f"it has no tensor `{stored.name}`", "fetch or save it again")
+            raise of_weights.refused(f"it has no tensor `{stored.name}`", "fetch or save it again")
         if shape != wanted and not (stored.may_be_one and shape in ((), (1,))):
-            raise of_weights.wrong(
+            raise of_weights.refused(
                 f"`{stored.name}` has shape {list(shape)}, and {settings.path.name} says "
                 f"{list(wanted)}",
                 "fetch or save it again",
             )
     unknown = sorted(files.keys() - {s.name for s in found.tensors.values()} - ignored)
     if unknown:
-        raise of_weights.wrong(f"it has a tensor `{unknown[0][:50]}`, which is not understood here")
+        raise of_weights.refused(
+            f"it has a tensor `{unknown[0][:50]}`, which is not understood here"
+        )

@@ -1,4 +1,4 @@
-"""SAELens: `cfg.json` and `sae_weights.safetensors`, as version 6 and those before it write them."""
+"""SAELens: `cfg.json` and `sae_weights.safetensors`, of version 6 and of those before it."""
 
 from __future__ import annotations
 
@@ -61,20 +61,22 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     if norm not in _NORMS:
         raise settings.unknown("normalize_activations", norm, _NORMS)
     if norm == "expected_average_only_in" and scale is None:
-        raise settings.wrong(
+        raise settings.refused(
             "it was trained on activations times a number that it does not say "
             "(`normalize_activations` is expected_average_only_in)",
             "say that number, `scale: 0.31`; or `scale: 1` where it is in the weights already",
         )
     if about.get("hook_head_index") is not None:
-        raise settings.wrong("it reads one head, which dictionaries here can't", "use another one")
+        raise settings.refused(
+            "it reads one head, which dictionaries here can't", "use another one"
+        )
     processing = about.get("model_from_pretrained_kwargs") or {}
     for key, value in processing.items():
         if value and key not in _HARMLESS:
             raise settings.unknown("model_from_pretrained_kwargs", key, sorted(_HARMLESS))
     rescaled = settings.flag("rescale_acts_by_decoder_norm", False)
     if rescaled and architecture != "topk":
-        raise settings.wrong("it rescales features (`rescale_acts_by_decoder_norm`), not as topk")
+        raise settings.refused("it rescales features (`rescale_acts_by_decoder_norm`), not as topk")
     transcoder = "transcoder" in architecture
     d_in, features = settings.count("d_in"), settings.count("d_sae")
     return Form(

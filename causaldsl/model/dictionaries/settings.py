@@ -31,13 +31,13 @@ class Settings:
         """What stands one level deeper."""
         part = self.values.get(key)
         if not isinstance(part, dict):
-            raise self.wrong(f"it has no object `{key}`")
+            raise self.refused(f"it has no object `{key}`")
         return replace(self, values=part)
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(f"`{key}` is {value!r}, not true or false")
+            raise self.refused(f"`{key}` is {value!r}, not true or false")
         return default if value is None else value
 
     def count(self, key: str) -> int:
@@ -48,17 +48,17 @@ class Settings:
         """A whole number from 1 to a largest one."""
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             said = "is missing" if value is None else f"is {str(value)[:50]}"
-            raise self.wrong(f"`{key}` {said}, and a whole number from 1 to {most} is wanted")
+            raise self.refused(f"`{key}` {said}, and a whole number from 1 to {most} is wanted")
         return value
 
     def unknown(self, key: str, value: Any, known: Iterable[str]) -> Mistake:
         """The mistake for a value that is not understood."""
         listed = ", ".join(known)
-        return self.wrong(f"its `{key}` is {str(value)[:50]!r}; known are {listed}")
+        return self.refused(f"its `{key}` is {str(value)[:50]!r}; known are {listed}")
 
     def not_understood(self, key: str) -> Mistake:
-        return self.wrong(f"it says `{str(key)[:50]}`, which is not understood here")
+        return self.refused(f"it says `{str(key)[:50]}`, which is not understood here")
 
-    def wrong(self, reason: str, way: str = _WAY) -> Mistake:
+    def refused(self, reason: str, way: str = _WAY) -> Mistake:
         where = f"{self.path.parent.name}/{self.path.name}"
         return Mistake("bad-dictionary", f"{where} can't be used: {reason}", way)

@@ -22,13 +22,13 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     if activation not in _ACTIVATIONS:
         raise settings.unknown("activation", activation, _ACTIVATIONS)
     if settings.flag("signed", False):
-        raise settings.wrong("its features are signed (`signed`), which are not read here")
+        raise settings.refused("its features are signed (`signed`), which are not read here")
     d_in, transcoder = settings.count("d_in"), settings.flag("transcode", False)
     features = settings.get("num_latents") or d_in * settings.count("expansion_factor")
     features = settings.whole("num_latents", features, 2**24)
     k = settings.whole("k", settings.get("k"), features)
     if activation == "groupmax" and features % k:
-        raise settings.wrong(f"its {features} features don't fall into {k} groups")
+        raise settings.refused(f"its {features} features don't fall into {k} groups")
     tensors = {
         "W_enc": Stored("encoder.weight", transposed=True),
         "b_enc": Stored("encoder.bias"),
