@@ -153,8 +153,8 @@ class Explained(Word):
     Of the bases of pairs, at the positions of its features: 1 - |x - x'|^2 over |x - mean x|^2.
     """
 
-    word = "explained"
-    example = "explained(f.features @ END, on: PAIRS)"
+    word = "variance_explained"
+    example = "variance_explained(f.features @ END, on: PAIRS)"
     runs = "reads"
     sides = ("base",)
     gives = NumberType()
@@ -166,8 +166,8 @@ class Explained(Word):
 class Active(Word):
     """How many of these features are above zero, on the average over bases and positions."""
 
-    word = "active"
-    example = "active(f.features @ END, on: PAIRS)"
+    word = "active_features"
+    example = "active_features(f.features @ END, on: PAIRS)"
     runs = "reads"
     sides = ("base",)
     gives = NumberType()

@@ -99,6 +99,7 @@ def _cached(repo: str, inner: str) -> Path:
     what = f"{repo}/{inner}" if inner else repo
     raise Mistake(
         "missing-file",
-        f"{what} is not on this machine",
-        f"fetch it once: hf download {repo}" + (f" --include '{inner}/*'" if inner else ""),
+        f"there is no folder {repo} beside the program, and no {what} in the hub's cache",
+        f"paths are relative to the program; one of the hub is fetched once: hf download {repo}"
+        + (f" --include '{inner}/*'" if inner else ""),
     )

@@ -207,6 +207,7 @@ def test_hover_tells_a_claim_s_last_verdict(client: Client, program: Path, world
         ("sweep q on flip.test { for k in layers: patch resid_post[", {"k"}, {"flip.test"}),
         ("path q = head[0.0].z @ END -> logits { ", {"freeze", "layernorm"}, {"v"}),
         ("path q = head[0.0].z @ END -> logits { freeze ", {"attention", "all"}, {"freeze"}),
+        ("dictionary f = ", {"sae", "transcoder"}, {"das", "v"}),
         ("# ", set(), {"measure"}),
     ],
 )
@@ -228,6 +229,16 @@ def test_completion_of_named_sources(program: Path) -> None:
         text = PROGRAM + pairs + tail
         offer = complete(Document(program, text).check({}), len(text))
         assert has <= {item.label for item in offer.items}
+
+
+def test_a_dictionary_offers_its_features(client: Client, program: Path) -> None:
+    text = PROGRAM + 'dictionary f = sae("sae") at resid_post[1]\nlet q = nowhere\n'
+    client.write(program, text)
+    client.found(program, UNUSED | {"unknown-name"})
+    for tail, has in (("patch ", "f"), ("patch f.", "features")):
+        client.write(program, f"{text}measure w on flip.test {{ a = {tail}")
+        assert has in labels(client.at(program, f"a = {tail}|", "completion"))
+    assert "48 features at resid_post[1]" in hovered(client, program, "patch f|.")
 
 
 def test_completion_replaces_what_is_typed(client: Client, program: Path) -> None:
