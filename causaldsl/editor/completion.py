@@ -379,7 +379,7 @@ def _names(here: _Here) -> Iterator[Item]:
             yield Item(name, "name", about[0] if about else describe(value), "\n\n".join(about))
 
 
-_ARE_SITES = Place | Members | CheckedDictionary | type(None)
+_ARE_SITES = (Place, Members, CheckedDictionary, type(None))
 
 
 def _sites(here: _Here) -> Iterator[Item]:

@@ -234,11 +234,11 @@ def test_completion_of_named_sources(program: Path) -> None:
 def test_a_dictionary_offers_its_features(client: Client, program: Path) -> None:
     text = PROGRAM + 'dictionary f = sae("sae") at resid_post[1]\nlet q = nowhere\n'
     client.write(program, text)
-    client.found(program, UNUSED | {"unknown-name"})
+    client.found(program, {"unknown-name"})
     for tail, has in (("patch ", "f"), ("patch f.", "features")):
         client.write(program, f"{text}measure w on flip.test {{ a = {tail}")
         assert has in labels(client.at(program, f"a = {tail}|", "completion"))
-    assert "48 features at resid_post[1]" in hovered(client, program, "patch f|.")
+    assert "48 features at resid_post[1]" in hovered(client, program, "dictionary |f")
 
 
 def test_completion_replaces_what_is_typed(client: Client, program: Path) -> None:
