@@ -9,6 +9,9 @@ from causaldsl.model.dictionaries.read import read_dictionary
 from causaldsl.model.dictionaries.releases import cached_release
 from causaldsl.vocabulary.dictionaries import Sae, Transcoder
 
+_KEPT = 64 * 2**20
+"""Bytes of weights that a run keeps a copy of, beside its program."""
+
 
 @makes(Sae)
 def sae(context: Context, word: Sae, operands: Operands) -> tuple[Form, str]:
@@ -26,8 +29,8 @@ def sae(context: Context, word: Sae, operands: Operands) -> tuple[Form, str]:
             raise Mistake("bad-option", f"{written} is a folder, which has no `id`", way)
         form, digest = read_dictionary(written, folder, scale, said)
         _check_kind(word, form, written)
-        for name in ("cfg.json", "config.json"):
-            if (folder / name).is_file():
+        if not said and (folder / form.weights).stat().st_size <= _KEPT:
+            for name in (form.config, form.weights):
                 context.program.files.setdefault((folder / name).resolve(), f"{written}/{name}")
         return form, digest
 

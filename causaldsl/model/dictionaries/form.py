@@ -46,10 +46,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Form:
-    """A dictionary as its files describe it. ``weights`` is a file of ``folder``."""
+    """A dictionary as its files describe it. ``config`` and ``weights`` are files of ``folder``."""
 
     layout: str
     folder: Path
+    config: str
     weights: str
     d_in: int
     d_out: int

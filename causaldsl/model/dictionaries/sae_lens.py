@@ -82,6 +82,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     return Form(
         layout="SAELens",
         folder=settings.path.parent,
+        config=CONFIG,
         weights=WEIGHTS,
         d_in=d_in,
         d_out=settings.count("d_out") if transcoder else d_in,

@@ -40,6 +40,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     return Form(
         layout="Sparsify",
         folder=settings.path.parent,
+        config=CONFIG,
         weights=WEIGHTS,
         d_in=d_in,
         d_out=d_in,
