@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from causaldsl.diagnostics import Mistake, RunFailure
 from causaldsl.engine.dictionaries.code import Code
 from causaldsl.engine.dictionaries.load import read_code
+from causaldsl.model.dictionaries import releases
 from causaldsl.model.dictionaries.read import read_dictionary
 
 DATA = Path(__file__).parent.parent / "data" / "dictionaries"
@@ -134,3 +135,28 @@ def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: P
     with pytest.raises(Mistake, match=words) as found:
         read_dictionary("mine", tmp_path, None)
     assert found.value.help
+
+
+def test_releases_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SAELens's own list says of a release, of which the files are in the hub's cache."""
+    folder = DATA / "saelens" / "jumprelu"
+    listed = {
+        "mine": {
+            "repo_id": "owner/saes",
+            "saes": [{"id": "layer_1", "path": "jumprelu", "norm_scaling_factor": 0.5}],
+        },
+        "theirs": {"repo_id": "owner/other", "conversion_func": "gemma_2", "saes": []},
+    }
+    monkeypatch.setattr(releases, "_listed", lambda: listed)
+    monkeypatch.setattr(releases, "_cached", lambda repo, inner: DATA / "saelens" / inner)
+    found = releases.cached_release("mine", "layer_1")
+    assert (found.folder, found.said, found.scale) == (folder, {}, 0.5)
+    for name, id, words in (
+        ("mine", "layer_2", "has no `layer_2`"),
+        ("mine", None, "has 1"),
+        ("theirs", "x", "a layout of its own"),
+        ("nobody's", None, "there is no folder"),
+    ):
+        with pytest.raises(Mistake, match=words) as refused:
+            releases.cached_release(name, id)
+        assert refused.value.help
