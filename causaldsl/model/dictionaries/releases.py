@@ -48,7 +48,8 @@ def cached_release(name: str, id: str | None) -> Release:
         )
     ids = {str(one["id"]): one for one in entry["saes"]}
     if id not in ids:
-        said = f"the release {name} has no `{id}`" if id else f"the release {name} has {len(ids)} dictionaries"
+        said = f"the release {name} has {len(ids)} dictionaries"
+        said = f"the release {name} has no `{id}`" if id else said
         example = f'sae("{name}", id: "{next(iter(ids))}")'
         way = suggest(id, ids, "ids") if id and len(ids) < 100 else f"name one: {example}"
         raise Mistake("missing-file", said, way)
