@@ -130,7 +130,8 @@ def check_learned(context: Context, applied: Applied) -> None:
     check_sides(word, pairs, applied.span)
     if not context.shapes(applied.span).text:
         _check_toy(applied)
-    if place.site.is_virtual and word.runs == "gradients" and not word.learned:
+    beside = place.site.is_virtual and place.site.dictionary is None
+    if beside and word.runs == "gradients" and not word.learned:
         raise wrong(
             "no-gradient",
             f"the model's output has no gradient at {place.site}, which is not part of it",

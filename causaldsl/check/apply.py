@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from causaldsl.check.agreement import check_learned, with_classes
 from causaldsl.check.context import MAKERS, Context, Located, Operands
+from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.files import missing_file
 from causaldsl.check.operands import operand_value
 from causaldsl.check.places import Place
@@ -191,6 +192,8 @@ def _type(context: Context, value: Any) -> Any:
         return value.type
     if isinstance(value, Place):
         return SiteType(value.site.width(context.shapes(value.span)))
+    if isinstance(value, CheckedDictionary):
+        return value.type
     if isinstance(value, CheckedTrace):
         return TraceType(frozenset(value.components))
     if isinstance(value, TokenRow):

@@ -193,7 +193,7 @@ class Context:
             )
         if not isinstance(value, Place):
             message = f"`{show(node)}` is {describe(value)}, not a site"
-            help = site_help(value) if isinstance(value, str) else None
+            help = site_help(value) if isinstance(value, str) else getattr(value, "as_site", None)
             raise wrong("wrong-kind", message, node.span, help)
         if positioned and value.position is None:
             if not self.shapes(node.span).text:

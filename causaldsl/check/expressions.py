@@ -11,6 +11,7 @@ from causaldsl.check.areas import area
 from causaldsl.check.chosen import top
 from causaldsl.check.claims import check_comparison
 from causaldsl.check.context import Context, Located, handles
+from causaldsl.check.dictionaries import features_at
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.nodes import EDGES, all_edges_of
 from causaldsl.check.pairs import PairFamily, PairSet, together
@@ -125,6 +126,8 @@ def index(context: Context, node: ast.Index) -> Any:
             layer, head = context.coordinates(node.at, headed)
             return matrix(text, layer, head, context.shapes(node.span), node.span)
     owner = context.value(node.owner)
+    if isinstance(owner, Place) and owner.site.dictionary is not None:
+        return features_at(context, owner, node)
     if not isinstance(owner, Value) or not owner.has_cells:
         raise wrong("no-index", f"{describe(owner)} can't be indexed", node.at.span, _meant(node))
     parts = node.at.parts if isinstance(node.at, ast.Cell) else (node.at,)

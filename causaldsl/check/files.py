@@ -60,11 +60,7 @@ class Readable:
         found = _resolved(path, written)
         given = isinstance(written, ParamText) and written.given
         if not given and not any(found.is_relative_to(place) for place in self.places):
-            raise Mistake(
-                "outside-folder",
-                f"{written} lies outside the program's folder",
-                f"put it there, or allow it where the program is run: --allow-path {found.parent}",
-            )
+            raise _outside(written, found.parent)
         try:
             about = found.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -76,6 +72,28 @@ class Readable:
             raise _unreadable(written, f"it is {kind}")
         limits.check("bytes", about.st_size, "too-large", f"{written} has {{}} bytes")
         return found
+
+    def subfolder(self, written: str, folder: Path) -> Path | None:
+        """The folder that a text of a program names, if there is one; its files may be large.
+
+        Raises:
+            Mistake: if it lies outside, as :meth:`file`.
+        """
+        found = _resolved(locate(written, folder) / written, written)
+        if not found.is_dir():
+            return None
+        given = isinstance(written, ParamText) and written.given
+        if not given and not any(found.is_relative_to(place) for place in self.places):
+            raise _outside(written, found)
+        return found
+
+
+def _outside(written: str, allowed: Path) -> Mistake:
+    return Mistake(
+        "outside-folder",
+        f"{written} lies outside the program's folder",
+        f"put it there, or allow it where the program is run: --allow-path {allowed}",
+    )
 
 
 def _resolved(path: Path, written: str) -> Path:

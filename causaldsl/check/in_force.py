@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -165,6 +166,47 @@ def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
     for writes in at_hook.values():
         for one, other in combinations(writes, 2):
             _check_both(one, other, pairs)
+    _check_transcoders(parts, pairs)
+
+
+def _check_transcoders(parts: Sequence[_Part], pairs: PairSet) -> None:
+    """A change of a transcoder's features is worked out from the clean base: nothing that its
+    features are made from may be changed with them."""
+    writes = [write for act in _acts(parts) for write in _all_written(act)]
+    for one in writes:
+        if one.place.site.read == one.place.site.written:
+            continue
+        for other in writes:
+            if other is not one and _comes_before(other.place, one.place, pairs):
+                what = "something else" if other.node is one.node else f"`{show(other.node)}`"
+                raise wrong(
+                    "transcoder-alone",
+                    f"a change of {one.place} is worked out from the clean run, and {what} may "
+                    f"change what it reads at {one.place.site.read}",
+                    one.node.span,
+                    "change a transcoder's features in an arm of their own",
+                    [] if other.node is one.node else [Label(other.node.span, "the other one")],
+                )
+
+
+def _all_written(act: _Act) -> list[_Write]:
+    """What is changed, by a path its senders too."""
+    places = list(_written(act.by))
+    if isinstance(act.by, CheckedPath):
+        places += [site_of(applied) for applied in act.by.sender]
+    return [_Write(place, *act) for place in places]
+
+
+def _comes_before(other: Place, features: Place, pairs: PairSet) -> bool:
+    """Whether a change elsewhere may reach what features are read from, or changes them too."""
+    site, read = other.site, features.site.read
+    if site.dictionary is not None and site.dictionary == features.site.dictionary:
+        return _overlap(other, features, pairs)
+    if site.kind == "logits":
+        return False
+    if site.layer is None or read.layer is None:
+        return True
+    return (site.layer, site.written.word.depth) < (read.layer, read.word.depth)
 
 
 class _Write(NamedTuple):
@@ -184,17 +226,23 @@ def _written(by: Applied | CheckedPath) -> Sequence[Place]:
 
 def _check_both(one: _Write, other: _Write, pairs: PairSet) -> None:
     raw = "hook" in (one.place.site.kind, other.place.site.kind)
-    if one.by is other.by or not (raw or one.place.site == other.place.site):
+    same = one.place.site.written == other.place.site.written
+    if one.by is other.by or not (raw or same):
         return
-    virtual = one.place.site.is_virtual
+    features = any(each.place.site.dictionary is not None for each in (one, other))
+    virtual = one.place.site.is_virtual and not features
     if one.stage != other.stage and not virtual:
         return
-    if (not virtual and _commute(one.by, other.by)) or not _overlap(one.place, other.place, pairs):
+    commute = not (virtual or features) and _commute(one.by, other.by)
+    if commute or not _overlap(one.place, other.place, pairs):
         return
     first, second = show(one.node), show(other.node)
+    where = replace(one.place, site=one.place.site.written)
     way = "write `A then B` for `A + B`: first A, then B on what A left"
     if isinstance(one.by, CheckedPath) or isinstance(other.by, CheckedPath):
         way = "write `A then B`, or join what paths start with: a + b -> .. -> logits"
+    elif features:
+        way = "name features of one dictionary as a set, f.features[{3, 7}]; or write `A then B`"
     elif virtual:
         way = "what it adds is worked out from the clean run: change it once"
     elif one.node is other.node and isinstance(one.node, ast.Intervention):
@@ -209,7 +257,7 @@ def _check_both(one: _Write, other: _Write, pairs: PairSet) -> None:
         )
     raise wrong(
         "order-matters",
-        f"`{first}` and `{second}` both act on {one.place}, so their order would matter",
+        f"`{first}` and `{second}` both act on {where}, so their order would matter",
         other.node.span,
         way,
         [Label(one.node.span, "the other one")],

@@ -9,6 +9,8 @@ from causaldsl.check.answered import Asked
 from causaldsl.check.attention import tokens
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context, Located
+from causaldsl.check.dictionaries import CheckedDictionary
+from causaldsl.check.kinds import describe
 from causaldsl.check.nodes import members_of
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
@@ -167,6 +169,22 @@ def _end(context: Context, node: Any, cls: type[Word]) -> Any:
     return place.site
 
 
+def _dictionary(context: Context, node: Any, cls: type[Word]) -> Any:
+    found = context.value(node)
+    if not isinstance(found, CheckedDictionary):
+        message = f"`{show(node)}` is {describe(found)}, not a dictionary"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example} of a `dictionary f`")
+    return found
+
+
+def _features(context: Context, node: Any, cls: type[Word]) -> Any:
+    place = context.place(node)
+    if place.site.dictionary is None:
+        message = f"{place.site} has no features; a dictionary's has"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example}")
+    return place
+
+
 def _asked(cls: type[Word]) -> Asked:
     """What a word asks of the answers of its pairs."""
     if cls.one_answer:
@@ -195,6 +213,9 @@ READ: dict[OperandKind, Read] = {
     "integers": _integers,
     "coordinates": _coordinates,
     "attention": _attending,
+    "dictionary": _dictionary,
+    "features": _features,
+    "feature": lambda context, node, cls: context.integer(node, "a feature"),
     "tokens": lambda context, node, cls: tokens(context, node),
     "end": _end,
     "nodes": lambda context, node, cls: members_of(context, node),

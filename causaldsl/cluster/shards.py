@@ -80,7 +80,7 @@ def runs_by_pair(kept: Kept) -> set[str]:
     for key in graph.order():
         operation, used = graph.operation(key), used_by(graph, kept.plan, key)
         word, place = operation.word, operation.at
-        scaled = place is not None and place.site.is_virtual  # by all bases
+        scaled = place is not None and place.site.kind == "random_mlp"  # by all bases
         if word.is_alone and not scaled:
             if kept.plan.asked[key].writes is None and used <= alone | given:
                 alone.add(key)

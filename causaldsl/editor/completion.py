@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lark import Token
 from lark.exceptions import UnexpectedInput
 
+from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import Value, describe
 from causaldsl.check.pairs import PairFamily, PairSet
@@ -392,13 +393,14 @@ def _names(here: _Here) -> Iterator[Item]:
             yield Item(name, "name", about[0] if about else describe(value), "\n\n".join(about))
 
 
+_ARE_SITES = (Place, Members, CheckedDictionary, type(None))
+
+
 def _sites(here: _Here) -> Iterator[Item]:
     """What can stand behind a verb."""
     for item in _expression(here):
         value = here.names.get(item.label)
-        if item.what == "site" or (
-            item.what == "name" and isinstance(value, Place | Members | type(None))
-        ):
+        if item.what == "site" or (item.what == "name" and isinstance(value, _ARE_SITES)):
             yield item
 
 
@@ -423,6 +425,9 @@ def _anything(here: _Here) -> Iterator[Item]:
     yield from _keywords(here)
     if "NUMBER" in here.fits:
         yield from _expression(here)
+
+
+_OF_FILES = ("lexicon", "prompts", "pairs", "dictionary")
 
 
 def _data(here: _Here) -> Iterator[Item]:
@@ -485,7 +490,10 @@ _PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]],
     (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
     (lambda h: h.statement == "attribution" and h.back() == "to", _attributed),
     (lambda h: h.back() == "on" and "NAME" in h.fits, _pairs),
-    (lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs"), _data),
+    (
+        lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs", "dictionary"),
+        _data,
+    ),
     (_begins_intervention, _interventions),
     (lambda h: h.back() in h.words.interventions and h.verb is not None, _sites),
     (lambda h: h.back() in _clause_words(h.verb) and "DOT" not in h.fits, _clause_value),

@@ -7,6 +7,7 @@ from functools import singledispatch
 from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution
+from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import describe
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
@@ -73,6 +74,17 @@ def _(value: Applied, shapes: ModelDims | None) -> list[str]:
 def _(value: Place, shapes: ModelDims | None) -> list[str]:
     at = f" @ {value.position}" if value.position is not None else ""
     return [f"a site: {value.site}{at}", _width(value, shapes), value.site.word.doc]
+
+
+@_lines.register
+def _(value: CheckedDictionary, shapes: ModelDims | None) -> list[str]:
+    form, site = value.dictionary.form, value.site
+    at = f"{site.read}" if site.read == site.written else f"{site.read} -> {site.written}"
+    trained = f", trained on {form.model}" if form.model else ""
+    return [
+        f"a dictionary of {form.features} features at {at}",
+        f"{form.activation}{f' {form.k}' * bool(form.k)}, in {form.layout}'s layout{trained}",
+    ]
 
 
 @_lines.register
@@ -191,6 +203,8 @@ def _(value: CheckedAttribution, shapes: ModelDims | None) -> list[str]:
 
 def parts_of(value: Any) -> dict[str, str]:
     """What can stand behind the dot of a value, with what it is."""
+    if isinstance(value, CheckedDictionary):
+        return {"features": f"{value.dictionary.form.features} features; `[12]` is one"}
     if isinstance(value, PairFamily):
         return {name: f"{len(part)} pairs" for name, part in value.parts.items()}
     if isinstance(value, PairSet):

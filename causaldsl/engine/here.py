@@ -12,6 +12,7 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.engine.answerable import version_of
 from causaldsl.engine.backend import activations_of, logits_of
+from causaldsl.engine.dictionaries.edits import features_gradient
 from causaldsl.engine.edits import Edit, Read, Watch
 from causaldsl.engine.reads import activations
 from causaldsl.engine.runs import Group, PromptRuns
@@ -19,6 +20,7 @@ from causaldsl.engine.session import Session, stack
 from causaldsl.engine.upcast import upcast_dtype
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.chunks import GRADIENT_ROWS
+from causaldsl.plan.virtual import edited, read_for
 from causaldsl.vocabulary.base import Side, Word
 
 W = TypeVar("W", bound=Word)
@@ -139,10 +141,14 @@ class Here(Generic[W]):
         """
         self._check(any(one.backward for one in self.word.passes()), "it takes gradients")
         self.made.gradients = True
+        place = edited(self.at)
         made: list[Tensor] = self.session.cached(
-            f"gradient {self.operation.input('base')} {self.at}", self._make_gradients
+            f"gradient {self.operation.input('base')} {place}", self._make_gradients
         )
-        return made
+        if self.at.site.dictionary is None:
+            return made
+        inputs = self.of_run(self.operation.input("base"), read_for(self.at)[0])
+        return features_gradient(self.session, self.at.site, made, inputs)
 
     def generator(self, seed: int, *labels: str) -> torch.Generator:
         """A seeded generator of its own for every use, so that order does not matter."""
@@ -171,9 +177,12 @@ class Here(Generic[W]):
         answers = runs.answers(group.rows[rows].tolist())
         dtype, device = self.session.loaded.dtype, answers.columns.device
         with torch.enable_grad():
-            positions = group.positions[self.at][rows]
-            nothing = torch.zeros(*positions.shape, self.width, dtype=dtype, device=device)
-            edit = Edit(self.at.site, positions, nothing.requires_grad_(), add=True)
+            place = edited(self.at)
+            positions = group.positions[place][rows]
+            width = place.site.width(self.session.loaded.spec.shapes)
+            assert width is not None
+            nothing = torch.zeros(*positions.shape, width, dtype=dtype, device=device)
+            edit = Edit(place.site, positions, nothing.requires_grad_(), add=True)
             logits = logits_of(runs.backend, group.clean, [edit], answers.columns, rows)
             (found,) = torch.autograd.grad(answers.differences(logits).sum(), nothing)
         return found.cpu().double()

@@ -82,6 +82,9 @@ class Operation(BaseModel):
         }
         package = code_of(type(self.word))
         content |= {"to": [str(place) for place in self.to]} if self.to else {}
+        acts = [place.site.dictionary for place in (self.at, *self.to) if place is not None]
+        found = [[one.digest, one.reads, one.writes] for one in acts if one is not None]
+        content |= {"dictionaries": found} if found else {}
         return content | ({"package": package} if package else {})
 
     @property

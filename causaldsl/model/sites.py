@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake
+from causaldsl.model.dictionaries.form import Dictionary
 from causaldsl.model.shapes import ModelDims
 from causaldsl.vocabulary.sites import SITE_WORDS, SITES, SiteWord
 
@@ -26,7 +27,8 @@ class Site:
     ``kind`` is a word of :data:`causaldsl.vocabulary.sites.SITES`; ``"hook"`` is any other hook of
     TransformerLens, named by ``hook``. Layers and heads count from 0. For ``kv_head.*`` the head is
     the index of the shared key-value head. ``"random_mlp"`` is the hidden layer of an MLP that is
-    not in the model: see ``engine/random_mlp.py``.
+    not in the model: see ``engine/random_mlp.py``. ``"features"`` are those of a ``dictionary``:
+    all of them, or the ``numbers`` that are given.
     """
 
     kind: str
@@ -34,8 +36,12 @@ class Site:
     head: int | None = None
     hook: str | None = None
     seed: int | None = None
+    dictionary: Dictionary | None = None
+    numbers: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
+        if self.dictionary is not None:
+            return f"{self.dictionary.name}.features{_numbered(self.numbers)}"
         if self.seed is not None:
             return f"random_mlp({self.layer}, seed: {self.seed})"
         if self.kind == "hook":
@@ -57,7 +63,22 @@ class Site:
         Reading ``resid_mid`` there is right; writing there is not (it is the input of the layer
         norm only, so the skip connection would keep the old value). See ``SiteWord.written``.
         """
+        if self.dictionary is not None:
+            return self.written.hook_name
         return self.hook or self.word.hook.format(layer=self.layer)
+
+    @property
+    def written(self) -> Site:
+        """Where a change of it is made: of features, where their dictionary writes."""
+        return self if self.dictionary is None else self._of(self.dictionary.writes)
+
+    @property
+    def read(self) -> Site:
+        """Where features are read from, by their dictionary."""
+        return self if self.dictionary is None else self._of(self.dictionary.reads)
+
+    def _of(self, kind: str) -> Site:
+        return Site(kind, self.layer) if kind in SITES else Site("hook", hook=kind)
 
     @property
     def by_position(self) -> bool:
@@ -84,6 +105,8 @@ class Site:
 
         The hook of a layer's z is known: it shows all heads, one after the other.
         """
+        if self.dictionary is not None:
+            return self.dictionary.form.features if self.numbers is None else len(self.numbers)
         if self.hook is not None:
             joined = _JOINED_Z.fullmatch(self.hook)
             return shapes.n_heads * shapes.d_head if joined else None
@@ -96,6 +119,8 @@ class Site:
 
     def depth(self, shapes: ModelDims) -> tuple[int, int]:
         """Layer and place in it: a site can only change sites that are deeper."""
+        if self.dictionary is not None:
+            return self.written.depth(shapes)
         if self.hook is not None:  # all that is known of a raw hook is its block
             match = _BLOCK.match(self.hook)
             return (int(match[1]) if match else -1), 0
@@ -107,6 +132,8 @@ class Site:
 
     def feeds_attention(self, shapes: ModelDims) -> bool:
         """Whether some attention layer reads this site, so that later positions can see it."""
+        if self.dictionary is not None:
+            return self.written.feeds_attention(shapes)
         before_last = self.layer is not None and self.layer < shapes.n_layers - 1
         return self.word.attends or before_last
 
@@ -217,6 +244,13 @@ class Site:
                 f"head {self.layer}.{head} has no {part} of its own in {shapes.name}",
                 f"heads {members} share one: write kv_head[{self.layer}.{shared}].{part}",
             )
+
+
+def _numbered(numbers: Sequence[int] | None) -> str:
+    if numbers is None:
+        return ""
+    listed = ", ".join(map(str, numbers))
+    return f"[{listed}]" if len(numbers) == 1 else f"[{{{listed}}}]"
 
 
 def all_sites(shapes: ModelDims) -> list[Site]:

@@ -1,6 +1,7 @@
 """Sites that are not in the model: what is read, and where is written, in their place.
 
-``random_mlp(l)`` reads what MLP l reads and adds to what MLP l puts out. Any other site is its own.
+``random_mlp(l)`` reads what MLP l reads and adds to what MLP l puts out. Features are read and
+written where their dictionary is. Any other site is its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from causaldsl.model.sites import Site
 
 def touched(site: Site) -> list[Site]:
     """The sites of the model that reading and writing this one needs."""
+    if site.dictionary is not None:
+        return list(dict.fromkeys([site.read, site.written]))
     return [site.of_layer(kind) for kind in site.word.reads] or [site]
 
 
@@ -23,4 +26,6 @@ def edited(at: SiteAt) -> SiteAt:
     """Where a change at this site is written."""
     if not at.site.is_virtual:
         return at
+    if at.site.dictionary is not None:
+        return at.model_copy(update={"site": at.site.written})
     return at.model_copy(update={"site": at.site.of_layer(at.site.word.writes)})

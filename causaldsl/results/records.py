@@ -394,6 +394,26 @@ class AuditRecord(Record):
     caveat: str
 
 
+class DictionaryRecord(Record):
+    """A dictionary of features: what its files say, and where it stands."""
+
+    layout: str
+    """The library whose layout its files have."""
+    kind: str
+    """How features are chosen: relu, jumprelu, topk, groupmax or gated."""
+    k: int = 0
+    """How many are active at once, where that is fixed."""
+    features: int
+    reads: str
+    writes: str
+    trained_on: str = ""
+    """The model that its files name, if they do."""
+    files: str
+    """The folder, as the program names it."""
+    digest: str
+    """Of its files, and of how they are read."""
+
+
 class Results(Record):
     """Everything that a run found."""
 
@@ -417,6 +437,7 @@ class Results(Record):
     templates: dict[str, TemplatesRecord] = {}
     """By measure: what its headline metric is in each template."""
     subspaces: dict[str, SubspaceRecord] = {}
+    dictionaries: dict[str, DictionaryRecord] = {}
     expectations: list[Expectation] = []
     audits: dict[str, AuditRecord] = {}
     circuits: dict[str, dict[str, CircuitRecord]] = {}

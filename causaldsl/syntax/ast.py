@@ -482,6 +482,13 @@ class Model(Definition):
     options: ModelOptions | None
 
 
+class Dictionary(Assignment):
+    """``dictionary NAME = sae("FOLDER") at SITE``; a transcoder reads ``at`` and writes ``to``."""
+
+    at: Expression
+    to: Expression | None
+
+
 class Lexicon(Assignment):
     split: str | None
 

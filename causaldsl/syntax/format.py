@@ -335,6 +335,10 @@ _PRINTERS: dict[type, Callable[[Any], str | _Block | _Stages]] = {
     ast.Allow: lambda n: f"allow {_list(n.names)}",
     ast.ModelOption: lambda n: f"{n.name.text} {show(n.value)}",
     ast.Model: _model,
+    ast.Dictionary: lambda n: (
+        f"dictionary {n.name.text} = {show(n.value)} at {_inside(n.at, 6)}"
+        + (f" -> {_inside(n.to, 6)}" if n.to else "")
+    ),
     ast.Lexicon: lambda n: (
         f"lexicon {n.name.text} = {show(n.value)}" + (f" split {n.split}" if n.split else "")
     ),

@@ -44,6 +44,9 @@ OperandKind = Literal[
     "nodes",
     "outside",
     "token",
+    "dictionary",
+    "features",
+    "feature",
 ]
 
 

@@ -152,6 +152,11 @@ _ALL = (
         call="random_mlp(LAYER, seed: N)",
     ),
     SiteWord(
+        "features", "none", "",
+        "Activations of a dictionary's features; a change of them moves what it writes to.",
+        "stream", reads=("dictionary",), entry="tokens", call="DICTIONARY.features",
+    ),
+    SiteWord(
         "hook", "none", "", "Any other hook of TransformerLens.", "stream", entry="tokens",
         call='hook("NAME")',
     ),

@@ -25,6 +25,11 @@ _ALL = (
         "The program's model; whether BOS stands before every text, which revision, in what dtype.",
     ),
     Statement(
+        "dictionary",
+        'dictionary NAME = sae("FOLDER") at SITE | transcoder("FOLDER") at SITE -> SITE',
+        "A sparse autoencoder or transcoder: `NAME.features @ POSITION` is a site.",
+    ),
+    Statement(
         "lexicon",
         'lexicon NAME = words("FILE" or [..]) | phrases(..) [split half]',
         "A list of words for the slots of prompts.",

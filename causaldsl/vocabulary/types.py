@@ -104,7 +104,19 @@ class LexiconType:
         return "lexicon"
 
 
-DataType: TypeAlias = PairsType | PromptsType | LexiconType
+@dataclass(frozen=True)
+class DictionaryType:
+    """A dictionary of features of activations of ``width`` numbers, which it writes as ``out``."""
+
+    width: int = 0
+    out: int = 0
+    features: int = 0
+
+    def __str__(self) -> str:
+        return "dictionary"
+
+
+DataType: TypeAlias = PairsType | PromptsType | LexiconType | DictionaryType
 """What a statement of the same name defines, and no operation gives."""
 
 Type: TypeAlias = (

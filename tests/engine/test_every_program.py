@@ -29,6 +29,7 @@ NAMES = sorted(path.name for path in PROGRAMS.glob("*.cpatch"))
 DEAR = {
     "audit.cpatch",
     "das_by_neurons.cpatch",
+    "features.cpatch",
     "ioi_circuit.cpatch",
     "mlp_pathways.cpatch",
     "null_and_row.cpatch",

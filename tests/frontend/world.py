@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from tests.tiny import NAMES, OBJECTS, PLACES, tiny_folder
+from tests.tiny_dictionaries import write_dictionary
 
 PRELUDE = """model lm = "tiny-llama"
 lexicon name = words("names.txt") split half
@@ -27,6 +28,10 @@ def make_world(folder: Path) -> Path:
     """Write the files that the programs of these tests name. Gives the folder."""
     tiny_folder(folder, "llama")
     tiny_folder(folder, "gpt2")
+    place = {"model_name": "tiny-llama", "hook_name": "blocks.1.hook_resid_post"}
+    write_dictionary(folder / "sae", "topk", **place)
+    write_dictionary(folder / "transcoder", "transcoder")
+    write_dictionary(folder / "elsewhere", "standard", **{**place, "model_name": "gpt2-small"})
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
     (folder / "places.txt").write_text("\n".join(PLACES) + "\n")
     (folder / "objects.txt").write_text("\n".join(OBJECTS) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +28,11 @@ class Setting:
     values: Values
     basis: Tensor | None = None
     add: bool = False
+    form: Callable[..., Edit] = Edit
 
     def edit(self, number: int, group: Group) -> Edit:
         positions = group.positions[self.at]
-        return Edit(self.at.site, positions, self.values[number], self.basis, self.add)
+        return self.form(self.at.site, positions, self.values[number], self.basis, self.add)
 
 
 class Runner:

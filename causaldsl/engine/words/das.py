@@ -17,6 +17,8 @@ from torch import Tensor
 from causaldsl.check.pairs import PairSet
 from causaldsl.engine.backend import Logits, Losses, Pass
 from causaldsl.engine.das import DasFit, DasOptions, Learner, fit_together
+from causaldsl.engine.dictionaries.edits import FeatureEdit, columns_of
+from causaldsl.engine.dictionaries.load import code_of
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.reads import activations
@@ -243,11 +245,26 @@ def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdi
         return lambda picked, positions, basis: Edit(
             at.site, positions, _picked(examples.values, picked), basis
         )
+    if at.site.dictionary is not None:
+        return _feature_edit(session, operation, examples)
     backend = session.plan.backends[operation.key]
     write_to = write(session, operation.input("base"), backend, at)
     return lambda picked, positions, basis: write_to(
         _picked(examples.before, picked), _picked(examples.values, picked), positions, basis
     )
+
+
+def _feature_edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
+    """The patch of features; gradients flow to the basis through what these write."""
+    at = operation.at_site
+    assert at.site.dictionary is not None
+    code, columns = code_of(session, at.site.dictionary), columns_of(at.site, session)
+
+    def edit(picked: Tensor, positions: Tensor, basis: Tensor) -> Edit:
+        value, site = _picked(examples.values, picked), edited(at).site
+        return FeatureEdit(site, positions, value, basis, True, None, code, columns)
+
+    return edit
 
 
 def _picked(values: Tensor, picked: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.circuits import wired
+from causaldsl.engine.dictionaries.edits import feature_change
 from causaldsl.engine.edits import Edit, Watch, read_changes
 from causaldsl.engine.here import Here
 from causaldsl.engine.metrics import Measured, Outcome
@@ -40,7 +41,7 @@ from causaldsl.graph.operations import (
 from causaldsl.plan.chunks import chunked
 from causaldsl.plan.freeze import Freeze, freeze_of
 from causaldsl.plan.names import listed
-from causaldsl.plan.virtual import edited
+from causaldsl.plan.virtual import edited, read_for
 from causaldsl.vocabulary.base import Side
 from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom, Steer
 from causaldsl.vocabulary.metrics import EMPTY, SOURCE
@@ -137,6 +138,8 @@ def _with_noise(
     if along is not None:
         basis = along.basis.cpu().double()
         noise = [drawn @ basis @ basis.T for drawn in noise]
+    if here.at.site.dictionary is not None:
+        return _set_features(here, noise, None, steps=True)
     if here.at.site.is_virtual:
         return set_site(here, [v + n.to(v) for v, n in zip(values, noise, strict=True)], None)
     added = [drawn.to(v) for v, drawn in zip(values, noise, strict=True)]
@@ -152,6 +155,8 @@ def steer(here: Here[Steer], along: SubspaceValue) -> PreparedEdit:
     if not math.isfinite(by):
         raise RunFailure(f"the amount to steer by is {by}", "choose another number")
     moved = by * along.direction[None]
+    if here.at.site.dictionary is not None:
+        return _set_features(here, moved, None, steps=True)
     if here.at.site.is_virtual:
         return set_site(here, [value + moved.to(value) for value in values_of(here, "base")], None)
     return PreparedEdit(here.at, moved, None, add=True)
@@ -280,6 +285,8 @@ def values_of(here: Here[Any], side: Side) -> list[Tensor]:
 def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None) -> PreparedEdit:
     """Set the operation's site to a value for each pair, along a subspace or as a whole."""
     at, basis = here.at, None if along is None else along.basis
+    if at.site.dictionary is not None:
+        return _set_features(here, values, basis)
     if not at.site.is_virtual:
         return PreparedEdit(at, values, basis)
     edit = write(here.session, here.operation.input("base"), here.recorded_by("base"), at)
@@ -290,6 +297,17 @@ def set_site(here: Here[Any], values: list[Tensor], along: SubspaceValue | None)
         for hidden, value in zip(values_of(here, "base"), values, strict=True)
     ]
     return PreparedEdit(edited(at), moves, None, add=True)
+
+
+def _set_features(
+    here: Here[Any], values: list[Tensor] | Tensor, basis: Tensor | None, steps: bool = False
+) -> PreparedEdit:
+    """Set features, or with ``steps`` add to them; a transcoder's by the clean bases' inputs."""
+    at, inputs = here.at, None
+    if at.site.read != at.site.written:
+        base, by = here.operation.input("base"), here.recorded_by("base")
+        inputs = here.of_run(base, read_for(at)[0], by)
+    return feature_change(here.session, at, values, basis, inputs, steps)
 
 
 def effects_of(arm: Arm, shows: bool = False) -> list[Effect]:

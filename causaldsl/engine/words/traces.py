@@ -32,7 +32,7 @@ def trace(here: Here[TraceWord]) -> Traced:
     parallel = session.loaded.spec.shapes.parallel
     streams = streams_behind(session.graph, operation, parallel)
     on = [
-        Setting(c.at, _by_group(base, c.by_pair(len(base.prompts))), c.basis, c.add)
+        Setting(c.at, _by_group(base, c.by_pair(len(base.prompts))), c.basis, c.add, c.form)
         for c in changes_of(session, operation)
     ]
     case = Case(

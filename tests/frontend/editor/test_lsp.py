@@ -215,6 +215,7 @@ def test_hover_tells_a_claim_s_last_verdict(client: Client, program: Path, world
         ("attribution q to prob on flip.test { ", {"over", "edges", "steps", "check"}, {"v"}),
         ("attribution q to prob on flip.test { over ", {"heads", "out", "mlps"}, {"edges"}),
         ("attribution q to prob on flip.test { over out ", {"edges", "by", "check"}, {"over"}),
+        ("dictionary f = ", {"sae", "transcoder"}, {"das", "v"}),
         ("# ", set(), {"measure"}),
     ],
 )
@@ -236,6 +237,16 @@ def test_completion_of_named_sources(program: Path) -> None:
         text = PROGRAM + pairs + tail
         offer = complete(Document(program, text).check({}), len(text))
         assert has <= {item.label for item in offer.items}
+
+
+def test_a_dictionary_offers_its_features(client: Client, program: Path) -> None:
+    text = PROGRAM + 'dictionary f = sae("sae") at resid_post[1]\nlet q = nowhere\n'
+    client.write(program, text)
+    client.found(program, {"unknown-name"})
+    for tail, has in (("patch ", "f"), ("patch f.", "features")):
+        client.write(program, f"{text}measure w on flip.test {{ a = {tail}")
+        assert has in labels(client.at(program, f"a = {tail}|", "completion"))
+    assert "48 features at resid_post[1]" in hovered(client, program, "dictionary |f")
 
 
 def test_completion_replaces_what_is_typed(client: Client, program: Path) -> None:

@@ -1,0 +1,1 @@
+"""Dictionaries in a run: their weights, what they compute, and how a change of features is made."""

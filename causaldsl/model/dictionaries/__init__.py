@@ -1,0 +1,1 @@
+"""Dictionaries of features in files: sparse autoencoders and transcoders, read without torch."""
