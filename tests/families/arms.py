@@ -318,7 +318,7 @@ class Reference:
 
             def change(x: Tensor) -> Tensor:
                 leaf.append(x.detach().clone().requires_grad_())
-                return leaf[0]
+                return leaf[0].clone()  # Falcon adds to it in place
 
             with torch.enable_grad():
                 logits = oracle.logits(self.model, batch.base, [(at.place, change)])
