@@ -6,6 +6,7 @@ expressions with :func:`handles`, statements with :func:`checks`, makers with :f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -105,12 +106,10 @@ class Context:
         if self.program.model is None:
             if self.scope.model is not None or self.scope.incomplete:
                 raise ProgramError([])  # the model statement or an import is wrong
-            raise wrong(
-                "no-model",
-                "there is no model yet",
-                span,
-                'begin the program with a line such as: model lm = "smollm2-135m"',
-            )
+            way = 'begin the program with a line such as: model lm = "smollm2-135m"'
+            if later := re.search(r"^\s*(model\s+\w+\s*=.*)", span.source.text[span.start :], re.M):
+                way = f"move `{later[1].strip()}` above this"
+            raise wrong("no-model", "there is no model yet", span, way)
         return self.program.model.shapes
 
     def tokens(self, span: Span) -> Tokens:

@@ -78,7 +78,8 @@ def _texts(context: Context, node: Any, cls: type[Word]) -> Any:
     value = context.value(node)
     several = isinstance(value, tuple) and value and all(isinstance(text, str) for text in value)
     if not isinstance(value, str) and not several:
-        raise wrong("bad-lexicon", "a word list is a file or a list of texts", node.span)
+        message = f"`{show(node)}` is {describe(value)}, neither a file's name nor a list of texts"
+        raise wrong("bad-lexicon", message, node.span, f"write {cls.example}")
     return value
 
 

@@ -234,7 +234,11 @@ def _no_part(value: Members, node: ast.Node, role: Role) -> Exception:
     what = "inputs"
     if role != "receives":
         what, example = "activations", "k" if value.of == "kv_heads" else "z"
-        parts = parts if value.of == "kv_heads" else ".q, .k, .v, .z or .out"
+        parts = (
+            parts
+            if value.of == "kv_heads"
+            else ".z (before W_O), .out (what it adds), .q, .k or .v"
+        )
     text = show(node)
     way = text.replace(" @", f".{example} @", 1) if " @" in text else f"{text}.{example} @ END"
     return wrong(

@@ -148,7 +148,7 @@ def resolve(
         return _from_gguf(name, path, say, fully)
     check_whole(name, path)
     if kind == "hub":
-        return _from_hub(name, say, fetch)
+        return _from_hub(name, base, say, fetch)
     if not (path / "config.json").is_file():
         raise _not_a_folder(name, path)
     return _spec(name, "folder", path.resolve())
@@ -218,7 +218,7 @@ def verify(name: str, base: Path | None = None) -> list[str] | None:
         wanted = hub.HubName.parse(name)
         folder = hub.cached_snapshot(wanted)
         if folder is None:
-            raise hub.absent(wanted, "is not on this machine", _hint(wanted.repo))
+            raise hub.absent(wanted, "is not on this machine", _hint(wanted.repo, base))
         return list(hub.damaged(folder, fully=True))
     if kind == "catalog":
         folder = converted_folder(_CATALOG[name].file.sha256)
@@ -270,9 +270,9 @@ def _from_gguf(name: str, path: Path, say: Progress, fully: bool) -> ModelSpec:
     return _spec(name, "gguf", folder, gguf_fingerprint(digest))
 
 
-def _from_hub(name: str, say: Progress, fetch: bool) -> ModelSpec:
+def _from_hub(name: str, base: Path, say: Progress, fetch: bool) -> ModelSpec:
     wanted = hub.HubName.parse(name)
-    folder, hint = hub.cached_snapshot(wanted), _hint(wanted.repo)
+    folder, hint = hub.cached_snapshot(wanted), _hint(wanted.repo, base)
     if folder is None and not fetch:
         raise hub.absent(wanted, "is not on this machine", hint)
     if folder is None:
@@ -293,8 +293,9 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
-def _hint(name: str) -> str:
-    """The entry of the catalog that an unknown name may have meant, or else all of them."""
+def _hint(name: str, base: Path) -> str:
+    """What an unknown name may have meant: models of the catalog, and folders of the program's."""
     from causaldsl.model.toy import TOY_NAMES
 
-    return suggest(name.lower(), [*_CATALOG, *TOY_NAMES], "models of the catalog")
+    beside = [place.parent.name for place in base.glob("*/config.json")]
+    return suggest(name.lower(), [*_CATALOG, *TOY_NAMES, *beside], "models")

@@ -8,13 +8,17 @@ _VERBS = "patch|ablate|steer|cut"
 _BLOCKS = "measure|sweep|table|histogram|trace|prompts"
 _COMMENT = "a comment begins with #"
 _POWER = "there are no powers: write a * a"
+_NO_OR = (
+    "a claim has no alternatives: claim the side that you predict; outside of 0 to 1 is "
+    "abs(x - 0.5) > 0.5"
+)
 _COLON = "a colon stands before what is done: for l in layers: patch SITE"
 
 _HINTS = (
     (
         r"pairs\s+\w+\s*=\s*(\w+)\s*",
-        r"\{",
-        "say which patterns they have: {} A <-> B {{ test 20 }}",
+        r"(\{[^}\n]*\}?)",
+        "say which letters fill the slots of base and source: {} ABB <-> BAB {}",
     ),
     (r"position\s[^}]*?(\w+)\s*=\s*(\w+)", r"\.", "a column has no place of its own: {} = {}"),
     (r"answer\s+", r"\{", "without braces: answer X.capital"),
@@ -43,12 +47,17 @@ _HINTS = (
         "it needs a name: {} NAME = ..",
     ),
     (r"^\s*(\w+)\s+(\w+)\s*", r":\s", "write {} {} = .."),
-    (r"^\s*expect\b[^\n]*", r"=(?!=)", "compare by ==, <, <=, > or >="),
+    (
+        r"^\s*expect\s+([^\n=<>]*?)\s*",
+        r"=(?!=)\s*(-?[\d.]+)",
+        "compare by <, <=, > or >=; near a number: abs({} - {}) < 0.05",
+    ),
+    (r"^\s*expect\b[^\n]*", r"=(?!=)", "compare by <, <=, > or >="),
     (r"[(,]\s*(\w+)\s*", r"=(?!=)", "an option has a colon: {}: .."),
     (r"import\s+", r"\w", 'a file\'s name stands in quotes: import "ioi.cpatch"'),
     # Claims
     (r"", r"&&?", "join claims by `and`"),
-    (r"", r"\|\|?|or\b", "there is no `or`: write an `expect` for each claim"),
+    (r"", r"\|\|?|or\b", _NO_OR),
     (r"[<>]=?[^<>\n]*", r"[<>]", "compare two at a time: a < b and b < c"),
     (r"expect\s+not\s+", r".", "claim the opposite: `>` instead of not `<`"),
     # Blocks
@@ -127,7 +136,7 @@ def hint(before: str, here: str) -> str | None:
     """What to write where the text ``here`` can't follow ``before``, the statement so far.
 
     >>> hint("pairs p = facts ", "{ test 3 }")
-    'say which patterns they have: facts A <-> B { test 20 }'
+    'say which letters fill the slots of base and source: facts ABB <-> BAB { test 3 }'
     """
     for pattern, follows, help in _HINTS:
         found = re.search(rf"(?:{pattern})\Z", before, re.M)

@@ -294,8 +294,8 @@ class Change(Word):
                 "along",
                 "width-mismatch",
                 f"this subspace has {along.width} dimensions, the site {site.width}",
-                "patch a site along a subspace of the same site; "
-                "`u * W` carries u through a matrix",
+                "act at the site that it was made at; from an MLP's neurons to the stream it is "
+                "carried by `along v * W_out[l]`",
             )
         return site
 

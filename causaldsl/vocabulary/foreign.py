@@ -74,7 +74,7 @@ _FORMS = {
     "resample_ablate": "ablate SITE to resample",
     "knockout": "ablate SITE to zero",
     "zero": "ablate SITE to zero",
-    "range": "0..9, which counts from 0 to 9",
+    "range": "0..3 for range(4), since both ends count, or `layers`",
 }
 """What takes more than a word here."""
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\s*\.\s*\w+|\[[^\]\n]*\]|\(\s*\w+\s*\))*")
