@@ -193,15 +193,16 @@ def pull(
     Raises what :func:`resolve` raises.
     """
     say = progress or _silently
-    spec = resolve(name, base or Path.cwd(), progress, fully=fully)
+    base = base or Path.cwd()
+    spec = resolve(name, base, progress, fully=fully)
     if spec.kind != "hub":
         return spec
     wanted = hub.HubName.parse(name)
-    folder = hub.fetch_weights(wanted, say, _hint(wanted.repo))
+    folder = hub.fetch_weights(wanted, say, _hint(wanted.repo, base))
     bad = list(hub.damaged(folder, fully))
     if bad:
         say(f"{name} is damaged on this machine: {'; '.join(bad)}. It is fetched again")
-        folder = hub.fetch_weights(wanted, say, _hint(wanted.repo), anew=True)
+        folder = hub.fetch_weights(wanted, say, _hint(wanted.repo, base), anew=True)
     return _spec(name, "hub", folder, hub.snapshot_fingerprint(wanted, folder))
 
 
