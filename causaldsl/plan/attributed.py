@@ -40,7 +40,7 @@ def attribution(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     moved = (EMBEDDED,) if word.steps > 1 and word.integrate == "inputs" else ()
     requests = [back(_first(places, shapes), 1)]
     if moved:
-        requests = [back(moved, word.steps)]
+        requests.append(back(moved, word.steps - 1))
     elif word.steps > 1:
         requests += [back(tuple(alike), word.steps - 1) for alike in together(places)]
     wanted = frozenset([word.metric] if whole else [])

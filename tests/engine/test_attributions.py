@@ -132,6 +132,35 @@ expect m.x.logit_diff < 1000
     assert found.results.expectations[0].selected == "what top(2, a) chose on the same pairs"
 
 
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "over heads",
+        "over heads[1..2].q, mlps",
+        "over heads, mlps  steps 2",
+        "over mlp_hidden[2] @ END  by neuron  steps 2",
+        "over heads, mlps  steps 2  integrate activations",
+        "over embed, resid_post[1] @ {S2, END}  steps 2",
+        "edges",
+        "over heads[1..2]  edges  steps 2",
+        "edges  steps 2",
+    ],
+)
+def test_each_form_asks_for_all_that_it_takes(form: str, backend: str) -> None:
+    """Alone in a program, where nothing else is recorded."""
+    found = run(f"attribution a to logit_diff on flip.test {{ {form} }}\n", backend=backend)
+    beside = run(
+        f"attribution a to logit_diff on flip.test {{ {form} }}\n"
+        "measure m on flip.test { a = patch embed @ S2  b = patch heads.z @ all  report fldd }\n",
+        backend=backend,
+    )
+    alone, other = (r.results.attributions["a"].largest for r in (found, beside))
+    assert len(alone) > 2
+    for one, same in zip(alone, other, strict=True):
+        assert one.estimate.mean == pytest.approx(same.estimate.mean, rel=1e-9, abs=1e-12)
+
+
 def test_a_sweep_over_how_many() -> None:
     found = run(
         """
