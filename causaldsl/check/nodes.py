@@ -51,7 +51,7 @@ def _nodes(members: Members, node: ast.Node) -> Iterator[Place]:
     for member in members.members:
         if isinstance(member, Members):
             if member.of == "kv_heads":
-                message = f"{member.kind}, in `{show(node)}`, are no nodes of a circuit"
+                message = f"key-value heads, in `{show(node)}`, are no nodes of a circuit"
                 way = "name the query heads that share them, such as 1.2"
                 raise wrong("not-a-circuit", message, node.span, way)
             yield from _nodes(member, node)
