@@ -240,7 +240,10 @@ IN, OUT = {"in_graph": True}, {"in_graph": False}
         ({"edges": {"m0->logits": {"in_graph": "false"}}}, "is no circuit"),
         ({"edges": {"m0->logits": {"in_graph": None}}}, "is no circuit"),
         ({"nodes": {"a00.h1": IN}}, "names a node `a00.h1`"),
-        ({"nodes": {"m0": OUT}}, "has the edge `m0->logits` in, and its node `m0` out"),
+        (
+            {"nodes": {"m0": OUT}},
+            "has edge(mlp_out[0], logits) in the circuit, and one of its nodes out",
+        ),
         ({"nodes": {"m0": IN | {"neurons": [True, False]}}}, "some of its dimensions alone"),
         ({"cfg": CFG | {"n_layers": 2}}, "with n_layers 2, and tiny-llama has 4"),
         ({"cfg": CFG | {"parallel_attn_mlp": True}}, "parallel_attn_mlp True"),
