@@ -130,8 +130,8 @@ def _of_nodes(
         every = [site for site in all_sites(named.shapes) if site.kind in kinds]
         said = ", ".join(_KINDS[kind] for kind in NODES if kind in kinds)
     else:
-        every = [place.site for place in nodes_of(over, outside)]
-        said = show(next(c.value for c in node.clauses if c.word == "over"))
+        clause = next(c for c in node.clauses if c.word == "over")
+        every, said = [p.site for p in _without_positions(over, clause)], show(clause.value)
     there = [Place(place.site, place.position or ALL, node.site.span) for place in mine]
     missing = [place for place in there if place.site not in set(every)]
     if missing:
@@ -150,6 +150,15 @@ def _of_nodes(
         )  # fmt: skip
 
     return replace(run(out, inside), nothing=run(universe, ()))
+
+
+def _without_positions(over: Members, clause: ast.Clause) -> tuple[Place, ...]:
+    """What a circuit is over, which is at the circuit's own positions."""
+    found = nodes_of(over, clause)
+    if any(place.position is not None for place in found):
+        message = "`over` names components, which are left out at the positions of the circuit"
+        raise wrong("mixed-set", message, clause.span, "write `@` behind the circuit: only c @ END")
+    return found
 
 
 _KINDS = {"embed": "embed", "head.z": "heads", "attn_out": "attn_out", "mlp_out": "mlps"}

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
+from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
 from causaldsl.check.interventions import site_of
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point
 from causaldsl.check.prompts import PromptFamily, Template
 from causaldsl.check.tabled import Table
-from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement
+from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement, Run
 from causaldsl.diagnostics import Label, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast
@@ -128,7 +129,8 @@ class _Repeats:
             arms: dict[str, tuple[Span, list[str]]] = {}
             for run in measurement.runs[1:]:
                 arm = run.arm if run.coordinates else run.name
-                key = str([self._does(part, measurement.pairs) for part in run.interventions])
+                does = [self._does(part, measurement.pairs) for part in run.interventions]
+                key = str((does, self._universe(run, measurement)))
                 arms.setdefault(arm, (run.span, []))[1].append(key)
             self._warn_of(measurement, arms)
         for table in program.tables.values():
@@ -137,6 +139,13 @@ class _Repeats:
                 for arm, by_cell in table.cells.items()
             }
             self._warn_of(table, cells)
+
+    def _universe(self, run: Run, measurement: Measurement) -> tuple[str, int] | None:
+        """What a circuit is over, where a metric compares it with nothing left of that."""
+        known, circuit = self.context.words.metrics, circuit_of(run)
+        if circuit is None or not any(known[metric].of_empty for metric in measurement.metrics):
+            return None
+        return circuit.over, circuit.universe
 
     def _warn_of(self, of: Measurement | Table, arms: dict[str, tuple[Span, list[str]]]) -> None:
         first: dict[tuple[str, ...], tuple[str, Span]] = {}

@@ -50,6 +50,10 @@ def _nodes(members: Members, node: ast.Node) -> Iterator[Place]:
     placed = members.positions or (None,)
     for member in members.members:
         if isinstance(member, Members):
+            if member.of == "kv_heads":
+                message = f"key-value heads, in `{show(node)}`, are no nodes of a circuit"
+                way = "name the query heads that share them, such as 1.2"
+                raise wrong("not-a-circuit", message, node.span, way)
             yield from _nodes(member, node)
             continue
         if isinstance(member, Place):

@@ -29,7 +29,7 @@ def chosen_cells(
     Of equal numbers the first is taken.
 
     Raises:
-        RunFailure: where the metric is withheld.
+        RunFailure: where the metric is withheld, and where estimates that are 0 would be chosen.
     """
     compiler, asked = Compiler(program), tuple(choices)
     for choice in asked:
@@ -40,6 +40,7 @@ def chosen_cells(
     for choice in asked:
         value = session.values[compiler.graph.key_of(choice.sweep)]
         if isinstance(value, Attributed):
+            _check_estimates(choice, value)
             found[choice] = tuple(choice.labels[i] for i in sorted(value.largest(choice.count)))
             continue
         measured: Measured = value
@@ -52,3 +53,15 @@ def chosen_cells(
         order = sorted(range(len(numbers)), key=lambda i: -numbers[i])
         found[choice] = tuple(choice.labels[i] for i in sorted(order[: choice.count]))
     return found
+
+
+def _check_estimates(choice: Choice, found: Attributed) -> None:
+    """Among estimates of exactly 0 none is larger: what was chosen would be the first by name."""
+    known = int(found.means.count_nonzero())
+    if known < choice.count:
+        raise RunFailure(
+            f"{choice} can't be found: of {len(choice.labels)} estimates, {known} differ from 0",
+            f"choose from 1 to {known} of them"
+            if known
+            else "attribute to sites that differ between base and source, or to other pairs",
+        )

@@ -18,7 +18,9 @@ from causaldsl.model.edges import Edge, all_edges, senders
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 
-_NODE = re.compile(r"input|logits|m(?P<mlp>\d+)|a(?P<layer>\d+)\.h(?P<head>\d+)")
+_NODE = re.compile(
+    r"input|logits|m(?P<mlp>0|[1-9]\d*)|a(?P<layer>0|[1-9]\d*)\.h(?P<head>0|[1-9]\d*)", re.ASCII
+)
 _FORM = 'a circuit file has "nodes" and "edges", as EAP-IG and MIB write them'
 
 
@@ -29,10 +31,13 @@ def read_circuit_file(path: Path, written: str, shapes: ModelDims) -> tuple[list
         Mistake: for a file that is none, or names what this model has not.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
         nodes, edges = found["nodes"], found["edges"]
-        named = [name for name, of in nodes.items() if _in_graph(of)]
+        _check_model(found.get("cfg", {}), shapes, written)
+        inside = {name: _in_graph(of) for name, of in nodes.items()}
+        named = [name for name, there in inside.items() if there]
         joined = [name for name, of in edges.items() if _in_graph(of)]
+        _check_whole(named, nodes, written)
         sites = {name: _site(name, shapes, written) for name in nodes}
         for name in edges:
             _ends(name, shapes, written)
@@ -42,11 +47,57 @@ def read_circuit_file(path: Path, written: str, shapes: ModelDims) -> tuple[list
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Mistake("bad-file", f"{written} is no circuit", _FORM) from None
     kept = [site for name in named if (site := sites[name]).kind not in ("embed", "logits")]
-    return kept, _agreed([_ends(name, shapes, written) for name in joined], shapes, written)
+    wired = _agreed([_ends(name, shapes, written) for name in joined], shapes, written)
+    out = {site for name, site in sites.items() if not inside[name] and site.kind != "embed"}
+    _check_ends(wired, out, shapes, written)
+    return kept, wired
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the file, in which every name stands once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _in_graph(of: Any) -> bool:
-    return bool(of if isinstance(of, bool) else of["in_graph"])
+    """A flag; anything else, such as the text "false", is none."""
+    flag = of if isinstance(of, bool) else of["in_graph"]
+    if flag not in (True, False):
+        raise TypeError("no flag")
+    return bool(flag)
+
+
+def _check_model(cfg: Mapping[str, Any], shapes: ModelDims, written: str) -> None:
+    """The model that the file says it is of has the layers and heads of this one."""
+    mine = {"n_layers": shapes.n_layers, "n_heads": shapes.n_heads, "d_model": shapes.d_model}
+    mine["parallel_attn_mlp"] = shapes.parallel
+    for name, value in mine.items():
+        if name in cfg and cfg[name] != value:
+            message = f"{written} is of a model with {name} {cfg[name]!r:.20}, and {shapes.name} "
+            raise Mistake("bad-file", f"{message}has {value}", "read the circuit of this model")
+
+
+def _check_whole(named: Iterable[str], nodes: Mapping[str, Any], written: str) -> None:
+    """A node that is in is in with all that it writes."""
+    for name in named:
+        kept = nodes[name].get("neurons", ()) if isinstance(nodes[name], dict) else ()
+        if not all(kept):
+            message = f"{written} has node `{name}` with some of its dimensions alone"
+            raise Mistake("bad-file", message, "a circuit here has whole nodes and edges")
+
+
+def _check_ends(edges: Iterable[Edge], out: set[Site], shapes: ModelDims, written: str) -> None:
+    """Of an edge that is in, no end is out: EAP-IG would leave the edge out when it runs it.
+
+    Of heads that share what the edge ends at, one is enough.
+    """
+    for edge in edges:
+        ends = set(edge.receiver.outputs(shapes))
+        if edge.sender in out or (ends and ends <= out):
+            message = f"{written} has {edge} in the circuit, and one of its nodes out"
+            raise Mistake("bad-file", message, "prune the graph before it is written")
 
 
 def _site(name: str, shapes: ModelDims, written: str) -> Site:
@@ -75,12 +126,15 @@ def _ends(name: str, shapes: ModelDims, written: str) -> tuple[Edge, int | None]
         way = "edges are m0->m3, a9.h1->a11.h2<q> and a9.h1->logits"
         raise Mistake("no-such-node", f"{written} names an edge `{name}`", way)
     sender, end = (_site(part, shapes, written) for part in match.groups()[:2])
+    if (end.kind == "head.z") != (match[3] is not None):
+        way = "a letter says what a head reads, as in a11.h2<q>; m3 and logits have none"
+        raise Mistake("no-such-node", f"{written} names an edge `{name}`", way)
     receiver, head = end, None
     if end.kind == "mlp_out":
         receiver = end.of_layer("mlp_in")
     elif end.kind == "head.z":
         assert end.head is not None
-        part, group = match[3] or "q", shapes.n_heads // shapes.n_kv_heads
+        part, group = match[3], shapes.n_heads // shapes.n_kv_heads
         shared = group > 1 and part != "q"
         head = end.head if shared else None
         place = end.head // group if shared else end.head

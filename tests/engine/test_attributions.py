@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from causaldsl import api
-from causaldsl.diagnostics import ProgramError
+from causaldsl.diagnostics import ProgramError, RunFailure
 from tests.frontend.world import PRELUDE, make_world
 
 FLAT = 1e6
@@ -159,6 +159,17 @@ def test_each_form_asks_for_all_that_it_takes(form: str, backend: str) -> None:
     assert len(alone) > 2
     for one, same in zip(alone, other, strict=True):
         assert one.estimate.mean == pytest.approx(same.estimate.mean, rel=1e-9, abs=1e-12)
+@pytest.mark.parametrize(
+    ("site", "help"), [("heads @ 1", "attribute to sites"), ("heads @ 1, mlps", "from 1 to 4")]
+)
+def test_none_of_equal_zeros_is_on_top(site: str, help: str) -> None:
+    """Left of S2 base and source are the same token and have seen the same."""
+    with pytest.raises(RunFailure, match="can't be found") as refused:
+        run(
+            f"attribution a to logit_diff on flip.train {{ over {site} }}\n"
+            "measure m on flip.test { x = patch top(5, a)  report logit_diff }"
+        )
+    assert help in refused.value.help
 
 
 def test_a_sweep_over_how_many() -> None:

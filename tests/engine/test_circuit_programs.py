@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from causaldsl import api
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.program import Checker
-from causaldsl.diagnostics import Source
+from causaldsl.diagnostics import Mistake, Source
 from causaldsl.graph.compiler import compile_program
 from causaldsl.model.circuit_files import circuit_json, read_circuit_file
 from causaldsl.model.edges import Edge, all_edges, wiring_of
@@ -224,6 +225,47 @@ def test_a_file_must_agree_on_shared_keys(folder: Path) -> None:
     path.write_text(json.dumps(written))
     with pytest.raises(Exception, match="for 1 of the 2 heads that share"):
         read_circuit_file(path, "x", shapes)
+
+
+CFG = {"n_layers": 4, "n_heads": 4, "parallel_attn_mlp": False, "d_model": 32}
+IN, OUT = {"in_graph": True}, {"in_graph": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"edges": {"a0.h1->a1.h2": IN}}, "names an edge `a0.h1->a1.h2`"),
+        ({"edges": {"a0.h1->m2<k>": IN}}, "names an edge `a0.h1->m2<k>`"),
+        ({"edges": {"a1.h2->logits<q>": IN}}, "names an edge `a1.h2->logits<q>`"),
+        ({"edges": {"m0->logits": {"in_graph": "false"}}}, "is no circuit"),
+        ({"edges": {"m0->logits": {"in_graph": None}}}, "is no circuit"),
+        ({"nodes": {"a00.h1": IN}}, "names a node `a00.h1`"),
+        (
+            {"nodes": {"m0": OUT}},
+            "has edge(mlp_out[0], logits) in the circuit, and one of its nodes out",
+        ),
+        ({"nodes": {"m0": IN | {"neurons": [True, False]}}}, "some of its dimensions alone"),
+        ({"cfg": CFG | {"n_layers": 2}}, "with n_layers 2, and tiny-llama has 4"),
+        ({"cfg": CFG | {"parallel_attn_mlp": True}}, "parallel_attn_mlp True"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    shapes, path = checked(folder, "").model.shapes, folder / "said.json"
+    good: dict[str, Any] = {"cfg": CFG, "nodes": {"m0": IN}, "edges": {"m0->logits": IN}}
+    path.write_text(json.dumps(good))
+    assert read_circuit_file(path, "x", shapes)[1] == [Edge(Site("mlp_out", 0), Site("logits"))]
+    path.write_text(json.dumps(good | changes))
+    with pytest.raises(Mistake, match=re.escape(message)):
+        read_circuit_file(path, "x", shapes)
+
+
+def test_a_name_that_stands_twice_is_refused(folder: Path) -> None:
+    path = folder / "twice.json"
+    path.write_text('{"nodes": {"m0": true, "m0": false}, "edges": {}}')
+    with pytest.raises(Mistake, match="is no circuit"):
+        read_circuit_file(path, "x", checked(folder, "").model.shapes)
 
 
 def test_all_edges_are_counted_as_others_count_them(folder: Path) -> None:
