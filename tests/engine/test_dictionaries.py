@@ -124,6 +124,10 @@ def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
         ("d_in", None, "`d_in` is missing"),
         ("d_sae", 41, r"shape \[16, 40\], and cfg.json says \[16, 41\]"),
         ("apply_b_dec_to_input", "yes", "not true or false"),
+        ("normalize_activations", ["layer_norm"], "normalize_activations"),
+        ("metadata", {"model_from_pretrained_kwargs": [1]}, "not an object"),
+        ("metadata", {"is_transcoder": True}, "it is a transcoder"),
+        ("metadata", {"hook_point_head_index": 2}, "reads one head"),
     ],
 )
 def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: Path) -> None:
@@ -135,6 +139,16 @@ def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: P
     with pytest.raises(Mistake, match=words) as found:
         read_dictionary("mine", tmp_path, None)
     assert found.value.help
+
+
+@pytest.mark.parametrize("key", ["hook_layer", "hook_point_layer"])
+def test_the_layer_of_files_that_name_no_hook(key: str, tmp_path: Path) -> None:
+    source = DATA / "saelens" / "standard"
+    config = json.loads((source / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps({**config, "metadata": {key: 3}}))
+    weights = tmp_path / "sae_weights.safetensors"
+    weights.write_bytes((source / weights.name).read_bytes())
+    assert read_dictionary("mine", tmp_path, None)[0].layer == 3
 
 
 def test_releases_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,3 +312,78 @@ measure n on flip.test {{ a = patch r.features[{{3, 9}}] @ END  report logit_dif
     total = ran.results.traces["seen"].total.mean
     change = float((arm("clean", "n") - arm("a", "n")).mean())
     assert abs(abs(total) - abs(change)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("family", "site", "centred"),
+    [
+        ("gpt2", "resid_post", True),
+        ("gpt2", "mlp_in", False),  # behind a norm, which weights that are centred don't change
+        ("llama", "resid_post", False),  # TransformerLens centres none that RMS norms read
+    ],
+)
+@torch.no_grad()
+def test_dictionaries_of_models_with_centred_weights(
+    family: str, site: str, centred: bool, benches: Callable[[str], Bench]
+) -> None:
+    """They read activations without their mean, where centring took it off; so do directions."""
+    one = benches(family)
+    about = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+    folder = one.folder.parent / "centred"
+    kept = {n: t.double() for n, t in write_dictionary(folder, "standard", 7, **about).items()}
+    ran = one.run(
+        f'dictionary f = sae("centred") at {site}[1]\nsubspace e = encoded(f, 3)\n'
+        "measure m on flip.test { a = ablate f.features @ END to zero  report logit_diff }\n",
+        "cone",
+    )
+    reference = one.reference(ran)
+    place = At(site, 1, where="END")
+
+    def of_batch(batch: Batch) -> Tensor:
+        x = reference.activation(batch, place, "base")
+        seen = x - x.mean(-1, keepdim=True) if centred else x
+        a = ((seen - kept["b_dec"]) @ kept["W_enc"] + kept["b_enc"]).relu()
+        edit = oracle.put(batch.at("END"), -a @ kept["W_dec"], add=True)
+        return oracle.logits(one.model, batch.base, [(place.place, edit)])
+
+    right = reference.logit_diff(torch.stack(reference.by_pair(of_batch)))
+    clean, found = (ran.arm("m", name)[0]["logit_diff"] for name in ("clean", "a"))
+    assert (found - right).abs().max() < CLOSE
+    assert (found - clean).abs().max() > CHANGED
+    column = kept["W_enc"][:, 3]
+    column = column - column.mean() if centred else column
+    assert torch.allclose(ran.value("e").vectors[:, 0], column)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_das_trains_on_the_change_that_a_patch_makes(
+    kind: str,
+    backend: str,
+    benches: Callable[[str], Bench],
+    mine: Callable[[str], dict[str, Mine]],
+) -> None:
+    """Its loss with all of some features: cross-entropy of the counterfactual answers."""
+    one, found = benches("llama"), mine("llama")[kind]
+    ran = one.run(
+        TEXT + f"subspace w = das({NAMES[kind]}.features[{{3, 11, 30}}] @ END, dim: 3, "
+        "no_change: 0, epochs: 1, on: flip.train)\n",
+        backend,
+    )
+    reads, writes, layer = SITES[kind]
+    reference = one.reference(ran, "flip.train")
+    into, out = At(reads, layer, where="END"), At(writes, layer, where="END")
+
+    def of_batch(batch: Batch) -> Tensor:
+        old, new = (found.encode(reference.activation(batch, into, s)) for s in ("base", "source"))
+        change = (some([3, 11, 30], lambda b, s: s)(old, new) - old) @ found.W_dec
+        edit = oracle.put(batch.at("END"), change, add=True)
+        return oracle.logits(one.model, batch.base, [(out.place, edit)])
+
+    graph = ran.session.graph
+    answers = [p.counterfactual for p in graph.pairs[graph.key_of("flip.train")].pairs]
+    logits = torch.stack(reference.by_pair(of_batch))
+    right = torch.nn.functional.cross_entropy(logits, torch.tensor(answers))
+    (loss,) = ran.session.training[graph.key_of("w")].losses
+    assert abs(loss - float(right)) < CLOSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from causaldsl.check.apply import made
@@ -39,6 +40,9 @@ def dictionary(context: Context, node: ast.Dictionary) -> CheckedDictionary:
     if node.to is not None:
         _check_hook(writes, form.hook_out, None, node.to)
     _check_model(context, form, node)
+    if form.centred and not _loses_mean(context, reads, node):
+        # Without a norm that takes the mean off, and within a block, nothing was centred.
+        form, digest = replace(form, centred=False), f"{digest} with mean"
     if node.to is not None and reads.layer != writes.layer:
         message = f"{reads} and {writes} are of different layers"
         raise wrong("dictionary-site", message, node.to.span, "name two sites of one layer")
@@ -121,6 +125,14 @@ def _check_hook(site: Site, hook: str, layer: int | None, node: ast.Expression) 
     if not hook and layer is not None and site.layer is not None and site.layer != layer:
         message = f"its files say that it belongs to layer {layer}"
         raise wrong("dictionary-site", message, node.span, f"write {site.kind}[{layer}]")
+
+
+def _loses_mean(context: Context, site: Site, node: ast.Dictionary) -> bool:
+    """Whether activations of a site have no mean once the weights that write it are centred."""
+    form = context.shapes(node.span).form
+    norm = None if form is None else form.last_norm
+    in_stream = site.kind.startswith("resid_") or site.kind in ("attn_out", "mlp_out")
+    return in_stream and (form is None or (norm is not None and norm.kind == "layer"))
 
 
 def _named(hook: str) -> str:

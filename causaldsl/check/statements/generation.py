@@ -14,7 +14,7 @@ from causaldsl.check.loops import new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.runs import Origin
 from causaldsl.check.values import Applied, Run
-from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
+from causaldsl.diagnostics import Diagnostics, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.generation import TEXT, TEXT_METRICS, GenerateWord, TextMetric
@@ -117,7 +117,9 @@ def _how(context: Context, node: ast.Generate, pairs: PairSet) -> GenerateWord:
             raise wrong(
                 "bad-option", f"`{name}` can't be {part.value}", part.span, reason
             ) from None
-    how = GenerateWord.model_validate(options)
+    with located(node.span):
+        ends = tuple(sorted(context.tokens(node.pairs.span).ends))
+    how = GenerateWord.model_validate({**options, "ends": ends})
     unused = [one for one in node.sampling if one.name in ("top_k", "top_p")]
     if how.temperature == 0 and unused:
         message = f"at temperature 0 nothing is drawn, so `{unused[0].name}` has no meaning"
