@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import ProgramError
 from tests.families import oracle
 from tests.families.arms import At, Batch
 from tests.families.bench import BACKENDS, CHANGED, CLOSE, Bench, Ran, by_name
@@ -387,3 +388,24 @@ def test_das_trains_on_the_change_that_a_patch_makes(
     right = torch.nn.functional.cross_entropy(logits, torch.tensor(answers))
     (loss,) = ran.session.training[graph.key_of("w")].losses
     assert abs(loss - float(right)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"model_from_pretrained_kwargs": {"fold_ln": True}}, "without the norm's weights"),
+        ({"hook_name": "blocks.1.ln2.hook_normalized"}, "belongs to blocks.1.ln2.hook_normalized"),
+    ],
+)
+def test_what_the_mlp_reads_is_with_the_weights_of_its_norm(
+    about: dict[str, object], words: str, benches: Callable[[str], Bench]
+) -> None:
+    one = benches("llama")
+    write_dictionary(one.folder.parent / "normed", "standard", **about)
+    with pytest.raises(ProgramError) as refused:
+        one.check('dictionary f = sae("normed") at mlp_in[1]\n')
+    (problem,) = refused.value.diagnostics
+    assert words in problem.message
+    assert problem.code == "dictionary-site"
+    assert problem.help
+    assert "hook(" not in problem.help

@@ -31,7 +31,7 @@ _KEYS = {
 }
 """What the configuration says since version 6; before, it said how it was trained too."""
 _HARMLESS = {"center_writing_weights", "fold_ln", "center_unembed", "revision", "dtype"}
-"""What may have been done to the model: the last three change no activation that is read here."""
+"""What may have been done to the model: only the first two change activations that are read here."""
 
 
 def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float | None) -> Form:
@@ -99,6 +99,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
         norm=_NORMS[norm],
         rescaled=rescaled,
         centred=bool(processing.get("center_writing_weights")),
+        folded=bool(processing.get("fold_ln")),
         scale=1.0 if scale is None else scale,
         transcoder=transcoder,
         hook=str(about.get("hook_name") or about.get("hook_point") or ""),
