@@ -19,8 +19,8 @@ _SAME = {"gpt2-small": "gpt2"}
 """Names that TransformerLens has for models of the hub."""
 _NORMED = "ln2.hook_normalized"
 _UNCLEAR = (
-    "TransformerLens shows there what the MLP reads with the norm's weights or without them, as its "
-    "version and the norm have it; where it is with them, say `mlp.hook_in` in the files"
+    "TransformerLens shows there what the MLP reads with the norm's weights or without them, as "
+    "its version and the norm have it; where it is with them, say `mlp.hook_in` in the files"
 )
 
 

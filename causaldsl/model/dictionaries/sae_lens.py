@@ -31,7 +31,7 @@ _KEYS = {
 }
 """What the configuration says since version 6; before, it said how it was trained too."""
 _HARMLESS = {"center_writing_weights", "fold_ln", "center_unembed", "revision", "dtype"}
-"""What may have been done to the model: only the first two change activations that are read here."""
+"""What may have been done to the model: the last three change no activation."""
 
 
 def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float | None) -> Form:
