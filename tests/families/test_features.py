@@ -409,3 +409,36 @@ def test_what_the_mlp_reads_is_with_the_weights_of_its_norm(
     assert problem.code == "dictionary-site"
     assert problem.help
     assert "hook(" not in problem.help
+
+
+@torch.no_grad()
+def test_what_a_dictionary_explains(
+    benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
+) -> None:
+    """1 - |y - y'|^2 / |y - mean y|^2 over the bases, whose prompts count alike."""
+    one, dictionaries = benches("llama"), mine("llama")
+    lines = [
+        f"let v_{kind} = variance_explained({name}.features @ S2..END, on: flip.test)\n"
+        f"let n_{kind} = active_features({name}.features[3..20] @ S2..END, on: flip.test)"
+        for kind, name in NAMES.items()
+    ]
+    ran = one.run(TEXT + "\n".join(lines) + "\n", "cone")
+    reference = one.reference(ran)
+
+    def by_pair(place: At) -> list[Tensor]:
+        return reference.by_pair(lambda batch: reference.activation(batch, place, "base"))
+
+    for kind in KINDS:
+        found, (reads, writes, layer) = dictionaries[kind], SITES[kind]
+        xs, ys = (by_pair(At(site, layer, where="S2..END")) for site in (reads, writes))
+        made = [found.encode(x) for x in xs]
+        both = zip(ys, made, strict=True)
+        errors = [(y - a @ found.W_dec - found.b_dec).square().sum(-1).mean() for y, a in both]
+        centre = torch.stack([y.mean(0) for y in ys]).mean(0)
+        spread = [(y - centre).square().sum(-1).mean() for y in ys]
+        right = 1 - float(torch.stack(errors).mean() / torch.stack(spread).mean())
+        assert ran.results.numbers[f"v_{kind}"] == pytest.approx(right)
+        active = [(a[:, 3:21] > 0).sum(-1).double().mean() for a in made]
+        assert ran.results.numbers[f"n_{kind}"] == pytest.approx(float(torch.stack(active).mean()))
+    with pytest.raises(ProgramError, match="of all features"):
+        one.check(TEXT + "let v = variance_explained(r.features[3] @ END, on: flip.test)\n")
