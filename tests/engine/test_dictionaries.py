@@ -94,6 +94,32 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
         code_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("layout", "name", "weights", "decoder"),
+    [
+        ("saelens", "topk_by_size", "sae_weights.safetensors", "W_dec"),
+        ("dictionary_learning", "AutoEncoder", "ae.pt", "decoder.weight"),
+    ],
+)
+def test_a_feature_that_writes_nothing(
+    layout: str, name: str, weights: str, decoder: str, tmp_path: Path
+) -> None:
+    """Its length is zero, and what is divided by it is no number."""
+    source = DATA / layout / name
+    for path in source.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / weights
+    kept = load_file(path) if path.suffix != ".pt" else torch.load(path, weights_only=True)
+    (kept[decoder].T if path.suffix == ".pt" else kept[decoder])[3] = 0
+    save_file(kept, path) if path.suffix != ".pt" else torch.save(kept, path)
+    code, x = code_of(tmp_path), load_file(source / "expected.safetensors")["x"]
+    features = code.encode(x)
+    assert features.isfinite().all()
+    assert not features[:, 3].any()
+    assert not code.rows[3].any()
+    assert code.decode(x, features).isfinite().all()
+
+
 def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
     """Older SAELens multiplies features by it before they are decoded."""
     source = DATA / "saelens" / "old_standard"
