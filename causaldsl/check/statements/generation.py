@@ -84,6 +84,16 @@ def _check_everywhere(applied: Applied, span: Span) -> None:
     assert place.position is not None
     if not place.position.whole:
         return
+    dictionary = place.site.dictionary
+    if dictionary is not None:
+        raise wrong(
+            "not-written-yet",
+            f"features can't be changed at tokens that are to be written, and {place} is all of "
+            "them",
+            span,
+            f"steer {place.site.written} @ all along feature({dictionary.name}, 12); or name "
+            "positions of the prompt, such as `@ END`",
+        )
     to_zero = isinstance(word, Ablate) and word.to == "zero"
     if not (isinstance(word, Steer) or to_zero) or place.site.is_virtual:
         raise wrong(
