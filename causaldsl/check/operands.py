@@ -183,6 +183,9 @@ def _features(context: Context, node: Any, cls: type[Word]) -> Any:
     if place.site.dictionary is None:
         message = f"{place.site} has no features; a dictionary's has"
         raise wrong("wrong-kind", message, node.span, f"write {cls.example}")
+    if place.site.numbers is not None and getattr(cls, "of_all", False):
+        message = f"`{cls.word}` is of all features of a dictionary, and `{show(node)}` names some"
+        raise wrong("wrong-kind", message, node.span, f"write {cls.example}")
     return place
 
 

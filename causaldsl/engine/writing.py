@@ -68,7 +68,6 @@ def write(
     lengths: Tensor,
     draws: Tensor | None,
     word: GenerateWord,
-    ends: frozenset[int],
 ) -> list[list[list[int]]]:
     """New tokens of every prompt (n) of every arm (A), up to the one that ends a text.
 
@@ -88,7 +87,7 @@ def write(
         chosen = choose(logits, None if draws is None else draws[:, step], word)
         for arm, row in open_.nonzero().tolist():
             token = int(chosen[arm, row])
-            if token in ends:
+            if token in word.ends:
                 open_[arm, row] = False
             else:
                 found[arm][row].append(token)
@@ -104,7 +103,9 @@ def choose(logits: Tensor, draws: Tensor | None, word: GenerateWord) -> Tensor:
     """The next tokens (A, n), on the CPU, for logits (A, n, V) and draws (n,)."""
     if draws is None:
         return logits.argmax(-1).cpu()
-    scores = logits.cpu().double() / word.temperature
+    # With the largest at 0: however small the temperature is, no quotient is infinity - infinity.
+    scores = logits.cpu().double()
+    scores = (scores - scores.max(-1, keepdim=True).values) / word.temperature
     if 0 < word.top_k < scores.shape[-1]:
         least = scores.topk(word.top_k, -1).values[..., -1:]
         scores = scores.masked_fill(scores < least, -torch.inf)

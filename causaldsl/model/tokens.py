@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import Progress
 from causaldsl.model.chat import Frame
-from causaldsl.model.tokenizer_files import open_files
+from causaldsl.model.tokenizer_files import open_files, read_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -84,6 +84,19 @@ class Tokens:
         found = cls(files.tokenizer, files.bos, files.eos, bos, configured)
         found._folder = folder
         return found
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a text that is written: the tokenizer's, the model's, and those
+        that its folder names for generation.
+
+        Raises :class:`Mistake` if ``generation_config.json`` can't be read.
+        """
+        if self._folder is None:
+            return self.eos
+        named = read_json(self._folder / "generation_config.json").get("eos_token_id")
+        several = named if isinstance(named, list) else [named]
+        return self.eos | {one for one in several if isinstance(one, int)}
 
     def framed(self, frame: str | None) -> Tokens:
         """The same tokens for texts in a frame: `chat` is the model's chat template.

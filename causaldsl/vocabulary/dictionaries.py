@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -159,6 +159,8 @@ class Explained(Word):
     sides = ("base",)
     gives = NumberType()
     quantity = "variance explained"
+    of_all: ClassVar[bool] = True
+    """Whether it is a number of the whole dictionary."""
     operands = (_SITE, Operand("on", "prompts", keyword=True))
 
 

@@ -37,6 +37,8 @@ class GenerateWord(Word):
     top_k: int = Field(0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
+    ends: tuple[int, ...] = ()
+    """The tokens that end a text, which the model's folder names."""
     stages: tuple[int, ...] = ()
 
     def identity(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class GenerateWord(Word):
         return self.model_dump(mode="json", exclude=unused)
 
 
-SAMPLING = tuple(name for name in GenerateWord.model_fields if name not in ("tokens", "stages"))
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
 """What says how it draws tokens."""
 
 
@@ -85,8 +87,8 @@ class TextMetric(BaseModel):
     """Whether it has a list of words."""
     of: tuple[str, ...] = ()
 
-    def value(self, text: str, tokens: int) -> float:
-        """The number of one text of so many tokens."""
+    def value(self, text: str, tokens: int, before: str = "") -> float:
+        """The number of one text of so many tokens, behind a prompt that ends in ``before``."""
         raise NotImplementedError
 
     @classmethod
@@ -110,7 +112,7 @@ class Length(TextMetric):
     unit = "tokens"
     listed = False
 
-    def value(self, text: str, tokens: int) -> float:
+    def value(self, text: str, tokens: int, before: str = "") -> float:
         return tokens
 
 
@@ -122,8 +124,8 @@ class ShareWith(TextMetric):
     unit = "share"
     rate = True
 
-    def value(self, text: str, tokens: int) -> float:
-        return float(occurrences(text, self.of) > 0)
+    def value(self, text: str, tokens: int, before: str = "") -> float:
+        return float(occurrences(text, self.of, before) > 0)
 
 
 @_text_metric
@@ -133,18 +135,23 @@ class Count(TextMetric):
     word = "count"
     unit = "words"
 
-    def value(self, text: str, tokens: int) -> float:
-        return occurrences(text, self.of)
+    def value(self, text: str, tokens: int, before: str = "") -> float:
+        return occurrences(text, self.of, before)
 
 
-def occurrences(text: str, words: Sequence[str]) -> int:
+def occurrences(text: str, words: Sequence[str], before: str = "") -> int:
     """How often words stand in a text: whole ones, whatever the case of their letters.
 
-    Where several could stand at one place the longest does.
+    Where several could stand at one place the longest does. ``before`` is what the text stands
+    behind: what goes on with a word of it is no word of the text's own.
 
     >>> occurrences("Weddings? A wedding, THE Wedding day.", ["wedding", "wedding day"])
     2
+    >>> occurrences("rant, a rant", ["rant"], before="the restau")
+    1
     """
     longest_first = sorted(words, key=len, reverse=True)
     any_of = "|".join(re.escape(word.casefold()) for word in longest_first)
-    return len(re.findall(rf"(?<!\w)(?:{any_of})(?!\w)", text.casefold()))
+    whole, begin = before.casefold() + text.casefold(), len(before.casefold())
+    found = re.compile(rf"(?<!\w)(?:{any_of})(?!\w)").finditer(whole, begin)
+    return sum(1 for _ in found)

@@ -94,6 +94,32 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
         code_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("layout", "name", "weights", "decoder"),
+    [
+        ("saelens", "topk_by_size", "sae_weights.safetensors", "W_dec"),
+        ("dictionary_learning", "AutoEncoder", "ae.pt", "decoder.weight"),
+    ],
+)
+def test_a_feature_that_writes_nothing(
+    layout: str, name: str, weights: str, decoder: str, tmp_path: Path
+) -> None:
+    """Its length is zero, and what is divided by it is no number."""
+    source = DATA / layout / name
+    for path in source.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / weights
+    kept = load_file(path) if path.suffix != ".pt" else torch.load(path, weights_only=True)
+    (kept[decoder].T if path.suffix == ".pt" else kept[decoder])[3] = 0
+    save_file(kept, path) if path.suffix != ".pt" else torch.save(kept, path)
+    code, x = code_of(tmp_path), load_file(source / "expected.safetensors")["x"]
+    features = code.encode(x)
+    assert features.isfinite().all()
+    assert not features[:, 3].any()
+    assert not code.rows[3].any()
+    assert code.decode(x, features).isfinite().all()
+
+
 def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
     """Older SAELens multiplies features by it before they are decoded."""
     source = DATA / "saelens" / "old_standard"
@@ -124,6 +150,10 @@ def test_scaling_factor_of_old_files(tmp_path: Path) -> None:
         ("d_in", None, "`d_in` is missing"),
         ("d_sae", 41, r"shape \[16, 40\], and cfg.json says \[16, 41\]"),
         ("apply_b_dec_to_input", "yes", "not true or false"),
+        ("normalize_activations", ["layer_norm"], "normalize_activations"),
+        ("metadata", {"model_from_pretrained_kwargs": [1]}, "not an object"),
+        ("metadata", {"is_transcoder": True}, "it is a transcoder"),
+        ("metadata", {"hook_point_head_index": 2}, "reads one head"),
     ],
 )
 def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: Path) -> None:
@@ -135,6 +165,16 @@ def test_what_is_not_understood(key: str, value: object, words: str, tmp_path: P
     with pytest.raises(Mistake, match=words) as found:
         read_dictionary("mine", tmp_path, None)
     assert found.value.help
+
+
+@pytest.mark.parametrize("key", ["hook_layer", "hook_point_layer"])
+def test_the_layer_of_files_that_name_no_hook(key: str, tmp_path: Path) -> None:
+    source = DATA / "saelens" / "standard"
+    config = json.loads((source / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps({**config, "metadata": {key: 3}}))
+    weights = tmp_path / "sae_weights.safetensors"
+    weights.write_bytes((source / weights.name).read_bytes())
+    assert read_dictionary("mine", tmp_path, None)[0].layer == 3
 
 
 def test_releases_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

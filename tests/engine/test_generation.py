@@ -1,6 +1,7 @@
 """Generated texts against transformers' own `generate` under hooks written by hand."""
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -224,6 +225,50 @@ def test_words_of_a_text(text: str, words: list[str], count: int) -> None:
     assert occurrences(text, words) == count
 
 
+def test_a_word_that_the_prompt_began_is_not_of_the_text(world: Path) -> None:
+    """`restau` and `rant` are one word, which is not `rant`."""
+    assert occurrences("rant and rant", ["rant"], before="the restau") == 1
+    assert occurrences(" rant and rant", ["rant"], before="the restau") == 2
+    text = 'model lm = "tiny-gpt2"\nprompts said = corpus(["The man gave"])\n'
+    how = "generate g on said { plain = base  tokens 1  report length, count([WORDS]) }\n"
+    _, session = run(text + how.replace("WORDS", '"x"'), world)
+    first = session.values[session.graph.key_of("g")].written["plain"].texts[0].strip()
+    text = text.replace("gave", "gavex")
+    _, session = run(text + how.replace("WORDS", f'"{first}"'), world)
+    found: Texts = session.values[session.graph.key_of("g")]
+    new = found.written["plain"].texts[0]
+    assert found["plain"]["count"].mean == occurrences("gavex" + new, [first])
+
+
+def test_however_small_the_temperature_is() -> None:
+    """It is the most likely token in the end, and no token of 0 / 0."""
+    logits = 20 * torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(4))
+    draws = torch.tensor([0.0, 0.5, 0.999], dtype=torch.float64)
+    for size in (1e-6, 1e-308):
+        word = GenerateWord(tokens=1, temperature=size)
+        assert torch.equal(choose(logits, draws, word), logits.argmax(-1))
+
+
+def test_texts_end_as_the_folder_says_now(world: Path, tmp_path: Path) -> None:
+    """Texts in the store are of the tokens that ended texts when they were written."""
+    shutil.copytree(world / "tiny-gpt2", world / "ending")
+    text = (
+        'model lm = "ending"\nprompts said = corpus("texts.txt")\n'
+        "generate g on said { plain = base  tokens 4  report text, length }\n"
+    )
+    before = store_run(text, world, tmp_path)
+    _, session = run(text, world)
+    whole = session.values[session.graph.key_of("g")].written["plain"].tokens
+    end = whole[0][1]
+    (world / "ending" / "generation_config.json").write_text(f'{{"eos_token_id": [{end}, 0]}}')
+    _, session = run(text, world)
+    cut = session.values[session.graph.key_of("g")].written["plain"].tokens
+    assert cut == tuple(t[: t.index(end)] if end in t else t for t in whole)
+    again = store_run(text, world, tmp_path)
+    assert found(again) != found(before)
+    assert found(again) == found(store_run(text, world, "none"))
+
+
 def test_numbers_have_intervals_and_claims(world: Path) -> None:
     names = ", ".join(f'"{name}"' for name in NAMES)
     text = PRELUDE + (
@@ -263,6 +308,9 @@ BAD = [
     ("generate g on flip.test { a = patch resid_post[1] @ all  tokens 3  report text }",
      "not-written-yet"),
     ("generate g on said { a = ablate resid_post[1] @ all to mean along v  tokens 3  report text }",
+     "not-written-yet"),
+    ('dictionary f = sae("sae") at resid_post[1]\n'
+     "generate g on said { a = ablate f.features[3] @ all to zero  tokens 3  report text }",
      "not-written-yet"),
     ("generate g on said { a = ablate random_mlp(1, seed: 0) @ all to zero  tokens 3  "
      "report text }", "not-written-yet"),

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import ProgramError
 from tests.families import oracle
 from tests.families.arms import At, Batch
 from tests.families.bench import BACKENDS, CHANGED, CLOSE, Bench, Ran, by_name
@@ -312,3 +313,133 @@ measure n on flip.test {{ a = patch r.features[{{3, 9}}] @ END  report logit_dif
     total = ran.results.traces["seen"].total.mean
     change = float((arm("clean", "n") - arm("a", "n")).mean())
     assert abs(abs(total) - abs(change)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("family", "site", "centred"),
+    [
+        ("gpt2", "resid_post", True),
+        ("gpt2", "mlp_in", False),  # behind a norm, which weights that are centred don't change
+        ("llama", "resid_post", False),  # TransformerLens centres none that RMS norms read
+    ],
+)
+@torch.no_grad()
+def test_dictionaries_of_models_with_centred_weights(
+    family: str, site: str, centred: bool, benches: Callable[[str], Bench]
+) -> None:
+    """They read activations without their mean, where centring took it off; so do directions."""
+    one = benches(family)
+    about = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+    folder = one.folder.parent / "centred"
+    kept = {n: t.double() for n, t in write_dictionary(folder, "standard", 7, **about).items()}
+    ran = one.run(
+        f'dictionary f = sae("centred") at {site}[1]\nsubspace e = encoded(f, 3)\n'
+        "measure m on flip.test { a = ablate f.features @ END to zero  report logit_diff }\n",
+        "cone",
+    )
+    reference = one.reference(ran)
+    place = At(site, 1, where="END")
+
+    def of_batch(batch: Batch) -> Tensor:
+        x = reference.activation(batch, place, "base")
+        seen = x - x.mean(-1, keepdim=True) if centred else x
+        a = ((seen - kept["b_dec"]) @ kept["W_enc"] + kept["b_enc"]).relu()
+        edit = oracle.put(batch.at("END"), -a @ kept["W_dec"], add=True)
+        return oracle.logits(one.model, batch.base, [(place.place, edit)])
+
+    right = reference.logit_diff(torch.stack(reference.by_pair(of_batch)))
+    clean, found = (ran.arm("m", name)[0]["logit_diff"] for name in ("clean", "a"))
+    assert (found - right).abs().max() < CLOSE
+    assert (found - clean).abs().max() > CHANGED
+    column = kept["W_enc"][:, 3]
+    column = column - column.mean() if centred else column
+    assert torch.allclose(ran.value("e").vectors[:, 0], column)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend"), [*((kind, "cone") for kind in KINDS), ("transcoder", "hooks")]
+)
+@torch.no_grad()
+def test_das_trains_on_the_change_that_a_patch_makes(
+    kind: str,
+    backend: str,
+    benches: Callable[[str], Bench],
+    mine: Callable[[str], dict[str, Mine]],
+) -> None:
+    """Its loss with all of some features: cross-entropy of the counterfactual answers."""
+    one, found = benches("llama"), mine("llama")[kind]
+    ran = one.run(
+        TEXT + f"subspace w = das({NAMES[kind]}.features[{{3, 11, 30}}] @ END, dim: 3, "
+        "no_change: 0, epochs: 1, on: flip.train)\n",
+        backend,
+    )
+    reads, writes, layer = SITES[kind]
+    reference = one.reference(ran, "flip.train")
+    into, out = At(reads, layer, where="END"), At(writes, layer, where="END")
+
+    def of_batch(batch: Batch) -> Tensor:
+        old, new = (found.encode(reference.activation(batch, into, s)) for s in ("base", "source"))
+        change = (some([3, 11, 30], lambda b, s: s)(old, new) - old) @ found.W_dec
+        edit = oracle.put(batch.at("END"), change, add=True)
+        return oracle.logits(one.model, batch.base, [(out.place, edit)])
+
+    graph = ran.session.graph
+    answers = [p.counterfactual for p in graph.pairs[graph.key_of("flip.train")].pairs]
+    logits = torch.stack(reference.by_pair(of_batch))
+    right = torch.nn.functional.cross_entropy(logits, torch.tensor(answers))
+    (loss,) = ran.session.training[graph.key_of("w")].losses
+    assert abs(loss - float(right)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"model_from_pretrained_kwargs": {"fold_ln": True}}, "without the norm's weights"),
+        ({"hook_name": "blocks.1.ln2.hook_normalized"}, "belongs to blocks.1.ln2.hook_normalized"),
+    ],
+)
+def test_what_the_mlp_reads_is_with_the_weights_of_its_norm(
+    about: dict[str, object], words: str, benches: Callable[[str], Bench]
+) -> None:
+    one = benches("llama")
+    write_dictionary(one.folder.parent / "normed", "standard", **about)
+    with pytest.raises(ProgramError) as refused:
+        one.check('dictionary f = sae("normed") at mlp_in[1]\n')
+    (problem,) = refused.value.diagnostics
+    assert words in problem.message
+    assert problem.code == "dictionary-site"
+    assert problem.help
+    assert "hook(" not in problem.help
+
+
+@torch.no_grad()
+def test_what_a_dictionary_explains(
+    benches: Callable[[str], Bench], mine: Callable[[str], dict[str, Mine]]
+) -> None:
+    """1 - |y - y'|^2 / |y - mean y|^2 over the bases, whose prompts count alike."""
+    one, dictionaries = benches("llama"), mine("llama")
+    lines = [
+        f"let v_{kind} = variance_explained({name}.features @ S2..END, on: flip.test)\n"
+        f"let n_{kind} = active_features({name}.features[3..20] @ S2..END, on: flip.test)"
+        for kind, name in NAMES.items()
+    ]
+    ran = one.run(TEXT + "\n".join(lines) + "\n", "cone")
+    reference = one.reference(ran)
+
+    def by_pair(place: At) -> list[Tensor]:
+        return reference.by_pair(lambda batch: reference.activation(batch, place, "base"))
+
+    for kind in KINDS:
+        found, (reads, writes, layer) = dictionaries[kind], SITES[kind]
+        xs, ys = (by_pair(At(site, layer, where="S2..END")) for site in (reads, writes))
+        made = [found.encode(x) for x in xs]
+        both = zip(ys, made, strict=True)
+        errors = [(y - a @ found.W_dec - found.b_dec).square().sum(-1).mean() for y, a in both]
+        centre = torch.stack([y.mean(0) for y in ys]).mean(0)
+        spread = [(y - centre).square().sum(-1).mean() for y in ys]
+        right = 1 - float(torch.stack(errors).mean() / torch.stack(spread).mean())
+        assert ran.results.numbers[f"v_{kind}"] == pytest.approx(right)
+        active = [(a[:, 3:21] > 0).sum(-1).double().mean() for a in made]
+        assert ran.results.numbers[f"n_{kind}"] == pytest.approx(float(torch.stack(active).mean()))
+    with pytest.raises(ProgramError, match="of all features"):
+        one.check(TEXT + "let v = variance_explained(r.features[3] @ END, on: flip.test)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from causaldsl.check.apply import made
@@ -16,6 +17,11 @@ from causaldsl.vocabulary.types import DictionaryType
 
 _SAME = {"gpt2-small": "gpt2"}
 """Names that TransformerLens has for models of the hub."""
+_NORMED = "ln2.hook_normalized"
+_UNCLEAR = (
+    "TransformerLens shows there what the MLP reads with the norm's weights or without them, as "
+    "its version and the norm have it; where it is with them, say `mlp.hook_in` in the files"
+)
 
 
 @checks(ast.Dictionary)
@@ -36,9 +42,18 @@ def dictionary(context: Context, node: ast.Dictionary) -> CheckedDictionary:
     _check_width(context, reads, form.d_in, node.at)
     _check_width(context, writes, form.d_out, node.to or node.at)
     _check_hook(reads, form.hook, form.layer, node.at)
+    if form.folded and reads.kind == "mlp_in":
+        message = (
+            "its files say that it was trained on a model with its norms folded (`fold_ln`), where "
+            f"{reads} is without the norm's weights"
+        )
+        raise wrong("dictionary-site", message, node.at.span, "use one of the model as it is")
     if node.to is not None:
         _check_hook(writes, form.hook_out, None, node.to)
     _check_model(context, form, node)
+    if form.centred and not _loses_mean(context, reads, node):
+        # Without a norm that takes the mean off, and within a block, nothing was centred.
+        form, digest = replace(form, centred=False), f"{digest} with mean"
     if node.to is not None and reads.layer != writes.layer:
         message = f"{reads} and {writes} are of different layers"
         raise wrong("dictionary-site", message, node.to.span, "name two sites of one layer")
@@ -116,11 +131,19 @@ def _check_hook(site: Site, hook: str, layer: int | None, node: ast.Expression) 
             "dictionary-site",
             f"its files say that it belongs to {hook}, and {site} is {site.hook_name}",
             node.span,
-            f"write {_named(hook)}",
+            f"write {_named(hook)}" if not hook.endswith(_NORMED) else _UNCLEAR,
         )
     if not hook and layer is not None and site.layer is not None and site.layer != layer:
         message = f"its files say that it belongs to layer {layer}"
         raise wrong("dictionary-site", message, node.span, f"write {site.kind}[{layer}]")
+
+
+def _loses_mean(context: Context, site: Site, node: ast.Dictionary) -> bool:
+    """Whether activations of a site have no mean once the weights that write it are centred."""
+    form = context.shapes(node.span).form
+    norm = None if form is None else form.last_norm
+    in_stream = site.kind.startswith("resid_") or site.kind in ("attn_out", "mlp_out")
+    return in_stream and (form is None or (norm is not None and norm.kind == "layer"))
 
 
 def _named(hook: str) -> str:

@@ -14,7 +14,7 @@ from causaldsl.check.loops import new_name
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.runs import Origin
 from causaldsl.check.values import Applied, Run
-from causaldsl.diagnostics import Diagnostics, Span, suggest, wrong
+from causaldsl.diagnostics import Diagnostics, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.generation import TEXT, TEXT_METRICS, GenerateWord, TextMetric
@@ -84,6 +84,16 @@ def _check_everywhere(applied: Applied, span: Span) -> None:
     assert place.position is not None
     if not place.position.whole:
         return
+    dictionary = place.site.dictionary
+    if dictionary is not None:
+        raise wrong(
+            "not-written-yet",
+            f"features can't be changed at tokens that are to be written, and {place} is all of "
+            "them",
+            span,
+            f"steer {place.site.written} @ all along feature({dictionary.name}, 12); or name "
+            "positions of the prompt, such as `@ END`",
+        )
     to_zero = isinstance(word, Ablate) and word.to == "zero"
     if not (isinstance(word, Steer) or to_zero) or place.site.is_virtual:
         raise wrong(
@@ -117,7 +127,9 @@ def _how(context: Context, node: ast.Generate, pairs: PairSet) -> GenerateWord:
             raise wrong(
                 "bad-option", f"`{name}` can't be {part.value}", part.span, reason
             ) from None
-    how = GenerateWord.model_validate(options)
+    with located(node.span):
+        ends = tuple(sorted(context.tokens(node.pairs.span).ends))
+    how = GenerateWord.model_validate({**options, "ends": ends})
     unused = [one for one in node.sampling if one.name in ("top_k", "top_p")]
     if how.temperature == 0 and unused:
         message = f"at temperature 0 nothing is drawn, so `{unused[0].name}` has no meaning"

@@ -40,11 +40,12 @@ def read_code(
         _check_unscaled(path, kept)
     W_enc, b_enc, rows = found["W_enc"], found["b_enc"], found["W_dec"]
     lengths = rows.norm(dim=-1)
+    some = torch.where(lengths > 0, lengths, torch.ones_like(lengths))  # a dead one writes nothing
     if form.unit_rows and not torch.allclose(lengths, torch.ones_like(lengths)):
-        W_enc, b_enc, rows = W_enc * lengths, b_enc * lengths, rows / lengths[:, None]
+        W_enc, b_enc, rows = W_enc * lengths, b_enc * lengths, rows / some[:, None]
     sizes = None
     if form.rescaled:
-        sizes, rows = lengths, rows / lengths[:, None]
+        sizes, rows = lengths, rows / some[:, None]
     if "decoder_scale" in found:
         rows = rows * found["decoder_scale"][:, None]
     gate = (found["r_mag"].exp(), found["b_mag"]) if "r_mag" in found else None

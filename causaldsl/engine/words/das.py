@@ -27,6 +27,7 @@ from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.session import Session, stack
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.engine.transfer import placed
+from causaldsl.engine.upcast import upcast
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
@@ -262,7 +263,13 @@ def _feature_edit(session: Session, operation: Operation, examples: Examples) ->
 
     def edit(picked: Tensor, positions: Tensor, basis: Tensor) -> Edit:
         value, site = _picked(examples.values, picked), edited(at).site
-        return FeatureEdit(site, positions, value, basis, True, None, code, columns)
+        if not code.form.transcoder:
+            return FeatureEdit(site, positions, value, basis, True, None, code, columns)
+        # Its features are not of what it writes, but those of the clean base.
+        change = upcast(value) - upcast(_picked(examples.before, picked))
+        turned = basis.to(change)
+        moved = code.moved(change, (change @ turned) @ turned.T, columns)
+        return Edit(site, positions, moved, add=True)
 
     return edit
 

@@ -42,7 +42,10 @@ def feature(here: Here[Feature], of: Code) -> SubspaceValue:
 
 @evaluates(Encoded)
 def encoded(here: Here[Encoded], of: Code) -> SubspaceValue:
-    return _direction(here, of.W_enc[:, here.word.number])
+    column = of.W_enc[:, here.word.number]
+    if of.form.centred or of.form.norm == "layer_norm":  # it reads activations without their mean
+        column = column - column.mean()
+    return _direction(here, column)
 
 
 @evaluates(Decoder)

@@ -23,7 +23,6 @@ from causaldsl.engine.session import Session
 from causaldsl.engine.words.runs import Arm, changes_of, check_made, effects_of
 from causaldsl.engine.writing import InForce, draws_of, write
 from causaldsl.graph.operations import Operation
-from causaldsl.model.json_files import read_object
 from causaldsl.model.tokens import Tokens
 from causaldsl.plan.memory import BYTES, chunk_rows
 from causaldsl.vocabulary.generation import TEXT_METRICS, GenerateWord, TextNumber, TextsWord
@@ -58,9 +57,7 @@ def generated(session: Session, operations: list[Operation]) -> list[Written]:
         if rows[0] in found.texts:
             continue
         session.progress("writing", len(found.texts), len(prompts))
-        of_batch = partial(
-            _in_pieces, session, first.key, arms, prompts, rows, _ends(session, tokens)
-        )
+        of_batch = partial(_in_pieces, session, first.key, arms, prompts, rows)
         found.add(rows, backend.in_pieces(of_batch))
     read_changes(watch for arm in arms for watch in arm.watches)
     effects = {key: effects_of(arm) for key, arm in zip(keys, arms, strict=True)}
@@ -74,14 +71,13 @@ def _in_pieces(
     arms: Sequence[Arm],
     prompts: Sequence[Prompt],
     rows: Sequence[int],
-    ends: frozenset[int],
     pieces: int,
 ) -> list[list[list[int]]]:
     """New tokens of some prompts by arm, so many pieces of them one after the other."""
     size = -(-len(rows) // pieces)
     found: list[list[list[int]]] = [[] for _ in arms]
     for begin in range(0, len(rows), size):
-        part = _of_rows(session, key, arms, prompts, rows[begin : begin + size], ends)
+        part = _of_rows(session, key, arms, prompts, rows[begin : begin + size])
         for own, more in zip(found, part, strict=True):
             own += more
     return found
@@ -93,7 +89,6 @@ def _of_rows(
     arms: Sequence[Arm],
     prompts: Sequence[Prompt],
     rows: Sequence[int],
-    ends: frozenset[int],
 ) -> list[list[list[int]]]:
     word = session.graph.operation(key).word
     assert isinstance(word, GenerateWord)
@@ -108,7 +103,7 @@ def _of_rows(
     does = [[InForce(*one) for one in zip(arm.changes, arm.watches, strict=True)] for arm in arms]
     backend = session.backends[session.plan.backends[key]]
     writer = backend.writer(ids, lengths, word.tokens)
-    return write(writer, does, group, lengths, draws_of(session, some, word), word, ends)
+    return write(writer, does, group, lengths, draws_of(session, some, word), word)
 
 
 def _batches(
@@ -175,19 +170,6 @@ def _tokens(session: Session) -> Tokens:
     return Tokens.load(spec.path, spec.bos)
 
 
-def _ends(session: Session, tokens: Tokens) -> frozenset[int]:
-    """The tokens that end a text: the tokenizer's, the model's, and those that its folder names
-    for generation."""
-    path = session.loaded.spec.path
-    assert path is not None
-    try:
-        named = read_object(path / "generation_config.json", "bad-file").get("eos_token_id")
-    except FileNotFoundError:
-        named = None
-    several = named if isinstance(named, list) else [named]
-    return tokens.eos | {one for one in several if isinstance(one, int)}
-
-
 def _written(
     tokens: Tokens, prompts: Sequence[Prompt], found: list[list[int]], word: GenerateWord
 ) -> Written:
@@ -214,8 +196,10 @@ def texts(here: Here[TextsWord]) -> dict[str, Any]:
     """Every metric of every arm."""
     session, arms = here.session, here.operation.inputs
     written: dict[str, Written] = {arm.role: session.values[arm.key] for arm in arms}
-    pairs = session.graph.pairs_of(session.graph.operation(arms[0].key).input("base"))
-    runs = {name: Outcome(columns_of(here.word, own)) for name, own in written.items()}
+    base = session.graph.operation(arms[0].key).input("base")
+    pairs, tokens = session.graph.pairs_of(base), _tokens(session)
+    before = [tokens.decode(list(map(int, p.ids))) for p in session.graph.prompts_of(base)]
+    runs = {name: Outcome(columns_of(here.word, own, before)) for name, own in written.items()}
     found = Texts(runs, Outcome({}), session.bootstrap(pairs))
     found.written = written
     for name, word, _ in here.word.metrics:
@@ -223,13 +207,13 @@ def texts(here: Here[TextsWord]) -> dict[str, Any]:
     return found
 
 
-def columns_of(word: TextsWord, written: Written) -> dict[str, Tensor]:
-    """Numbers by prompt (n,) of each metric."""
+def columns_of(word: TextsWord, written: Written, before: Sequence[str]) -> dict[str, Tensor]:
+    """Numbers by prompt (n,) of each metric; ``before`` are the prompts."""
     found = {}
     for name, metric, of in word.metrics:
         made = TEXT_METRICS[metric](of=of)
-        both = zip(written.texts, written.tokens, strict=True)
-        numbers = [made.value(text, len(new)) for text, new in both]
+        each = zip(written.texts, written.tokens, before, strict=True)
+        numbers = [made.value(text, len(new), ahead) for text, new, ahead in each]
         found[name] = torch.tensor(numbers, dtype=torch.float64)
     return found
 

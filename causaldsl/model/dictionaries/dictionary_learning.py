@@ -35,7 +35,13 @@ _CLASSES: dict[str, tuple[Activation, dict[str, Stored]]] = {
     "JumpReluAutoEncoder": ("jumprelu", _PLAIN | _THRESHOLD),
 }
 _UNCENTRED = ("AutoEncoderNew", "JumpReluAutoEncoder")
-_HOOKS = {"resid": "hook_resid_post", "mlp": "hook_mlp_out", "att": "hook_attn_out"}
+_HOOKS = {
+    "resid_pre": "hook_resid_pre",
+    "resid_mid": "hook_resid_mid",
+    "resid": "hook_resid_post",
+    "mlp": "hook_mlp_out",
+    "att": "hook_attn_out",
+}
 IGNORED = {"k", "threshold", "group_sizes"}
 """What training keeps beside the weights."""
 

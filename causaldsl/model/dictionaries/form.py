@@ -67,6 +67,8 @@ class Form:
     """Whether features are measured so that the rows of the decoder have length 1."""
     centred: bool = False
     """Whether it reads activations of a model whose weights write nothing along (1, 1, ..)."""
+    folded: bool = False
+    """Whether it was trained on a model whose norms have their weights in the matrices behind."""
     scale: float = 1.0
     transcoder: bool = False
     hook: str = ""

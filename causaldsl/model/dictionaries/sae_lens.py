@@ -31,7 +31,7 @@ _KEYS = {
 }
 """What the configuration says since version 6; before, it said how it was trained too."""
 _HARMLESS = {"center_writing_weights", "fold_ln", "center_unembed", "revision", "dtype"}
-"""What may have been done to the model: the last three change no activation that is read here."""
+"""What may have been done to the model: the last three change no activation."""
 
 
 def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float | None) -> Form:
@@ -47,7 +47,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     k = settings.get("k")
     if not new and activation_fn == "topk":
         architecture = "topk"
-        k = (settings.get("activation_fn_kwargs") or {}).get("k")
+        k = settings.listed("activation_fn_kwargs").get("k")
     elif activation_fn != "relu":
         raise settings.unknown("activation_fn", activation_fn, ("relu", "topk"))
     if architecture not in _ARCHITECTURES:
@@ -58,7 +58,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
     norm = settings.get("normalize_activations") or "none"
     if norm is True:
         norm = "expected_average_only_in"
-    if norm not in _NORMS:
+    if not isinstance(norm, str) or norm not in _NORMS:
         raise settings.unknown("normalize_activations", norm, _NORMS)
     if norm == "expected_average_only_in" and scale is None:
         raise settings.refused(
@@ -66,11 +66,16 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
             "(`normalize_activations` is expected_average_only_in)",
             "say that number, `scale: 0.31`; or `scale: 1` where it is in the weights already",
         )
-    if about.get("hook_head_index") is not None:
+    if any(about.get(key) is not None for key in ("hook_head_index", "hook_point_head_index")):
         raise settings.refused(
             "it reads one head, which dictionaries here can't", "use another one"
         )
-    processing = about.get("model_from_pretrained_kwargs") or {}
+    if about.get("is_transcoder") and "transcoder" not in architecture:
+        raise settings.refused(
+            "it is a transcoder (`is_transcoder`) whose architecture says otherwise",
+            "save it again with SAELens 6",
+        )
+    processing = about.listed("model_from_pretrained_kwargs")
     for key, value in processing.items():
         if value and key not in _HARMLESS:
             raise settings.unknown("model_from_pretrained_kwargs", key, sorted(_HARMLESS))
@@ -94,12 +99,20 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
         norm=_NORMS[norm],
         rescaled=rescaled,
         centred=bool(processing.get("center_writing_weights")),
+        folded=bool(processing.get("fold_ln")),
         scale=1.0 if scale is None else scale,
         transcoder=transcoder,
         hook=str(about.get("hook_name") or about.get("hook_point") or ""),
         hook_out=str(about.get("hook_name_out") or ""),
+        layer=_layer(about),
         model=str(about.get("model_name") or ""),
     )
+
+
+def _layer(about: Settings) -> int | None:
+    """The layer that is named where no hook is, or beside one."""
+    found = (about.get(key) for key in ("hook_layer", "hook_point_layer"))
+    return next((one for one in found if isinstance(one, int)), None)
 
 
 def _tensors(

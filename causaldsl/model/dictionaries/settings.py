@@ -34,6 +34,13 @@ class Settings:
             raise self.refused(f"it has no object `{key}`")
         return replace(self, values=part)
 
+    def listed(self, key: str) -> Mapping[str, Any]:
+        """An object that may be left out."""
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise self.refused(f"`{key}` is {str(value)[:50]!r}, not an object")
+        return value or {}
+
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
