@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
@@ -76,10 +76,19 @@ class CheckedAttribution(Value):
         return tuple(map(str, self.nodes))
 
     @property
-    def by_number(self) -> bool:
-        """Whether some of the nodes are the neurons or the features of a site."""
-        features = any(place.site.dictionary is not None for place in self.places)
-        return self.neurons or features
+    def what(self) -> Literal["sites", "neurons", "features", "edges"]:
+        """What its nodes are; of several kinds, sites."""
+        if self.senders:
+            return "edges"
+        if self.neurons:
+            return "neurons"
+        features = [place.site.dictionary is not None for place in self.places]
+        return "features" if all(features) else "sites"
+
+    @property
+    def numbered(self) -> bool:
+        """Whether some of its nodes are neurons or features."""
+        return self.neurons or any(place.site.dictionary is not None for place in self.places)
 
     def members(self, span: Span) -> list[Any]:
         """Each of the nodes as a member of a set: a site, without a position where it has all; of a

@@ -65,7 +65,7 @@ def _top_estimates(
     context: Context, found: CheckedAttribution, count: int, how_many: ast.Node, node: ast.Call
 ) -> Members:
     """Sites, edges, or (of one site) the numbers of neurons or features."""
-    if found.by_number and len(found.places) > 1:
+    if found.numbered and len(found.places) > 1:
         what = "neurons" if found.neurons else "features"
         raise wrong(
             "several-sites",

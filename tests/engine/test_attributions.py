@@ -17,6 +17,7 @@ import torch
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError
 from tests.frontend.world import PRELUDE, make_world
+from tests.tiny_dictionaries import write_dictionary
 
 FLAT = 1e6
 """By how much norms divide in the linear model: what they read is nothing beside it."""
@@ -119,6 +120,22 @@ def test_what_is_on_top_is_the_set_written_out() -> None:
     for one in (*best["a"][:3], *best["e"][:5]):
         assert one.name in notes
     assert found.results.expectations[0].selected == ""
+
+
+def test_features_on_top_are_a_set_of_a_dictionary(world: Path) -> None:
+    write_dictionary(world / "few", "topk")
+    text = """
+dictionary f = sae("few") at resid_post[1]
+attribution a to logit_diff on flip.train { over f.features @ END }
+measure m on flip.test { x = patch f.features[CHOSEN] @ END  report logit_diff }
+"""
+    found = run(text.replace("CHOSEN", "top(4, a)"))
+    best = sorted(found.results.attributions["a"].largest, key=lambda one: -abs(one.estimate.mean))
+    numbers = [one.name.split("[")[1].split("]")[0] for one in best[:4]]
+    written = run(text.replace("CHOSEN", "{" + ", ".join(numbers) + "}"))
+    ours, theirs = (one.results.measures["m"]["x"]["logit_diff"].mean for one in (found, written))
+    assert ours == pytest.approx(theirs, abs=1e-12)
+    assert abs(ours - found.results.measures["m"]["clean"]["logit_diff"].mean) > 1e-6
 
 
 def test_a_claim_on_the_pairs_that_chose_is_marked() -> None:
