@@ -17,7 +17,6 @@ import torch
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError
 from tests.frontend.world import PRELUDE, make_world
-from tests.tiny_dictionaries import write_dictionary
 
 FLAT = 1e6
 """By how much norms divide in the linear model: what they read is nothing beside it."""
@@ -122,10 +121,9 @@ def test_what_is_on_top_is_the_set_written_out() -> None:
     assert found.results.expectations[0].selected == ""
 
 
-def test_features_on_top_are_a_set_of_a_dictionary(world: Path) -> None:
-    write_dictionary(world / "few", "topk")
+def test_features_on_top_are_a_set_of_a_dictionary() -> None:
     text = """
-dictionary f = sae("few") at resid_post[1]
+dictionary f = sae("sae") at resid_post[1]
 attribution a to logit_diff on flip.train { over f.features @ END }
 measure m on flip.test { x = patch f.features[CHOSEN] @ END  report logit_diff }
 """
