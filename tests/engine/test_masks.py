@@ -67,7 +67,7 @@ def test_what_brings_more_than_it_costs_is_kept(cost: float) -> None:
 
 MASK = """
 site x = mlp_hidden[3] @ END
-subspace v = mask(x, on: flip.train, cost: COST, objective: logit_diff, no_change: 0, epochs: 30)
+subspace v = mask(x, on: flip.train, cost: COST, objective: logit_diff, no_change: 0, epochs: 100)
 """
 
 
@@ -92,14 +92,13 @@ def test_the_best_set_of_planted_neurons_is_found(world: Path, planted: Path) ->
     losses = [results.measures["m"][f"s{i}"]["logit_diff"].mean for i in range(len(sets))]
     spread = max(losses) - min(losses)
     assert spread > 0.01
-    for cost in (spread / 50, spread / 3):
+    for cost, backend in ((spread / 50, "cone"), (spread / 10, "hooks"), (spread / 3, "cone")):
         totals = [loss + cost * len(s) for loss, s in zip(losses, sets, strict=True)]
         best = sets[totals.index(min(totals))]
-        for backend in ("cone", "hooks"):
-            _, session = run(program(cost), world, backend=backend)
-            assert chosen(session) == list(best), (cost, backend)
+        _, session = run(program(cost), world, backend=backend)
+        assert chosen(session) == list(best), (cost, backend)
         kept.add(best)
-    assert len(kept) == 2  # a higher price leaves fewer
+    assert len(kept) == 3  # a higher price leaves fewer
 
 
 def test_equal_seeds_give_equal_masks(world: Path) -> None:
@@ -114,17 +113,16 @@ def test_equal_seeds_give_equal_masks(world: Path) -> None:
 FEATURES = """
 dictionary f = sae("sae") at resid_post[1]
 dictionary t = transcoder("transcoder") at mlp_in[1] -> mlp_out[1]
-subspace v = das(OF @ END, on: flip.train, dim: 2, objective: logit_diff, no_change: 0)
+subspace v = das(OF @ END, on: flip.train, dim: 12, objective: logit_diff, no_change: 0)
 subspace w = mask(OF @ END, on: flip.train, objective: logit_diff, no_change: 0, epochs: 6, cost: 0)
 measure m on flip.train {
   whole = patch OF @ END
-  masked = patch OF @ END along w
   report logit_diff
 }
 """
 
 
-@pytest.mark.parametrize("site", ["f.features[{4, 8}]", "t.features[{4, 8}]"])
+@pytest.mark.parametrize("site", ["f.features[0..11]", "t.features[0..11]"])
 def test_features_are_trained_through_what_they_write(site: str, world: Path) -> None:
     """The loss of a subspace that is all of them is what the patch of them does."""
     found = {}
@@ -143,7 +141,7 @@ def test_features_are_trained_through_what_they_write(site: str, world: Path) ->
         ("mask(resid_post[2] @ END, on: flip.train, cost: -1)", "bad-option"),
         ("mask(resid_post[2] @ END, on: flip.train, dim: 3)", "unknown-option"),
         ('mask(hook("blocks.1.ln1.hook_out") @ END, on: flip.train)', "unknown-width"),
-        ("mask(heads @ END, on: flip.train)", "wrong-kind"),
+        ("mask(heads @ END, on: flip.train)", "head-part"),
     ],
 )
 def test_refused(call: str, code: str, world: Path) -> None:

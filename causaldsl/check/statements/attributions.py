@@ -141,7 +141,9 @@ def _by_neuron(node: ast.SplitBy | None) -> bool:
             "bad-option",
             f"an attribution can't be split by `{node.what.text}`",
             node.what.span,
-            "write `by neuron`; positions stand behind the sites: heads.z @ {S2, END}",
+            "features are apart without it: leave it out"
+            if node.what.text == "feature"
+            else "write `by neuron`; positions stand behind the sites: heads.z @ {S2, END}",
         )
     return node is not None
 
