@@ -141,9 +141,7 @@ def _by_neuron(node: ast.SplitBy | None) -> bool:
             "bad-option",
             f"an attribution can't be split by `{node.what.text}`",
             node.what.span,
-            "features are apart without it: leave it out"
-            if node.what.text == "feature"
-            else "write `by neuron`; positions stand behind the sites: heads.z @ {S2, END}",
+            "write `by neuron`; positions stand behind the sites: heads.z @ {S2, END}",
         )
     return node is not None
 
