@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
@@ -25,7 +25,7 @@ from causaldsl.vocabulary.types import NumberType
 
 @dataclass(frozen=True)
 class Node:
-    """One thing that has an estimate: a site at positions, or a neuron of it."""
+    """One thing that has an estimate: a site at positions, a neuron of it, or one feature."""
 
     place: Place
     neuron: int | None = None
@@ -75,9 +75,24 @@ class CheckedAttribution(Value):
     def names(self) -> tuple[str, ...]:
         return tuple(map(str, self.nodes))
 
+    @property
+    def what(self) -> Literal["sites", "neurons", "features", "edges"]:
+        """What its nodes are; of several kinds, sites."""
+        if self.senders:
+            return "edges"
+        if self.neurons:
+            return "neurons"
+        features = [place.site.dictionary is not None for place in self.places]
+        return "features" if all(features) else "sites"
+
+    @property
+    def numbered(self) -> bool:
+        """Whether some of its nodes are neurons or features."""
+        return self.neurons or any(place.site.dictionary is not None for place in self.places)
+
     def members(self, span: Span) -> list[Any]:
         """Each of the nodes as a member of a set: a site, without a position where it has all; of a
-        site's neurons, their numbers; or an edge."""
+        site's neurons or features, their numbers; or an edge."""
         return [self._member(node, span) for node in self.nodes]
 
     def _member(self, node: Node | Edge, span: Span) -> Any:
@@ -85,6 +100,8 @@ class CheckedAttribution(Value):
             return EdgeValue(node, span)
         if node.neuron is not None:
             return constant(float(node.neuron), span)
+        if node.place.site.numbers is not None:
+            return constant(float(node.place.site.numbers[0]), span)
         position = node.place.position
         whole = position is not None and position.whole
         return replace(node.place, position=None if whole else position, span=span)
@@ -149,10 +166,14 @@ def ends_of(sites: Sequence[Site], shapes: ModelDims) -> tuple[list[Site], list[
 
 
 def nodes_of(places: Sequence[Place], neurons: bool, shapes: ModelDims) -> tuple[Node, ...]:
+    """What has an estimate at some places: of a dictionary each feature, on its own."""
     found: list[Node] = []
     for place in places:
-        width = place.site.width(shapes)
-        if neurons and place.site.kind == "mlp_hidden" and width is not None:
+        site, width = place.site, place.site.width(shapes)
+        if site.dictionary is not None:
+            numbers = site.numbers or range(site.dictionary.form.features)
+            found += [Node(replace(place, site=replace(site, numbers=(i,)))) for i in numbers]
+        elif neurons and site.kind == "mlp_hidden" and width is not None:
             found += [Node(place, i) for i in range(width)]
         else:
             found.append(Node(place))

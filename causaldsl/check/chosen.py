@@ -64,13 +64,15 @@ def _check_count(count: int, all_: int, what: str, span: Span) -> None:
 def _top_estimates(
     context: Context, found: CheckedAttribution, count: int, how_many: ast.Node, node: ast.Call
 ) -> Members:
-    """Sites, edges, or (of one site) the numbers of neurons."""
-    if found.neurons and len(found.places) > 1:
+    """Sites, edges, or (of one site) the numbers of neurons or features."""
+    if found.numbered and len(found.places) > 1:
+        what = "neurons" if found.neurons else "features"
         raise wrong(
             "several-sites",
-            f"`{found.name}` is over neurons of {len(found.places)} sites, and a set is of one",
+            f"`{found.name}` is over {what} of {len(found.places)} sites, and a set is of one",
             node.span,
-            "attribute to one site: over mlp_hidden[20] @ END by neuron",
+            "attribute to one site: over "
+            + ("mlp_hidden[20] @ END by neuron" if found.neurons else "f.features @ END"),
         )
     names = found.names
     _check_count(count, len(names), "estimates", how_many.span)

@@ -1,20 +1,6 @@
 """Learning a subspace by gradient descent (distributed alignment search).
 
-A free matrix M (d, k) is trained with Adam; the subspace it stands for is::
-
-    Q = M / |M|     for k = 1,        Q R = M  (thin QR)     for k > 1
-
-so Q (d, k) is orthonormal at every step and no d x d rotation is ever formed. The gradient of the
-loss is orthogonal to what leaves Q unchanged, M's length among it: M only grows, which slows the
-turning of Q down as training goes on.
-
-Where the dimension is learned too (boundless DAS: Wu et al. 2023), M has k columns at most and a
-share b beside it, and the patch goes along Q diag(m) Q^T with gates that close behind b k columns::
-
-    m_j = sigmoid((b k - j + 1/2) / T),  j = 1 .. k       loss + cost * b
-
-T falls from epoch to epoch, from a tenth of the columns to 0.1, so that the gates become a count;
-the subspace is that of the first round(b k) columns of Q, at least one.
+``engine/bases.py`` says what is patched along, and how that follows from what is trained.
 
 What a low loss does not prove: a subspace that is free to be anywhere in an MLP can work by
 switching on a pathway that is dormant on the data. See ``audit illusion``.
@@ -27,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, zip_longest
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
+from causaldsl.engine.bases import DasOptions, cost_of, found_basis, started, trained_basis
 from causaldsl.engine.transfer import fetched
 from causaldsl.engine.upcast import upcast_dtype
 
@@ -55,22 +42,9 @@ _NONE_LEFT: Any = object()
 
 
 @dataclass(frozen=True)
-class DasOptions:
-    """How to train; the batches and the loss are the caller's."""
-
-    dim: int = 1
-    lr: float = 1e-2
-    epochs: int = 10
-    seed: int = 0
-    decay: Literal["none", "linear", "cosine"] = "linear"
-    boundless: bool = False
-    """Whether ``dim`` is the largest dimension that may be learned, at a ``cost`` of all of it."""
-    cost: float = 1.0
-
-
-@dataclass(frozen=True)
 class DasFit:
-    """An orthonormal basis (d, k), and the mean loss over the batches of each epoch.
+    """An orthonormal basis (d, k), or the gates (d,) of a mask, each 0 or 1, and the mean loss over
+    the batches of each epoch.
 
     ``held_out`` are the losses of what was held out after each epoch; the basis is the best's.
     """
@@ -113,7 +87,7 @@ class Learner(Generic[Batch]):
 
     @property
     def patience(self) -> int:
-        if self.options.boundless:  # the gates have to close
+        if self.options.gated:  # the gates have to close
             return self.options.epochs
         return max(3, self.options.epochs // 5)
 
@@ -176,7 +150,7 @@ def fit_together(
                 f"give `dim` a value from 1 to {learner.width}",
             )
     dtype = upcast_dtype(dtype)  # Adam's steps are too small for half precision
-    starts = [_start(one) for one in learners]
+    starts = [started(one.width, one.options) for one in learners]
     frees = [free.to(device=device, dtype=dtype).requires_grad_() for free in starts]
     optimizers = [Adam(free) for free in frees]
     curves: list[list[float]] = [[] for _ in learners]
@@ -279,64 +253,11 @@ def _hold_out(
         if not learner.held_out or not going[i]:
             continue
         basis = found_basis(learner.options, frees[i].detach())
-        cost = float(cost_of(learner.options, frees[i].detach()))
+        cost = float(cost_of(learner.options, frees[i].detach(), basis))
         sizes = [len(batch) for batch in learner.held_out]  # type: ignore[arg-type]
         means = [float(losses([(i, basis, batch)])[0]) for batch in learner.held_out]
         mean = sum(m * n for m, n in zip(means, sizes, strict=True)) / sum(sizes)
         bests[i].see(mean + cost, basis)
-
-
-def orthonormal(free: Tensor) -> Tensor:
-    """The orthonormal basis that a free matrix (d, k) of full rank stands for."""
-    if free.shape[1] == 1:
-        return free / torch.linalg.vector_norm(free)
-    return torch.linalg.qr(free).Q
-
-
-def trained_basis(options: DasOptions, free: Tensor, epoch: int) -> Tensor:
-    """What a step of this epoch patches along, (d, k): B B^T = Q diag(m) Q^T if boundless."""
-    if not options.boundless:
-        return orthonormal(free)
-    done = epoch / max(1, options.epochs - 1)
-    hot, cold = max(options.dim / 10, 1.0), 0.1
-    temperature = hot ** (1 - done) * cold**done
-    columns = torch.arange(options.dim, device=free.device, dtype=free.dtype) + 0.5
-    open_ = (_share(free) * options.dim - columns) / temperature
-    # The root of a sigmoid, whose gradient is a number where the gate is shut.
-    return orthonormal(free[:-1]) * (0.5 * torch.nn.functional.logsigmoid(open_)).exp()
-
-
-def found_basis(options: DasOptions, free: Tensor) -> Tensor:
-    """The orthonormal basis that a free matrix stands for, with whole columns if boundless."""
-    if not options.boundless:
-        return orthonormal(free)
-    count = round(float(_share(free)) * options.dim)
-    return orthonormal(free[:-1])[:, : min(max(count, 1), options.dim)]
-
-
-def cost_of(options: DasOptions, free: Tensor) -> Tensor:
-    """What the share of columns adds to the loss; 0 where the dimension is given."""
-    return options.cost * _share(free) if options.boundless else free.new_zeros(())
-
-
-def _share(free: Tensor) -> Tensor:
-    """The share of columns, kept beside them in a row of its own: from 0 to 1, but with a gradient
-    that leads back from outside."""
-    share = free[-1, 0]
-    return share + (share.clamp(0, 1) - share).detach()
-
-
-def _start(learner: Learner[Batch]) -> Tensor:
-    """Where a training starts: half of the columns, if their number is learned."""
-    options = learner.options
-    free = start(learner.width, options.dim, options.seed)
-    return torch.cat((free, torch.full_like(free[:1], 0.5))) if options.boundless else free
-
-
-def start(width: int, dim: int, seed: int) -> Tensor:
-    """A random orthonormal basis, the same for the same seed on every machine."""
-    generator = torch.Generator().manual_seed(seed)
-    return orthonormal(torch.randn(width, dim, generator=generator, dtype=torch.float64))
 
 
 def _gradients(
@@ -359,7 +280,8 @@ def _gradients(
         if not step:
             continue
         values = losses(step)
-        values = values + torch.stack([cost_of(learners[i].options, frees[i]) for i, _, _ in step])
+        costs = [cost_of(learners[i].options, frees[i], basis) for i, basis, _ in step]
+        values = values + torch.stack(costs)
         if not values.requires_grad:
             raise RunFailure("the loss does not depend on the subspace that is to be learned")
         chosen = [i for i, _, _ in step]

@@ -2,7 +2,7 @@
 
 For a site's activation x at the edited positions (n prompts, k positions each, width d)::
 
-    set:   x := x + (value - x) Q Q^T        (Q Q^T = identity when there is no basis)
+    set:   x := x + (value - x) Q Q^T        (Q Q^T = identity when there is no basis, or diag(m))
     add:   x := x + value
 
 An interchange intervention is a ``set`` whose value comes from the source run; zero, mean and
@@ -89,8 +89,8 @@ def moved(old: Tensor, new: Tensor) -> Changes:
 class Edit:
     """Change the activation of ``site`` at ``positions`` (n, k).
 
-    ``value`` is (n, k, d); ``basis`` is (d, r) with orthonormal columns, or None for the whole
-    space. Gradients flow to ``value`` and ``basis``.
+    ``value`` is (n, k, d); ``basis`` is (d, r) with orthonormal columns, or (d,) the gates m of the
+    coordinates, or None for the whole space. Gradients flow to ``value`` and ``basis``.
     """
 
     site: Site
@@ -123,8 +123,7 @@ class Edit:
         value = self.value.to(old)
         if self.basis is None:
             return (old + value).to(x)
-        basis = self.basis.to(old)
-        return (old + ((value - old) @ basis) @ basis.T).to(x)
+        return (old + along(value - old, self.basis)).to(x)
 
 
 @dataclass(frozen=True)
@@ -147,6 +146,12 @@ class CutKeys(Edit):
             message = f"{self.site} attends to nothing but what is cut, as far as numbers go"
             raise RunFailure(message, "cut less of it")
         return (kept / left).to(x)
+
+
+def along(change: Tensor, basis: Tensor) -> Tensor:
+    """The part of a change (.., d) along a basis (d, r), or what gates (d,) let through of it."""
+    there = basis.to(change)
+    return change * there if there.dim() == 1 else (change @ there) @ there.T
 
 
 def needs_grad(edits: Iterable[Edit]) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causaldsl.engine.edits import Edit
+from causaldsl.engine.edits import Edit, along
 from causaldsl.engine.session import Session
 from causaldsl.engine.upcast import upcast
 from causaldsl.engine.weights.matrices import bias, matrix
@@ -71,7 +71,7 @@ def write(
     """A function that sets the hidden layer: it makes the edit of the model.
 
     It takes the bases' activations and the values to set, both (n, k, d_mlp), their positions
-    (n, k), and a basis (d_mlp, r), or None for the whole layer.
+    (n, k), and a basis (d_mlp, r), gates (d_mlp,), or None for the whole layer.
     """
     mlp, size = random_mlp(session, at.site), scale(session, base, backend, at)
     site = edited(at).site
@@ -80,6 +80,8 @@ def write(
         change, w_out = upcast(values) - upcast(hidden), upcast(mlp.w_out)
         if basis is None:
             moved = change @ w_out
+        elif basis.dim() == 1:
+            moved = along(change, basis) @ w_out
         else:
             basis = basis.to(change)
             moved = (change @ basis) @ (basis.T @ w_out)

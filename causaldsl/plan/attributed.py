@@ -11,6 +11,7 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.entries import entry_of
 from causaldsl.plan.request import ANSWERS, Asked, Request, plans, recorded, sites_of
+from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.attributions import AttributionWord
 from causaldsl.vocabulary.base import SIDES
 
@@ -29,6 +30,8 @@ def attribution(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
         kept = tuple(everywhere(stands_for(s, shapes)) for s in sites[: word.senders])
         read = [everywhere(read_by(site, shapes)) for site in sites[word.senders :]]
         places = (*(everywhere(stands_for(s, shapes)) for s in sites[word.senders :]), *read)
+    groups = [_written(alike) for alike in together(places)]
+    places = _written(places)
     base, source = (operation.input(side) for side in SIDES)
     metric = graph.vocabulary.metrics[word.metric]
     whole = metric.needs == "vocabulary"
@@ -42,7 +45,7 @@ def attribution(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     if moved:
         requests.append(back(moved, word.steps - 1))
     elif word.steps > 1:
-        requests += [back(tuple(alike), word.steps - 1) for alike in together(places)]
+        requests += [back(alike, word.steps - 1) for alike in groups]
     wanted = frozenset([word.metric] if whole else [])
     runs = {base: wanted}
     runs |= {one.key: wanted for one in operation.inputs if one.role.startswith(ARM)}
@@ -70,11 +73,18 @@ def read_by(site: Site, shapes: ModelDims) -> Site:
 
 
 def together(places: Iterable[SiteAt]) -> list[list[SiteAt]]:
-    """The places of one kind in one layer at one position: they are moved together."""
+    """The places of one kind (of features, of one dictionary) in one layer at one position: they
+    are moved together."""
     found: dict[object, list[SiteAt]] = {}
     for at in places:
-        found.setdefault((at.site.kind, at.site.layer, at.position), []).append(at)
+        kind = (at.site.kind, at.site.dictionary, at.site.layer, at.position)
+        found.setdefault(kind, []).append(at)
     return list(found.values())
+
+
+def _written(places: Iterable[SiteAt]) -> tuple[SiteAt, ...]:
+    """Where changes of these places are made."""
+    return tuple(dict.fromkeys(map(edited, places)))
 
 
 def _first(places: Iterable[SiteAt], shapes: ModelDims) -> tuple[SiteAt, ...]:

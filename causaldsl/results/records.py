@@ -195,7 +195,7 @@ LISTED = 500
 
 
 class AttributedRecord(Record):
-    """A site, neuron or edge with its estimate, and its effect where that was measured."""
+    """A site, neuron, feature or edge with its estimate, and its effect where that was measured."""
 
     name: str
     site: str = ""
@@ -213,7 +213,7 @@ class AttributedRecord(Record):
 
 
 class AttributionRecord(Record):
-    """Estimates of what patching each of ``count`` sites, or neurons, would do to a metric.
+    """Estimates of what patching each of ``count`` sites, neurons or features would do to a metric.
 
     ``largest`` are those of largest size, up to ``LISTED``. ``drawn`` was drawn from all and
     measured too, which ``rank_correlation`` (Spearman's) is about; None if nothing was, or if all
@@ -228,7 +228,7 @@ class AttributionRecord(Record):
     steps: int
     integrate: str = ""
     """What goes from base to source over the steps: `inputs` or `activations`."""
-    of: Literal["sites", "neurons", "edges"] = "sites"
+    of: Literal["sites", "neurons", "features", "edges"] = "sites"
     count: int
     clean: Number
     largest: list[AttributedRecord]

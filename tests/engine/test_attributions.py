@@ -121,6 +121,21 @@ def test_what_is_on_top_is_the_set_written_out() -> None:
     assert found.results.expectations[0].selected == ""
 
 
+def test_features_on_top_are_a_set_of_a_dictionary() -> None:
+    text = """
+dictionary f = sae("sae") at resid_post[1]
+attribution a to logit_diff on flip.train { over f.features @ END }
+measure m on flip.test { x = patch f.features[CHOSEN] @ END  report logit_diff }
+"""
+    found = run(text.replace("CHOSEN", "top(4, a)"))
+    best = sorted(found.results.attributions["a"].largest, key=lambda one: -abs(one.estimate.mean))
+    numbers = [one.name.split("[")[1].split("]")[0] for one in best[:4]]
+    written = run(text.replace("CHOSEN", "{" + ", ".join(numbers) + "}"))
+    ours, theirs = (one.results.measures["m"]["x"]["logit_diff"].mean for one in (found, written))
+    assert ours == pytest.approx(theirs, abs=1e-12)
+    assert abs(ours - found.results.measures["m"]["clean"]["logit_diff"].mean) > 1e-6
+
+
 def test_a_claim_on_the_pairs_that_chose_is_marked() -> None:
     found = run(
         """
@@ -159,6 +174,8 @@ def test_each_form_asks_for_all_that_it_takes(form: str, backend: str) -> None:
     assert len(alone) > 2
     for one, same in zip(alone, other, strict=True):
         assert one.estimate.mean == pytest.approx(same.estimate.mean, rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("site", "help"), [("heads @ 1", "attribute to sites"), ("heads @ 1, mlps", "from 1 to 4")]
 )

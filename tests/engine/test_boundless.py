@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from causaldsl.diagnostics import ProgramError
-from causaldsl.engine.das import DasOptions, Learner, fit_together, found_basis, trained_basis
+from causaldsl.engine.bases import DasOptions, found_basis, trained_basis
+from causaldsl.engine.das import Learner, fit_together
 from tests.engine.test_interpret import check, run
 from tests.frontend.world import PRELUDE, make_world
 

@@ -10,7 +10,8 @@ import torch
 from causaldsl.check.pairs import Pair, PairSet, Prompt
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
-from causaldsl.engine.das import DasFit, DasOptions, Learner, fit_together, orthonormal
+from causaldsl.engine.bases import DasOptions, orthonormal
+from causaldsl.engine.das import DasFit, Learner, fit_together
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session

@@ -14,18 +14,12 @@ from torch.nn import functional as F
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.adam import Adam
 from causaldsl.engine.backend import CleanPass, Losses, Pass
+from causaldsl.engine.bases import DasOptions, orthonormal, start
 from causaldsl.engine.cone.linear import Linear
 from causaldsl.engine.cone.loss import cross_entropy
 from causaldsl.engine.cone.packing import Packing, available
 from causaldsl.engine.cone.weights import Unembedding
-from causaldsl.engine.das import (
-    DasFit,
-    DasOptions,
-    Learner,
-    fit_together,
-    orthonormal,
-    start,
-)
+from causaldsl.engine.das import DasFit, Learner, fit_together
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.model.sites import Site
 from tests.engine.conftest import LENGTH, Parties

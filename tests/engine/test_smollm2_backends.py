@@ -10,8 +10,8 @@ import torch
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.engine.backend import CleanPass, logits_of
+from causaldsl.engine.bases import start
 from causaldsl.engine.cone.backend import ConeBackend
-from causaldsl.engine.das import start
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.weights.load import load

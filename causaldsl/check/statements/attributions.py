@@ -150,7 +150,8 @@ def _places(
     context: Context, node: ast.Over | None, whole: ast.Node, shapes: ModelDims
 ) -> tuple[Place, ...]:
     """Every site, once, with its positions: all of them where none is written."""
-    found: dict[Place, Span] = {}
+    found: list[Place] = []
+    seen: set[Node] = set()
     named: Sequence[ast.Expression] = node.sites if node else ()
     spans = [item.span for item in named]
     values = [_value(context, item) for item in named]
@@ -164,9 +165,11 @@ def _places(
             _check_site(place.site, span)
             at = place if place.position is not None else replace(place, position=_ALL)
             at = replace(at, span=span)
-            if at in found:
-                raise wrong("listed-twice", f"{Node(at)} is listed twice", span, "list it once")
-            found[at] = span
+            for one in nodes_of([at], neurons=False, shapes=shapes):
+                if one in seen:
+                    raise wrong("listed-twice", f"{one} is listed twice", span, "list it once")
+                seen.add(one)
+            found.append(at)
     return tuple(found)
 
 
@@ -181,14 +184,21 @@ def _value(context: Context, node: ast.Expression) -> Any:
 
 
 def _check_site(site: Site, span: Span) -> None:
-    if site.is_pattern or site.is_virtual or site.kind in ("logits", "hook"):
-        raise wrong(
-            "not-attributed",
-            f"{site} can't be attributed to",
-            span,
-            "attribute to heads' q, k, v, z or out, mlp_in, mlp_hidden, mlp_out, attn_out, "
-            "embed or the residual stream",
-        )
+    virtual = site.is_virtual and site.dictionary is None
+    if site.is_pattern or virtual or "hook" in (site.kind, site.read.kind, site.written.kind):
+        raise _not_attributed(site, span)
+    if site.kind == "logits":
+        raise _not_attributed(site, span)
+
+
+def _not_attributed(site: Site, span: Span) -> Exception:
+    return wrong(
+        "not-attributed",
+        f"{site} can't be attributed to",
+        span,
+        "attribute to heads' q, k, v, z or out, mlp_in, mlp_hidden, mlp_out, attn_out, embed, the "
+        "residual stream, or the features of a dictionary there",
+    )
 
 
 def _steps(context: Context, items: dict[type, Any], pairs: PairSet) -> tuple[int, Any]:

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from causaldsl.check.places import PositionRef
 from causaldsl.engine.backend import Logits, Pass
+from causaldsl.engine.dictionaries.edits import features_of
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.here import Here
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.upcast import upcast
 from causaldsl.graph.operations import SiteAt
 from causaldsl.plan.chunks import GRADIENT_ROWS
+from causaldsl.plan.virtual import read_for
 from causaldsl.vocabulary.attributions import AttributionWord
 from causaldsl.vocabulary.metrics import Seen
 
@@ -76,6 +78,10 @@ class Rows:
         found: list[int] = self.group.rows[self.rows].tolist()
         return found
 
+    def clean(self, at: SiteAt) -> Tensor:
+        """The activations (n, k, d) of the clean run at a place that it recorded."""
+        return self.group.clean.read(Read(at.site, self.group.positions[at]))[self.rows]
+
     def back(self, arms: Sequence[Arm]) -> list[Back]:
         """The gradient at each place of each arm, and what was to be kept."""
         # One tensor for each position, whatever is there: backends know by it that it is the same.
@@ -125,7 +131,7 @@ class Rows:
 
 
 Changes = Callable[[SiteAt, Tensor], Tensor]
-"""Source minus base (n, k, d) at a place, of some of the rows at hand."""
+"""Source minus base (n, k, d) at a place, of some of the rows at hand; of features too."""
 
 
 def by_group(
@@ -138,13 +144,16 @@ def by_group(
     ``places`` are where the changes from base to source are wanted.
     """
     runs = here.runs("base")
-    sources = {at: here.runs("source").read(at) for at in dict.fromkeys(places)}
+    read = {at: read_for(at)[0] for at in places}
+    sources = {at: here.runs("source").read(at) for at in dict.fromkeys(read.values())}
     done = 0
 
     def change(some: Rows, at: SiteAt, rows: Tensor) -> Tensor:
-        base = some.group.clean.read(Read(at.site, some.group.positions[at]))[some.rows[rows]]
+        base = some.clean(read[at])[rows]
         pairs = some.pairs
-        source = torch.stack([sources[at][pairs[row]] for row in rows.tolist()])
+        source = torch.stack([sources[read[at]][pairs[row]] for row in rows.tolist()])
+        if at.site.dictionary is not None:
+            base, source = features_of(here.session, at.site, [base, source])
         return upcast(source) - upcast(base)
 
     def of_group(group: Group, pieces: int) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from causaldsl.engine.dictionaries.code import Code
 from causaldsl.engine.dictionaries.load import code_of
-from causaldsl.engine.edits import Edit
+from causaldsl.engine.edits import Edit, along
 from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.session import Session
 from causaldsl.engine.upcast import upcast
@@ -32,7 +32,7 @@ from causaldsl.plan.virtual import edited
 @dataclass(frozen=True)
 class FeatureEdit(Edit):
     """``value`` (n, k, c) are features, or with ``steps`` what is added to them; ``columns`` (c,)
-    says which, None all. ``basis`` (c, r) is in their space.
+    says which, None all. ``basis`` (c, r) or gates (c,) are in their space.
 
     To all else it is one that adds: what it does to the activation can't be told from ``value``.
     """
@@ -48,8 +48,7 @@ class FeatureEdit(Edit):
         if not self.steps:
             value = value - self.code.encode(old, self.columns)
         if self.basis is not None:
-            basis = self.basis.to(old)
-            value = (value @ basis) @ basis.T
+            value = along(value, self.basis)
         return (old + self.code.moved(old, value, self.columns)).to(x)
 
 
@@ -103,8 +102,7 @@ def feature_change(
         value = upcast(values if isinstance(values, Tensor) else values[row]).to(old)
         change = value.expand(len(old), -1) if steps else value - code.encode(old, columns)
         if basis is not None:
-            there = basis.to(old)
-            change = (change @ there) @ there.T
+            change = along(change, basis)
         moves.append(code.moved(old, change, columns))
     return PreparedEdit(place, moves, None, add=True)
 

@@ -38,7 +38,7 @@ def _attribution(of: CheckedAttribution, found: Attributed) -> dict[str, Any]:
         "says": of.text,
         "steps": of.steps,
         "integrate": of.integrate if of.steps > 1 else "",
-        "of": "edges" if of.senders else "neurons" if of.neurons else "sites",
+        "of": of.what,
         "count": len(of.nodes),
         "clean": clean.record(),
         "largest": [_node(of.nodes[i], each, drawn.get(i)) for i, each in estimates.items()],

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from causaldsl.check.pairs import PairSet
 from causaldsl.engine.backend import Logits, Losses, Pass
-from causaldsl.engine.das import DasFit, DasOptions, Learner, fit_together
+from causaldsl.engine.bases import DasOptions
+from causaldsl.engine.das import DasFit, Learner, fit_together
 from causaldsl.engine.dictionaries.edits import FeatureEdit, columns_of
 from causaldsl.engine.dictionaries.load import code_of
-from causaldsl.engine.edits import Edit
+from causaldsl.engine.edits import Edit, along
 from causaldsl.engine.random_mlp import write
 from causaldsl.engine.reads import activations
 from causaldsl.engine.registry import evaluates_together
@@ -33,6 +34,7 @@ from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Training as DeclaredTraining
 from causaldsl.vocabulary.learned import Das
+from causaldsl.vocabulary.masks import Mask
 
 MakeEdit = Callable[[Tensor, Tensor, Tensor], Edit]
 
@@ -55,6 +57,7 @@ class Examples:
         return len(self.rows)
 
 
+@evaluates_together(Mask)
 @evaluates_together(Das)
 def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
     """Subspaces that are trained on the same pairs, side by side."""
@@ -96,9 +99,19 @@ def das(session: Session, operations: list[Operation]) -> list[SubspaceValue]:
         session.training[operation.key] = fitted
         _note(session, operation, bases.pairs, fitted)
     return [
-        SubspaceValue(training.spread(fitted.basis.detach()).cpu().double())
+        SubspaceValue(training.spread(_columns(fitted.basis.detach())).cpu().double())
         for training, fitted in zip(trainings, found, strict=True)
     ]
+
+
+def _columns(basis: Tensor) -> Tensor:
+    """The basis (d, k); of the gates (d,) of a mask, the coordinates that are open."""
+    if basis.dim() == 2:
+        return basis
+    chosen = basis.nonzero()[:, 0]
+    columns = basis.new_zeros(len(basis), len(chosen))
+    columns[chosen, torch.arange(len(chosen), device=basis.device)] = 1
+    return columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +142,15 @@ def _training(session: Session, operation: Operation, bases: PromptRuns) -> Trai
     word = operation.word
     assert isinstance(word, Das)
     examples = _examples(session, operation, bases, word)
-    boundless = word.dim == "learned"
+    mask = isinstance(word, Mask)
     options = DasOptions(
         dim=word.largest(examples.values.shape[-1]),
         lr=word.lr,
         epochs=epochs_of(bases.pairs, _declared(session, operation)),
         seed=word.seed + session.settings.seed,
         decay=word.decay,
-        boundless=boundless,
+        boundless=word.dim == "learned" and not mask,
+        mask=mask,
         cost=1.0 if word.cost is None else word.cost,
     )
     neurons = _neurons(session, operation, word, examples.values.shape[-1])
@@ -256,20 +270,22 @@ def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdi
 
 
 def _feature_edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:
-    """The patch of features; gradients flow to the basis through what these write."""
+    """The patch of features; gradients flow to the basis through what these write.
+
+    What a transcoder writes follows from what its MLP reads, and not from what it writes to.
+    """
     at = operation.at_site
     assert at.site.dictionary is not None
     code, columns = code_of(session, at.site.dictionary), columns_of(at.site, session)
 
     def edit(picked: Tensor, positions: Tensor, basis: Tensor) -> Edit:
         value, site = _picked(examples.values, picked), edited(at).site
-        if not code.form.transcoder:
-            return FeatureEdit(site, positions, value, basis, True, None, code, columns)
-        # Its features are not of what it writes, but those of the clean base.
-        change = upcast(value) - upcast(_picked(examples.before, picked))
-        turned = basis.to(change)
-        moved = code.moved(change, (change @ turned) @ turned.T, columns)
-        return Edit(site, positions, moved, add=True)
+        if code.form.transcoder:
+            # Its features are not of what it writes, but those of the clean base.
+            old = upcast(_picked(examples.before, picked))
+            change = along(upcast(value) - old, basis)
+            return Edit(site, positions, code.moved(old, change, columns), add=True)
+        return FeatureEdit(site, positions, value, basis, True, None, code, columns)
 
     return edit
 

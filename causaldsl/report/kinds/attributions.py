@@ -92,7 +92,7 @@ def _measured(one: AttributedRecord, otherwise: str = "") -> str:
 
 
 def _one(record: AttributionRecord) -> str:
-    """What each row is about: a site, a neuron or an edge."""
+    """What each row is about: a site, a neuron, a feature or an edge."""
     return record.of[:-1]
 
 
