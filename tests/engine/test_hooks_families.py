@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import CleanPass, activations_of, logits_of
 from causaldsl.engine.edits import Edit, Read
 from causaldsl.engine.hooks.backend import HooksBackend

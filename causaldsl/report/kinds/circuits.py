@@ -27,7 +27,7 @@ class CircuitsKind(Kind[Circuits]):
     fields = ("circuits",)
     title = "Circuits"
     terminal_place = 12
-    page_place = 33
+    page_place = 34
 
     def tables(self, results: Results, name: str, record: Circuits) -> Iterator[Table]:
         alike = _alike(record)

@@ -204,7 +204,6 @@ def test_hover_tells_a_claim_s_last_verdict(client: Client, program: Path, world
         ("plot by_place by ", {"l", "p"}, {"v"}),
         ("generate q on flip.test { a = ", {"steer", "base"}, {"measure"}),
         ("generate q on flip.test { a = base tokens 3 report ", {"text", "share_with"}, {"fldd"}),
-        ("generate q on flip.test { a = base tokens 3  report length }\nexpect q.", {"a"}, {"m"}),
         ("subspace w = probe(out, ABB, BAB, ", {"held_out", "penalty", "on"}, {"patch"}),
         ("metric q = ", {"logit", "prob", "answer"}, {"measure"}),
         ('import "', {"prompts.cpatch"}, {"names.txt"}),
@@ -228,9 +227,10 @@ def test_completion(
     assert not lacks & found
 
 
-def test_completion_of_named_sources(program: Path) -> None:
+def test_completion_of_what_has_just_been_defined(program: Path) -> None:
     pairs = "pairs two = ioi ABB <- {far: BAB, near: CDC} { test 4 }\n"
     for tail, has in (
+        ("generate q on flip.test { a = base tokens 3  report length }\nexpect q.", {"a"}),
         ("measure q on two.test { a = patch out from ", {"far", "near", "source", "flip"}),
         ("measure q on two.test { a = patch out from mean(two.test.", {"far", "near", "base"}),
     ):
