@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from turns import Comparison, Timing, now
 
-from causaldsl.engine.das import start
+from causaldsl.engine.bases import start
 from causaldsl.engine.interpret import evaluate
 from causaldsl.engine.session import Session
 from causaldsl.graph.operations import PatchedRunWord

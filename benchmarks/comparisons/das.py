@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from turns import Comparison, Side, Timing, now
 
-from causaldsl.engine.das import DasOptions, start
+from causaldsl.engine.bases import DasOptions, start
 from causaldsl.engine.session import Session
 from causaldsl.model.sites import Site
 

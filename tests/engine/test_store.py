@@ -169,7 +169,7 @@ def test_what_changes_values_reuses_none(
 def test_other_weights_of_the_same_size_and_ends_reuse_none(
     world: Path, filled: tuple[Path, api.Run]
 ) -> None:
-    other = world / "elsewhere"
+    other = world / "other-weights"
     shutil.copytree(world / "tiny-llama", other)
     path = other / "model.safetensors"
     content = bytearray(path.read_bytes())
