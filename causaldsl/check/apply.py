@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -327,3 +327,14 @@ def _tensor_header(path: Path, written: str) -> dict[str, Any]:
     digest = sha256(path)[:16]
     rank = shape[1] if len(shape) == 2 else 1
     return {"path": str(path), "digest": digest, "width": shape[0], "rank": rank}
+
+
+def each_once(items: Iterable[ast.Node], words: Mapping[Any, str]) -> dict[type, Any]:
+    """The items in a statement's braces by their class; ``words`` says how each is written."""
+    found: dict[type, Any] = {}
+    for item in items:
+        if type(item) in found:
+            word = words[type(item)]
+            raise wrong("option-twice", f"`{word}` is given twice", item.span, "give it once")
+        found[type(item)] = item
+    return found

@@ -377,6 +377,12 @@ class PairFamily(Value):
         named = {"train": self.train, "test": self.test}
         return {name: pairs for name, pairs in named.items() if pairs is not None}
 
+    @property
+    def sources(self) -> dict[str, None]:
+        """The names that sources have in any of its sets."""
+        sets = [one for one in (*self.parts.values(), self.whole) if one is not None]
+        return {name: None for one in sets for name in one.sources}
+
     def part(self, node: ast.Attribute) -> Any:
         if node.name.text in self.parts:
             return self.parts[node.name.text]

@@ -138,8 +138,7 @@ def _from(context: Context, node: ast.Expression) -> Origin:
 def _named_sources(context: Context) -> set[str]:
     """The names that sources have in any pairs of the program."""
     families = [v for v in context.scope.values.values() if isinstance(v, PairFamily)]
-    parts = [part for family in families for part in (*family.parts.values(), family.whole)]
-    return {name for part in parts if part is not None for name in part.sources}
+    return {name for family in families for name in family.sources}
 
 
 def _check_one_meaning(context: Context, node: ast.Name) -> None:

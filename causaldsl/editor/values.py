@@ -188,8 +188,7 @@ def _(value: CheckedTrace, shapes: ModelDims | None) -> list[str]:
 def sources_of(values: Iterable[Any]) -> dict[str, str]:
     """The names that sources have in some of these values, with what they are."""
     families = [value for value in values if isinstance(value, PairFamily)]
-    sets = [part for of in families for part in (*of.parts.values(), of.whole) if part is not None]
-    return {name: "a source of pairs" for part in sets for name in part.sources}
+    return {name: "a source of pairs" for family in families for name in family.sources}
 
 
 @_lines.register

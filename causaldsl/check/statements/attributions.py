@@ -8,7 +8,7 @@ from typing import Any
 
 from causaldsl.check.agreement import check_place
 from causaldsl.check.answered import check_metrics
-from causaldsl.check.apply import build
+from causaldsl.check.apply import build, each_once
 from causaldsl.check.attributed import (
     CheckedAttribution,
     Node,
@@ -65,7 +65,7 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
             node.pairs.span,
             "use pairs with a source",
         )
-    items = _items(node)
+    items = each_once(node.items, _WORDS)
     neurons = _by_neuron(items.get(ast.SplitBy))
     places = _places(context, node.over, node, shapes)
     if neurons and not any(place.site.kind == "mlp_hidden" for place in places):
@@ -103,16 +103,6 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
         text="  ".join(map(show, [*([node.over] if node.over else ()), *node.items])),
         span=node.span,
     )
-
-
-def _items(node: ast.Attribution) -> dict[type, Any]:
-    items: dict[type, Any] = {}
-    for item in node.items:
-        if type(item) in items:
-            word = _WORDS[type(item)]
-            raise wrong("option-twice", f"`{word}` is given twice", item.span, "give it once")
-        items[type(item)] = item
-    return items
 
 
 def _check_metric(context: Context, metric: ast.Identifier, pairs: PairSet) -> None:

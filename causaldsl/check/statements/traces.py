@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from causaldsl.check.apply import each_once
 from causaldsl.check.context import Context, checks
 from causaldsl.check.in_force import plain, unstaged
 from causaldsl.check.interventions import site_of
@@ -19,6 +19,7 @@ from causaldsl.syntax.format import show
 from causaldsl.vocabulary.traces import TRACED_METRICS
 
 _DEFAULT_TOP, _MOST = 12, 40
+_WORDS = {ast.Through: "through", ast.Top: "top", ast.TracedAt: "at"}
 
 
 @checks(ast.Trace, experiment=True)
@@ -42,12 +43,7 @@ def trace(context: Context, node: ast.Trace) -> CheckedTrace:
     acting = unstaged(does, node.interventions.span, "a trace")
     interventions = tuple(one for one in acting if isinstance(one, Applied))
     metric = _metric(node)
-    items: dict[type, Any] = {}
-    for item in node.items:
-        if type(item) in items:
-            word = {ast.Through: "through", ast.Top: "top", ast.TracedAt: "at"}[type(item)]
-            raise wrong("option-twice", f"`{word}` is given twice", item.span, "give it once")
-        items[type(item)] = item
+    items = each_once(node.items, _WORDS)
     heads, mlps = _components(context, items.get(ast.Through), interventions, node.span)
     return CheckedTrace(
         node.name.text,
