@@ -13,6 +13,7 @@ from causaldsl.check.program import check_file
 from causaldsl.cli import main
 from causaldsl.commands.new import STARTERS
 from causaldsl.commands.progress import progress_lines
+from causaldsl.diagnostics import Source
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.parse import parse
 
@@ -95,7 +96,20 @@ def test_format_takes_many_programs_and_standard_input(
     assert Path("ugly.cpatch").read_text() == RIGHT
 
 
-@pytest.mark.parametrize("start", STARTERS)
+def test_a_new_notebook_has_no_outputs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cells run in tests/test_wheel.py."""
+    assert main(["new", "mine", "--from", "notebook"]) == 0
+    said = capsys.readouterr().out
+    assert "mine/mine.ipynb is there" in said
+    assert "causaldsl run" not in said
+    cells = json.loads(Path("mine/mine.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") for cell in cells)
+    (cell,) = ("".join(c["source"]) for c in cells if "".join(c["source"]).startswith("%%cpatch"))
+    program = cell.partition("\n")[2]
+    assert format_program(parse(Source("cell", program))) == f"{program}\n"
+
+
+@pytest.mark.parametrize("start", [start for start in STARTERS if start != "notebook"])
 def test_a_new_program_is_right(
     start: str, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,13 +1,10 @@
-"""The notebooks of docs/ run from start to end, with IPython where it is installed and without.
+"""What `%%cpatch` does, in a small shell that knows cell magics, so without IPython.
 
-Without, the shell is a small one that knows `%load_ext`, cell magics and Python, so that what
-`%%cpatch` does is tested everywhere.
+The notebooks of docs/ run in IPython from start to end in test_wheel.py.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +13,8 @@ from typing import Any
 import pytest
 
 import causaldsl as cd
-from tests.tiny import tiny_folder
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs/notebooks").glob("*.ipynb"))
+ILLUSION = Path(__file__).parents[1] / "docs/notebooks/illusion.ipynb"
 TOY = """model toy = "toy/illusion"
 param by = 1
 pairs up = numbers(base: 1, source: 2)
@@ -41,64 +37,9 @@ class Shell:
         assert kind == "cell"
         self.magics[name] = function
 
-    def run(self, cell: str) -> Any:
-        """Run a cell as a notebook does. Gives the value of its last expression."""
-        if cell.startswith("%load_ext"):
-            return cd.load_ipython_extension(self)
-        if cell.startswith("%%"):
-            head, _, body = cell.partition("\n")
-            name, _, line = head[2:].partition(" ")
-            return self.magics[name](line, body)
-        *before, last = ast.parse(cell).body
-        exec(compile(ast.Module(before, []), "cell", "exec"), self.user_ns)
-        if not isinstance(last, ast.Expr):
-            exec(compile(ast.Module([last], []), "cell", "exec"), self.user_ns)
-            return None
-        return eval(compile(ast.Expression(last.value), "cell", "eval"), self.user_ns)
-
-
-def cells(notebook: Path) -> list[str]:
-    found = json.loads(notebook.read_text())["cells"]
-    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to run in, with a small model."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("START_MODEL", str(tiny_folder(tmp_path, "llama")))
-    return tmp_path
-
 
 def test_the_first_notebook_has_ten_cells() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["illusion", "own_model_and_data"]
-    assert len(json.loads(NOTEBOOKS[0].read_text())["cells"]) == 10
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(notebook: Path, place: Path) -> None:
-    shell = Shell()
-    shown = [shell.run(cell) for cell in cells(notebook)]
-    runs = [one for one in shown if isinstance(one, cd.Run)]
-    assert runs
-    for run in runs:
-        assert run.held
-        assert "<table" in run._repr_html_()
-        assert run.folder is None
-    assert next(one for one in shown if hasattr(one, "_repr_svg_"))._repr_svg_().startswith("<svg")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("IPython") is None, reason="IPython isn't installed")
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_in_ipython(notebook: Path, place: Path) -> None:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    shell = InteractiveShell.instance()
-    shell.reset()
-    for cell in cells(notebook):
-        shell.run_cell(cell).raise_error()
-    failed = shell.run_cell('%%cpatch\nmodel lm = "toy/ilusion"')
-    assert type(failed.error_in_exec).__name__ == "UsageError"
+    assert len(json.loads(ILLUSION.read_text())["cells"]) == 10
 
 
 def test_the_numbers_are_a_frame_with_the_loop_variables() -> None:

@@ -13,6 +13,7 @@ STARTERS = {
     "ioi": ("prompts from templates, a sweep, a direction", ()),
     "capitals": ("facts from a table", ("capitals.tsv",)),
     "jsonl": ("pairs of your own in a file", ("pairs.jsonl",)),
+    "notebook": ("a program in the cells of a notebook", ()),
 }
 """What each is about, and the files that it reads."""
 
@@ -34,10 +35,15 @@ def _new(options: argparse.Namespace) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         help = "give another name: causaldsl new NAME"
         raise Mistake("not-empty", f"{folder} is there already", help)
-    starters, program = shipped("programs") / "starters", folder / f"{folder.resolve().name}.cpatch"
+    starters = shipped("programs") / "starters"
+    suffix = ".ipynb" if options.start == "notebook" else ".cpatch"
+    begun = folder / f"{folder.resolve().name}{suffix}"
     folder.mkdir(parents=True, exist_ok=True)
-    program.write_bytes((starters / f"{options.start}.cpatch").read_bytes())
+    begun.write_bytes((starters / f"{options.start}{suffix}").read_bytes())
     for name in STARTERS[options.start][1]:
         (folder / name).write_bytes((starters / name).read_bytes())
-    tell(f"{program} is there; next:\n  causaldsl check {program}\n  causaldsl run {program}")
+    steps = f"  causaldsl check {begun}\n  causaldsl run {begun}"
+    if suffix == ".ipynb":
+        steps = "  open it in Jupyter or another editor of notebooks, and run its cells"
+    tell(f"{begun} is there; next:\n{steps}")
     return 0

@@ -9,7 +9,7 @@ import random
 import re
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from causaldsl.model.gguf_files import check_header
 from causaldsl.model.tokens import Tokens
 from causaldsl.results.records import Results
 from causaldsl.shown import visible
+from causaldsl.syntax import recover
 from causaldsl.syntax.format import format_program
 from causaldsl.syntax.recover import read
 from causaldsl.user_cache import cache_folder
@@ -95,12 +96,21 @@ def fuzzed(seeds: range, world: Path) -> dict[str, int]:
 
 
 @pytest.fixture
-def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is the same for all inputs is read once: the model, its tokenizer, the prelude."""
+def read_once(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is the same for all inputs is read once: the model, its tokenizer, the prelude, and the
+    statements that many inputs take from the corpus. The prelude makes few pairs, every time."""
+    prelude = world / "prompts.cpatch"
+    whole = prelude.read_text()
+    few = whole.replace("{ train 8  test 6  seed 0 }", "{ train 2  test 2  seed 0 }")
+    assert few != whole
+    prelude.write_text(few)
     monkeypatch.setattr(Tokens, "load", cache(Tokens.load))
     monkeypatch.setattr(Tokens, "encode", lru_cache(1000)(Tokens.encode))
     monkeypatch.setattr(model, "resolve", cache(model.resolve))
     monkeypatch.setattr(context, "read", again)
+    monkeypatch.setattr(recover, "_trees", lru_cache(2000)(recover._trees))
+    yield
+    prelude.write_text(whole)
 
 
 @pytest.mark.usefixtures("read_once")
