@@ -11,7 +11,7 @@ from typing import Any
 
 from causaldsl.check.kinds import Value
 from causaldsl.check.units import Units, units_of
-from causaldsl.diagnostics import Mistake, wrong
+from causaldsl.diagnostics import Mistake, Span, wrong
 from causaldsl.syntax import ast
 
 
@@ -371,6 +371,8 @@ class PairFamily(Value):
     train: PairSet | None = None
     test: PairSet | None = None
     whole: PairSet | None = None
+    named_at: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
+    """The named sources that the statement writes, and where."""
 
     @property
     def parts(self) -> dict[str, PairSet]:
@@ -401,12 +403,13 @@ class PairFamily(Value):
             part: replace(pairs, name=f"{name}.{part}") for part, pairs in self.parts.items()
         }
         whole = None if self.whole is None else replace(self.whole, name=name)
-        return PairFamily(name, **renamed, whole=whole)
+        return replace(self, name=name, **renamed, whole=whole)
 
     def each(self, change: Callable[[PairSet], PairSet]) -> PairFamily:
         """The family with each of its sets changed."""
         sets = (self.train, self.test, self.whole)
-        return PairFamily(self.name, *(None if one is None else change(one) for one in sets))
+        train, test, whole = (None if one is None else change(one) for one in sets)
+        return replace(self, train=train, test=test, whole=whole)
 
     def only(self, where: str | None) -> PairFamily:
         """The family, of which a run keeps the pairs that are so."""

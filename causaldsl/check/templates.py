@@ -78,7 +78,9 @@ class PairMaker:
                 self.node.span,
                 "say how many: { train 300  test 150  seed 0 }",
             )
-        return PairFamily(name, parts["train"], parts["test"]).only(self.where)
+        named_at = tuple((one.name.text, one.name.span) for one in self.node.sources)
+        family = PairFamily(name, parts["train"], parts["test"], named_at=named_at)
+        return family.only(self.where)
 
     def _bad_source(self, message: str) -> Exception:
         span = self.node.sources[0].span.to(self.node.sources[-1].span)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.pairs import PairFamily
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.diagnostics import Span
 from causaldsl.editor.checking import Checked, Checking
@@ -57,13 +58,19 @@ class Reading:
     def mentions(self) -> list[Mention]:
         """Every mention of a name in this file."""
         elsewhere = [n for n, s in self.places.items() if s.source.name != self.pieces.name]
-        return mentions(self.pieces.statements(), elsewhere, self._positions)
+        return mentions(self.pieces.statements(), elsewhere, self._positions, self._sources)
 
     @cached_property
     def _positions(self) -> dict[str, Span]:
         """The positions of all prompts, those of imported files too, and where they are defined."""
         families = [value for value in self.names.values() if isinstance(value, PromptFamily)]
         return {name: span for family in families for name, _, span in family.places}
+
+    @cached_property
+    def _sources(self) -> dict[str, Span]:
+        """The named sources of all pairs that are made from templates, and where they are named."""
+        families = [value for value in self.names.values() if isinstance(value, PairFamily)]
+        return {name: span for family in families for name, span in family.named_at}
 
     @cached_property
     def _by_start(self) -> tuple[list[int], list[Mention]]:
@@ -90,9 +97,11 @@ class Reading:
         for mention in self.of(symbol):
             if mention.defines:
                 return self.place(mention.span)
-        span = (self.places if symbol.kind == "definition" else self._positions).get(symbol.text)
-        wanted = symbol.kind in ("definition", "position")
-        return self.place(span) if span is not None and wanted else None
+        elsewhere: dict[str, Mapping[str, Span]] = {
+            "definition": self.places, "position": self._positions, "source": self._sources,
+        }  # fmt: skip
+        span = elsewhere.get(symbol.kind, {}).get(symbol.text)
+        return self.place(span) if span is not None else None
 
     def place(self, span: Span) -> Place | None:
         """Where a span is, in this file or another; None if it is of an older text."""

@@ -64,7 +64,10 @@ def _of_name(reading: Reading, mention: Mention) -> Shown:
         parts = parts_of(names.get(symbol.owner))
         lines = [f"{parts.get(symbol.text, 'an arm')} of `{symbol.owner}`", *_run_of(names, symbol)]
     else:
-        what = {"variable": "a loop variable", "position": "a named position", "slot": "a slot"}
+        what = {
+            "variable": "a loop variable", "position": "a named position", "slot": "a slot",
+            "source": "a source of pairs",
+        }  # fmt: skip
         of = f" of `{symbol.owner}`" if symbol.owner else ""
         lines = [f"{what[symbol.kind]}{of}", *_written(reading, mention)]
     body = "\n\n".join(line for line in lines if line)

@@ -50,11 +50,11 @@ class Workspace:
         if reading is None:
             return
         yield reading, reading.of(symbol)
-        if symbol.kind in ("definition", "position"):
+        kinds = ("definition", "position", "source")  # in the order of what `mentions` takes
+        if symbol.kind in kinds:
+            known = [[symbol.text] if symbol.kind == kind else [] for kind in kinds]
             for other in self.importers(home):
-                known = [symbol.text]
-                given = ([], known) if symbol.kind == "position" else (known, [])
-                found = mentions(other.pieces.statements(), *given)
+                found = mentions(other.pieces.statements(), *known)
                 yield other, [mention for mention in found if mention.symbol == symbol]
 
     def importers(self, path: Path) -> list[Reading]:

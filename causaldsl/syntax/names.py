@@ -1,8 +1,8 @@
 """Where a file's names are given and used: one table for all who ask what a name in the text is.
 
 A name is a definition's, a loop variable of one statement, an arm of one statement, a named
-position, or a slot of one `prompts` block. What its text means there follows from the tree and from
-the names that imported files define.
+position, a named source of pairs, or a slot of one `prompts` block. What its text means there
+follows from the tree and from the names that imported files define.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from causaldsl.diagnostics import Span
 from causaldsl.syntax import ast
 from causaldsl.syntax.ast import definition
 
-Kind = Literal["definition", "variable", "arm", "position", "slot"]
+Kind = Literal["definition", "variable", "arm", "position", "source", "slot"]
 
 
 class Symbol(NamedTuple):
@@ -40,10 +40,12 @@ def mentions(
     statements: Iterable[ast.Statement],
     imported: Iterable[str] = (),
     positions: Iterable[str] = (),
+    sources: Iterable[str] = (),
 ) -> list[Mention]:
     """Every mention of a name, in the order of the statements.
 
-    ``imported`` are the names that imported files define, ``positions`` those of their prompts.
+    ``imported`` are the names that imported files define, ``positions`` those of their prompts,
+    ``sources`` those that their pairs give to sources.
 
     >>> from causaldsl.diagnostics import Source
     >>> from causaldsl.syntax.recover import read
@@ -52,7 +54,7 @@ def mentions(
     [('a', True, 4), ('b', True, 14), ('a', False, 18), ('a', False, 22)]
     """
     statements = tuple(statements)
-    known = _Known(set(imported), positions=set(positions))
+    known = _Known(set(imported), positions=set(positions), sources=set(sources))
     for statement in statements:
         known.add(statement)
     return [m for statement in statements for m in _Statement(known, statement).mentions()]
@@ -68,6 +70,9 @@ class _Known:
     definitions: set[str]
     arms: dict[str, set[str]] = field(default_factory=dict)
     positions: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+    no_pairs: set[str] = field(default_factory=set)
+    """The definitions of this file behind whose dot no source can stand."""
     metrics: set[str] = field(default_factory=set)
 
     def add(self, statement: ast.Statement) -> None:
@@ -77,11 +82,15 @@ class _Known:
         self.definitions.add(name.text)
         if isinstance(statement, ast.Metric):
             self.metrics.add(name.text)
+        if not isinstance(statement, ast.Pairs):
+            self.no_pairs.add(name.text)
         for node in statement.children():
             if isinstance(node, ARMS):
                 self.arms.setdefault(name.text, set()).add(node.name.text)
             if isinstance(node, ast.Positions):
                 self.positions |= {one.name.text for one in node.definitions}
+            if isinstance(node, ast.PatternPairs):
+                self.sources |= {one.name.text for one in node.sources}
 
 
 class _Statement:
@@ -122,6 +131,13 @@ class _Statement:
         elif text in self.known.positions:
             yield Mention(Symbol("position", text), span)
 
+    def source(self, node: ast.Name) -> Iterator[Mention]:
+        """A use of a name where a source can stand, which nothing else that has it goes before."""
+        if node.text in self.known.sources - self.known.definitions - self.variables:
+            yield Mention(Symbol("source", node.text), node.span)
+        else:
+            yield from self.use(node.text, node.span)
+
     def metric(self, name: ast.Identifier) -> Iterator[Mention]:
         """A use of a metric that the file defines, in a report or behind an arm."""
         if name.text in self.known.metrics:
@@ -135,6 +151,8 @@ class _Statement:
             yield Mention(Symbol("slot", name[0], self.owner), at)
 
 
+_TAKES = {"patch": "from", "only": "else", "without": "else"}
+"""Behind which word of a verb a source can be named."""
 _FIRST = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -144,7 +162,7 @@ def _name(here: _Statement, node: ast.Name) -> Iterator[Mention]:
 
 def _gives(kind: Kind) -> Callable[[_Statement, Any], Iterator[Mention]]:
     def gives(here: _Statement, node: Any) -> Iterator[Mention]:
-        owner = "" if kind == "position" else here.owner
+        owner = "" if kind in ("position", "source") else here.owner
         yield Mention(Symbol(kind, node.name.text, owner), node.name.span, defines=True)
         if isinstance(node, ast.PositionDefinition):
             end = node.span.end
@@ -162,6 +180,20 @@ def _attribute(here: _Statement, node: ast.Attribute) -> Iterator[Mention]:
         owner, name = node.owner.text, node.name
         if name.text in here.known.arms.get(owner, ()):
             yield Mention(Symbol("arm", name.text, owner), name.span)
+    if node.name.text in here.known.sources:
+        whole = node.owner.owner if isinstance(node.owner, ast.Attribute) else node.owner
+        if isinstance(whole, ast.Name) and whole.text not in here.known.no_pairs:
+            yield Mention(Symbol("source", node.name.text), node.name.span)
+
+
+def _intervention(here: _Statement, node: ast.Intervention) -> Iterator[Mention]:
+    yield from here._of(node.site)
+    for clause in node.clauses:
+        takes = clause.word == _TAKES.get(node.verb.text)
+        if takes and isinstance(clause.value, ast.Name):
+            yield from here.source(clause.value)
+        else:
+            yield from here._of(clause)
 
 
 def _index(here: _Statement, node: ast.Index) -> Iterator[Mention]:
@@ -211,6 +243,8 @@ def _traced_at(here: _Statement, node: ast.TracedAt) -> Iterator[Mention]:
 
 def _pattern_pairs(here: _Statement, node: ast.PatternPairs) -> Iterator[Mention]:
     yield from here.use(node.prompts.text, node.prompts.span)
+    for one in node.sources:
+        yield from here._of(one)
     for option in node.options:
         if option.name in ("train", "test", "seed"):
             end = option.span.end
@@ -281,7 +315,9 @@ _SPECIAL: dict[type[ast.Node], Callable[[_Statement, Any], Iterator[Mention]]] =
     ast.NumberArm: _gives("arm"),
     ast.Projection: _gives("arm"),
     ast.PositionDefinition: _gives("position"),
+    ast.NamedPattern: _gives("source"),
     ast.Attribute: _attribute,
+    ast.Intervention: _intervention,
     ast.Index: _index,
     ast.IsVerdict: _verdict,
     ast.Position: _position,
