@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.model.tokens import Tokens
+from causaldsl.plan.machine import processor
 
 TEMPLATE = "Then, {} and {} had a long and really crazy argument. Afterwards, {} said to"
 SHORT = "When {} and {} met, {} said to"
@@ -101,13 +102,8 @@ def stamp(script: str) -> dict[str, str]:
 
 def machine() -> dict[str, str | int]:
     """What the benchmarks ran on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith("model name"):
-            cpu = line.split(":")[1].strip()
     return {
-        "cpu": cpu,
+        "cpu": processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -288,8 +289,14 @@ def _with_options(cls: type[Word], options: dict[str, Any], span: Span) -> Word:
                 "missing-option", f"`{cls.word}` needs `{name}`", span, f"write {cls.signature()}"
             ) from None
         reason = first["msg"].replace("Input should be", "it should be")
-        message = f"`{name}` of `{cls.word}` can't be {first['input']!r}"
+        message = f"`{name}` of `{cls.word}` can't be {_short(first['input'])}"
         raise wrong("bad-option", message, span, reason) from None
+
+
+def _short(given: Any) -> str:
+    """What was given to an option, without hundreds of digits."""
+    long = isinstance(given, int) and abs(given) >= 10**15
+    return f"{Decimal(given):.3g}" if long else repr(given)
 
 
 def _tensor_header(path: Path, written: str) -> dict[str, Any]:

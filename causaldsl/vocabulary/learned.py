@@ -30,6 +30,8 @@ _Count = Annotated[int, Field(ge=1, strict=True)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _MOST = 128
 """Dimensions at most where a program that learns how many says no other bound."""
+MOST_COST = 1e6
+"""Far more than any loss that it is added to, and not so much that the sum is none."""
 _BY_PAIRS = f"for {STEPS} steps, at least {EPOCHS}, {HELD_OUT:g} held out of {FEWEST} pairs or more"
 """How DAS is trained where a program gives no epochs (``plan/examples.py``): part of its key."""
 
@@ -59,7 +61,7 @@ class Das(Word):
     operands = (_SITE, _ON)
     dim: Annotated[int, Field(ge=1)] | Literal["learned"] = 1
     most: int | None = Field(None, ge=1)
-    cost: float | None = Field(None, ge=0)
+    cost: float | None = Field(None, ge=0, le=MOST_COST)
     neurons: _Count | tuple[_Index, ...] | None = None
     neurons_seed: _Seed | None = None
     objective: Literal["cross_entropy", "logit_diff"] = "cross_entropy"

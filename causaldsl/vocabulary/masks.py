@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from causaldsl.vocabulary.learned import Das
+from causaldsl.vocabulary.learned import MOST_COST, Das
 from causaldsl.vocabulary.register import function
 from causaldsl.vocabulary.types import SubspaceType
 from causaldsl.vocabulary.widths import site_width
@@ -28,7 +28,7 @@ class Mask(Das):
     word = "mask"
     computed = ("dim", "most", "neurons", "neurons_seed")
     dim: Literal["learned"] = "learned"
-    cost: float = Field(0.01, ge=0)
+    cost: float = Field(0.01, ge=0, le=MOST_COST)
     lr: float = Field(0.02, gt=0, le=1e3)
 
     def largest(self, width: int) -> int:

@@ -38,6 +38,37 @@ def test_columns(tmp_path: Path) -> None:
         read(tmp_path / "p", sources=("corrupted", "Corrupted"))
 
 
+def test_an_object_of_sources(tmp_path: Path) -> None:
+    """As the JSON lines of `jsonl` have it, with a column `source` beside it or without."""
+    row = {
+        "base": "The man Mary said",
+        "sources": {"order": "The boy Tom said", "names": "Dan said"},
+        "answer": " ring",
+        "foil": " book",
+        "positions": {"WHO": {"base": "Mary", "order": "Tom", "names": "Dan"}},
+    }
+    found = read(lines(tmp_path / "p", [row]))
+    assert named(found) == row["sources"]
+    assert "sources are `order`, `names`" in found.said
+    assert "not used" not in found.said
+    (pair,) = pairs(found)
+    assert pair.source.text == "The boy Tom said"
+    assert [prompt.named["WHO"] for prompt in pair.prompts] == [3, 3, 3, 1]
+    found = read(lines(tmp_path / "p", [row | {"source": "The girl Amy said"}]))
+    assert named(found) == row["sources"]
+    assert pairs(found)[0].source.text == "The girl Amy said"
+    found = read(lines(tmp_path / "p", [row, row | {"sources": "The boy Tom said"}]))
+    assert len(pairs(found)) == 1
+    assert "1 has no sources by their names" in found.said
+    one = row | {"clean": row["base"], "other": "The girl Amy said"}
+    found = read(lines(tmp_path / "p", [one]), base="clean", source="other")
+    assert named(found) == {}
+    assert "not used: base, sources" in found.said
+    fewer = row | {"sources": {"order": "The boy Tom said"}}
+    with pytest.raises(Mistake, match="named sources are"):
+        read(lines(tmp_path / "p", [row, fewer]))
+
+
 def test_counterfactuals_by_their_columns(tmp_path: Path) -> None:
     def side(name: str, other: str) -> dict[str, Any]:
         return {"prompt": f"The friend {name} said", "choices": [name, other], "answerKey": 0}

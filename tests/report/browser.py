@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,32 @@ BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 needs_browser = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium on this machine: apt-get install chromium"
 )
+
+_FRAMES = """<!DOCTYPE html><body><script>
+const found = {}, widths = WIDTHS;
+let left = widths.length;
+LOOK
+for (const width of widths) {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `width:${width}px;height:800px;border:0`;
+  frame.onload = () => {
+    try { found[width] = look(frame); } catch (error) { found[width] = String(error.stack); }
+    if (--left === 0) {
+      const out = document.createElement("pre");
+      out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
+    }
+  };
+  frame.src = PAGE;
+  document.body.append(frame);
+}
+</script></body>"""
+
+
+def in_frames(look: str, page: Path, widths: Sequence[int]) -> str:
+    """A page that opens another one in frames of these widths, and finds what the script's
+    function ``look(frame)`` gives of each, or the error that ends it; for :func:`found_by`."""
+    filled = {"WIDTHS": json.dumps(list(widths)), "PAGE": json.dumps(page.as_uri()), "LOOK": look}
+    return re.sub("|".join(filled), lambda match: filled[match[0]], _FRAMES)
 
 
 def chromium(folder: Path, *arguments: str) -> str:

@@ -18,7 +18,7 @@ from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.view import View
 from causaldsl.results.records import Results
-from tests.report.browser import found_by, needs_browser
+from tests.report.browser import found_by, in_frames, needs_browser
 from tests.report.synthetic import trace
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
@@ -27,11 +27,9 @@ pytestmark = needs_browser
 
 TRACED = trace(9, positions=("S2", "END"), dormant=3)
 # The page is driven from outside, in a frame as wide as a phone and one as wide as a screen.
-DRIVER = """<!DOCTYPE html><body><script>
-const found = {}, widths = [360, 1280];
-let left = widths.length;
-const shares = (edges) => edges.filter(e => !e.classList.contains("off")).length;
-function drive(frame) {
+WIDTHS = (360, 1280)
+LOOK = """const shares = (edges) => edges.filter(e => !e.classList.contains("off")).length;
+function look(frame) {
   const page = frame.contentDocument, view = frame.contentWindow;
   const figure = page.querySelector("figure.pathways");
   const bar = figure.querySelector(".explore"), told = bar.querySelector("output");
@@ -72,20 +70,7 @@ function drive(frame) {
   out.hostile = view.hostile === undefined;
   return out;
 }
-for (const width of widths) {
-  const frame = document.createElement("iframe");
-  frame.style.cssText = `width:${width}px;height:800px;border:0`;
-  frame.onload = () => {
-    try { found[width] = drive(frame); } catch (error) { found[width] = String(error.stack); }
-    if (--left === 0) {
-      const out = document.createElement("pre");
-      out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
-    }
-  };
-  frame.src = "page.html";
-  document.body.append(frame);
-}
-</script></body>"""
+"""
 
 
 def component() -> str:
@@ -114,8 +99,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # What a page must never hold stands in this one: the page's own policy stops it.
     hostile = '<script>window.hostile = 1</script><img src="x" onerror="window.hostile = 1">'
     (folder / "page.html").write_text(page.replace("</main>", f"{hostile}</main>"))
-    driver = DRIVER.replace("COMPONENT", component()).replace("NAME", name)
-    (folder / "driver.html").write_text(driver)
+    look = LOOK.replace("COMPONENT", component()).replace("NAME", name)
+    (folder / "driver.html").write_text(in_frames(look, folder / "page.html", WIDTHS))
     return folder
 
 

@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from causaldsl.cli import main
-from tests.report.browser import chromium, found_by, needs_browser
+from tests.report.browser import chromium, found_by, in_frames, needs_browser
 
 PROGRAMS = Path(__file__).parents[2] / "programs"
 pytestmark = needs_browser
 
-# The page is looked at in frames of these widths, and measured from outside: it has no script.
 WIDTHS = (320, 360, 390, 768, 1280)
-PROBE = """<!DOCTYPE html><body><script>
-const found = {}, widths = WIDTHS;
-let left = widths.length;
-function measure(frame, width) {
+# The page is measured from outside: it has no script.
+LOOK = """function look(frame) {
   const page = frame.contentDocument, root = page.documentElement;
   const style = (selector) => frame.contentWindow.getComputedStyle(page.querySelector(selector));
   const box = (selector) => page.querySelector(selector).getBoundingClientRect();
@@ -27,7 +24,7 @@ function measure(frame, width) {
   const beside = piece.querySelector(".beside").getBoundingClientRect();
   const boxes = [...page.querySelectorAll(".scroll")];
   const scrolling = boxes.filter(e => e.scrollWidth > e.clientWidth);
-  found[width] = {
+  return {
     wide: root.scrollWidth - root.clientWidth,
     below: beside.top >= code.bottom - 1,
     beside: beside.left >= code.right - 1,
@@ -39,20 +36,7 @@ function measure(frame, width) {
       e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map(e => e.textContent),
   };
 }
-for (const width of widths) {
-  const frame = document.createElement("iframe");
-  frame.style.cssText = `width:${width}px;height:800px;border:0`;
-  frame.onload = () => {
-    measure(frame, width);
-    if (--left === 0) {
-      const out = document.createElement("pre");
-      out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
-    }
-  };
-  frame.src = "PAGE";
-  document.body.append(frame);
-}
-</script></body>"""
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("layout")
     path = PROGRAMS / "toy_illusion.cpatch"
     assert main(["run", str(path), "--out", str(folder / "run")]) == 0
-    probe = PROBE.replace("WIDTHS", str(list(WIDTHS)))
-    probe = probe.replace("PAGE", (folder / "run/report.html").as_uri())
-    (folder / "probe.html").write_text(probe)
+    (folder / "probe.html").write_text(in_frames(LOOK, folder / "run/report.html", WIDTHS))
     return folder
 
 

@@ -80,6 +80,17 @@ class Columns:
         self.used |= {f"source {name}": column for name, column in found.items()}
         return found
 
+    def sources_by_name(self) -> tuple[str, ...]:
+        """The names in a column `sources` that holds texts by their names, as JSON lines have it;
+        none if there is no such column, or an option says what the sources are."""
+        if self.word.sources or self.word.source is not None:
+            return ()
+        values = (row.get("sources") for _, row in self.rows.rows)
+        first: Mapping[str, Any] = next((one for one in values if isinstance(one, Mapping)), {})
+        if first:
+            self.used["sources"] = "sources"
+        return tuple(first)
+
     def _must_have(self, role: str, told: str) -> None:
         if told.split(".")[0].lower() not in self.names:
             message = f"{self.written} has no column `{told}` for `{role}`"
@@ -134,6 +145,18 @@ def texts_of(row: Row, name: str, role: str) -> str | list[str]:
     if not isinstance(value, list | tuple) or len(value) < 2:
         return text_of(row, name, role)
     return [text_of({name: one}, name, role) for one in value]
+
+
+def named_texts_of(row: Row, name: str, role: str) -> dict[str, str]:
+    """A column's texts by their names.
+
+    Raises:
+        Unusable: if there are none.
+    """
+    found = row.get(name)
+    if not isinstance(found, Mapping) or not found:
+        raise Unusable(f"have no {role}s by their names")
+    return {one: text_of(found, one, role) for one in found}
 
 
 def text_of(row: Row, name: str, role: str) -> str:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from causaldsl.check.readers.columns import PASSED, Columns, Unusable, text_of, texts_of, value_of
+from causaldsl.check.readers.columns import (
+    PASSED,
+    Columns,
+    Unusable,
+    named_texts_of,
+    text_of,
+    texts_of,
+    value_of,
+)
 from causaldsl.check.readers.containers import Row
 from causaldsl.diagnostics import Mistake
 from causaldsl.vocabulary.base import SIDES
@@ -74,7 +82,7 @@ def _plain(columns: Columns) -> Form | None:
     base = columns.find("base")
     if base is None:
         return None
-    sources = columns.named_sources()
+    sources, by_name = columns.named_sources(), columns.sources_by_name()
     source = next(iter(sources.values())) if sources else columns.find("source")
     foil, classes = columns.find("foil"), columns.classes()
     answer = columns.find("answer") or columns.label()
@@ -97,6 +105,9 @@ def _plain(columns: Columns) -> Form | None:
         }
         if sources:
             record["sources"] = {n: text_of(row, c, "source") for n, c in sources.items()}
+        if by_name:
+            record["sources"] = named_texts_of(row, "sources", "source")
+            record.setdefault("source", next(iter(record["sources"].values())))
         if classes is not None:
             record["class"] = row.get(classes)
         for name in ("subject", "word_idxs", "tokens"):
@@ -106,9 +117,9 @@ def _plain(columns: Columns) -> Form | None:
 
     named = roles | ({"class": classes} if classes else {})
     differing = [f"{role} is `{name}`" for role, name in named.items() if role != name]
-    if sources:
-        differing.append(f"sources are {', '.join(f'`{name}`' for name in sources)}")
-    return Form(", ".join(differing), records, "rows" if source else "none")
+    if named_ones := by_name or tuple(sources):
+        differing.append(f"sources are {', '.join(f'`{name}`' for name in named_ones)}")
+    return Form(", ".join(differing), records, "rows" if source or by_name else "none")
 
 
 def _one_prefix(columns: Columns) -> Form | None:
