@@ -20,7 +20,7 @@ code, with the lines that begin with `+` none; the tests run both. Some are comm
 Python after `import causaldsl as cd`. An example without a model
 stands behind `{PRELUDE.strip()}`, which defines the model `tiny-llama` (4 layers of
 4 heads), the lexicons `name` and `place`, the prompts `ioi` with positions `IO` and `S2`, and
-the pairs `flip`.
+the pairs `flip`. An installed package `my_lab_words` brings the words `double` and `my_csv`.
 """
 
 

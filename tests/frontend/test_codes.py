@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from causaldsl.cli import main
 from causaldsl.codes import NO_FILES, PRELUDE, PROGRAM, PYTHON, SHELL, Code, codes
 from causaldsl.diagnostics import Mistake, ProgramError, Source
 from causaldsl.vocabulary.warnings import WARNINGS
+from tests.frontend.lab import installed
 from tests.frontend.world import make_world
 
 PACKAGE = Path(__file__).parents[2] / "causaldsl"
@@ -27,11 +29,13 @@ _MADE = {"argmax-here", "unknown-backend", "unknown-dtype"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model and data, into which examples write files of their own."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a model and data, into which examples write files of their own, beside
+    packages of words."""
     folder = make_world(tmp_path_factory.mktemp("codes"))
     (folder / "params.cpatch").write_text('model lm = "tiny-llama"\nparam layer = 1\n')
-    return folder
+    with installed(tmp_path_factory.mktemp("packages")):
+        yield folder
 
 
 def found(code: Code, side: str, folder: Path) -> set[str]:
@@ -59,9 +63,13 @@ def test_the_wrong_command_gives_this_code_and_the_right_one_none(
 ) -> None:
     monkeypatch.chdir(place)
     (example,) = code.examples
-    assert main(shlex.split(example.bad)[1:]) == 2
+    *before, last = example.bad.splitlines()
+    for command in before:
+        assert main(shlex.split(command)[1:]) == 0
+    assert main(shlex.split(last)[1:]) == 2
     assert re.findall(r"^error\[(.+?)\]", capsys.readouterr().err, re.M) == [code.name]
-    assert main(shlex.split(example.good)[1:]) == 0
+    for command in example.good.splitlines():
+        assert main(shlex.split(command)[1:]) == 0
     assert not re.findall(r"^error", capsys.readouterr().err, re.M)
 
 
@@ -101,6 +109,16 @@ def test_every_code_is_explained_and_every_one_that_is_explained_is_a_code() -> 
 def test_every_warning_has_an_example() -> None:
     assert {code.name for code in PROGRAMS if code.warning} == WARNINGS.keys()
     assert len(PROGRAMS) > 180
+
+
+def test_every_code_has_an_example_but_for_a_few() -> None:
+    """Those come of what a test can't bring about at once: a cache that is damaged with no network,
+    a wrong download, packages that are not there, a conversion by transformers."""
+    without = {code.name for code in codes().values() if not code.examples}
+    assert without == {
+        "bad-manifest", "conversion-failed", "model-damaged", "no-editor", "no-ray", "no-submitit",
+        "wrong-checksum",
+    }  # fmt: skip
 
 
 def test_each_means_something() -> None:

@@ -12,40 +12,9 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import ProgramError, Source, render_all
 from causaldsl.vocabulary.register import BUILT_IN, PACKAGES
+from tests.frontend.lab import WORDS, installed
 from tests.frontend.world import PRELUDE
 
-WORDS = '''
-import csv
-from causaldsl.vocabulary.base import Operand, Pure
-from causaldsl.vocabulary.register import function, maker
-from causaldsl.vocabulary.types import NumberType, SubspaceType
-from causaldsl.vocabulary.makers import Reader
-
-ENGINE = "my_lab_words.engine"
-
-
-@function
-class Double(Pure):
-    """Twice a number."""
-
-    word = "double"
-    operands = (Operand("of", "number"),)
-
-    def result(self, types):
-        return NumberType()
-
-
-@maker
-class MyCsv(Reader):
-    """Pairs from a table."""
-
-    word = "my_csv"
-    delimiter: str = ","
-
-    def rows(self, path):
-        with path.open(newline="") as file:
-            yield from csv.DictReader(file, delimiter=self.delimiter, strict=True)
-'''
 ROWS = """base;source;answer;foil
 The man gave Mary the ring;The man gave John the ring; book; snack
 The boy gave Amy the book;The boy gave Dan the book; ring; apple
@@ -53,24 +22,10 @@ The boy gave Amy the book;The boy gave Dan the book; ring; apple
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with an installed package of words, and one that can't be imported."""
-    for name, text in (
-        ("my_lab_words", WORDS),
-        ("half", WORDS + "\nraise OSError('no\\nlicence')"),
-    ):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("")
-        (tmp_path / name / "words.py").write_text(text)
-        info = tmp_path / f"{name}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[causaldsl.words]\n{name} = {name}.words\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    for module in [m for m in sys.modules if m.partition(".")[0] in ("my_lab_words", "half")]:
-        del sys.modules[module]
-    PACKAGES.clear()
+def lab(tmp_path: Path) -> Iterator[Path]:
+    """A folder with an installed package of words, and with others that can't be used."""
+    with installed(tmp_path):
+        yield tmp_path
 
 
 def check(text: str, world: Path) -> CheckedProgram:
@@ -147,15 +102,16 @@ def test_a_package_that_is_not_there(lab: Path, world: Path) -> None:
         "   |\n"
         ' 1 | use "my_lab_word"\n'
         "   |     ^^^^^^^^^^^^^\n"
-        "  help: installed are half, my_lab_words; try: pip install my_lab_word"
+        "  help: installed are my_broken_words, my_empty_words, my_lab_words; "
+        "try: pip install my_lab_word"
     )
 
 
 def test_a_package_that_fails(lab: Path, world: Path) -> None:
     for _ in range(2):  # what it has registered before it failed is gone
-        text = message('use "half"\n', world)
-        assert "the words of `half` can't be imported: OSError: no licence\n" in text
-    assert not PACKAGES["half"].words()
+        text = message('use "my_broken_words"\n', world)
+        assert "the words of `my_broken_words` can't be imported: OSError: no licence\n" in text
+    assert not PACKAGES["my_broken_words"].words()
 
 
 @pytest.mark.parametrize(
