@@ -156,7 +156,7 @@ def named_texts_of(row: Row, name: str, role: str) -> dict[str, str]:
     found = row.get(name)
     if not isinstance(found, Mapping) or not found:
         raise Unusable(f"have no {role}s by their names")
-    return {one: text_of(found, one, role) for one in found}
+    return {one: text_of(dict(found), one, role) for one in found}
 
 
 def text_of(row: Row, name: str, role: str) -> str:
