@@ -106,6 +106,7 @@ def read_once(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     prelude.write_text(few)
     monkeypatch.setattr(Tokens, "load", cache(Tokens.load))
     monkeypatch.setattr(Tokens, "encode", lru_cache(1000)(Tokens.encode))
+    monkeypatch.setattr(Tokens, "single", lru_cache(1000)(Tokens.single))
     monkeypatch.setattr(model, "resolve", cache(model.resolve))
     monkeypatch.setattr(context, "read", again)
     monkeypatch.setattr(recover, "_trees", lru_cache(2000)(recover._trees))
