@@ -23,6 +23,14 @@ def check_place(
 
     With ``both``, the program compares what is there in the base and in the source.
     """
+    if (place.position, both) not in pairs.agreeing:
+        _check_pairs(place, pairs, use, both)
+        pairs.agreeing.add((place.position, both))
+    if both:
+        warn_of_positions(context, place, pairs, _used(place, use))
+
+
+def _check_pairs(place: Place, pairs: PairSet, use: Span, both: bool) -> None:
     for pair in pairs.pairs:
         base = _resolved(place, pair.base, pair.source, "base", use)
         if not both:
@@ -37,8 +45,6 @@ def check_place(
                 f"base: {pair.base.text} / source: {pair.source.text}; name one position instead",
                 _used(place, use),
             )
-    if both:
-        warn_of_positions(context, place, pairs, _used(place, use))
 
 
 def _resolved(place: Place, prompt: Prompt, other: Prompt, side: Side, use: Span) -> list[int]:
@@ -227,7 +233,7 @@ def _check_places(
     check_place(context, at, pairs, applied.span, both=False)
     assert site.position is not None
     assert at.position is not None
-    for pair in pairs.pairs:
+    for pair in pairs.pairs if not (site.position.single and at.position.single) else ():
         counts = [len(place.position.resolve(pair.base)) for place in (site, at) if place.position]
         if counts[0] != counts[1]:
             raise wrong(

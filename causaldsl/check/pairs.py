@@ -182,6 +182,12 @@ class PairSet(Value):
     where: str = ""
 
     @cached_property
+    def agreeing(self) -> set[tuple[Any, bool]]:
+        """The positions that :func:`~causaldsl.check.agreement.check_place` found in all prompts,
+        each with whether it compared base and source: what is right of a set of pairs stays so."""
+        return set()
+
+    @cached_property
     def spelled(self) -> bool:
         """Whether some answer or foil has several tokens."""
         return any(pair.spelled for pair in self.pairs)
