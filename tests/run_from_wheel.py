@@ -44,10 +44,9 @@ def refuses_a_mistake() -> None:
 
 
 for start in STARTERS:
-    assert main(["new", "--from", start]) == 0
-    (begun,) = [
-        path for path in Path(start).iterdir() if path.stem == start and path.suffix != ".tsv"
-    ]
+    name = f"my_{start}"
+    assert main(["new", name, "--from", start]) == 0
+    (begun,) = Path(name).glob(f"{name}.*")
     if begun.suffix == ".ipynb":
         run_notebook(begun)
     else:

@@ -4,15 +4,18 @@ import json
 import re
 import runpy
 import tomllib
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from causaldsl.check.program import Checker, check_file
+from causaldsl.check.program import Checker
 from causaldsl.cli import _parser
 from causaldsl.diagnostics import Source
 from causaldsl.model.catalog import catalog
+from causaldsl.model.tokens import Tokens
 from causaldsl.syntax import ast
 from causaldsl.syntax.parse import parse
 from causaldsl.vocabulary.statements import STATEMENTS
@@ -36,11 +39,21 @@ needs_model = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def tokenized_once() -> Iterator[None]:
+    """The tokenizer is read once for all examples, and cuts the same prompts once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tokens, "load", cache(Tokens.load))
+        patch.setattr(Tokens, "encode", lru_cache(20_000)(Tokens.encode))
+        yield
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 7
 
 
 @needs_model
+@pytest.mark.usefixtures("tokenized_once")
 @pytest.mark.parametrize(
     ("page", "number", "text"), EXAMPLES, ids=[f"{p.stem}-{n}" for p, n, _ in EXAMPLES]
 )
@@ -48,12 +61,6 @@ def test_examples_check(page: Path, number: int, text: str) -> None:
     if not re.search(r"^(model|import) ", text, re.MULTILINE):
         text = f'import "ioi.cpatch"\n{text}'
     Checker(Source(page.name, text), ROOT / "programs" / "example.cpatch").check()
-
-
-@needs_model
-@pytest.mark.parametrize("path", sorted(ROOT.glob("programs/*.cpatch")), ids=lambda p: p.name)
-def test_programs_check(path: Path) -> None:
-    assert check_file(path).model is not None
 
 
 def test_the_reference_is_up_to_date() -> None:
