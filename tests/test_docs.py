@@ -66,6 +66,19 @@ def test_the_page_of_codes_is_up_to_date() -> None:
     assert made == (ROOT / "docs/codes.md").read_text()
 
 
+def test_the_table_of_the_glossary_is_up_to_date() -> None:
+    page = (ROOT / "docs/glossary.md").read_text()
+    assert runpy.run_path(str(ROOT / "docs/make_glossary.py"))["page"](page) == page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("[!R]*.md")), ids=lambda p: p.stem)
+def test_a_page_begins_with_what_it_is_for_and_where_to_go_instead(path: Path) -> None:
+    _title, empty, *lines = path.read_text().splitlines()[:5]
+    assert empty == ""
+    assert lines[0].startswith("For "), lines[0]
+    assert "](" in "".join(lines), "name the page for those who look for something else"
+
+
 def test_the_table_of_families_is_up_to_date() -> None:
     page = (ROOT / "docs/models.md").read_text()
     assert runpy.run_path(str(ROOT / "docs/make_models.py"))["page"](page) == page
