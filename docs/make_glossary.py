@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from marked import with_part
+
 from causaldsl.discovery import import_all
 from causaldsl.vocabulary.foreign import also_called
 from causaldsl.vocabulary.sites import SITE_WORDS
 
 PAGE = Path(__file__).parent / "glossary.md"
-BEGIN, END = "<!-- names -->", "<!-- /names -->"
 
 
 def page(text: str) -> str:
     """The page with its table made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return with_part(text, "names", table())
 
 
 def table() -> str:

@@ -24,10 +24,9 @@ from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 from causaldsl.vocabulary.warnings import WARNINGS
 
-
 _INTRODUCTION = (
-    "For looking up a word: its options, what it takes and gives. What statements mean, with examples,",
-    "is in [language.md](language.md); terms are explained in [glossary.md](glossary.md).",
+    "For looking up a word: its options, what it takes and gives. What statements mean, with",
+    "examples, is in [language.md](language.md); terms are explained in [glossary.md](glossary.md).",
     "Made from the vocabulary by `docs/make_reference.py`.",
 )
 
