@@ -26,7 +26,7 @@ from causaldsl.vocabulary.warnings import WARNINGS
 
 _INTRODUCTION = (
     "For looking up a word: its options, what it takes and gives. What statements mean, with",
-    "examples, is in [language.md](language.md); terms are explained in [glossary.md](glossary.md).",
+    "examples, is in [language.md](language.md), terms in [glossary.md](glossary.md).",
     "Made from the vocabulary by `docs/make_reference.py`.",
 )
 
