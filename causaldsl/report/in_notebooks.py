@@ -16,7 +16,9 @@ from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import records_table
 from causaldsl.report.numbers import MARKS, places_of, plain, with_interval
 from causaldsl.results.frames import Measured, Rows
-from causaldsl.results.records import Expectation, Number, Record, Results, TraceRecord
+from causaldsl.results.numbers import Number, Record
+from causaldsl.results.records import Expectation, Results
+from causaldsl.results.routes import TraceRecord
 
 if TYPE_CHECKING:
     from causaldsl.report.kinds.base import Picture

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from causaldsl.results.records import Number, SweepRecord
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import SweepRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -23,7 +23,8 @@ from causaldsl.engine.words import generation
 from causaldsl.engine.words.generation import Texts
 from causaldsl.engine.writing import choose
 from causaldsl.report.kinds.generations import Generations
-from causaldsl.results.records import GenerationRecord, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import GenerationRecord, Results
 from causaldsl.vocabulary.generation import GenerateWord, occurrences
 from tests.engine.test_interpret import check, run
 from tests.engine.test_store import found
