@@ -17,8 +17,9 @@ from causaldsl.check.choices import ESTIMATE, Choice
 from causaldsl.check.claims import measured_on
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import describe
+from causaldsl.check.measurements import Cells, Measurement
 from causaldsl.check.sets import Members, set_of
-from causaldsl.check.values import Applied, Cells, Measurement
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show

@@ -13,11 +13,12 @@ from typing import TypeAlias
 
 from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
+from causaldsl.check.measurements import Run
 from causaldsl.check.nodes import NODES, members_of, nodes_of
 from causaldsl.check.places import Place, Point, PositionRef
 from causaldsl.check.runs import from_elsewhere
 from causaldsl.check.sets import Members
-from causaldsl.check.values import Applied, CheckedPath, Run
+from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.model.edges import Edge, Wiring, wiring_of, without_edges
 from causaldsl.model.shapes import ModelDims

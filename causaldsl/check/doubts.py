@@ -12,11 +12,12 @@ from typing import Any
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
 from causaldsl.check.interventions import site_of
+from causaldsl.check.measurements import Measurement, Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point
 from causaldsl.check.prompts import PromptFamily, Template
 from causaldsl.check.tabled import Table
-from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement, Run
+from causaldsl.check.values import Applied, CheckedPath, CheckedTrace
 from causaldsl.diagnostics import Label, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast

@@ -10,13 +10,14 @@ from typing import Any
 from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import Value, describe
+from causaldsl.check.measurements import Measurement
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.scope import BROKEN
 from causaldsl.check.sets import Members
 from causaldsl.check.statements.model import MODEL_OPTIONS
-from causaldsl.check.values import Applied, CheckedPath, Measurement
+from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.editor import words
 from causaldsl.editor.here import (
     Here,

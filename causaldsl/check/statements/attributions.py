@@ -18,11 +18,12 @@ from causaldsl.check.attributed import (
     sampled,
 )
 from causaldsl.check.context import Context, Located, checks
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.sets import Members, of_one_head, sites_of
 from causaldsl.check.stages import all_of, check_sites
-from causaldsl.check.values import CheckedPath, Run
+from causaldsl.check.values import CheckedPath
 from causaldsl.diagnostics import Span, located, suggest, wrong
 from causaldsl.model.edges import Edge, without_edges
 from causaldsl.model.shapes import ModelDims

@@ -11,9 +11,10 @@ from causaldsl.check.generated import Generation
 from causaldsl.check.in_force import plain, what_it_does
 from causaldsl.check.interventions import site_of
 from causaldsl.check.loops import new_name
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.runs import Origin
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Diagnostics, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
