@@ -1,0 +1,77 @@
+"""Warnings about what a program does with its pairs: what was chosen on them, what is their own
+already, and what they have otherwise than what a dictionary was trained on."""
+
+from __future__ import annotations
+
+from causaldsl.check.cautions import warn_of_trained_texts
+from causaldsl.check.chosen import chosen_on
+from causaldsl.check.context import Context
+from causaldsl.check.dictionaries import CheckedDictionary
+from causaldsl.check.pairs import PairFamily, PromptSet
+from causaldsl.check.runs import own_values
+from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement
+
+
+def warn_of_pairs(context: Context) -> None:
+    """All of them."""
+    _warn_of_dictionaries(context)
+    _warn_of_own_values(context)
+    _warn_of_chosen(context)
+
+
+def _warn_of_dictionaries(context: Context) -> None:
+    """Warn of prompts that begin otherwise than what a dictionary was trained on."""
+    defined = context.program.defined.values()
+    sets = [one for v in defined if isinstance(v, PairFamily) for one in v.sets]
+    sets += [v for v in defined if isinstance(v, PromptSet) and v.sample is None]
+    for value in defined:
+        if isinstance(value, CheckedDictionary):
+            form = value.dictionary.form
+            warn_of_trained_texts(context, value.name, form.bos, sets, value.span)
+
+
+def _warn_of_own_values(context: Context) -> None:
+    """Warn of runs that put a base's own values back, and do nothing else."""
+    program = context.program
+    runs = [(run, m.pairs) for m in program.measurements.values() for run in m.runs]
+    runs += [(run, g.pairs) for g in program.generations.values() for run in g.runs]
+    for run, pairs in runs:
+        done = [one for part in run.interventions for one in changes_of(part)]
+        if done and all(own_values(one, pairs) for one in done):
+            context.warn(
+                "own-values",
+                f"`{run.label}` puts in what the base has there itself, and changes nothing",
+                run.span,
+                "take values from a source, a mean or another run; or write it behind "
+                "something else: A then patch S from base",
+            )
+
+
+def _warn_of_chosen(context: Context) -> None:
+    """Warn of what is measured on the pairs on which it was chosen, where no claim has said so."""
+    program = context.program
+    claimed = {
+        operand
+        for claim in program.claims
+        if claim.selected
+        for part in claim.condition.walk()
+        for _, operand in part.operands
+        if isinstance(operand, str)
+    }
+    measures: list[Measurement | CheckedTrace] = [*program.measurements.values()]
+    for measured in (*measures, *program.traces.values()):
+        touched = context.scope.choices.get(measured.name, {})
+        choice = chosen_on(context, touched, [measured.pairs])
+        if choice is not None and measured.name not in claimed:
+            context.warn(
+                "chosen-on-these",
+                f"`{measured.name}` measures what {choice} chose on the same pairs: chosen for its "
+                "size, it is too large on them",
+                measured.span,
+                "choose on other pairs, such as the .train part, and measure on these",
+            )
+
+
+def changes_of(part: Applied | CheckedPath) -> tuple[Applied, ...]:
+    """What a part of a run changes: an intervention, or what a path starts with."""
+    return part.changes if isinstance(part, CheckedPath) else (part,)
