@@ -3,13 +3,17 @@ already, and what they have otherwise than what a dictionary was trained on."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from causaldsl.check.cautions import warn_of_trained_texts
 from causaldsl.check.chosen import chosen_on
 from causaldsl.check.context import Context
 from causaldsl.check.dictionaries import CheckedDictionary
-from causaldsl.check.pairs import PairFamily, PromptSet
+from causaldsl.check.generated import Generation
+from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.runs import own_values
 from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement
+from causaldsl.diagnostics import Span
 
 
 def warn_of_pairs(context: Context) -> None:
@@ -30,14 +34,29 @@ def _warn_of_dictionaries(context: Context) -> None:
             warn_of_trained_texts(context, value.name, form.bos, sets, value.span)
 
 
+class _Run(NamedTuple):
+    """What is done to pairs, as it is called, and where it is written."""
+
+    label: str
+    does: tuple[Applied | CheckedPath, ...]
+    pairs: PairSet
+    span: Span
+
+
 def _warn_of_own_values(context: Context) -> None:
     """Warn of runs that put a base's own values back, and do nothing else."""
-    program = context.program
-    runs = [(run, m.pairs) for m in program.measurements.values() for run in m.runs]
-    runs += [(run, g.pairs) for g in program.generations.values() for run in g.runs]
-    for run, pairs in runs:
-        done = [one for part in run.interventions for one in changes_of(part)]
-        if done and all(own_values(one, pairs) for one in done):
+    program, runs = context.program, list[_Run]()
+    several: list[Measurement | Generation] = [*program.measurements.values()]
+    for measured in (*several, *program.generations.values()):
+        runs += [_Run(r.label, r.interventions, measured.pairs, r.span) for r in measured.runs]
+    for trace in program.traces.values():
+        runs.append(_Run(trace.text, trace.interventions, trace.pairs, trace.span))
+    for histogram in program.histograms.values():
+        arms = [(arm, pairs) for arm in histogram.arms for pairs in histogram.sets]
+        runs += [_Run(arm.label, arm.interventions, pairs, arm.span) for arm, pairs in arms]
+    for run in runs:
+        done = [one for part in run.does for one in changes_of(part)]
+        if done and all(own_values(one, run.pairs) for one in done):
             context.warn(
                 "own-values",
                 f"`{run.label}` puts in what the base has there itself, and changes nothing",
