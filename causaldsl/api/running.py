@@ -189,7 +189,7 @@ def _decided(
     from causaldsl.engine.right import right_pairs
     from causaldsl.graph.compiler import compile_program
 
-    right = dict(program.right)
+    right, said = dict(program.right), list[str]()
     with _TURN, arithmetic(chosen):
         if sets:
             right = right_pairs(program, sets, chosen, tell, store)
@@ -197,8 +197,10 @@ def _decided(
         while program.undecided:
             # A sweep of what another one chose comes after it.
             ready = [one for one, hangs_on in program.undecided.items() if not hangs_on]
-            cells = chosen_cells(program, ready, chosen, tell, store)
+            cells, tied = chosen_cells(program, ready, chosen, tell, store)
+            said += tied
             program = checked_again(program, right, {**program.chosen, **cells})
+    program.readings += said
     return replace(compiled, program=program, graph=compile_program(program))
 
 

@@ -186,7 +186,7 @@ class Context:
         if isinstance(value, Members) and value.of == "sites":
             raise wrong(
                 "several-sites",
-                f"`{show(node)}` names {len(value.members)} sites, and one is wanted here",
+                f"`{show(node)}` is a set of {len(value.members)}, and one site is wanted here",
                 node.span,
                 "sets of sites stand behind verbs, and at the stages of paths",
             )

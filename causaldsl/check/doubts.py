@@ -11,6 +11,7 @@ from typing import Any
 
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
+from causaldsl.check.doubts_of_pairs import changes_of, warn_of_pairs
 from causaldsl.check.interventions import site_of
 from causaldsl.check.measurements import Measurement, Run
 from causaldsl.check.pairs import PairSet
@@ -39,6 +40,7 @@ def warn_of_program(context: Context) -> None:
     _Repeats(context).warn()
     _Comparisons(context).warn()
     _warn_of_sites(context)
+    warn_of_pairs(context)
 
 
 def warn_of_loops(
@@ -328,4 +330,4 @@ def _interventions(context: Context) -> Iterator[Applied]:
     done += [part for trace in program.traces.values() for part in trace.interventions]
     done += [p for h in program.histograms.values() for arm in h.arms for p in arm.interventions]
     for part in done:
-        yield from part.changes if isinstance(part, CheckedPath) else (part,)
+        yield from changes_of(part)

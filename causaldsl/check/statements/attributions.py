@@ -17,6 +17,7 @@ from causaldsl.check.attributed import (
     nodes_of,
     sampled,
 )
+from causaldsl.check.cautions import warn_of_gradients
 from causaldsl.check.context import Context, Located, checks
 from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
@@ -58,6 +59,7 @@ def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
             node.span,
             "measure its sites with `measure`",
         )
+    warn_of_gradients(context, f"`{node.name.text}`", node.span)
     _check_metric(context, node.metric, pairs)
     if not pairs.paired:
         raise wrong(
