@@ -51,14 +51,7 @@ _WORDS = {
 @checks(ast.Attribution, experiment=True)
 def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
     pairs = context.pair_set(node.pairs, asked="nothing")
-    shapes = context.shapes(node.span)
-    if not shapes.text:
-        raise wrong(
-            "toy-path",
-            f"{shapes.name} is a toy model: it has no heads and MLPs to attribute to",
-            node.span,
-            "measure its sites with `measure`",
-        )
+    shapes = context.components(node.span, "to attribute to")
     warn_of_gradients(context, f"`{node.name.text}`", node.span)
     _check_metric(context, node.metric, pairs)
     if not pairs.paired:
