@@ -12,6 +12,7 @@ from typing import Any
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
 from causaldsl.check.doubts_of_pairs import changes_of, warn_of_pairs
+from causaldsl.check.hidden import warn_of_hidden
 from causaldsl.check.interventions import site_of
 from causaldsl.check.measurements import Measurement, Run
 from causaldsl.check.pairs import PairSet
@@ -41,6 +42,7 @@ def warn_of_program(context: Context) -> None:
     _Comparisons(context).warn()
     _warn_of_sites(context)
     warn_of_pairs(context)
+    warn_of_hidden(context)
 
 
 def warn_of_loops(

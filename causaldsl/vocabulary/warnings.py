@@ -28,6 +28,7 @@ WARNINGS = {
     "chosen-here": "A cell is claimed to be the largest, and its size too, on the same pairs.",
     "chosen-on-these": "A measure is of what was chosen for its size on the same pairs.",
     "own-values": "An arm puts in what the base has there itself, and changes nothing.",
+    "hidden-change": "An arm changes what another of its interventions writes over.",
     "rounded-gradients": "What is chosen by gradients has them in bfloat16.",
     "other-site": "A direction that was made at one site is used at another.",
 }
