@@ -81,6 +81,8 @@ def page(
 
 
 _INTRODUCTION = (
+    "For how long things take beside other tools, and why. To know it of a run of your own\n"
+    "there is `check --cost` ([scale.md](scale.md)).\n\n"
     "Made by `python benchmarks/make_performance.py` from `benchmarks/results.json` and\n"
     "`benchmarks/growth.json`, which `make bench` and `make growth` write. All sides work on the\n"
     "same prompts with the same token ids, in turn, and the work counts only when their outputs\n"

@@ -79,8 +79,11 @@ def page(costs: dict[str, Any], gpu: dict[str, Any]) -> str:
 
 
 _INTRODUCTION = """
-Made by `python benchmarks/make_scale.py`. `causaldsl check PROGRAM --cost` reckons what a run takes
-from its plan, before any weight is loaded; `causaldsl calibrate` measures the machine for it, once.
+For what a run costs in time, memory and store, here and far beyond this machine; how fast it is
+beside other tools is in [performance.md](performance.md), how to spread a run in
+[workers.md](workers.md). Made by `python benchmarks/make_scale.py`. `causaldsl check PROGRAM
+--cost` reckons what a run takes from its plan, before any weight is loaded; `causaldsl calibrate`
+measures the machine for it, once.
 """
 _COLUMNS = ("program", "time reckoned", "measured", "memory reckoned", "measured")
 _COLUMNS += ("store reckoned", "measured")

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from causaldsl.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from causaldsl.api import Compiled, Run, check, compile, run
+    from causaldsl.api import Compiled, KeptRun, Run, check, compile, cost, load_run, run
+    from causaldsl.cluster.where import Workers
+    from causaldsl.diagnostics import Mistake, ProgramError, RunFailure
 
-__all__ = ["Compiled", "Run", "__version__", "check", "compile", "run"]
+_PLACES = {"Workers": "cluster.where"}
+_PLACES |= dict.fromkeys(["Mistake", "ProgramError", "RunFailure"], "diagnostics")
+"""Where names are that are not in `causaldsl.api`."""
+__all__ = [
+    "Compiled",
+    "KeptRun",
+    "Mistake",
+    "ProgramError",
+    "Run",
+    "RunFailure",
+    "Workers",
+    "__version__",
+    "check",
+    "compile",
+    "cost",
+    "load_run",
+    "run",
+]
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -39,9 +59,7 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from causaldsl import api
-
-        return getattr(api, name)
+        return getattr(import_module(f"causaldsl.{_PLACES.get(name, 'api')}"), name)
 
 
 sys.modules[__name__].__class__ = _Package

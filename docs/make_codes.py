@@ -11,7 +11,9 @@ from causaldsl.codes import NO_FILES, PRELUDE, TOPICS, Code, codes, title
 
 _HEAD = f"""# Messages by their codes
 
-Made from `causaldsl/codes/` by `docs/make_codes.py`.
+For a message that you don't understand: each by its code, with a wrong and a right program. To
+learn the language read [tutorial.md](tutorial.md). Made from `causaldsl/codes/` by
+`docs/make_codes.py`.
 
 Every message of `check` has a code in brackets, `error[layer-range]: tiny-llama has no layer 4`;
 `--json` and the language server have it as `code`. `causaldsl explain CODE` prints its entry,

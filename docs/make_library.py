@@ -12,9 +12,10 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "programs" / "library"
 _HEAD = """# Library
 
-Well-known experiments as short programs, with claims that hold for SmolLM2-135M-Instruct or say
-otherwise when they are run. Each is a start for one's own: `--set model=...` gives it another
-model, and its data lie beside it. Made from the programs by `docs/make_library.py`.
+For a well-known experiment to start from: short programs, with claims that hold for
+SmolLM2-135M-Instruct or say otherwise when they are run. The experiments on the illusion are in
+[experiments](experiments/README.md). `--set model=...` gives a program another model; its data
+lie beside it. Made by `docs/make_library.py`.
 
 | Program | Lines | What it asks |
 |---|---|---|

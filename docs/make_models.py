@@ -8,17 +8,16 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from marked import with_part
+
 from causaldsl.model.families.summary import Row, rows
 
 PAGE = Path(__file__).parent / "models.md"
-BEGIN, END = "<!-- families -->", "<!-- /families -->"
 
 
 def page(text: str) -> str:
     """The page with its table made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return with_part(text, "families", table())
 
 
 def table() -> str:

@@ -24,11 +24,17 @@ from causaldsl.vocabulary.sites import SITE_WORDS
 from causaldsl.vocabulary.statements import STATEMENTS
 from causaldsl.vocabulary.warnings import WARNINGS
 
+_INTRODUCTION = (
+    "For looking up a word: its options, what it takes and gives. What statements mean, with",
+    "examples, is in [language.md](language.md), terms in [glossary.md](glossary.md).",
+    "Made from the vocabulary by `docs/make_reference.py`.",
+)
+
 
 def reference() -> str:
     """The reference page."""
     import_all("causaldsl.vocabulary")
-    lines = ["# Reference", "", "Made from the vocabulary by `docs/make_reference.py`.", ""]
+    lines = ["# Reference", "", *_INTRODUCTION, ""]
     lines += ["## Statements", ""]
     lines += ["`[..]` may be left out, `|` is a choice; [language.md](language.md) explains each."]
     lines.append("")

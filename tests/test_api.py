@@ -401,6 +401,63 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
         api.check(latin)
 
 
+LOADED = (
+    TEXT
+    + """
+sweep arms on flip.test {
+  for l in 0..1, p in {S2, END}: a = patch mlp_out[l] @ p  b = ablate mlp_out[l] @ p to zero
+  report logit_diff
+}
+sweep by_head on flip.test { for h in {0.1, 2.3}: patch head[h].z @ END  report logit_diff }
+expect m.whole.fldd < 2
+"""
+)
+
+
+def test_a_run_is_read_again_from_its_folder_without_its_model(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world / "loaded.cpatch").write_text(LOADED)
+    run = causaldsl.run(world / "loaded.cpatch", out=tmp_path / "run", settings={})
+    monkeypatch.setattr(catalog, "resolve", None)  # no model is looked for
+    again = causaldsl.load_run(tmp_path / "run")
+    assert again.results.model_dump_json() == run.results.model_dump_json()
+    assert again.values.equals(run.values) or again.values.to_pylist() == run.values.to_pylist()
+    assert again.measures.keys() == run.measures.keys()
+    for name, numbers in run.measures.items():
+        assert str(again.measures[name].rows) == str(numbers.rows)  # nan where withheld
+        # The program knows which cell each arm is in, and the rows read it off the names.
+        made = run.program.measurements[name]
+        axes = [axis.name for axis in made.axes]
+        cells = {r.name: (r.arm, *(r.coordinates or [None] * len(axes))) for r in made.runs}
+        told = {tuple(row[key] for key in ("arm", *axes)) for row in numbers.rows}
+        assert told == set(cells.values())
+    for name, tensors in run.subspaces.items():
+        assert all(torch.equal(again.subspaces[name][key], t) for key, t in tensors.items())
+    (claim,) = again.claims
+    assert (claim["text"], claim["verdict"]) == ("m.whole.fldd < 2", run.verdict)
+    assert "m.whole.fldd &lt; 2" in again.claims._repr_html_()
+    assert run.pictures["s"].svg == again.pictures["s"].svg or "svg" in again.pictures["s"].svg
+    edge = again.traces["t"].edges.rows[0]
+    assert edge["effect"] == run.results.traces["t"].edges[0].effect.mean
+    assert edge["effect_low"] <= edge["effect"] <= edge["effect_high"]
+    assert len(again.traces["t"].components) == len(run.results.traces["t"].components)
+    assert (run.traces["t"]._repr_svg_() or "").startswith("<svg")
+    assert repr(again).startswith("<KeptRun: 1 claims, ")
+    with pytest.raises(Mistake, match="there is no"):
+        causaldsl.load_run(tmp_path)
+    (tmp_path / "run/results.json").write_text("{")
+    with pytest.raises(Mistake, match="can't be read"):
+        causaldsl.load_run(tmp_path / "run")
+
+
+def test_every_public_name_is_there_and_in_the_docs() -> None:
+    page = (ROOT / "docs/python.md").read_text()
+    for name in causaldsl.__all__:
+        assert getattr(causaldsl, name) is not None
+        assert name.startswith("_") or re.search(rf"(cd\.|`){name}\b", page), name
+
+
 def test_the_package_offers_the_functions_also_after_its_folders_are_imported() -> None:
     code = """
 import sys

@@ -73,9 +73,19 @@ def test_the_page_of_codes_is_up_to_date() -> None:
     assert made == (ROOT / "docs/codes.md").read_text()
 
 
-def test_the_table_of_families_is_up_to_date() -> None:
-    page = (ROOT / "docs/models.md").read_text()
-    assert runpy.run_path(str(ROOT / "docs/make_models.py"))["page"](page) == page
+@pytest.mark.parametrize("name", ["architecture", "glossary", "models"])
+def test_the_made_part_of_a_page_is_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    page = (ROOT / f"docs/{name}.md").read_text()
+    assert runpy.run_path(str(ROOT / f"docs/make_{name}.py"))["page"](page) == page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("[!R]*.md")), ids=lambda p: p.stem)
+def test_a_page_begins_with_what_it_is_for_and_where_to_go_instead(path: Path) -> None:
+    _title, empty, *lines = path.read_text().splitlines()[:5]
+    assert empty == ""
+    assert lines[0].startswith("For "), lines[0]
+    assert "](" in "".join(lines), "name the page for those who look for something else"
 
 
 def test_the_reference_has_every_statement_of_the_grammar() -> None:

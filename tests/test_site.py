@@ -21,9 +21,9 @@ def test_every_page_is_in_the_contents() -> None:
 
 
 def test_the_first_page_says_what_each_page_is_for() -> None:
-    first = (ROOT / "docs/index.md").read_text()
+    first = (ROOT / "docs/README.md").read_text()
     for path in (ROOT / "docs").glob("*.md"):
-        assert path.name == "index.md" or f"({path.name})" in first, path.name
+        assert path.name == "README.md" or f"({path.name})" in first, path.name
 
 
 @pytest.mark.soak

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from causaldsl.check.attention import check_keys
-from causaldsl.check.cautions import warn_of_positions
+from causaldsl.check.cautions import warn_of_gradients, warn_of_positions
 from causaldsl.check.context import Context
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place
@@ -14,6 +14,7 @@ from causaldsl.check.values import Applied, ClassName
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.vocabulary.attention import Attention
 from causaldsl.vocabulary.base import SIDES, Side, Word
+from causaldsl.vocabulary.directions import OfClasses
 
 
 def check_place(
@@ -144,6 +145,8 @@ def check_learned(context: Context, applied: Applied) -> None:
             applied.span,
             f"das({place}, on: ...) learns a direction there",
         )
+    if word.runs == "gradients" and not word.learned:
+        warn_of_gradients(context, f"`{word.word}`", applied.span)
     check_place(context, place, pairs, applied.span, both=len(word.sides) > 1)
     if isinstance(word, Attention):
         check_keys(word.to, pairs, applied.span)
@@ -169,8 +172,31 @@ def with_classes(applied: Applied) -> Applied:
         for name, value in applied.operands
         if isinstance(value, ClassName)
     }
+    if len(called) == 2:
+        one, other = (value.text for value in called.values())
+        _check_apart(applied, one, other, pairs)
     operands = tuple((name, called.get(name, value)) for name, value in applied.operands)
     return replace(applied, operands=operands)
+
+
+def _check_apart(applied: Applied, one: str, other: str, pairs: PairSet) -> None:
+    """Two classes are two, and a word that tells them apart has no prompt that is of both."""
+    help = f"classes here: {', '.join([*pairs.classes, *SIDES])}"
+    if one == other:
+        message = f"`{applied.word.word}` is of two classes, and both of these are `{one}`"
+        raise wrong("same-class", message, applied.span, help)
+    if not isinstance(applied.word, OfClasses):
+        return
+    for pair in pairs.pairs:
+        for side in SIDES:
+            prompt = pair.prompt(side)
+            if {one, other} <= {side, prompt.cls}:
+                raise wrong(
+                    "same-class",
+                    f"`{applied.word.word}` tells {one} from {other}, and a prompt is both",
+                    applied.span,
+                    f"one is: {prompt.text}; {help}",
+                )
 
 
 def _class_of(written: ClassName, name: str, pairs: PairSet, span: Span) -> ClassName:

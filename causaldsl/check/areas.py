@@ -6,7 +6,8 @@ from causaldsl.check.apply import arguments
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import describe
-from causaldsl.check.values import Applied, Cells, Measurement
+from causaldsl.check.measurements import Cells, Measurement
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.values import Applied, Run, constant
+from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.edges import Edge, receivers, senders
 from causaldsl.model.shapes import ModelDims

@@ -56,6 +56,47 @@ def warn_of_texts(context: Context, name: str, sets: Sequence[PairSet], span: Sp
         )
 
 
+def warn_of_trained_texts(
+    context: Context, name: str, bos: bool | None, sets: Sequence[PairSet], span: Span
+) -> None:
+    """Warn if texts begin with BOS and what a dictionary was trained on did not, or the other way.
+
+    ``bos`` is what its files say of that, None where they say nothing.
+    """
+    prompts = list(_prompts(sets))
+    if bos is None or not prompts:
+        return
+    tokens = context.tokens(span)
+    apart = [one for one in prompts if (one.ids[:1] == (tokens.bos,)) != bos]
+    if not apart:
+        return
+    trained, have = ("with", "do not begin") if bos else ("without", "begin")
+    way = f"write `{{ bos {'yes' if bos else 'no'} }}` behind the model"
+    if bos and tokens.bos is None:
+        way = "the model's tokenizer names none, so that no text can begin as those did"
+    _warn(
+        context,
+        "dictionary-bos",
+        f"`{name}` was trained on texts {trained} BOS before them, and {_count(apart, prompts)} of "
+        f"the program {have} with it",
+        span,
+        way,
+        apart[0].text,
+    )
+
+
+def warn_of_gradients(context: Context, what: str, span: Span) -> None:
+    """Warn of gradients in bfloat16, where the program itself asks for that."""
+    model = context.program.model
+    if model is not None and model.dtype == "bfloat16":
+        context.warn(
+            "rounded-gradients",
+            f"{what} rests on gradients, and in bfloat16 these can be off by a tenth and more",
+            span,
+            "run it in float32, or claim only what patches do",
+        )
+
+
 def warn_of_answers(
     context: Context, name: str, sets: Sequence[PairSet], span: Span, end: Span
 ) -> None:

@@ -10,16 +10,10 @@ from typing import Any, Generic, TypeVar
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.choices import Choice
 from causaldsl.check.generated import Generation
+from causaldsl.check.measurements import CheckedAudit, Measurement
 from causaldsl.check.pairs import PairFamily
 from causaldsl.check.tabled import Table
-from causaldsl.check.values import (
-    Applied,
-    CheckedAudit,
-    CheckedPath,
-    CheckedTrace,
-    Histogram,
-    Measurement,
-)
+from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Histogram
 from causaldsl.diagnostics import Diagnostic, Source, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.tokens import Tokens

@@ -9,7 +9,7 @@ the program again with those that it found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution
@@ -17,8 +17,10 @@ from causaldsl.check.choices import ESTIMATE, Choice
 from causaldsl.check.claims import measured_on
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import describe
+from causaldsl.check.measurements import Cells, Measurement
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.sets import Members, set_of
-from causaldsl.check.values import Applied, Cells, Measurement
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -107,7 +109,14 @@ def _members(
 def chosen_on_these(context: Context, claim: Applied) -> Choice | None:
     """What the statement at hand rests on that was chosen on pairs which a claim is about."""
     mine = [pairs for part in claim.walk() for pairs in measured_on(context, part)]
-    for choice in reversed(context.scope.touched):  # what was chosen last
+    return chosen_on(context, context.scope.touched, mine)
+
+
+def chosen_on(
+    context: Context, touched: Mapping[Choice, None], mine: Sequence[PairSet]
+) -> Choice | None:
+    """The last of some choices that was made on some of these pairs."""
+    for choice in reversed(list(touched)):
         sweep = context.scope.values[choice.sweep]
         assert isinstance(sweep, Measurement | CheckedAttribution)
         if any(sweep.pairs.identities & pairs.identities for pairs in mine):

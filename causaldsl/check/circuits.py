@@ -13,11 +13,13 @@ from typing import TypeAlias
 
 from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
+from causaldsl.check.measurements import Run
 from causaldsl.check.nodes import NODES, members_of, nodes_of
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point, PositionRef
-from causaldsl.check.runs import from_elsewhere
+from causaldsl.check.runs import from_elsewhere, own_values
 from causaldsl.check.sets import Members
-from causaldsl.check.values import Applied, CheckedPath, Run
+from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.model.edges import Edge, Wiring, wiring_of, without_edges
 from causaldsl.model.shapes import ModelDims
@@ -137,6 +139,7 @@ def _of_nodes(
     if missing:
         message = f"{missing[0].site} is in the circuit and not in what it is `over`"
         raise wrong("not-a-member", message, node.span, "let `over` name all kinds of the circuit")
+    _check_nested([*(place.site for place in mine), *every], node)
     universe = [Place(site, at, node.site.span) for at in where for site in every]
     listed = set(there)
     inside = tuple(place for place in universe if (place in listed) == keeps)
@@ -150,6 +153,32 @@ def _of_nodes(
         )  # fmt: skip
 
     return replace(run(out, inside), nothing=run(universe, ()))
+
+
+def _check_nested(every: Sequence[Site], node: ast.Intervention) -> None:
+    """A head is a part of its attention layer: as two nodes it would be both in and outside."""
+    layers = {site.layer for site in every if site.kind == "attn_out"}
+    both = next((site for site in every if site.kind == "head.z" and site.layer in layers), None)
+    if both is not None:
+        raise wrong(
+            "nested-nodes",
+            f"head {both.layer}.{both.head} is a part of attn_out[{both.layer}], so that they "
+            "can't both be nodes of one circuit",
+            node.span,
+            f"write heads[{both.layer}] for all heads of that layer",
+        )
+
+
+def check_circuit_on(circuit: CheckedCircuit, pairs: PairSet, use: Span) -> None:
+    """What is outside has other values than the base of these pairs has there itself."""
+    if circuit.changes and all(own_values(change, pairs) for change in circuit.changes):
+        raise wrong(
+            "circuit-of-base",
+            f"all that is outside this circuit gets `{circuit.outside}`, its own values, so that "
+            "the whole model runs",
+            use,
+            "write `else source`, `else mean`, `else mean(PAIRS.base)` or `else zero`",
+        )
 
 
 def _without_positions(over: Members, clause: ast.Clause) -> tuple[Place, ...]:

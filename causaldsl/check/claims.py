@@ -7,9 +7,10 @@ from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.context import Context
+from causaldsl.check.measurements import Cells, Measurement
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.tabled import TableArm
-from causaldsl.check.values import Applied, Cells, CheckedTrace, Histogram, Measurement
+from causaldsl.check.values import Applied, CheckedTrace, Histogram
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show

@@ -112,6 +112,14 @@ class Context:
             raise wrong("no-model", "there is no model yet", span, way)
         return self.program.model.shapes
 
+    def components(self, span: Span, use: str) -> ModelDims:
+        """The shapes of a model with heads and MLPs; an error for a toy model, which has none."""
+        shapes = self.shapes(span)
+        if not shapes.text:
+            message = f"{shapes.name} is a toy model: it has no heads and MLPs {use}"
+            raise wrong("toy-path", message, span, "measure its sites with `measure`")
+        return shapes
+
     def tokens(self, span: Span) -> Tokens:
         """The model's tokenizer, read once; an error at ``span`` for a toy model."""
         if not self.shapes(span).text:
@@ -186,7 +194,7 @@ class Context:
         if isinstance(value, Members) and value.of == "sites":
             raise wrong(
                 "several-sites",
-                f"`{show(node)}` names {len(value.members)} sites, and one is wanted here",
+                f"`{show(node)}` is a set of {len(value.members)}, and one site is wanted here",
                 node.span,
                 "sets of sites stand behind verbs, and at the stages of paths",
             )

@@ -11,12 +11,15 @@ from typing import Any
 
 from causaldsl.check.circuits import circuit_of
 from causaldsl.check.context import Context
+from causaldsl.check.doubts_of_pairs import changes_of, warn_of_pairs
+from causaldsl.check.hidden import warn_of_hidden
 from causaldsl.check.interventions import site_of
+from causaldsl.check.measurements import Measurement, Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point
 from causaldsl.check.prompts import PromptFamily, Template
 from causaldsl.check.tabled import Table
-from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Measurement, Run
+from causaldsl.check.values import Applied, CheckedPath, CheckedTrace
 from causaldsl.diagnostics import Label, Span
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.syntax import ast
@@ -38,6 +41,8 @@ def warn_of_program(context: Context) -> None:
     _Repeats(context).warn()
     _Comparisons(context).warn()
     _warn_of_sites(context)
+    warn_of_pairs(context)
+    warn_of_hidden(context)
 
 
 def warn_of_loops(
@@ -327,4 +332,4 @@ def _interventions(context: Context) -> Iterator[Applied]:
     done += [part for trace in program.traces.values() for part in trace.interventions]
     done += [p for h in program.histograms.values() for arm in h.arms for p in arm.interventions]
     for part in done:
-        yield from part.changes if isinstance(part, CheckedPath) else (part,)
+        yield from changes_of(part)

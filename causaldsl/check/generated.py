@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from causaldsl.check.kinds import Value
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.vocabulary.generation import GenerateWord, TextMetric, TextNumber

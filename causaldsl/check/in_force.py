@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
-from causaldsl.check.circuits import CheckedCircuit, circuit, is_circuit
+from causaldsl.check.circuits import CheckedCircuit, check_circuit_on, circuit, is_circuit
 from causaldsl.check.context import Context
 from causaldsl.check.interventions import check_all_on, check_unbracketed, interventions, site_of
 from causaldsl.check.pairs import PairSet
@@ -148,6 +148,8 @@ def _check_does(context: Context, part: _Part, pairs: PairSet, span: Span, use: 
     check_all_on(context, changes, pairs, span, use)
     for path in paths:
         check_path_on(context, path, pairs, span)
+        if isinstance(path, CheckedCircuit):
+            check_circuit_on(path, pairs, span)
         changes += path.changes
     origins = [one.operand("from") for one in changes]
     runs = [origin.run for origin in origins if isinstance(origin, Origin) and origin.run]

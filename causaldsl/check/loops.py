@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from causaldsl.check.context import Context
+from causaldsl.check.measurements import Axis
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Point
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import set_in_braces, whole_range
-from causaldsl.check.values import Axis, constant, label_of
+from causaldsl.check.values import constant, label_of
 from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show

@@ -12,6 +12,7 @@ from causaldsl.check.context import Context, Located
 from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.kinds import describe
 from causaldsl.check.nodes import members_of
+from causaldsl.check.places import Place
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import stage_places
 from causaldsl.check.values import Applied, CheckedTrace, ClassName
@@ -152,6 +153,31 @@ def _items(node: Any) -> tuple[ast.Expression, ...]:
     return node.items
 
 
+def _site(context: Context, node: Any, cls: type[Word]) -> Place:
+    """One site with its position. What is found by gradients at one may be looked for among many
+    in another way, which the message names."""
+    value = context.value(node)
+    if isinstance(value, Members) and value.of in _COMPONENTS and cls.runs == "gradients":
+        raise wrong(
+            "several-sites",
+            f"`{cls.word}` works at one site, and `{show(node)}` is {value.kind}",
+            node.span,
+            f"which of them matter is estimated by `attribution found to logit_diff on PAIRS "
+            f"{{ {_COMPONENTS[value.of]} }}`: top(3, found) is a set of them, and "
+            "`only top(3, found) else source` runs the model on it",
+        )
+    return context.as_place(value, node)
+
+
+_COMPONENTS = {
+    "heads": "over heads",
+    "mlps": "over mlps",
+    "sites": "over heads, mlps",
+    "edges": "edges",
+}
+"""Sets that are attributed to, and how an attribution writes such ones."""
+
+
 def _attending(context: Context, node: Any, cls: type[Word]) -> Any:
     first, *others = stage_places(context, node, "attends")
     if others:
@@ -197,7 +223,7 @@ def _asked(cls: type[Word]) -> Asked:
 
 
 READ: dict[OperandKind, Read] = {
-    "site": lambda context, node, cls: context.place(node),
+    "site": _site,
     "subspace": lambda context, node, cls: context.of_type(node, SubspaceType, "a subspace"),
     "subspaces": _subspaces,
     "matrix": lambda context, node, cls: context.of_type(node, MatrixType, "a matrix"),

@@ -386,10 +386,14 @@ class PairFamily(Value):
         return {name: pairs for name, pairs in named.items() if pairs is not None}
 
     @property
+    def sets(self) -> list[PairSet]:
+        """All of its sets: its parts, or the whole."""
+        return [one for one in (*self.parts.values(), self.whole) if one is not None]
+
+    @property
     def sources(self) -> dict[str, None]:
         """The names that sources have in any of its sets."""
-        sets = [one for one in (*self.parts.values(), self.whole) if one is not None]
-        return {name: None for one in sets for name in one.sources}
+        return {name: None for one in self.sets for name in one.sources}
 
     def part(self, node: ast.Attribute) -> Any:
         if node.name.text in self.parts:

@@ -46,14 +46,7 @@ def _no_intervention(text: str, what: str, span: Span, help: str) -> Exception:
 
 
 def _chain(context: Context, node: ast.Chain) -> CheckedPath:
-    shapes = context.shapes(node.span)
-    if not shapes.text:
-        raise wrong(
-            "toy-path",
-            f"{shapes.name} is a toy model: it has no layers for a path to go through",
-            node.span,
-            "patch its one site: patch mlp_hidden[0]",
-        )
+    shapes = context.components(node.span, "for a path to go through")
     policy = _policy(node)
     _check_norms(policy[1], shapes, node)
     sender = _sender(context, node.sender)

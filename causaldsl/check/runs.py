@@ -152,6 +152,15 @@ def _check_one_meaning(context: Context, node: ast.Name) -> None:
         )
 
 
+def own_values(applied: Applied, pairs: PairSet) -> bool:
+    """Whether a patch puts in what each base has there itself, so that it changes nothing."""
+    origin = applied.operand("from")
+    if not isinstance(origin, Origin) or origin.run is not None or origin.mean or origin.at:
+        return False
+    prompts = origin.prompts(pairs)
+    return [prompt.ids for prompt in prompts] == [prompt.ids for prompt in pairs.side("base")]
+
+
 def check_source(origin: Origin, pairs: PairSet, use: Span) -> None:
     """The pairs have the source that values are from."""
     if origin.side == "base" or origin.run is not None or origin.of is not None:

@@ -47,6 +47,11 @@ class Members(Value):
     def kind(self) -> str:
         return f"a set of {self.of.replace('kv_heads', 'key-value heads').replace('mlps', 'MLPs')}"
 
+    @property
+    def as_site(self) -> str:
+        """What to write where one site is wanted."""
+        return "name one site, such as resid_post[1] @ END"
+
     def part(self, node: ast.Attribute) -> Members:
         """One activation of every head: `heads[7..9].z`."""
         name, span = node.name.text, node.name.span

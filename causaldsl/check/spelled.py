@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from causaldsl.check.context import Context
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import Pair, PairSet
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.vocabulary.interventions import Ablate, Patch, Steer
 

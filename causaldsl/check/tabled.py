@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from causaldsl.check.kinds import Value
-from causaldsl.check.values import Applied, Axis
+from causaldsl.check.measurements import Axis
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show

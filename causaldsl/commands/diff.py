@@ -59,7 +59,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _side(value: Any) -> str:
     if isinstance(value, dict) and "mean" in value:
-        from causaldsl.results.records import Number
+        from causaldsl.results.numbers import Number
         from causaldsl.studies.diff import shown
 
         return shown(Number(**value))

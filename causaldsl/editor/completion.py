@@ -4,53 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lark import Token
 from lark.exceptions import UnexpectedInput
 
-from causaldsl.check.dictionaries import CheckedDictionary
-from causaldsl.check.generated import Generation
-from causaldsl.check.kinds import Value, describe
-from causaldsl.check.pairs import PairFamily, PairSet
-from causaldsl.check.places import Place
-from causaldsl.check.prompts import Lexicon, PromptFamily
-from causaldsl.check.scope import BROKEN
-from causaldsl.check.sets import Members
-from causaldsl.check.statements.model import MODEL_OPTIONS
-from causaldsl.check.values import Applied, CheckedPath, Measurement
-from causaldsl.editor import words
+from causaldsl.editor import offers
 from causaldsl.editor.document import Reading
-from causaldsl.editor.values import lines_about, parts_of, sources_of
-from causaldsl.model.catalog import ModelSpec, catalog
-from causaldsl.model.dtypes import DTYPES
+from causaldsl.editor.here import (
+    Here,
+    Item,
+    begins_intervention,
+    clause_words,
+    in_report,
+    is_policy,
+)
 from causaldsl.syntax import grammar
-from causaldsl.vocabulary.attributions import ATTRIBUTED
-from causaldsl.vocabulary.base import Change, Word
-from causaldsl.vocabulary.expressed import OF_ANSWERS, READS
-from causaldsl.vocabulary.generation import TEXT, TEXT_METRICS
-from causaldsl.vocabulary.matrices import MATRIX_WORDS
-from causaldsl.vocabulary.sites import SITE_WORDS
-from causaldsl.vocabulary.traces import POLICIES
-from causaldsl.vocabulary.types import DataType, SubspaceType
-from causaldsl.vocabulary.warnings import WARNINGS
-
-What = Literal[
-    "keyword", "name", "function", "site", "option", "value", "metric", "file", "position"
-]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing that can be written, with what it is; ``insert`` is what is put in, if other."""
-
-    label: str
-    what: What
-    detail: str = ""
-    doc: str = ""
-    insert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,56 +31,6 @@ class Offer:
 
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_OPEN, _CLOSE = {"(": ")", "[": "]", "{": "}"}, {")", "]", "}"}
-
-
-@dataclass
-class _Here:
-    """The place: what stands before it in its statement, and what fits there."""
-
-    reading: Reading
-    tokens: list[Token]
-    fits: frozenset[str]
-    inside: str | None = None
-    """The text of the string that one is in, up to the place."""
-
-    def __post_init__(self) -> None:
-        self.words, self.names = self.reading.words, self.reading.names
-        self.shapes = self.reading.shapes
-        self.open: list[int] = []
-        for number, token in enumerate(self.tokens):
-            if token in _OPEN:
-                self.open.append(number)
-            elif token in _CLOSE and self.open:
-                self.open.pop()
-
-    def back(self, count: int = 1) -> str:
-        """The text of a token before the place."""
-        return str(self.tokens[-count]) if len(self.tokens) >= count else ""
-
-    @property
-    def statement(self) -> str:
-        """The keyword of the statement that one is in."""
-        begins = grammar.statement_words()
-        found = [str(t) for t in self.tokens if t.type in begins]
-        return found[-1] if found else ""
-
-    @property
-    def call(self) -> type[Word] | None:
-        """The word in whose brackets one is."""
-        if not self.open or self.tokens[self.open[-1]] != "(" or self.open[-1] == 0:
-            return None
-        return words.classes(self.words).get(str(self.tokens[self.open[-1] - 1]))
-
-    @property
-    def verb(self) -> type[Word] | None:
-        """The verb of the intervention that one is in."""
-        for token in reversed(self.tokens):
-            if str(token) in self.words.interventions:
-                return self.words.interventions[str(token)]
-            if token.type in ("EQUAL", "REPORT", "LBRACE", "ON") or str(token) in ("+", "then"):
-                return None
-        return None
 
 
 def complete(reading: Reading, offset: int) -> Offer:
@@ -127,12 +46,12 @@ def complete(reading: Reading, offset: int) -> Offer:
     here = _here(reading, text[:start])
     if here.inside is not None:
         typed = len(here.inside) + at - start
-        return Offer(tuple(_in_text(here, text[at - typed : at])), typed)
+        return Offer(tuple(offers.in_text(here, text[at - typed : at])), typed)
     items = {item.label: item for item in _items(here)}
     return Offer(tuple(items.values()), at - start)
 
 
-def _here(reading: Reading, text: str) -> _Here:
+def _here(reading: Reading, text: str) -> Here:
     steps = grammar.parser().parse_interactive(text)
     tokens: list[Token] = []
     try:
@@ -141,9 +60,9 @@ def _here(reading: Reading, text: str) -> _Here:
     except UnexpectedInput as error:
         stop = error.pos_in_stream or 0
         if text[stop : stop + 1] == '"':
-            return _Here(reading, tokens, frozenset(), text[stop + 1 :])
-        return _Here(reading, _lexed(text), frozenset({"NAME"}))
-    return _Here(reading, tokens, frozenset(steps.accepts()))
+            return Here(reading, tokens, frozenset(), text[stop + 1 :])
+        return Here(reading, _lexed(text), frozenset({"NAME"}))
+    return Here(reading, tokens, frozenset(steps.accepts()))
 
 
 def _lexed(text: str) -> list[Token]:
@@ -154,376 +73,34 @@ def _lexed(text: str) -> list[Token]:
         return []
 
 
-def _items(here: _Here) -> Iterator[Item]:
+def _items(here: Here) -> Iterator[Item]:
     for fits, make in _PLACES:
         if fits(here):
             yield from make(here)
             return
-    yield from _anything(here)
+    yield from offers.anything(here)
 
 
-def _in_text(here: _Here, typed: str) -> Iterator[Item]:
-    """Models and files, which are written in quotes."""
-    folder = here.reading.path.parent
-    if here.statement == "model" and here.back() == "=":
-        for entry in catalog():
-            yield Item(entry.name, "value", entry.about, entry.size)
-    elif here.statement == "import":
-        yield from _files(folder, typed, (".cpatch",), here.reading.path)
-    elif here.call is not None:
-        yield from _files(folder, typed, (), here.reading.path)
-
-
-def _files(folder: Path, typed: str, endings: tuple[str, ...], own: Path) -> Iterator[Item]:
-    inside = folder / typed.rpartition("/")[0]
-    before = typed.rpartition("/")[0] + "/" if "/" in typed else ""
-    try:
-        found = sorted(inside.iterdir())
-    except OSError:
-        return
-    for path in found[:500]:
-        if path.name.startswith(".") or path == own:
-            continue
-        if path.is_dir():
-            yield Item(f"{before}{path.name}/", "file", "a folder")
-        elif not endings or path.suffix in endings:
-            yield Item(before + path.name, "file")
-
-
-def _behind_dot(here: _Here) -> Iterator[Item]:
-    chain: list[str] = []
-    number = len(here.tokens) - 2
-    while number >= 0:
-        token = here.tokens[number]
-        if token == "]":
-            depth = 1
-            while number > 0 and depth:
-                number -= 1
-                depth += {"]": 1, "[": -1}.get(str(here.tokens[number]), 0)
-            chain.insert(0, "[]")
-        else:
-            chain.insert(0, str(token))
-            if number == 0 or here.tokens[number - 1] != ".":
-                break
-            number -= 1
-        number -= 1
-    yield from _parts(here, chain)
-
-
-def _parts(here: _Here, chain: list[str]) -> Iterator[Item]:
-    if not chain:
-        return
-    owner, rest = chain[0], [part for part in chain[1:] if part != "[]"]
-    value = here.names.get(owner)
-    kind = value.of if isinstance(value, Members) else owner
-    if kind.removesuffix("s") in words.OWNERS:
-        word = kind.removesuffix("s")
-        for site, row in SITE_WORDS.items():
-            if site.startswith(word + ".") and not rest:
-                yield Item(site.partition(".")[2], "site", row.doc)
-        return
-    offered = parts_of(value)
-    if isinstance(value, Measurement) and (rest or "[]" in chain):
-        offered = dict.fromkeys(value.metrics, "a metric")
-    elif isinstance(value, PairFamily) and rest:
-        offered = parts_of(value.parts.get(rest[0]))
-    elif isinstance(value, Generation) and rest:
-        offered = dict.fromkeys(dict(value.metrics), "a metric")
-    for name, detail in offered.items():
-        yield Item(name, "metric" if detail == "a metric" else "name", detail)
-
-
-def _positions(here: _Here) -> Iterator[Item]:
-    symbols = {m.symbol for m in here.reading.mentions if m.symbol.kind == "position"}
-    sets: dict[str, Any] = {"END": 0, "all": 0} | {s.text: 0 for s in symbols}
-    for value in here.names.values():
-        if isinstance(value, PairFamily | PairSet):
-            parts = list(value.parts.values()) if isinstance(value, PairFamily) else [value]
-            parts += [value.whole] if isinstance(value, PairFamily) and value.whole else []
-            sets |= {n: 0 for part in parts if part.pairs for n, _ in part.pairs[0].base.positions}
-    about = {"END": "the last token", "all": "every token"}
-    for name in sets:
-        yield Item(name, "position", about.get(name, "a named position"))
-    for name, value in here.names.items():
-        if isinstance(value, Members) and value.of == "positions":
-            yield Item(name, "name", value.kind)
-    yield from _variables(here)
-
-
-def _variables(here: _Here) -> Iterator[Item]:
-    """The loop variables of the statement that one is in."""
-    for before, token, behind in zip(here.tokens, here.tokens[1:], here.tokens[2:], strict=False):
-        if str(before) in ("for", ",") and str(behind) == "in":
-            yield Item(str(token), "name", "a loop variable")
-
-
-def _metrics(here: _Here) -> Iterator[Item]:
-    for name, metric in here.words.metrics.items():
-        if here.shapes is None or (metric.needs == "output") != here.shapes.text:
-            yield Item(name, "metric", metric.unit, metric.doc)
-
-
-def _text_metrics(here: _Here) -> Iterator[Item]:
-    yield Item(TEXT, "metric", "the texts themselves")
-    for name, cls in TEXT_METRICS.items():
-        insert = f"{name}([" if cls.listed else None
-        yield Item(name, "metric", cls.unit, words.doc_of(cls), insert)
-
-
-def _warnings(here: _Here) -> Iterator[Item]:
-    for name, doc in WARNINGS.items():
-        yield Item(name, "value", "a warning", doc)
-
-
-def _options(here: _Here) -> Iterator[Item]:
-    """Options of the word in whose brackets one is, then what its operands can be."""
-    cls = here.call
-    assert cls is not None
-    since = here.tokens[here.open[-1] :]
-    given = {str(a) for a, b in pairwise(since) if b == ":"}
-    keywords = [operand.name for operand in cls.operands if operand.keyword]
-    for name in [*keywords, *cls.options()]:
-        if name not in given:
-            yield Item(name, "option", f"of {cls.word}", words.option(cls, name) or "", f"{name}: ")
-    yield from _expression(here)
-
-
-def _option_value(here: _Here) -> Iterator[Item]:
-    cls = here.call
-    assert cls is not None
-    name = here.back(2)
-    for choice in words.choices(cls, name):
-        yield Item(choice, "value", f"{name} of {cls.word}")
-    kinds = {operand.name: operand.kind for operand in cls.operands}
-    if kinds.get(name) in ("pairs", "prompts"):
-        yield from _pairs(here)
-    elif not words.choices(cls, name):
-        yield from _expression(here)
-
-
-def _pairs(here: _Here) -> Iterator[Item]:
-    for name, value in here.names.items():
-        if isinstance(value, PairFamily):
-            for part, pairs in value.parts.items():
-                yield Item(f"{name}.{part}", "name", f"{len(pairs)} pairs")
-        if isinstance(value, PairFamily | PairSet):
-            yield Item(name, "name", lines_about(value, here.shapes)[0])
-
-
-def _clauses(here: _Here) -> Iterator[Item]:
-    verb = here.verb
-    assert verb is not None
-    for name in _clause_words(verb):
-        doc = words.option(verb, name) or ""
-        yield Item(name, "option", f"of {verb.word}", doc, f"{name} ")
-    yield from _keywords(here)
-    if "AT" in here.fits:
-        yield Item("@", "keyword", "at a position")
-
-
-def _clause_value(here: _Here) -> Iterator[Item]:
-    verb, name = here.verb, here.back()
-    assert verb is not None
-    for choice in words.choices(verb, name):
-        yield Item(choice, "value", f"{name} of {verb.word}")
-    kinds = {operand.name: operand.kind for operand in verb.operands}
-    if kinds.get(name) == "subspace":
-        yield from (i for i in _names(here) if _is_subspace(here.names.get(i.label)))
-    elif name == "from":
-        yield from (Item(word, "value") for word in ("base", "source", "mean"))
-        named = sources_of(here.names.values())
-        yield from (Item(name, "value", what) for name, what in named.items())
-        yield from _names(here)
-    elif not words.choices(verb, name):
-        yield from _expression(here)
-
-
-def _is_subspace(value: Any) -> bool:
-    return isinstance(value, Applied) and isinstance(value.type, SubspaceType)
-
-
-def _model_options(here: _Here) -> Iterator[Item]:
-    values = {"bos": ("yes", "no"), "dtype": DTYPES}.get(here.back())
-    for name in values or MODEL_OPTIONS:
-        yield Item(str(name), "value" if values else "option")
-
-
-def _policy(here: _Here) -> Iterator[Item]:
-    for name in POLICIES.get(here.back(), POLICIES):
-        yield Item(name, "value" if here.back() in POLICIES else "option")
-
-
-def _interventions(here: _Here) -> Iterator[Item]:
-    for name, cls in here.words.interventions.items():
-        yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name} ")
-    for name, value in here.names.items():
-        if isinstance(value, CheckedPath):
-            yield Item(name, "name", "a path")
-    if here.statement == "path":
-        yield from _sites(here)
-    if here.statement == "generate":
-        yield Item("base", "value", "the model as it is")
-
-
-def _expression(here: _Here) -> Iterator[Item]:
-    if here.statement == "metric":
-        yield from (Item(name, "function", "of one token", insert=f"{name}(") for name in READS)
-        yield from (Item(name, "value", "of each pair") for name in OF_ANSWERS)
-    yield from _variables(here)
-    yield from _names(here)
-    for site, row in SITE_WORDS.items():
-        if "." not in site:
-            index = "[" if row.index != "none" else ""
-            yield Item(site, "site", row.doc, words.site(site, here.shapes), f"{site}{index}")
-    for name, doc in words.OWNERS.items():
-        yield Item(name, "site", doc, insert=f"{name}[")
-    for name, doc in words.SETS.items():
-        yield Item(name, "site", doc)
-    for name, matrix in MATRIX_WORDS.items():
-        yield Item(name, "site", matrix.doc)
-    for name, cls in words.classes(here.words).items():
-        if name not in here.words.interventions:
-            yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name}(")
-
-
-def _names(here: _Here) -> Iterator[Item]:
-    for name, value in here.names.items():
-        if value is not BROKEN and not isinstance(value, ModelSpec | Lexicon | PromptFamily):
-            about = lines_about(value, here.shapes)
-            yield Item(name, "name", about[0] if about else describe(value), "\n\n".join(about))
-
-
-_ARE_SITES = (Place, Members, CheckedDictionary, type(None))
-
-
-def _sites(here: _Here) -> Iterator[Item]:
-    """What can stand behind a verb."""
-    for item in _expression(here):
-        value = here.names.get(item.label)
-        if item.what == "site" or (item.what == "name" and isinstance(value, _ARE_SITES)):
-            yield item
-
-
-def _attributed(here: _Here) -> Iterator[Item]:
-    for name in ATTRIBUTED:
-        yield Item(name, "metric", doc=here.words.metrics[name].doc)
-
-
-def _keywords(here: _Here) -> Iterator[Item]:
-    begins = grammar.statement_words()
-    known: dict[str, list[str]] = {
-        n: [t] for n, t in grammar.fixed_texts().items()
-    } | grammar.words()
-    for terminal in sorted(here.fits):
-        for word in known.get(terminal, ()):
-            if word.isidentifier():
-                doc = words.statement(word) if terminal in begins else ""
-                yield Item(word, "keyword", doc=doc or "", insert=f"{word} ")
-
-
-def _anything(here: _Here) -> Iterator[Item]:
-    yield from _keywords(here)
-    if "NUMBER" in here.fits:
-        yield from _expression(here)
-
-
-_OF_FILES = ("lexicon", "prompts", "pairs", "dictionary")
-
-
-def _data(here: _Here) -> Iterator[Item]:
-    """What can stand behind `lexicon NAME =`, `prompts NAME =` and `pairs NAME =`."""
-    for name, cls in here.words.makers.items():
-        if isinstance(cls.gives, DataType) and str(cls.gives) == here.statement:
-            yield Item(name, "function", cls.signature(), words.doc_of(cls), f"{name}(")
-    if here.statement == "pairs":
-        for name, value in here.names.items():
-            if describe(value) in ("a prompts block", "prompts"):
-                yield Item(name, "name", describe(value))
-
-
-def _drawn(here: _Here) -> Iterator[Item]:
-    """What `plot` or `render` draws."""
-    for name, value in here.names.items():
-        plots = here.statement == "plot"
-        if isinstance(value, Value) and (value.can_plot if plots else value.can_render):
-            yield Item(name, "name", value.kind)
-
-
-def _along(here: _Here) -> Iterator[Item]:
-    """The loop variables of what `plot` draws."""
-    plots = [number for number, token in enumerate(here.tokens[:-1]) if token == "plot"]
-    value = here.names.get(str(here.tokens[plots[-1] + 1])) if plots else None
-    for name in value.loop_variables if isinstance(value, Value) else ():
-        yield Item(name, "name", "a loop variable")
-
-
-def _begins_intervention(here: _Here) -> bool:
-    last, kind = here.back(), here.statement
-    if "NAME" not in here.fits or kind not in (
-        "measure",
-        "sweep",
-        "path",
-        "run",
-        "trace",
-        "histogram",
-        "generate",
-    ):
-        return False
-    return (
-        last in ("+", "then", "with")
-        or (last == "=" and kind != "histogram")
-        or (last == ":" and kind == "sweep")
-    )
-
-
-_PLACES: tuple[tuple[Callable[[_Here], Any], Callable[[_Here], Iterable[Item]]], ...] = (
-    (lambda h: h.back() == "." and h.fits & {"NAME", "INDEX"}, _behind_dot),
-    (lambda h: "POINT" in h.fits, _positions),
-    (lambda h: "WARNING" in h.fits, _warnings),
-    (lambda h: h.back() in ("plot", "render") and h.statement == h.back(), _drawn),
-    (lambda h: h.statement == "plot" and h.back() in ("by", "lines"), _along),
-    (lambda h: h.statement == "model" and h.open, _model_options),
-    (lambda h: h.open and _is_policy(h), _policy),
-    (lambda h: h.call is not None and h.back() in ("(", ","), _options),
-    (lambda h: h.call is not None and h.back() == ":", _option_value),
-    (lambda h: h.statement == "generate" and _in_report(h), _text_metrics),
-    (lambda h: _in_report(h) and h.fits == {"NAME"}, _metrics),
-    (lambda h: h.statement == "attribution" and h.back() == "to", _attributed),
-    (lambda h: h.back() == "on" and "NAME" in h.fits, _pairs),
+_PLACES: tuple[tuple[Callable[[Here], Any], Callable[[Here], Iterable[Item]]], ...] = (
+    (lambda h: h.back() == "." and h.fits & {"NAME", "INDEX"}, offers.behind_dot),
+    (lambda h: "POINT" in h.fits, offers.positions),
+    (lambda h: "WARNING" in h.fits, offers.warnings),
+    (lambda h: h.back() in ("plot", "render") and h.statement == h.back(), offers.drawn),
+    (lambda h: h.statement == "plot" and h.back() in ("by", "lines"), offers.along),
+    (lambda h: h.statement == "model" and h.open, offers.model_options),
+    (lambda h: h.open and is_policy(h), offers.policy),
+    (lambda h: h.call is not None and h.back() in ("(", ","), offers.options),
+    (lambda h: h.call is not None and h.back() == ":", offers.option_value),
+    (lambda h: h.statement == "generate" and in_report(h), offers.text_metrics),
+    (lambda h: in_report(h) and h.fits == {"NAME"}, offers.metrics),
+    (lambda h: h.statement == "attribution" and h.back() == "to", offers.attributed),
+    (lambda h: h.back() == "on" and "NAME" in h.fits, offers.pairs),
     (
         lambda h: h.back() == "=" and h.statement in ("lexicon", "prompts", "pairs", "dictionary"),
-        _data,
+        offers.data,
     ),
-    (_begins_intervention, _interventions),
-    (lambda h: h.back() in h.words.interventions and h.verb is not None, _sites),
-    (lambda h: h.back() in _clause_words(h.verb) and "DOT" not in h.fits, _clause_value),
-    (lambda h: h.verb is not None and h.fits & {"TO", "_AT"}, _clauses),
+    (begins_intervention, offers.interventions),
+    (lambda h: h.back() in h.words.interventions and h.verb is not None, offers.sites),
+    (lambda h: h.back() in clause_words(h.verb) and "DOT" not in h.fits, offers.clause_value),
+    (lambda h: h.verb is not None and h.fits & {"TO", "_AT"}, offers.clauses),
 )
-
-
-def _in_report(here: _Here) -> bool:
-    for token in reversed(here.tokens):
-        if token == "report":
-            return True
-        if token != "," and token.type not in ("NAME", "name"):
-            return False
-    return False
-
-
-def _is_policy(here: _Here) -> bool:
-    """Whether one is in the braces behind the last stage of a path."""
-    brace = here.open[-1]
-    return (
-        here.tokens[brace] == "{"
-        and "->" in [str(t) for t in here.tokens[:brace]]
-        and (here.fits <= {"NAME", "RBRACE"})
-    )
-
-
-def _clause_words(verb: type[Word] | None) -> dict[str, None]:
-    """The words that clauses behind a verb begin with, in order."""
-    if verb is None:
-        return {}
-    keywords = [operand.name for operand in verb.operands if operand.keyword]
-    origins = verb.origins if issubclass(verb, Change) else ()
-    return dict.fromkeys([*keywords, *verb.options(), *origins])

@@ -9,8 +9,9 @@ from lsprotocol import types as lsp
 from pygls.uris import from_fs_path, to_fs_path
 
 from causaldsl.diagnostics import Diagnostic, Span
-from causaldsl.editor.completion import Item, Offer, What
+from causaldsl.editor.completion import Offer
 from causaldsl.editor.document import Place, Reading
+from causaldsl.editor.here import Item, What
 from causaldsl.editor.lines import Lines
 from causaldsl.editor.symbols import Outlined
 from causaldsl.editor.workspace import Workspace

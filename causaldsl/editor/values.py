@@ -10,13 +10,14 @@ from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import describe
+from causaldsl.check.measurements import Measurement
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.sets import Members
 from causaldsl.check.statements.metrics import CheckedMetric
 from causaldsl.check.tabled import Table
-from causaldsl.check.values import Applied, CheckedTrace, Histogram, Measurement
+from causaldsl.check.values import Applied, CheckedTrace, Histogram
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.shapes import ModelDims
 from causaldsl.shown import visible

@@ -16,7 +16,7 @@ from causaldsl.engine.words.generation import Texts
 from causaldsl.engine.words.histograms import Projected
 from causaldsl.engine.words.runs import outcomes_of
 from causaldsl.graph.operations import MeasureWord, Operation
-from causaldsl.results.records import LISTED
+from causaldsl.results.routes import LISTED
 from causaldsl.results.values import Block
 from causaldsl.vocabulary.metrics import Metric
 

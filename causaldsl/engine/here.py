@@ -17,7 +17,7 @@ from causaldsl.engine.edits import Edit, Read, Watch
 from causaldsl.engine.reads import activations
 from causaldsl.engine.runs import Group, PromptRuns
 from causaldsl.engine.session import Session, stack
-from causaldsl.engine.upcast import upcast_dtype
+from causaldsl.engine.upcast import HALF, upcast_dtype
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.chunks import GRADIENT_ROWS
 from causaldsl.plan.virtual import edited, read_for
@@ -141,6 +141,7 @@ class Here(Generic[W]):
         """
         self._check(any(one.backward for one in self.word.passes()), "it takes gradients")
         self.made.gradients = True
+        self.say_if_rounded()
         place = edited(self.at)
         made: list[Tensor] = self.session.cached(
             f"gradient {self.operation.input('base')} {place}", self._make_gradients
@@ -157,6 +158,18 @@ class Here(Generic[W]):
     def note(self, text: str) -> None:
         """Something that a reader of the results should know, once."""
         self.session.note(text)
+
+    def say_if_rounded(self) -> None:
+        """A note where gradients are in half precision and the program does not ask for that.
+
+        Of a program that does, `check` has said it (the warning `rounded-gradients`).
+        """
+        loaded = self.session.loaded
+        if loaded.dtype in HALF and loaded.spec.dtype != loaded.dtype_name:
+            self.note(
+                f"{loaded.dtype_name}: gradients can be off by a tenth and more, so can what is "
+                "estimated or chosen by them; run it in float32, or claim only what patches do"
+            )
 
     def _check(self, declared: bool, what: str) -> None:
         """What a word does not declare has not been planned, and so can't be had."""

@@ -8,6 +8,7 @@ themselves, whereas U alone may be turned by any rounding of theirs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,6 +52,13 @@ class SubspaceValue:
         if self.vectors.shape[1] == 1:
             return self.vectors[:, 0] / self.vectors.norm()
         return self.basis[:, 0]
+
+
+def unit_vectors(coordinates: Sequence[int], width: int) -> Tensor:
+    """(width, c) in float64: a unit vector along each of some coordinates."""
+    vectors = torch.zeros(width, len(coordinates), dtype=torch.float64)
+    vectors[list(coordinates), range(len(coordinates))] = 1
+    return vectors
 
 
 def row_basis(matrix: Tensor) -> Tensor:

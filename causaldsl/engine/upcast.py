@@ -11,14 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_HALF = (torch.bfloat16, torch.float16)
+HALF = (torch.bfloat16, torch.float16)
 
 
 def upcast(x: Tensor) -> Tensor:
     """The tensor in float32 if it is in half precision, else the same."""
-    return x.float() if x.dtype in _HALF else x
+    return x.float() if x.dtype in HALF else x
 
 
 def upcast_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for half precision, else the same."""
-    return torch.float32 if dtype in _HALF else dtype
+    return torch.float32 if dtype in HALF else dtype

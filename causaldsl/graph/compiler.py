@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.circuits import CheckedCircuit
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin
-from causaldsl.check.values import Applied, CheckedPath, ClassName, Run
+from causaldsl.check.values import Applied, CheckedPath, ClassName
 from causaldsl.diagnostics import Span
 from causaldsl.discovery import import_all, into
 from causaldsl.graph.graph import Graph, Made

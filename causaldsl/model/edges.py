@@ -88,17 +88,6 @@ def _of_kinds(kinds: Sequence[str], shapes: ModelDims) -> list[Site]:
     return [site for site in all_sites(shapes) if site.kind in wanted]
 
 
-def sorted_edges(edges: Iterable[Edge], shapes: ModelDims) -> list[Edge]:
-    """Edges in the order of :func:`all_edges`."""
-    return sorted(
-        edges,
-        key=lambda edge: [
-            (*site.depth(shapes), site.kind, site.head or 0)
-            for site in (edge.receiver, edge.sender)
-        ],
-    )
-
-
 @dataclass(frozen=True)
 class Wiring:
     """Some edges of a model: for each receiver that has any, its senders as bits of a number.

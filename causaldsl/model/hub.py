@@ -140,7 +140,10 @@ def reachable() -> bool:
 
 def absent(name: HubName, what: str, hint: str) -> Mistake:
     """The mistake for a model that can't be had here and now."""
-    way_out = "run once with a network, or name a local folder that holds its config.json"
+    from huggingface_hub import constants
+
+    once = "without HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "with a network"
+    way_out = f"run once {once}, or name a local folder that holds its config.json"
     joined = f"{hint} Or {way_out}" if hint.endswith("?") else f"{hint}; or {way_out}"
     return Mistake("model-absent", f"{name} {what}", joined)
 

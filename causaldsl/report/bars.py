@@ -13,7 +13,8 @@ from typing import Any
 
 from causaldsl.report.numbers import WITHHELD, measured
 from causaldsl.report.plots import Area, look, save, subplots
-from causaldsl.results.records import Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Results
 from causaldsl.vocabulary.metrics import named_with_unit
 
 _CLEAN = "#444444"

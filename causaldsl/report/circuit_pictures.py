@@ -9,7 +9,7 @@ import itertools
 import re
 from collections import defaultdict
 
-from causaldsl.results.records import CircuitRecord
+from causaldsl.results.routes import CircuitRecord
 from causaldsl.shown import visible
 
 MOST = 150

@@ -15,8 +15,8 @@ from typing import Any
 import networkx as nx
 
 from causaldsl.check.checked import CheckedProgram
+from causaldsl.check.measurements import Measurement
 from causaldsl.check.pairs import PromptSet
-from causaldsl.check.values import Measurement
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import ARM, Operation
 from causaldsl.report.folding import counted, folded

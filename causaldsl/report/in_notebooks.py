@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.graph.graph import Graph
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import records_table
 from causaldsl.report.numbers import MARKS, places_of, plain, with_interval
-from causaldsl.results.measured import Measured
+from causaldsl.results.frames import Measured, Rows
+from causaldsl.results.numbers import Number, Record
 from causaldsl.results.records import Expectation, Results
+from causaldsl.results.routes import TraceRecord
 
 if TYPE_CHECKING:
     from causaldsl.report.kinds.base import Picture
@@ -45,14 +48,24 @@ class Numbers(Measured):
         return list(next(iter(self.numbers.values())))
 
 
-def measures_of(program: CheckedProgram, results: Results) -> dict[str, Numbers]:
+class Claims(Rows):
+    """The claims of a run, with their verdicts."""
+
+    def _repr_html_(self) -> str:
+        return records_table([_claim(Expectation(**row)) for row in self.rows], "")
+
+
+def claims_of(results: Results) -> Claims:
+    """The claims of a run, in the order of the program."""
+    return Claims([claim.model_dump() for claim in results.expectations])
+
+
+def measures_of(results: Results) -> dict[str, Numbers]:
     """The numbers of every measure and sweep of a run, by its name."""
-    found = {}
-    for name, numbers in results.measures.items():
-        made = program.measurements[name]
-        places = {run.name: (run.arm, run.coordinates) for run in made.runs}
-        found[name] = Numbers(name, tuple(axis.name for axis in made.axes), places, numbers)
-    return found
+    return {
+        name: Numbers(name, results.sweeps.get(name), numbers)
+        for name, numbers in results.measures.items()
+    }
 
 
 def run_html(results: Results, measures: Mapping[str, Numbers], where: Path | None) -> str:
@@ -76,26 +89,45 @@ def _claim(claim: Expectation) -> dict[str, Content]:
     return {"claim": tag("code", claim.text), "": MARKS[claim.verdict], "found": found}
 
 
+class Shown(ABC):
+    """A picture of a run."""
+
+    @property
+    @abstractmethod
+    def svg(self) -> str:
+        """The picture as SVG text."""
+
+    def _repr_svg_(self) -> str:
+        return self.svg[self.svg.index("<svg") :]
+
+
 @dataclass(frozen=True)
-class Drawing:
-    """A picture of a run, drawn when it is looked at."""
+class Drawing(Shown):
+    """A picture that is drawn when it is looked at."""
 
     name: str
     picture: Picture
 
     @cached_property
     def svg(self) -> str:
-        """The picture as SVG text."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{self.name}.svg"
             self.picture.draw(path)
             return path.read_text(encoding="utf-8")
 
-    def _repr_svg_(self) -> str:
-        return self.svg[self.svg.index("<svg") :]
+
+@dataclass(frozen=True)
+class SavedPicture(Shown):
+    """A picture in a run's folder."""
+
+    path: Path
+
+    @property
+    def svg(self) -> str:
+        return self.path.read_text(encoding="utf-8")
 
 
-def drawings(program: CheckedProgram, graph: Graph, results: Results) -> dict[str, Drawing]:
+def drawings(program: CheckedProgram, graph: Graph, results: Results) -> dict[str, Shown]:
     """The pictures of a run by name: those that the program asks for, and those drawn unasked."""
     from causaldsl.report.kinds.base import UNASKED, pictures
     from causaldsl.report.view import View
@@ -103,3 +135,48 @@ def drawings(program: CheckedProgram, graph: Graph, results: Results) -> dict[st
     view: View = View(program, graph, results, Path())
     named = ((picture.stem.removeprefix(UNASKED), picture) for picture in pictures(view))
     return {name: Drawing(name, picture) for name, picture in named}
+
+
+def saved_pictures(folder: Path) -> dict[str, Shown]:
+    """The pictures that a run has left in its folder, by name."""
+    return {path.stem: SavedPicture(path) for path in sorted(folder.glob("*.svg"))}
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A trace: its picture, and its numbers as rows."""
+
+    name: str
+    record: TraceRecord
+    picture: Shown | None
+    """None where the run has left no picture of it."""
+
+    @property
+    def edges(self) -> Rows:
+        """The edges among what is drawn: effect, natural effect, shares, whether dormant."""
+        return Rows([_flat(edge) for edge in self.record.edges])
+
+    @property
+    def components(self) -> Rows:
+        """Every component that was traced, and what it mediates."""
+        return Rows([_flat(component) for component in self.record.components])
+
+    def _repr_svg_(self) -> str | None:
+        return None if self.picture is None else self.picture._repr_svg_()
+
+
+def traces_of(results: Results, pictures: Mapping[str, Shown]) -> dict[str, Traced]:
+    """The traces of a run by name, each with its picture."""
+    found = results.traces.items()
+    return {name: Traced(name, record, pictures.get(name)) for name, record in found}
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """A record as one row: of a number its mean, and the ends of its interval beside it."""
+    row: dict[str, Any] = {}
+    for name, value in record:
+        if isinstance(value, Number):
+            row |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        else:
+            row[name] = value
+    return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 from causaldsl.vocabulary.metrics import metric_named
 
 _MOST_PLACES = 6

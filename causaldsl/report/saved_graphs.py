@@ -16,7 +16,8 @@ from causaldsl.check.pairs import Prompt
 from causaldsl.check.places import PositionRef
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.tokens import Tokens
-from causaldsl.results.records import Results, TraceNode, TraceRecord
+from causaldsl.results.records import Results
+from causaldsl.results.routes import TraceNode, TraceRecord
 
 
 def write_graphs(folder: Path, program: CheckedProgram, results: Results) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from causaldsl.report.numbers import with_interval
 from causaldsl.report.plots import look, save, subplots
-from causaldsl.results.records import AttributedRecord, AttributionRecord, Number
+from causaldsl.results.numbers import Number
+from causaldsl.results.routes import AttributedRecord, AttributionRecord
 from causaldsl.vocabulary.metrics import named_with_unit
 
 _BARS = 16

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from causaldsl.report.pictures import pdf_of_svg
-from causaldsl.results.records import Expectation, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Expectation, Results
 from causaldsl.shown import one_line
 from causaldsl.studies.runs import read_run
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from causaldsl.results.records import Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Results
 from causaldsl.studies.runs import read_run
 
 _CHOICES = (

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from causaldsl import api
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.cache import sha256
 from causaldsl.plan.settings import Progress, Settings
 from causaldsl.report.saved_sources import CHOICES, FOLDER
+from causaldsl.results.reading import read_results
 from causaldsl.results.records import Results
-from causaldsl.shown import one_line
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,7 @@ class Kept:
 
 def read_run(folder: Path) -> Kept:
     """A run that is there. Raises :class:`Mistake` if it is not, or can't be read."""
-    path = folder / "results.json"
-    if not path.is_file():
-        raise Mistake("missing-file", f"there is no {path}", "give the folder of a run")
-    try:
-        return Kept(folder, Results.model_validate_json(path.read_text("utf-8")))
-    except (ValidationError, UnicodeDecodeError, OSError) as error:
-        reason = one_line(error)
-        help = "it may be of another version of causaldsl: run the program again"
-        raise Mistake("unreadable-file", f"{path} can't be read: {reason}", help) from None
+    return Kept(folder, read_results(folder))
 
 
 def compiled_again(

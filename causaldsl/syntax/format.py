@@ -37,7 +37,12 @@ class _Block:
     width: int = 0
 
     def lines(self, node: ast.Node, comments: _Comments) -> list[str]:
-        lines = [f"{self.head} {{{comments.opening(node, self.rows)}"]
+        rows_start = self.rows[0].first.span.start if self.rows else node.span.end
+        brace = comments.brace(node, rows_start)
+        above = [c.text for c in comments.before(brace)]
+        if not comments.inside(node) and len(self.flat) <= self.width:
+            return [*above, self.flat + comments.beside(node)]
+        lines = [*above, f"{self.head} {{{comments.behind(brace, node, rows_start)}"]
         for row in self.rows:
             indent = "  " * row.depth
             lines += [f"{indent}{c.text}" for c in comments.before(row.first.span.start)]
@@ -57,6 +62,8 @@ class _Stages:
 
     def lines(self, node: ast.Node, comments: _Comments) -> list[str]:
         above = [c.text for c in comments.before(node.span.end)]
+        if len(self.flat) <= self.width:
+            return [*above, self.flat + comments.beside(node)]
         lines = [self.head]
         for part in self.parts:
             stages = _stages(part) if isinstance(part, ast.Chain) else [show(part)]
@@ -96,6 +103,7 @@ class _Comments:
     """The program's comments, each handed out once, in order."""
 
     def __init__(self, program: ast.Program):
+        self._all = program.comments
         self._left = list(program.comments)
 
     def before(self, offset: int) -> list[ast.Comment]:
@@ -113,14 +121,17 @@ class _Comments:
                 return "  " + self._left.pop(0).text
         return ""
 
-    def opening(self, node: ast.Node, rows: list[_Row]) -> str:
-        """The comments behind the opening brace of a block, on its line."""
-        source = node.span.source
-        stop = rows[0].first.span.start if rows else node.span.end
-        brace = source.text.find("{", node.span.start, stop)
-        line_end = source.text.find("\n", brace)
-        if brace < 0 or line_end < 0:
-            return ""
+    def brace(self, node: ast.Node, stop: int) -> int:
+        """Where the brace of a block is that is opened before ``stop``, and not in a comment."""
+        text, found = node.span.source.text, stop
+        while (found := text.rfind("{", node.span.start, found)) >= 0:
+            if not any(c.span.start < found < c.span.end for c in self._all):
+                return found
+        return node.span.start
+
+    def behind(self, brace: int, node: ast.Node, stop: int) -> str:
+        """The comment behind the opening brace of a block, on its line."""
+        line_end = node.span.source.text.find("\n", brace)
         return "".join(f"  {comment.text}" for comment in self.before(min(line_end, stop)))
 
     def inside(self, node: ast.Node) -> bool:
@@ -132,9 +143,7 @@ def _statement(node: ast.Statement, comments: _Comments) -> list[str]:
     if isinstance(printed, str):
         inner = comments.before(node.span.end)
         return [*(c.text for c in inner), printed + comments.beside(node)]
-    if comments.inside(node) or len(printed.flat) > printed.width:
-        return printed.lines(node, comments)
-    return [printed.flat + comments.beside(node)]
+    return printed.lines(node, comments)
 
 
 def show(node: Any) -> str:

@@ -8,17 +8,15 @@ _VERBS = "patch|ablate|steer|cut"
 _BLOCKS = "measure|sweep|table|histogram|trace|prompts"
 _COMMENT = "a comment begins with #"
 _POWER = "there are no powers: write a * a"
-_NO_OR = (
-    "a claim has no alternatives: claim the side that you predict; outside of 0 to 1 is "
-    "abs(x - 0.5) > 0.5"
-)
+_NO_OR = "there is no `or` in a claim: claim the side that you predict"
 _COLON = "a colon stands before what is done: for l in layers: patch SITE"
 
 _HINTS = (
     (
         r"pairs\s+\w+\s*=\s*(\w+)\s*",
         r"(\{[^}\n]*\}?)",
-        "say which letters fill the slots of base and source: {} ABB <-> BAB {}",
+        "write a letter for each slot of base and source, equal ones for equal words: "
+        "{} ABB <-> BAB {}",
     ),
     (r"position\s[^}]*?(\w+)\s*=\s*(\w+)", r"\.", "a column has no place of its own: {} = {}"),
     (r"answer\s+", r"\{", "without braces: answer X.capital"),
@@ -38,8 +36,8 @@ _HINTS = (
     # Names and options
     (r"", r"model\.\w", "sites have names of their own: resid_post[3], mlp_out[3], attn_out[3]"),
     (r"model\s+\w+\s*=\s*(\w+)\s*", r"([-/.][-\w/.]*)", 'write it in quotes: "{}{}"'),
-    (r"model\s+\w+\s+", r"[\"']", 'write it with =: model lm = "gpt2"'),
-    (r"model\s+", r"[\"']", 'give it a name, too: model lm = "gpt2"'),
+    (r"model\s+(\w+)\s+", r"[\"']([^\"'\n]+)[\"']", 'write it with =: model {} = "{}"'),
+    (r"model\s+", r"[\"']([^\"'\n]+)[\"']", 'give it a name, too: model lm = "{}"'),
     (r"model\s+\w+", r"[-/.]", 'give it a name, too: model lm = "gpt2"'),
     (
         rf"^\s*(model|lexicon|pairs|site|set|subspace|let|param|{_BLOCKS})\s*",
@@ -57,6 +55,11 @@ _HINTS = (
     (r"import\s+", r"\w", 'a file\'s name stands in quotes: import "ioi.cpatch"'),
     # Claims
     (r"", r"&&?", "join claims by `and`"),
+    (
+        r"^\s*expect\s+([^\n=<>]*?)\s*[<>]=?[^\n]*",
+        r"\|\|?|or\b",
+        _NO_OR + "; or, outside of 0 to 1: abs({} - 0.5) > 0.5 (the middle, and half the width)",
+    ),
     (r"", r"\|\|?|or\b", _NO_OR),
     (r"[<>]=?[^<>\n]*", r"[<>]", "compare two at a time: a < b and b < c"),
     (r"expect\s+not\s+", r".", "claim the opposite: `>` instead of not `<`"),
@@ -135,8 +138,8 @@ _BRACKET = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|([\[({])|([\])}])')
 def hint(before: str, here: str) -> str | None:
     """What to write where the text ``here`` can't follow ``before``, the statement so far.
 
-    >>> hint("pairs p = facts ", "{ test 3 }")
-    'say which letters fill the slots of base and source: facts ABB <-> BAB { test 3 }'
+    >>> hint("let a = 2 *", "* 3")
+    'there are no powers: write a * a'
     """
     for pattern, follows, help in _HINTS:
         found = re.search(rf"(?:{pattern})\Z", before, re.M)

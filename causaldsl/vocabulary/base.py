@@ -294,8 +294,8 @@ class Change(Word):
                 "along",
                 "width-mismatch",
                 f"this subspace has {along.width} dimensions, the site {site.width}",
-                "act at the site that it was made at; from an MLP's neurons to the stream it is "
-                "carried by `along v * W_out[l]`",
+                "act at the site that it was made at; or in the stream along what it writes there "
+                "from an MLP's neurons: `along v * W_out[LAYER]`",
             )
         return site
 

@@ -148,6 +148,11 @@ def site_help(text: str, otherwise: str | None = None) -> str | None:
     return f"write {site}" if site else otherwise
 
 
+def also_called() -> dict[str, tuple[str, ...]]:
+    """Sites, options, metrics, verbs and functions, each with what others call it."""
+    return {word: tuple(names.split()) for word, names in (_SITES | _OTHERS).items()}
+
+
 def word_meant(name: str, available: Iterable[str], what: str = "names") -> str:
     """As :func:`suggest`, and it knows what others call a word.
 

@@ -17,6 +17,7 @@ WARNINGS = {
     "positions-apart": "A named position is at other tokens in sources than in bases.",
     "first-token": "A named position is the first token of a prompt.",
     "dropped-words": "Words of a lexicon are not one token for this model, and are left out.",
+    "dictionary-bos": "Texts begin with BOS, unlike those of a dictionary's training, or lack it.",
     "alike-templates": "A test template is nearly a train template.",
     "unused-definition": "Nothing uses a name that the program defines.",
     "unused-loop-variable": "Nothing in a loop depends on one of its variables.",
@@ -25,5 +26,9 @@ WARNINGS = {
     "different-units": "Numbers of different units are compared, added or subtracted.",
     "different-pairs": "Numbers that are measured on different pairs are compared or combined.",
     "chosen-here": "A cell is claimed to be the largest, and its size too, on the same pairs.",
+    "chosen-on-these": "A measure is of what was chosen for its size on the same pairs.",
+    "own-values": "An arm puts in what the base has there itself, and changes nothing.",
+    "hidden-change": "An arm changes what another of its interventions writes over.",
+    "rounded-gradients": "What is chosen by gradients has them in bfloat16.",
     "other-site": "A direction that was made at one site is used at another.",
 }

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram
-from causaldsl.check.values import Applied, Axis, CheckedTrace, Measurement, Run
+from causaldsl.check.measurements import Axis, Measurement, Run
+from causaldsl.check.values import Applied, CheckedTrace
 from causaldsl.vocabulary.numbers import Result
 from causaldsl.vocabulary.traces import TraceNumber
 

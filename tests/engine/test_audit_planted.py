@@ -15,7 +15,7 @@ from torch import Tensor
 
 from causaldsl.engine.audit.rule import Bounds
 from causaldsl.report.calibration import calibration
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 from tests.engine.planting.audited import CLEAR, Case, audited, counted
 from tests.engine.planting.build import DORMANT, FEATURE, LOST
 from tests.engine.planting.cases import ALL, built

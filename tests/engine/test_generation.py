@@ -23,7 +23,8 @@ from causaldsl.engine.words import generation
 from causaldsl.engine.words.generation import Texts
 from causaldsl.engine.writing import choose
 from causaldsl.report.kinds.generations import Generations
-from causaldsl.results.records import GenerationRecord, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import GenerationRecord, Results
 from causaldsl.vocabulary.generation import GenerateWord, occurrences
 from tests.engine.test_interpret import check, run
 from tests.engine.test_store import found
@@ -309,8 +310,11 @@ BAD = [
      "not-written-yet"),
     ("generate g on said { a = ablate resid_post[1] @ all to mean along v  tokens 3  report text }",
      "not-written-yet"),
-    ('dictionary f = sae("sae") at resid_post[1]\n'
+    ('dictionary f = transcoder("transcoder") at mlp_in[1] -> mlp_out[1]\n'
      "generate g on said { a = ablate f.features[3] @ all to zero  tokens 3  report text }",
+     "not-written-yet"),
+    ('dictionary f = sae("sae") at resid_post[1]\n'
+     "generate g on flip.test { a = patch f.features[3] @ all  tokens 3  report text }",
      "not-written-yet"),
     ("generate g on said { a = ablate random_mlp(1, seed: 0) @ all to zero  tokens 3  "
      "report text }", "not-written-yet"),

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from causaldsl.diagnostics import RunFailure
+from causaldsl.engine.metrics import ROUNDING
 from causaldsl.engine.session import Session
 from causaldsl.results.records import Results
 from tests import oracle
@@ -201,3 +203,50 @@ expect growth[5.1].logit_diff > -100 and rates[0.001].logit_diff > -100
     assert len({round(n["logit_diff"].mean, 12) for n in table.values()}) == 7
     words = [session.graph.operation(key).word for key in session.graph.order()]
     assert sorted({w.lr for w in words if w.word == "das"}) == [0.001, 0.01, 0.1]
+
+
+FEATURES = 'dictionary f = sae("sae") at resid_post[1]\n'
+NONE_AT_ALL = r"of 32 neurons, 0 have a score that is not 0, and 3 are asked for"
+
+
+@pytest.mark.parametrize(
+    ("subspace", "message", "way"),
+    [
+        ("best_neurons(embed @ END, k: 3, on: flip.train)", NONE_AT_ALL, "differs between"),
+        ("best_features(f.features @ END, k: 40, on: flip.train)",
+         r"of 48 features, (\d+) have a score that is not 0, and 40 are asked for", "at most"),
+        ("best_features(f.features @ END, k: 1, after: 40, by: difference, on: flip.train)",
+         r"of 48 features, (\d+) have a score that is not 0, and 41 are asked for", "at most"),
+    ],
+)  # fmt: skip
+def test_what_has_no_score_is_not_among_the_best(
+    subspace: str, message: str, way: str, world: Path
+) -> None:
+    """Prompts end alike, and a dictionary of this kind has few features in any of them."""
+    with pytest.raises(RunFailure, match=message) as refused:
+        run(PRELUDE + FEATURES + f"subspace best = {subspace}\n", world)
+    assert way in str(refused.value.help)
+
+
+def test_a_tie_among_neurons_is_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PRELUDE + "subspace best = best_neurons(mlp_hidden[2] @ END, k: 5, on: flip.train)\n"
+    results, _ = run(text, world)
+    assert not any("no more than rounding" in note for note in results.notes)
+    monkeypatch.setitem(ROUNDING, "float64", 1.0)  # as if nothing were known of the numbers
+    monkeypatch.setitem(ROUNDING, "float32", 1.0)
+    results, _ = run(text, world)
+    assert any(note.startswith("best: ") and "rounding" in note for note in results.notes)
+
+
+@pytest.mark.parametrize("told", ["", " { dtype float32 }"])
+def test_gradients_in_bfloat16_are_said_to_be_rough(told: str, world: Path) -> None:
+    """Where the run was told so, and not the program, which `check` warns of."""
+    text = PRELUDE.replace('"tiny-llama"', f'"tiny-llama"{told}') + (
+        "subspace best = best_neurons(mlp_hidden[2] @ END, k: 5, on: flip.train)\n"
+        "attribution found to logit_diff on flip.train { over heads }\n"
+    )
+    results, _ = run(text, world, dtype="bfloat16")
+    said = [note for note in results.notes if "a tenth and more" in note]
+    assert len(said) == 1
+    results, _ = run(text, world, dtype="float32")
+    assert not any("a tenth and more" in note for note in results.notes)

@@ -141,7 +141,7 @@ def test_features_are_trained_through_what_they_write(site: str, world: Path) ->
         ("mask(resid_post[2] @ END, on: flip.train, cost: -1)", "bad-option"),
         ("mask(resid_post[2] @ END, on: flip.train, dim: 3)", "unknown-option"),
         ('mask(hook("blocks.1.ln1.hook_out") @ END, on: flip.train)', "unknown-width"),
-        ("mask(heads @ END, on: flip.train)", "head-part"),
+        ("mask(heads @ END, on: flip.train)", "several-sites"),
     ],
 )
 def test_refused(call: str, code: str, world: Path) -> None:

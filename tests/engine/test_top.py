@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError, RunFailure
+from causaldsl.engine.ties import tie_at
 from causaldsl.results.lock import lock_of
 from causaldsl.results.records import Results
 from tests.tiny import NAMES, OBJECTS, tiny_folder
@@ -135,3 +137,35 @@ def test_what_is_withheld_chooses_nothing(folder: Path) -> None:
     with pytest.raises(RunFailure, match=r"top\(1, scan.fldd\) can't be found: fldd on p.train"):
         api.run(text + "set movers = top(1, scan.fldd)\nmeasure m on p.test {\n"
                 "  a = patch movers.z @ END  report prob }")  # fmt: skip
+
+
+def test_a_tie_at_the_cut_is_said(folder: Path) -> None:
+    """Two loop values that do the same have equal numbers, and one of them has to be left out."""
+    text = START + (
+        "sweep same on p.train { for l in layers: patch mlp_out[2] @ END  report logit_diff }\n"
+        "set one = top(1, same.logit_diff)\nset two = top(2, layers_of.logit_diff)\n"
+        "measure m on p.test { a = patch mlp_out[one] @ END  b = patch mlp_out[two] @ END\n"
+        "  report logit_diff }\n"
+    )
+    notes = api.run(text).results.notes
+    (said,) = [note for note in notes if "no more than rounding" in note]
+    assert said.startswith("top(1, same.logit_diff): 0, 1, 2, 3 differ")
+    assert any(note.startswith("top(1, same.logit_diff) is {0}") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "tied"),
+    [
+        ([3.0, 1.0, 2.0], 2, []),
+        ([3.0, 2.0, 2.0, 1.0], 2, [1, 2]),
+        ([3.0, 2.0, 2.0, 1.0], 3, []),
+        ([3.0, 2.0, 2.0 + 1e-7, 2.0 - 1e-7], 1, []),
+        ([3.0, 2.0, 2.0 + 1e-7, 2.0 - 1e-7], 3, [2, 1, 3]),
+        ([3.0, 2.0], 2, []),
+        ([0.0, 0.0], 1, [0, 1]),
+    ],
+)
+def test_what_is_a_tie(sizes: list[float], count: int, tied: list[int]) -> None:
+    found = torch.tensor(sizes, dtype=torch.float64)
+    order = torch.argsort(-found, stable=True).tolist()
+    assert tie_at(found, order, count, "float32") == tied

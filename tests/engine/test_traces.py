@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import Pair
-from causaldsl.results.records import Results, TraceEdge
+from causaldsl.results.records import Results
+from causaldsl.results.routes import TraceEdge
 from tests import oracle, path_oracle
 from tests.engine.test_interpret import run
 from tests.frontend.world import PRELUDE, make_world

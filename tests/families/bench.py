@@ -28,7 +28,7 @@ from causaldsl.plan.settings import Settings
 from causaldsl.results.records import Results
 from tests.families import oracle
 from tests.families.arms import Arm, Case, Direction, Reference, kl
-from tests.families.models import FAMILIES, family_folder
+from tests.families.models import family_folder
 
 PRELUDE = """model lm = "NAME"
 lexicon name = words(["Mary", "John", "Tom", "Anna", "Kate", "Paul", "Mark", "Luke"]) split half
@@ -94,10 +94,6 @@ class Bench:
     @cached_property
     def model(self) -> Any:
         return oracle.load(self.folder)
-
-    @cached_property
-    def gives_bos(self) -> bool:
-        return FAMILIES[self.name].bos
 
     def check(self, text: str) -> CheckedProgram:
         whole = self.prelude.replace("NAME", self.folder.name) + text

@@ -55,6 +55,11 @@ def members(kind: typing.Any) -> set[type]:
     return below or {kind}
 
 
+def test_no_file_is_too_long_to_be_read_at_once() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path.name: n for path, n in lengths.items() if n > 430} == {}
+
+
 def test_every_statement_has_a_checker() -> None:
     assert members(ast.Statement) == CHECKS.keys()
 

@@ -32,6 +32,8 @@ def make_world(folder: Path) -> Path:
     write_dictionary(folder / "sae", "topk", **place)
     write_dictionary(folder / "transcoder", "transcoder")
     write_dictionary(folder / "elsewhere", "standard", **{**place, "model_name": "gpt2-small"})
+    for name, begun in (("with_bos", True), ("without_bos", False)):
+        write_dictionary(folder / name, "topk", **place, prepend_bos=begun)
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
     (folder / "places.txt").write_text("\n".join(PLACES) + "\n")
     (folder / "objects.txt").write_text("\n".join(OBJECTS) + "\n")

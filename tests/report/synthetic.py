@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from causaldsl.results.records import (
+from causaldsl.results.numbers import Number
+from causaldsl.results.routes import (
     ComparisonRecord,
     ComparisonRow,
-    Number,
     TraceEdge,
     TraceNode,
     TraceRecord,

@@ -20,7 +20,8 @@ from causaldsl.report.kinds.base import Draw, Kind, asked, kind, kinds, of_no_ki
 from causaldsl.report.page.build import report_html
 from causaldsl.report.tables import print_results
 from causaldsl.report.view import View
-from causaldsl.results.records import Number, Record, Results, SweepRecord
+from causaldsl.results.numbers import Number, Record
+from causaldsl.results.records import Results, SweepRecord
 from causaldsl.vocabulary.metrics import headline
 from tests.report.pages import Page
 from tests.report.synthetic import trace

@@ -17,11 +17,11 @@ from matplotlib.ticker import FixedLocator
 from causaldsl.report import bars, curves, heatmaps
 from causaldsl.report.kinds import histograms
 from causaldsl.report.plots import subplots
+from causaldsl.results.numbers import Number
 from causaldsl.results.records import (
     HistogramArm,
     HistogramClass,
     HistogramRecord,
-    Number,
     PlotRecord,
     Results,
     SweepRecord,

@@ -3,7 +3,7 @@
 import pytest
 
 from causaldsl.report.numbers import measured
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ from tests.safety.inputs import program
 FEW, MANY = 5_000, int(os.environ.get("FUZZ_TEXTS", "200000"))
 FILES = int(os.environ.get("FUZZ_FILES", "100000"))
 """How many texts are read, and files of all kinds; fewer where there is little time."""
+PIECE = 15_000
+"""How many texts are one test: so a fault in one piece leaves the others to be read."""
 SECONDS, MEMORY = 2.0, 500_000  # KiB
 SMALL = Limits({"pairs": 30, "cells": 60, "prompts": 50, "words": 100})
 
@@ -125,8 +127,9 @@ def test_any_text_is_a_program_or_a_message(world: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("read_once")
-def test_many_more_texts(world: Path) -> None:
-    fuzzed(range(FEW, MANY), world)
+@pytest.mark.parametrize("first", range(FEW, MANY, PIECE))
+def test_many_more_texts(first: int, world: Path) -> None:
+    fuzzed(range(first, min(first + PIECE, MANY)), world)
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:

@@ -17,12 +17,14 @@ from causaldsl.check.attributed import (
     nodes_of,
     sampled,
 )
+from causaldsl.check.cautions import warn_of_gradients
 from causaldsl.check.context import Context, Located, checks
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
 from causaldsl.check.sets import Members, of_one_head, sites_of
 from causaldsl.check.stages import all_of, check_sites
-from causaldsl.check.values import CheckedPath, Run
+from causaldsl.check.values import CheckedPath
 from causaldsl.diagnostics import Span, located, suggest, wrong
 from causaldsl.model.edges import Edge, without_edges
 from causaldsl.model.shapes import ModelDims
@@ -49,14 +51,8 @@ _WORDS = {
 @checks(ast.Attribution, experiment=True)
 def attribution(context: Context, node: ast.Attribution) -> CheckedAttribution:
     pairs = context.pair_set(node.pairs, asked="nothing")
-    shapes = context.shapes(node.span)
-    if not shapes.text:
-        raise wrong(
-            "toy-path",
-            f"{shapes.name} is a toy model: it has no heads and MLPs to attribute to",
-            node.span,
-            "measure its sites with `measure`",
-        )
+    shapes = context.components(node.span, "to attribute to")
+    warn_of_gradients(context, f"`{node.name.text}`", node.span)
     _check_metric(context, node.metric, pairs)
     if not pairs.paired:
         raise wrong(

@@ -31,9 +31,10 @@ from causaldsl.check.agreement import check_held_out, check_place
 from causaldsl.check.apply import apply, arguments, matrix
 from causaldsl.check.claims import argmax_is
 from causaldsl.check.context import Context, checks, handles
+from causaldsl.check.measurements import CheckedAudit, Run
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.values import Applied, CheckedAudit, Run
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, suggest, wrong
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast

@@ -11,9 +11,10 @@ from causaldsl.check.generated import Generation
 from causaldsl.check.in_force import plain, what_it_does
 from causaldsl.check.interventions import site_of
 from causaldsl.check.loops import new_name
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.runs import Origin
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Diagnostics, Span, located, suggest, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
@@ -85,17 +86,18 @@ def _check_everywhere(applied: Applied, span: Span) -> None:
     if not place.position.whole:
         return
     dictionary = place.site.dictionary
-    if dictionary is not None:
+    if dictionary is not None and place.site.read != place.site.written:
         raise wrong(
             "not-written-yet",
-            f"features can't be changed at tokens that are to be written, and {place} is all of "
-            "them",
+            "a change of a transcoder's features is worked out from the clean prompt, which has "
+            f"none of the tokens that are to be written, and {place} is all of them",
             span,
             f"steer {place.site.written} @ all along feature({dictionary.name}, 12); or name "
             "positions of the prompt, such as `@ END`",
         )
     to_zero = isinstance(word, Ablate) and word.to == "zero"
-    if not (isinstance(word, Steer) or to_zero) or place.site.is_virtual:
+    beside = place.site.is_virtual and dictionary is None
+    if not (isinstance(word, Steer) or to_zero) or beside:
         raise wrong(
             "not-written-yet",
             f"`{word.word}` takes values from the prompts, which have none for the tokens that "

@@ -10,9 +10,9 @@ from causaldsl.check.context import Context, checks
 from causaldsl.check.doubts import warn_of_loops
 from causaldsl.check.in_force import in_force, what_it_does
 from causaldsl.check.loops import loops, new_name
+from causaldsl.check.measurements import Axis, Measurement, Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.spelled import check_spelled
-from causaldsl.check.values import Axis, Measurement, Run
 from causaldsl.diagnostics import Diagnostics, Span, wrong
 from causaldsl.model.tokens import Tokens
 from causaldsl.shown import visible

@@ -28,7 +28,7 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
         family = _from_maker(context, node, node.value)
     shapes, span = context.shapes(node.span), node.value.span
     family = family.each(lambda pairs: _right(context, pairs, span))
-    sets = [part for part in (family.train, family.test, family.whole) if part]
+    sets = family.sets
     with located(span):
         for part in sets:
             for pair in part.pairs:

@@ -164,7 +164,8 @@ def _template(node: ast.Template, slots: dict[str, Lexicon]) -> Template:
                 "unknown-slot",
                 f"the template uses a slot `{slot}` that no `slots` line fills",
                 span,
-                f"{suggest(slot, slots, 'slots')}; or fill it: `slots {slot}: LEXICON`",
+                f"{suggest(slot, slots, 'slots')}; or fill it too: `slots .., {slot}: LEXICON`, "
+                "with a line above as `lexicon LEXICON = words([..])`",
             )
         check_column(slot, column, slots[slot], span)
     stray = next((char for piece in parts[0::2] for char in piece if char in "{}"), None)

@@ -25,14 +25,7 @@ _WORDS = {ast.Through: "through", ast.Top: "top", ast.TracedAt: "at"}
 @checks(ast.Trace, experiment=True)
 def trace(context: Context, node: ast.Trace) -> CheckedTrace:
     pairs = context.pair_set(node.pairs, asked="foils")
-    shapes = context.shapes(node.span)
-    if not shapes.text:
-        raise wrong(
-            "toy-path",
-            f"{shapes.name} is a toy model: it has no heads and MLPs to trace through",
-            node.span,
-            "measure its sites with `measure`",
-        )
+    context.components(node.span, "to trace through")
     does = plain(
         context,
         node.interventions,

@@ -35,6 +35,7 @@ from causaldsl.engine.hooks.frozen import Change, Held, changes, clean_values
 from causaldsl.engine.hooks.patterns import Patterns, by_query
 from causaldsl.engine.hooks.points import NORMED, OUTPUT, Points
 from causaldsl.engine.hooks.writer import HooksWriter
+from causaldsl.engine.hooks.writes import HeadOut, ResidMid
 from causaldsl.engine.recorded import RecordedActivations
 from causaldsl.engine.softcap import capped
 from causaldsl.engine.upcast import upcast, upcast_dtype
@@ -244,8 +245,7 @@ class _Forward:
         out_layers = sorted({_layer(edit.site) for edit in written["heads"]})
         mid_layers = sorted({_layer(edit.site) for edit in written["stream"]})
         head_out = {
-            layer: _HeadOut(points.W_O(layer), _at(edits, "head.out", layer))
-            for layer in out_layers
+            layer: HeadOut(points.W_O(layer), _at(edits, "head.out", layer)) for layer in out_layers
         }
         for layer, moved in head_out.items():
             self._on(moved.edits[0].site, points.attention_sum(layer), moved.add)
@@ -256,7 +256,7 @@ class _Forward:
         for index, read in enumerate(reads):
             self._on_site(read.site, self._read(index, read, head_out.get(_layer(read.site))))
         for layer in mid_layers:
-            mid = _ResidMid(_at(edits, "resid_mid", layer))
+            mid = ResidMid(_at(edits, "resid_mid", layer))
             self._on(Site("resid_pre", layer), points.beside_attention(layer), mid.capture)
             self._on_site(Site("attn_out", layer), mid.write)
             self._on_site(Site("resid_mid", layer), mid.check)
@@ -319,7 +319,7 @@ class _Forward:
 
         return change
 
-    def _read(self, index: int, read: Read, head_out: _HeadOut | None) -> Change:
+    def _read(self, index: int, read: Read, head_out: HeadOut | None) -> Change:
         site = read.site
 
         def record(x: Tensor) -> None:
@@ -349,69 +349,6 @@ class _Forward:
                 "site, such as attn_out or resid_post",
             )
         return x[:, :, site.head] if site.head is not None else x.flatten(2)
-
-
-class _HeadOut:
-    """head.out of one layer: measured where z is seen, added where the heads have been summed."""
-
-    def __init__(self, W_O: Tensor, edits: Sequence[Edit]):
-        self.W_O, self.edits = W_O, edits
-        self._changes: dict[Site, Tensor] = {}
-
-    def measure(self, z: Tensor) -> None:
-        for site in dict.fromkeys(edit.site for edit in self.edits):
-            old = y = z[:, :, site.head] @ self.W_O[site.head]
-            for edit in self.edits:
-                if edit.site == site:
-                    y = scatter(y, edit.positions, edit.apply(gather(y, edit.positions)))
-            self._changes[site] = y - old
-
-    def change(self, z: Tensor, site: Site) -> Tensor:
-        """How far the edits move this head's output; zero for a head without one."""
-        none = z.new_zeros(*z.shape[:2], self.W_O.shape[-1])
-        return self._changes.get(site, none)
-
-    def add(self, total: Tensor) -> Tensor:
-        return total + torch.stack(list(self._changes.values())).sum(0)
-
-
-class _ResidMid:
-    """resid_mid of one layer, written through attn_out and checked where the norm sees it."""
-
-    def __init__(self, edits: Sequence[Edit]):
-        self._edits = edits
-        self._pre = self._mid = torch.empty(0)
-
-    def capture(self, beside: Tensor) -> None:
-        """What goes past attention: resid_pre, or its norm."""
-        self._pre = beside
-
-    def write(self, attn_out: Tensor) -> Tensor:
-        mid = self._pre + attn_out
-        for edit in self._edits:
-            mid = scatter(mid, edit.positions, edit.apply(gather(mid, edit.positions)))
-        self._mid = mid
-        return mid - self._pre
-
-    def check(self, seen: Tensor) -> None:
-        """A block that normalises attn_out before adding it can't be served this way.
-
-        Nor can one that scales it, where nothing should be left: of what cancels a rounding error
-        stays behind, which the norm makes as large as any activation.
-        """
-        wanted = self._mid.detach()
-        if bool(((wanted == 0).all(-1) & (seen.detach() != 0).any(-1)).any()):
-            raise RunFailure(
-                f"{self._edits[0].site} of this model can't be set to exactly 0 by hooks: its "
-                "blocks scale attn_out",
-                "take the cone backend",
-            )
-        size = max(wanted.abs().max(), self._pre.detach().abs().max())  # it may be set to 0
-        if (seen.detach() - wanted).abs().max() > 1e-2 * size:
-            raise RunFailure(
-                f"{self._edits[0].site} is not resid_pre + attn_out in this model",
-                "edit resid_pre or resid_post instead",
-            )
 
 
 def _layer(site: Site) -> int:

@@ -13,7 +13,7 @@ from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 from causaldsl.model.edges import Edge
-from causaldsl.results.records import LISTED
+from causaldsl.results.routes import LISTED
 
 
 @gathers("attributions")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from causaldsl.check.checked import CheckedProgram, Output
-from causaldsl.check.values import Applied, Axis
+from causaldsl.check.measurements import Axis
+from causaldsl.check.values import Applied
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.drawn import Drawn, widened
 from causaldsl.engine.looks import all_at_once

@@ -18,6 +18,7 @@ from causaldsl.vocabulary.attributions import AttributionNumber, AttributionWord
 @evaluates(AttributionWord)
 def attribution(here: Here[AttributionWord]) -> Attributed:
     session, metric = here.session, here.word.metric
+    here.say_if_rounded()
     runs = {
         one.role.removeprefix(ARM): session.values[one.key].columns[metric]
         for one in here.operation.inputs

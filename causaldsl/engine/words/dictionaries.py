@@ -13,8 +13,9 @@ from causaldsl.engine.dictionaries.load import code_of
 from causaldsl.engine.drawn import Drawn, sampled
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
-from causaldsl.engine.subspace import SubspaceValue
+from causaldsl.engine.subspace import SubspaceValue, unit_vectors
 from causaldsl.engine.upcast import upcast
+from causaldsl.engine.words.gradients import best_of
 from causaldsl.plan.virtual import read_for
 from causaldsl.vocabulary.dictionaries import (
     Active,
@@ -70,16 +71,17 @@ def best_features(here: Here[BestFeatures]) -> SubspaceValue:
         change = source.cpu().double() - base.cpu().double()
         scores = change * gradient if word.by == "attribution" else change
         total += scores.sum(0)
-    order = total.abs().argsort(descending=True, stable=True)
-    best = order[word.after : word.after + word.k]
     numbers = here.at.site.numbers
-    named = [numbers[i] if numbers is not None else i for i in best.tolist()]
+
+    def name(i: int) -> str:
+        return str(i if numbers is None else numbers[i])
+
+    best = best_of(here, total, word.after + word.k, "features", name)[word.after :]
+    named = [name(i) for i in best]
+    listed = ", ".join(named[:_NAMED]) + (", .." if len(named) > _NAMED else "")
     called = here.session.names.get(here.key, word.word)
-    listed = ", ".join(map(str, named[:_NAMED])) + (", .." if len(named) > _NAMED else "")
     here.note(f"{called}: {'feature' if len(named) == 1 else 'features'} {listed}")
-    vectors = torch.zeros(here.width, word.k, dtype=torch.float64)
-    vectors[best, torch.arange(word.k)] = 1
-    return SubspaceValue(vectors)
+    return SubspaceValue(unit_vectors(best, here.width))
 
 
 @evaluates(Explained)

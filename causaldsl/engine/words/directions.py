@@ -167,9 +167,6 @@ def _by_pair(here: Here[Any]) -> tuple[list[Tensor], list[Tensor]]:
     labels: list[Tensor] = []
     for i in range(len(here.pairs)):
         mine = [(values[s][i].cpu().double(), *classes[s][i]) for s in sides if any(classes[s][i])]
-        if any(one and other for _, one, other in mine):
-            first, second = names_of(here)
-            raise RunFailure(f"a prompt is of {first} and of {second}", "name two classes apart")
         rows.append(torch.cat([torch.zeros(0, here.width).double(), *(v for v, _, _ in mine)]))
         labels += [torch.tensor([1.0 if one else -1.0 for v, one, _ in mine for _ in v]).double()]
     return rows, labels

@@ -14,7 +14,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.session import Session, stack
-from causaldsl.engine.subspace import SubspaceValue, row_basis
+from causaldsl.engine.subspace import SubspaceValue, row_basis, unit_vectors
 from causaldsl.vocabulary.base import SIDES, Side
 from causaldsl.vocabulary.learned import MeanDifference, Pca
 from causaldsl.vocabulary.subspaces import (
@@ -72,10 +72,7 @@ def random(here: Here[Random]) -> SubspaceValue:
 
 @evaluates(Neurons)
 def neurons(here: Here[Neurons]) -> SubspaceValue:
-    indices = here.word.indices
-    basis = torch.zeros(here.width, len(indices), dtype=torch.float64)
-    basis[list(indices), range(len(indices))] = 1
-    return SubspaceValue(basis)
+    return SubspaceValue(unit_vectors(here.word.indices, here.width))
 
 
 @evaluates(Vector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from causaldsl.check.values import CheckedAudit
+from causaldsl.check.measurements import CheckedAudit
 from causaldsl.graph.compiler import Compiler, compiles, site_at
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import ARM, Input

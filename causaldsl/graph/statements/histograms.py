@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.values import Histogram, HistogramArm, Run
+from causaldsl.check.values import Histogram, HistogramArm
 from causaldsl.graph.compiler import Compiler, compiles, site_at
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import Input

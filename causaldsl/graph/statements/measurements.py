@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from causaldsl.check.circuits import empty_circuits
+from causaldsl.check.measurements import Measurement
 from causaldsl.check.spelled import spelled_out
-from causaldsl.check.values import Measurement
 from causaldsl.graph.compiler import Compiler, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import NOTHING_OF, SOURCES, MeasureWord, inputs_of

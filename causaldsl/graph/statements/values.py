@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from causaldsl.check.checked import Claim, Output
+from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
-from causaldsl.check.values import Applied, Run
+from causaldsl.check.values import Applied
 from causaldsl.graph.compiler import Compiler, Fit, compiles
 from causaldsl.graph.graph import Made
 from causaldsl.graph.operations import MeasureWord, inputs_of

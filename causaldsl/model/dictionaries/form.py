@@ -77,6 +77,8 @@ class Form:
     layer: int | None = None
     model: str = ""
     """The model that its files say it was trained on."""
+    bos: bool | None = None
+    """Whether the texts that it was trained on began with BOS; None where its files don't say."""
 
     def size(self, tensor: str) -> tuple[int, ...]:
         """The shape of a tensor, as (inputs, outputs)."""

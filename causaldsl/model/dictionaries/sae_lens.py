@@ -106,6 +106,7 @@ def form(settings: Settings, files: Mapping[str, tuple[int, ...]], scale: float 
         hook_out=str(about.get("hook_name_out") or ""),
         layer=_layer(about),
         model=str(about.get("model_name") or ""),
+        bos=None if about.get("prepend_bos") is None else about.flag("prepend_bos", False),
     )
 
 

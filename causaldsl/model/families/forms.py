@@ -241,8 +241,7 @@ class Architecture:
     The stream begins as ``embed_norm``(``embed_scale`` * looked-up embedding, through
     ``project_in``) + position; d_embed is the embedding's own width. Behind the last block:
     ``last_norm``, ``project_out``, ``unembed``, times ``logit_scale``, softly capped at
-    ``logit_softcap``. ``embed_scaled_inside``: the embedding's module itself multiplies by the
-    scale. ``tied``: the unembedding is the embedding.
+    ``logit_softcap``. ``tied``: the unembedding is the embedding.
     """
 
     family: str
@@ -256,7 +255,6 @@ class Architecture:
     unembed: Stored
     last_norm: Norm | None
     embed_scale: float = 1.0
-    embed_scaled_inside: bool = False
     embed_norm: Norm | None = None
     project_in: Stored | None = None
     project_out: Stored | None = None

@@ -78,7 +78,6 @@ def _gemma(c: Config, **different: Any) -> Architecture:
         d_head=256,
         tied=True,
         embed_scale=c.d_model**0.5,
-        embed_scaled_inside=True,
         **different,
     )
 

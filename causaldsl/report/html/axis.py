@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from causaldsl.report.html.markup import Html, tag
-from causaldsl.results.records import Evidence, Number
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Evidence
 
 _LEFT, _WIDTH, _ROW, _TOP = 170.0, 240.0, 20.0, 18.0
 _ENDS = (-0.15, 1.15)

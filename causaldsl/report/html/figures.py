@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from causaldsl.report.html.markup import Html, join, tag
 from causaldsl.report.numbers import WITHHELD, percent, places_of, plain
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 
 
 def estimate(number: Number, places: int | None = None) -> Html:

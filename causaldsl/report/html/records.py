@@ -14,7 +14,7 @@ from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, join, section, slug, tag
 from causaldsl.report.html.tables import folded, records_table
 from causaldsl.report.numbers import plain
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 
 
 def records_section(field: str, records: Mapping[str, Any]) -> Html:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from causaldsl.report.html.figures import estimate, whisker
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
 from causaldsl.report.numbers import places_of
-from causaldsl.results.records import Number
+from causaldsl.results.numbers import Number
 from causaldsl.vocabulary.metrics import headline
 
 Arms = Mapping[str, Mapping[str, Number]]

@@ -16,7 +16,8 @@ from causaldsl.report.numbers import with_interval
 from causaldsl.report.scatter import plot_attribution
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import AttributedRecord, AttributionRecord, Results
+from causaldsl.results.records import Results
+from causaldsl.results.routes import AttributedRecord, AttributionRecord
 
 _ROWS = 12
 ESTIMATED = "estimates by gradients, not measured"

@@ -15,7 +15,8 @@ from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
 from causaldsl.report.numbers import plain, two_decimals
 from causaldsl.report.view import View
-from causaldsl.results.records import AuditRecord, Evidence, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import AuditRecord, Evidence, Results
 
 _STYLE = {"illusory": "bold red", "faithful": "green", "inconclusive": "yellow"}
 

@@ -21,7 +21,8 @@ from causaldsl.report.html.markup import Html, section
 from causaldsl.report.html.svg import Words
 from causaldsl.report.terminal import show
 from causaldsl.report.view import View, made_by
-from causaldsl.results.records import Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Results
 from causaldsl.syntax import ast
 
 UNASKED = "unplotted-"

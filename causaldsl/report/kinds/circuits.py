@@ -16,7 +16,8 @@ from causaldsl.report.pictures import draw_dot
 from causaldsl.report.saved_circuits import circuit_file_name
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import CircuitRecord, Results
+from causaldsl.results.records import Results
+from causaldsl.results.routes import CircuitRecord
 
 Circuits = Mapping[str, CircuitRecord]
 _ROWS, _DRAWN = 12, 4

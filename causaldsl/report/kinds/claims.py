@@ -16,7 +16,8 @@ from causaldsl.report.kinds.base import Kind, kind, kinds
 from causaldsl.report.numbers import MARKS, WITHHELD, decimals, places_of, plain
 from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import Expectation, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Expectation, Results
 from causaldsl.syntax import ast
 
 _INTRODUCTION = join(

@@ -16,7 +16,8 @@ from causaldsl.report.numbers import two_decimals, with_interval
 from causaldsl.report.plots import save, subplots
 from causaldsl.report.terminal import hyphened, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import ComparisonRecord, ComparisonRow, Results
+from causaldsl.results.records import Results
+from causaldsl.results.routes import ComparisonRecord, ComparisonRow
 
 _ROWS, _BARS = 12, 16
 _LEFT, _RIGHT = "#c44e00", "#0062a3"

@@ -23,7 +23,8 @@ from causaldsl.report.numbers import places_of, plain, two_decimals
 from causaldsl.report.plots import look, save, subplots
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
-from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Number, Results
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import HistogramArm, HistogramClass, HistogramRecord, Results
 
 
 @kind

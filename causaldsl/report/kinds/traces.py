@@ -20,7 +20,9 @@ from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.terminal import hyphened, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import Number, Results, TraceEdge, TraceNode, TraceRecord
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import Results
+from causaldsl.results.routes import TraceEdge, TraceNode, TraceRecord
 
 _ROWS, _ROWS_BESIDE = 12, 6
 

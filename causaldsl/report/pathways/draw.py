@@ -24,7 +24,7 @@ from causaldsl.report.pathways.layout import (
 )
 from causaldsl.report.pathways.legend import Entry, caption, legend
 from causaldsl.report.pathways.routes import Point, Route, Router, Wish, bezier
-from causaldsl.results.records import TraceEdge, TraceNode, TraceRecord
+from causaldsl.results.routes import TraceEdge, TraceNode, TraceRecord
 from causaldsl.shown import visible
 
 FOR, AGAINST = "#c44e00", "#0062a3"

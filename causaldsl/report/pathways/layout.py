@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from causaldsl.report.numbers import percent
-from causaldsl.results.records import TraceNode, TraceRecord
+from causaldsl.results.routes import TraceNode, TraceRecord
 
 SIZE = 9.0
 """Points of all text: a picture as wide as `NARROW` keeps 6 pt when it is 8.5 cm wide."""

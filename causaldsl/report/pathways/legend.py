@@ -9,7 +9,7 @@ from typing import Literal
 
 from causaldsl.report.numbers import percent, plain, with_interval
 from causaldsl.report.pathways.layout import LINE, Box, text_width
-from causaldsl.results.records import TraceRecord
+from causaldsl.results.routes import TraceRecord
 
 _SYMBOL, _SPACE, _BETWEEN = 26.0, 5.0, 14.0
 Mark = Literal["head", "mlp", "for", "against", "dormant", "width"]
