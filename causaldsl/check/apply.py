@@ -46,10 +46,11 @@ def apply_at(
     places: Sequence[Place],
     named: Named,
     node: ast.Intervention,
+    also: Operands = MappingProxyType({}),
 ) -> tuple[Applied, ...]:
-    """A verb at each of some sites; its clauses are read once."""
+    """A verb at each of some sites; its clauses are read once. ``also`` are more operands."""
     given = [Located(place, node.site.span) for place in places]
-    word, operands = _matched(context, cls, [], named, node.span, {"site": given[0]})
+    word, operands = _matched(context, cls, [], named, node.span, {"site": given[0], **also})
     return tuple(build(context, word, {**operands, "site": at}, node.span) for at in given)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from causaldsl.check.agreement import check_amounts, check_held_out, check_place, check_sides
-from causaldsl.check.apply import apply_at
+from causaldsl.check.apply import apply_at, build
 from causaldsl.check.attention import check_pattern
 from causaldsl.check.cautions import warn_of_positions
-from causaldsl.check.context import Context
+from causaldsl.check.context import Context, Located
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin, check_origin, from_elsewhere
@@ -20,7 +20,8 @@ from causaldsl.syntax.format import show
 from causaldsl.vocabulary.base import Change
 from causaldsl.vocabulary.circuits import CircuitVerb
 from causaldsl.vocabulary.foreign import word_meant
-from causaldsl.vocabulary.interventions import Ablate
+from causaldsl.vocabulary.interventions import Ablate, Steer
+from causaldsl.vocabulary.subspaces import Neurons
 
 
 def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ...]:
@@ -48,7 +49,19 @@ def interventions(context: Context, node: ast.Intervention) -> tuple[Applied, ..
     if any(clause.word in cls.origins for clause in node.clauses):
         return from_elsewhere(context, cls, node, places)
     named = [(ast.Identifier(c.span, c.word), c.value) for c in node.clauses]
-    return apply_at(context, cls, places, named, node)
+    along = _one_feature(context, cls, places, node)
+    return apply_at(context, cls, places, named, node, along)
+
+
+def _one_feature(
+    context: Context, cls: type[Change], places: Sequence[Place], node: ast.Intervention
+) -> dict[str, Located]:
+    """`steer f.features[12] @ END by 3` says along what: along this feature."""
+    said = any(clause.word == "along" for clause in node.clauses)
+    if cls is not Steer or said or [len(p.site.numbers or ()) for p in places] != [1]:
+        return {}
+    word, site = Neurons(indices=(0,)), {"site": Located(places[0], node.site.span)}
+    return {"along": Located(build(context, word, site, node.site.span), node.site.span)}
 
 
 def check_unbracketed(context: Context, node: ast.Node) -> None:

@@ -127,6 +127,10 @@ ARMS: dict[str, tuple[str, Wanted]] = {
         "steer F.features @ P along neurons(F.features @ P, [9]) by 2.5",
         some([9], lambda base, source: base + 2.5),
     ),
+    "steered_one": (
+        "steer F.features[9] @ P by 2.5",
+        some([9], lambda base, source: base + 2.5),
+    ),
     "axes": (
         "patch F.features @ P along neurons(F.features @ P, [4, 8])",
         some([4, 8], lambda base, source: source),

@@ -170,7 +170,13 @@ def _site(context: Context, of: Applied, at: Any, span: Span) -> Place:
     assert isinstance(of.type, SubspaceType)
     width = place.site.width(context.shapes(span))
     if place.site.kind == "hook" or place.site.is_virtual:
-        raise wrong("bad-site", f"{place.site} can't be audited", span, "name a site of the model")
+        way = "name a site of the model"
+        if place.site.dictionary is not None:
+            name = place.site.dictionary.name
+            way = (
+                f"audit what the features write: illusion(.. * decoder({name}), at: SITE @ END, ..)"
+            )
+        raise wrong("bad-site", f"{place.site} can't be audited", span, way)
     if width != of.type.width:
         raise wrong(
             "width-mismatch",
