@@ -77,6 +77,8 @@ class Form:
     layer: int | None = None
     model: str = ""
     """The model that its files say it was trained on."""
+    sha256: str = ""
+    """Of the file of its weights, as that was when the program was checked."""
 
     def size(self, tensor: str) -> tuple[int, ...]:
         """The shape of a tensor, as (inputs, outputs)."""
