@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
     """Stopped at some of its writes to the store, before and behind the file's being there."""
     monkeypatch.setattr(unfinished, "EVERY", 0)
     monkeypatch.setattr(chunks.chunked, "__defaults__", (6,))
-    monkeypatch.setattr(generation, "_TOGETHER", 5)
+    monkeypatch.setattr(generation, "WRITTEN_TOGETHER", 5)
     text = STATEMENTS[name]
     before, writes, stop = os.replace, 0, 0
 
