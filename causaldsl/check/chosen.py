@@ -27,6 +27,9 @@ from causaldsl.syntax.format import show
 
 _WRITE = "write top(3, SWEEP.METRIC), of a sweep with one loop variable and one arm"
 
+_NAMED = 100
+"""Members of a set that a note names: of edges there may be thousands, which `circuits/` has."""
+
 
 def top(context: Context, node: ast.Call) -> Members:
     """The set, as far as it is known."""
@@ -99,7 +102,8 @@ def _members(
         said = f"{show(node)}: a run finds out which of {len(choice.labels)} these are"
         found = choice.stand_ins(program.early)
     else:
-        said = f"{show(node)} is {{{', '.join(found)}}}"
+        more = f", and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+        said = f"{show(node)} is {{{', '.join(found[:_NAMED])}{more}}}"
     if said not in program.readings:
         program.readings.append(said)
     shapes = context.shapes(node.span)

@@ -253,9 +253,9 @@ class Context:
                 "no-answers",
                 f"`{show(node)}` has no answers and no sources, which this needs",
                 node.span,
-                "use pairs; prompts from a corpus are for pca, ridge_r2, logistic_accuracy and generate; "
-                "for two classes of texts, pair each of one with one of the other in a file: "
-                '{"prompt": "..", "source": "..", "answer": " the"}',
+                "use pairs; prompts from a corpus are for pca, ridge_r2, logistic_accuracy and "
+                "generate; for two classes of texts pair each of one with one of the other in a "
+                'file: {"prompt": "..", "source": "..", "answer": " the"}',
             )
         if not isinstance(value, PairSet):
             raise wrong("wrong-kind", f"`{show(node)}` is {describe(value)}, not pairs", node.span)

@@ -84,7 +84,9 @@ def runs_by_pair(kept: Kept) -> set[str]:
         if word.is_alone and not scaled:
             if kept.plan.asked[key].writes is None and used <= alone | given:
                 alone.add(key)
-        elif not word.large and (kept.keeps(key) or (word.runs == "nothing" and used <= given)):
+        elif not word.large and (
+            kept.keeps(key) or word.passing or (word.runs == "nothing" and used <= given)
+        ):
             given.add(key)
     runs = {key for key in alone if _is(graph.operation(key), PatchedRunWord)}
     return {key for key in runs if len(graph.operation(key).inputs_as("do")) == 1}

@@ -34,10 +34,8 @@ from causaldsl.engine.upcast import upcast
 from causaldsl.model.edges import Wiring
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
+from causaldsl.plan.chunks import SENDERS_HELD
 from causaldsl.plan.circuits import stream_of, wired_places, written_at
-
-_HELD = 64
-"""Senders whose differences take as much memory as a pass does otherwise."""
 
 
 def wired(session: Session, edges: str, outside: Sequence[PreparedEdit]) -> list[PreparedEdit]:
@@ -108,7 +106,7 @@ class Wires:
         self.decoder, self.shapes = decoder, shapes
         by_receiver = wiring.by_receiver(shapes)
         self.senders = wiring.senders(shapes)
-        self.spread = -(-len(self.senders) // _HELD)
+        self.spread = -(-len(self.senders) // SENDERS_HELD)
         place = {site: i for i, site in enumerate(self.senders)}
         self._sender_at = {_seen_at(site): i for site, i in place.items()}
         self._written = {written_at(site, shapes): site for site in by_receiver}

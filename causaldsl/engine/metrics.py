@@ -102,7 +102,7 @@ class Measured(dict[str, dict[str, Estimate]]):
             if metric.rate:
                 low, high = exact(found, n)
             else:
-                low, high = all_ends(self.draws(metric, names), found, self.bootstrap.spread())
+                low, high = self._ends(metric, names, found)
         numbers = zip(names, found.tolist(), low.tolist(), high.tolist(), strict=True)
         for name, mean, below, above in numbers:
             known = metric.of_clean if self.runs[name] is self.clean else None
@@ -111,6 +111,16 @@ class Measured(dict[str, dict[str, Estimate]]):
             else:
                 drawn = self._drawn(metric, name, mean)
                 self[name][metric.word] = Estimate(mean, n, below, above, drawn)
+
+    def _ends(self, metric: Metric, names: Sequence[str], found: Tensor) -> tuple[Tensor, Tensor]:
+        """Both ends (c,) of the metric's intervals, of some runs at a time."""
+        parts = []
+        for begin in range(0, len(names), _AT_ONCE):
+            some = slice(begin, begin + _AT_ONCE)
+            drawn = self.draws(metric, names[some])
+            parts.append(all_ends(drawn, found[some], self.bootstrap.spread()))
+        low, high = (torch.cat(side) for side in zip(*parts, strict=True))
+        return low, high
 
     def draws(self, metric: Metric, names: Sequence[str], over: Over = "pairs") -> Tensor:
         """The metric's values in every draw (r, c) of these runs."""

@@ -26,6 +26,10 @@ class SubspaceValue:
     tolerance: float = 0.0
     """Lengths at or below this are rounding, not a direction."""
 
+    def __post_init__(self) -> None:
+        # As it lies when it comes back from the store: sums of it round by the order in memory.
+        object.__setattr__(self, "vectors", self.vectors.contiguous())
+
     @cached_property
     def basis(self) -> Tensor:
         """Orthonormal columns (d, rank) that span the vectors."""

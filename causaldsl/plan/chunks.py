@@ -20,6 +20,10 @@ MOST_POSITIONS = 2**16
 """The most that go through it together anywhere."""
 COMPARED_PAIRS, COMPARED_RUNS = 16, 64
 """How much of a run in bfloat16 is run again in both precisions, at most."""
+SENDERS_HELD = 64
+"""Senders of edges whose differences take as much memory as a pass does otherwise."""
+WRITTEN_TOGETHER = 32
+"""Prompts that are written on together at most; what is written is kept after each such part."""
 HOOKS_PROMPTS = 64
 """Prompts that go through a model with hooks together."""
 

@@ -2,8 +2,8 @@
 
 Beside its passes (``seconds.py``) a run starts, reads the weights, evaluates its operations and
 draws its pictures. Memory is what a process takes at its largest: the process itself, the weights
-(and, while a subspace is trained, copies of those above it), what clean runs keep, and the pass in
-progress.
+(and, while a subspace is trained, copies of those above it), what clean runs keep, the pass in
+progress (``holding.py``), and what stays of dictionaries and attributions.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.chunks import CONE_TOKENS, VOCABULARY_ROWS
+from causaldsl.plan.holding import estimates_of, of_block, of_dictionaries, of_passes
 from causaldsl.plan.keeping import kept_runs, most_kept
 from causaldsl.plan.machine import Machine
 from causaldsl.plan.memory import BYTES, room
@@ -25,6 +26,8 @@ from causaldsl.plan.readings import worth_keeping
 from causaldsl.plan.seconds import seconds_of
 from causaldsl.plan.settings import Settings
 from causaldsl.plan.work import Work, work_of
+from causaldsl.vocabulary.attributions import AttributionWord
+from causaldsl.vocabulary.generation import GenerateWord
 from causaldsl.vocabulary.types import NumberType, SiteType, SubspaceType
 
 _OPERATION = 0.005
@@ -35,6 +38,8 @@ _PACKED = 640 * 2**20
 """Bytes of copies that a training lays out at most (``engine/cone/packing.py``)."""
 _RECORD = 600
 """Bytes around the numbers of a value in the store, where some are in a record together."""
+_TOKEN = 12
+"""Bytes of a token that was written: its number, and its part of the text."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,13 @@ def cost_of(
     runs = kept_runs(graph, plan, shapes, dtype) if shapes.text else []
     memory = {"process": machine.base, "weights": size}
     memory["clean runs"] = min(most_kept(runs)[0], room(budget))
-    memory["passes"] = _working(graph, plan, shapes, works, dtype) if shapes.text else 0
+    memory["passes"] = 0
+    if shapes.text:
+        held = of_passes(graph, plan, shapes, dtype, budget)
+        memory["passes"] = _working(shapes, works, dtype) + held
+    memory["dictionaries"] = of_dictionaries(graph, dtype)
+    found = [one for key in graph.network if _is_attribution(one := graph.operation(key))]
+    memory["estimates"] = sum(estimates_of(graph, one, shapes) for one in found)
     passes = round(sum(one.times for work in works for one in work.passes))
     flops = sum(work.flops for work in works)
     stored = _stored(graph, plan, shapes)
@@ -98,23 +109,32 @@ def _kind(work: Work) -> str:
     return "clean runs" if work.kind.startswith("clean") else "changed runs"
 
 
-def _working(graph: Graph, plan: Plan, shapes: ModelDims, works: list[Work], dtype: str) -> int:
-    """What the largest pass holds at a time, and what is laid out for a training."""
+def _is_attribution(operation: Operation) -> bool:
+    return isinstance(operation.word, AttributionWord)
+
+
+def _working(shapes: ModelDims, works: list[Work], dtype: str) -> int:
+    """What a block of the largest pass holds at a time, and what is laid out for a training."""
     number = BYTES[dtype]
     longest = max((one.window for work in works for one in work.passes), default=1)
-    heads = shapes.n_heads * (4 * shapes.d_head + 2 * longest)
-    wide = CONE_TOKENS * (8 * shapes.d_model + 4 * shapes.d_mlp + heads) * number
+    wide = CONE_TOKENS * of_block(shapes, longest) * number
     vocabulary = any(one.columns is None for work in works for one in work.passes)
     logits = 2 * VOCABULARY_ROWS * shapes.d_vocab * number if vocabulary else 0
     return wide + logits + (_PACKED if any(work.epochs for work in works) else 0)
 
 
 def _stored(graph: Graph, plan: Plan, shapes: ModelDims) -> int:
-    """Numbers by pair of runs, vectors of subspaces, and what is around them."""
+    """Numbers by pair of runs, vectors of subspaces, estimates, texts, and what is around them."""
     total = 0
     for key, one in plan.asked.items():
         operation = graph.operation(key)
-        if key in plan.outcomes and (one.requests or operation.word.word == "clean_run"):
+        word = operation.word
+        if isinstance(word, AttributionWord):
+            total += _RECORD + estimates_of(graph, operation, shapes)
+        elif isinstance(word, GenerateWord):
+            prompts = graph.prompts_of(operation.input("base"))
+            total += _RECORD + _TOKEN * word.tokens * len(prompts)
+        elif key in plan.outcomes and (one.requests or operation.word.word == "clean_run"):
             pairs = len(graph.prompts_of(operation.find("base") or key))
             total += _RECORD + pairs * BYTES["float64"] * (1 + len(plan.outcomes[key]))
         elif one.records or one.requests:

@@ -15,7 +15,7 @@ from causaldsl.vocabulary.generation import GenerateWord
 def generated(graph: Graph, operation: Operation, shapes: ModelDims) -> Asked:
     """Every token of the prompts, and every new one but the last; keys and values are kept.
 
-    Arms go together. A prompt counts as its tokens would one by one, which is as much arithmetic.
+    Arms go together (``work.py`` counts their passes).
     """
     word, base = operation.word, operation.input("base")
     assert isinstance(word, GenerateWord)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from causaldsl.graph.graph import Graph
-from causaldsl.graph.operations import SiteAt
+from causaldsl.graph.operations import PatchedRunWord, SiteAt
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.chunks import COMPARED_PAIRS, COMPARED_RUNS
 from causaldsl.plan.entries import Entry, Stage, entry_of
@@ -51,6 +51,7 @@ def plan_text(
             number.setdefault(key, i)  # a clean run on both backends: the cone's comes first
     parts = [_model(shapes, weights, dtype), _LEGEND, _passes(works, shapes, names_of(graph))]
     parts += [_prefixes(works)] if any(work.shared for work in works) else []
+    parts += [_on_workers(graph, works)]
     if runs:
         parts += [_kept(graph, plan, shapes, runs, number), _budget(runs, number, budget)]
     if dtype == "bfloat16":
@@ -103,6 +104,35 @@ def _prefixes(works: list[Work]) -> str:
         if work.shared is not None
     ]
     return "\n".join(lines) + "\n"
+
+
+def _on_workers(graph: Graph, works: list[Work]) -> str:
+    """Which passes other processes share, and which one of them makes alone (docs/workers.md)."""
+    cut, whole = list[int](), list[int]()
+    for number, work in enumerate(works, 1):
+        word = graph.operation(work.members[0]).word
+        if isinstance(word, PatchedRunWord):
+            cut.append(number)
+        elif not (word.large or word.passing):
+            whole.append(number)
+    parts = []
+    if cut:
+        parts.append(f"{_passes_text(cut)} cut by pairs or arms")
+    if whole:
+        parts.append(f"{_passes_text(whole)} made whole by one of them")
+    return f"on workers: {'; '.join(parts) or 'nothing to share'}\n"
+
+
+def _passes_text(numbers: list[int]) -> str:
+    """Numbers of passes in order, those that follow one another as a range."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    text = ", ".join(f"{a}..{b}" if b > a else f"{a}" for a, b in ranges)
+    return f"pass {text} is" if len(numbers) == 1 else f"passes {text} are"
 
 
 def _toy_passes(works: list[Work], names: dict[str, str]) -> str:

@@ -42,23 +42,23 @@ def pass_order(graph: Graph, order: Sequence[str], shared: Mapping[str, Members]
 
     Pairs, clean runs, and interventions, which read them, come right before what first uses them.
     """
-    group_of = {key: shared.get(key, (key,)) for key in order}
-    position = {group: i for i, group in reversed(list(enumerate(group_of.values())))}
-    contracted = _contracted(graph, group_of)
-    found: dict[Members, None] = {}
+    position = {key: i for i, key in enumerate(order)}
+    contracted = _contracted(graph, {key: group[0] for key, group in shared.items()}, order)
+    found: dict[str, None] = {}
 
-    def make(group: Members) -> None:
-        for before in sorted(contracted.predecessors(group), key=position.__getitem__):
+    def make(first: str) -> None:
+        for before in sorted(contracted.predecessors(first), key=position.__getitem__):
             if before not in found:
                 make(before)
-        found[group] = None
+        found[first] = None
 
-    late = {(key,) for key in order if graph.operation(key).word.late}
-    groups = list(nx.lexicographical_topological_sort(contracted, key=position.__getitem__))
-    for group in sorted(groups, key=late.__contains__):
-        if group not in found:
-            make(group)
-    return list(found)
+    alone = (key for key in order if len(shared.get(key, (key,))) == 1)
+    late = {key for key in alone if graph.operation(key).word.late}
+    firsts = list(nx.lexicographical_topological_sort(contracted, key=position.__getitem__))
+    for first in sorted(firsts, key=late.__contains__):
+        if first not in found:
+            make(first)
+    return [shared.get(first, (first,)) for first in found]
 
 
 def _levels(graph: Graph, order: Sequence[str], kind: type | None) -> dict[str, int]:
@@ -77,8 +77,7 @@ def _acyclic(graph: Graph, order: Sequence[str], groups: list[Members]) -> list[
     """The groups, some of them split, so that no pass waits for another that waits for it."""
     levels = _levels(graph, order, None)
     while True:
-        group_of = {key: group for group in groups for key in group}
-        contracted = _contracted(graph, {key: group_of.get(key, (key,)) for key in order})
+        contracted = _contracted(graph, {key: group[0] for group in groups for key in group}, order)
         knots = [knot for knot in nx.strongly_connected_components(contracted) if len(knot) > 1]
         if not knots:
             return groups
@@ -86,7 +85,7 @@ def _acyclic(graph: Graph, order: Sequence[str], groups: list[Members]) -> list[
         groups = [
             part
             for group in groups
-            for part in (_by_level(group, levels) if group in knotted else [group])
+            for part in (_by_level(group, levels) if group[0] in knotted else [group])
         ]
 
 
@@ -97,11 +96,15 @@ def _by_level(group: Members, levels: Mapping[str, int]) -> list[Members]:
     return [tuple(part) for part in parts.values()]
 
 
-def _contracted(graph: Graph, group_of: Mapping[str, Members]) -> nx.DiGraph:
-    """The graph with each group as one node."""
+def _contracted(graph: Graph, first: Mapping[str, str], order: Sequence[str]) -> nx.DiGraph:
+    """The graph with each group as one node: the ``first`` of its operations, for each of them.
+
+    A group itself would be no node for thousands of arms: to hash it takes as long as it is.
+    """
     contracted = nx.DiGraph()
-    contracted.add_nodes_from(dict.fromkeys(group_of.values()))
+    contracted.add_nodes_from(dict.fromkeys(first.get(key, key) for key in order))
     for before, after in graph.network.edges():
-        if group_of[before] != group_of[after]:
-            contracted.add_edge(group_of[before], group_of[after])
+        ends = first.get(before, before), first.get(after, after)
+        if ends[0] != ends[1]:
+            contracted.add_edge(*ends)
     return contracted

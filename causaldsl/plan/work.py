@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from causaldsl.check.pairs import Prompt, PromptSet, Sample
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.shapes import ModelDims
+from causaldsl.plan import beside
 from causaldsl.plan.entries import Entry, entry_of, last_block
 from causaldsl.plan.flops import (
     backward_flops,
@@ -25,6 +26,7 @@ from causaldsl.plan.planner import Plan
 from causaldsl.plan.prefixes import shared_parts
 from causaldsl.plan.request import Asked, Request
 from causaldsl.plan.sharing import Members
+from causaldsl.vocabulary.generation import GenerateWord
 
 
 @dataclass(frozen=True)
@@ -102,21 +104,26 @@ class _Counter:
         self.graph, self.plan, self.shapes = graph, plan, shapes
         self._windows: dict[tuple[str, SiteAt], int] = {}
         self._wholes: dict[str, int] = {}
+        self._read: Counter[str] | None = None
         self._shared: set[object] = set()
 
     def works(self, group: Members) -> Iterator[Work]:
+        word = self.graph.operation(group[0]).word
+        if isinstance(word, GenerateWord):
+            yield self._continued(group, word.tokens)
+            return
         for key in group:
             if (sample := self.plan.asked[key].writes) is not None:
                 yield self._written((key,), sample)
         for backend in sorted(name for key, name in self.plan.needs if key == group[0]):
             yield self.clean(group[0], backend)
         asked = {key: self.plan.asked[key] for key in group}
-        passes = [
-            self._pass(key, request)
-            for key, one in asked.items()
-            for request in one.requests
-            if self._is_known(one, request) and self._is_new(request)
-        ]
+        passes: list[Pass] = []
+        for key, one in asked.items():
+            known = [r for r in one.requests if self._is_known(one, r) and self._is_new(r)]
+            if known:
+                own = [self._pass(key, request) for request in known]
+                passes += self._with_beside(key, own, self._prompts(known[0].clean))
         if passes:
             first = next(iter(asked.values()))
             rows = self._rows(first.requests[0], first.epochs)
@@ -145,7 +152,7 @@ class _Counter:
     def clean(self, key: str, backend: str) -> Work:
         prompts, needs = self._prompts(key), self.plan.needs[key, backend]
         lengths = [prompt.length for prompt in prompts]
-        last, columns, whole = self.shapes.n_layers - 1, 0, self._whole(key)
+        last, whole = self.shapes.n_layers - 1, self._whole(key)
         if not needs.whole:
             last = min(last, last_block((at.site for at in needs.reads), self.shapes.n_layers))
         flops, wanted = clean_flops(self.shapes, lengths, last), self.plan.columns(key)
@@ -154,13 +161,46 @@ class _Counter:
         shares = backend == "cone" and not unwritten
         shared = self._shared_by(prompts, needs, last) if shares else None
         flops -= shared.saved if shared is not None else 0
+        read = self._read_of(key)
         if needs.logits:
             flops += len(prompts) * unembed_flops(self.shapes, wanted)
         if backend == "hooks":
             flops, last = whole, self.shapes.n_layers - 1
-        one = Pass(Entry(-1), last, max(lengths), wanted if needs.logits else columns, flops, whole)
+        columns = wanted if needs.logits else 0
+        one = Pass(Entry(-1), last, max(lengths), columns, flops + read, whole + read)
         side = self.graph.operation(key).side
         return Work((key,), f"clean {side} run", backend, len(prompts), (one,), shared=shared)
+
+    def _read_of(self, run: str) -> int:
+        """FLOPs of features that are read of a clean run and taken to no pass."""
+        if self._read is None:
+            self._read = Counter()
+            for key, one in self.plan.asked.items():
+                if one.records and not one.requests:
+                    flops = beside.of_values(self.graph, self.graph.operation(key))
+                    first = one.records[0][0]
+                    self._read[first] += self._at_places(flops, self._prompts(first))
+        return self._read.get(run, 0)
+
+    def _at_places(self, flops: beside.Flops, prompts: Iterable[Prompt]) -> int:
+        return sum(
+            each * sum(len(at.position.resolve(prompt)) for prompt in prompts)
+            for at, each in flops.items()
+        )
+
+    def _with_beside(self, key: str, passes: list[Pass], prompts: list[Prompt]) -> list[Pass]:
+        """Passes of an operation with what they take beside the model; the first, with what it
+        works out before."""
+        operation = self.graph.operation(key)
+        once = self._at_places(beside.of_values(self.graph, operation), prompts)
+        each = self._at_places(beside.of_pass(self.graph, operation, self.shapes), prompts)
+        if not once and not each:
+            return passes
+        own = [each + (round(once / one.times) if not i else 0) for i, one in enumerate(passes)]
+        return [
+            replace(one, flops=one.flops + more, whole=one.whole + more)
+            for one, more in zip(passes, own, strict=True)
+        ]
 
     def _shared_by(self, prompts: list[Prompt], needs: Needs, last: int) -> Shared | None:
         """What is computed once for prompts that begin alike, if it is worth it."""
@@ -181,6 +221,23 @@ class _Counter:
         of_one = round(sample.count * flops / steps)
         one = Pass(Entry(-1), self.shapes.n_layers - 1, 1, None, of_one, of_one, steps)
         return Work(group, "written by the model", "cone", sample.count, (one,))
+
+    def _continued(self, group: Members, tokens: int) -> Work:
+        """Texts behind prompts: a pass for each new token, all of the prompt with the first."""
+        shapes, backend = self.shapes, self.plan.backends[group[0]]
+        prompts = self._prompts(self.graph.operation(group[0]).input("base"))
+        lengths = Counter(prompt.length for prompt in prompts)
+        on_hooks = backend == "hooks"  # which gives logits at every position
+        logits = sum(lengths.elements()) if on_hooks else len(prompts)
+        flops = clean_flops(shapes, lengths.elements()) + logits * unembed_flops(shapes, None)
+        for length, count in lengths.items():
+            # It grows evenly with what lies to the left.
+            ends = (tail_flops(shapes, Entry(-1), 1, length + new, None) for new in (0, tokens - 2))
+            flops += count * (tokens - 1) * sum(ends) // 2
+        of_one = round(flops / tokens)
+        one = Pass(Entry(-1), shapes.n_layers - 1, 1, None, of_one, of_one, tokens)
+        note = " (at most)"
+        return Work(group, "generated", backend, len(prompts), (one,) * len(group), note=note)
 
     def _pass(self, key: str, request: Request) -> Pass:
         prompts = self._prompts(request.clean)

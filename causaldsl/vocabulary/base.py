@@ -137,6 +137,8 @@ class Word(BaseModel):
     """Whether it changes an activation: its value is what a run puts at its site."""
     large: ClassVar[bool] = False
     """Whether its value holds activations of all pairs, and so is freed after its last use."""
+    passing: ClassVar[bool] = False
+    """Whether it stands in no result, so that it is made for others only, and not kept."""
     late: ClassVar[bool] = False
     """Whether it is made right before its first use, and not as soon as its operands are there."""
 

@@ -39,5 +39,6 @@ class MeanSeen(Seen):
 
     word = "mean_seen"
     large = False
+    passing = True
     late = False
     alone = False

@@ -84,6 +84,20 @@ def test_no_pickle_runs(tmp_path: Path) -> None:
         code_of(tmp_path)
 
 
+def test_weights_that_change_after_the_check_are_refused(tmp_path: Path) -> None:
+    """Also where a worker on another machine has other ones: their values would be kept."""
+    source = DATA / "saelens" / "standard"
+    for path in source.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    form, _ = read_dictionary("mine", tmp_path, None)
+    read_code(form)
+    weights = tmp_path / "sae_weights.safetensors"
+    tensors = load_file(weights)
+    save_file({**tensors, "W_dec": 2 * tensors["W_dec"]}, weights)
+    with pytest.raises(RunFailure, match="has changed since the program was checked"):
+        read_code(form)
+
+
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     source = DATA / "saelens" / "standard"
     tensors = load_file(source / "sae_weights.safetensors")

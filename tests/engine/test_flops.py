@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -212,14 +213,58 @@ measure m on flip.test {
 }
 
 
+DICTIONARY = 'dictionary f = sae("sae") at resid_post[1]\n'
+WRITTEN = 'prompts said = corpus("texts.txt")\n'
+BESIDE = {
+    "attribution": "attribution a to logit_diff on flip.train { over heads, mlps }",
+    "attribution in steps": "attribution a to prob on flip.train { over heads, mlps  steps 3 }",
+    "layer by layer": "attribution a to logit_diff on flip.train { over heads, mlps  steps 3  "
+    "integrate activations }",
+    "edges": "attribution a to logit_diff on flip.train { edges }",
+    "edges in steps": "attribution a to logit_diff on flip.train { edges  steps 3  check 4 }",
+    "some edges": "attribution a to logit_diff on flip.train { over heads[2..3], mlps  edges }",
+    "circuit": "measure m on flip.test { a = only {0.1, 1.2, mlps[0]} else source  report fldd }",
+    "circuit of edges": "set c = {edge(embed, mlp_in[0]), edge(mlp_out[0], head[2.0].q)}\n"
+    "measure m on flip.test { a = only c else source  b = without c else mean  report fldd }",
+    "features": DICTIONARY + "measure m on flip.test { a = patch f.features @ all  report fldd }",
+    "estimated features": DICTIONARY
+    + "attribution a to logit_diff on flip.train { over f.features @ END }",
+    "learned features": DICTIONARY
+    + "subspace v = das(f.features @ END, on: flip.train, epochs: 2)\n"
+    + "subspace w = mask(f.features @ END, on: flip.train, epochs: 2)",
+    "best features": DICTIONARY
+    + "subspace v = best_features(f.features @ END, k: 2, on: flip.train)",
+    "explained": DICTIONARY + "let v = variance_explained(f.features @ all, on: flip.train)",
+    "transcoder": 'dictionary t = transcoder("transcoder") at mlp_in[1] -> mlp_out[1]\n'
+    "measure m on flip.test { a = patch t.features @ all  report fldd }",
+    "texts": WRITTEN
+    + "generate g on said { a = base  b = ablate resid_post[1] @ all to zero along "
+    "random(resid_post[1] @ END)  tokens 6  report text }",
+    "one new token": WRITTEN + "generate g on said { a = base  tokens 1  report text }",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_edges_dictionaries_and_texts_take_is_in_the_plan(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Within 5%: the way back is counted as going through all of the first block."""
+    planned, found = planned_and_counted(BESIDE[name], tmp_path_factory.mktemp("world"))
+    assert 0.95 * planned < found < 1.05 * planned
+
+
+def planned_and_counted(text: str, folder: Path) -> tuple[int, int]:
+    program = check(PRELUDE + text + "\n", make_world(folder))
+    graph = compile_program(program)
+    session = open_session(program, graph, Settings(resamples=20), lambda *_: None)
+    works = work_of(graph, session.plan, session.loaded.spec.shapes)
+    return sum(work.flops for work in works), counted(lambda: interpret(session))
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_plan_of_a_program_counts_what_its_run_computes(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    program = check(PRELUDE + PROGRAMS[name] + "\n", make_world(tmp_path_factory.mktemp("world")))
-    graph = compile_program(program)
-    session = open_session(program, graph, Settings(resamples=20), lambda *_: None)
-    found = counted(lambda: interpret(session))
-    planned = sum(work.flops for work in work_of(graph, session.plan, session.loaded.spec.shapes))
+    planned, found = planned_and_counted(PROGRAMS[name], tmp_path_factory.mktemp("world"))
     # On top of it come patches along a subspace, and filling up shorter prompts.
     assert planned <= found < 1.05 * planned

@@ -363,7 +363,7 @@ def test_a_run_that_was_stopped_goes_on_behind_the_last_part(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And gives the same bits, as does one that finds all of it in the store."""
-    monkeypatch.setattr(generation, "_TOGETHER", 5)
+    monkeypatch.setattr(generation, "WRITTEN_TOGETHER", 5)
     alone = store_run(STORED, world, "none")
     parts: list[int] = []
     before = generation.write

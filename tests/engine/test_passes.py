@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
+from causaldsl import api
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
 from causaldsl.engine.backend import Activations, CleanPass, Pass
+from causaldsl.engine.cone.writer import ConeWriter
 from causaldsl.engine.interpret import interpret
 from causaldsl.engine.open import open_session
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
 from causaldsl.plan.request import Request
 from causaldsl.plan.work import work_of
+from tests.engine.statements import STATEMENTS
 from tests.engine.test_every_program import NAMES, checked, deep, small  # noqa: F401
 from tests.frontend.test_plan_text import EVERY_KIND
 from tests.frontend.world import PRELUDE, make_world
@@ -116,6 +119,43 @@ def test_sets_and_named_runs_make_the_passes_of_their_plan(backend: str, tmp_pat
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text((Path(__file__).parents[1] / "frontend/corpus/sets.cpatch").read_text())
     compare(check_file(path), backend)
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_newer_statements_make_the_passes_of_their_plan(
+    name: str, backend: str, tmp_path: Path
+) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    path.write_text(STATEMENTS[name])
+    chosen = Settings(dtype="float64", resamples=20)
+    decided = api._decided(api.compile(path), chosen, lambda *_: None, None)
+    compare(decided.program, backend)
+
+
+def test_each_new_token_is_a_pass_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_world(tmp_path) / "p.cpatch"
+    path.write_text(
+        PRELUDE
+        + 'prompts said = corpus("texts.txt")\n'
+        + "generate g on said { plain = base  tokens 7  report text }\n"
+    )
+    program = check_file(path)
+    session = open_session(program, compile_program(program), Settings(), lambda *_: None)
+    (work,) = work_of(session.graph, session.plan, session.loaded.spec.shapes)
+    rows: list[int] = []
+    before = ConeWriter._pass
+
+    def counted(writer: ConeWriter, window: Any, tokens: Any, edits: Any) -> Any:
+        rows.append(tokens.shape[0] * tokens.shape[1])
+        return before(writer, window, tokens, edits)
+
+    monkeypatch.setattr(ConeWriter, "_pass", counted)
+    interpret(session)
+    (one,) = work.passes
+    assert rows == [work.rows] * round(one.times) == [24] * 7
 
 
 @pytest.mark.parametrize("backend", ["cone", "hooks"])

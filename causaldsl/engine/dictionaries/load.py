@@ -11,6 +11,7 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.dictionaries.code import Code
 from causaldsl.engine.session import Session
 from causaldsl.engine.upcast import upcast_dtype
+from causaldsl.model.cache import remembered_sha256
 from causaldsl.model.dictionaries.form import Dictionary, Form
 
 
@@ -31,10 +32,14 @@ def read_code(
     """The weights of a dictionary's files.
 
     Raises:
-        RunFailure: if a tensor is missing, of another size, or not finite.
+        RunFailure: if a tensor is missing, of another size, or not finite, and if the file is not
+            the one that the program was checked with: its values would be kept as that one's.
     """
     path = form.folder / form.weights
     kept = _tensors(path)
+    if form.sha256 and remembered_sha256(path) != form.sha256:
+        message = f"{path.parent.name}/{path.name} has changed since the program was checked"
+        raise RunFailure(message, "run it again when it is whole; workers need the same file")
     found = {name: _tensor(form, path, kept, name).to(device, dtype) for name in form.tensors}
     if "decoder_scale" not in found:
         _check_unscaled(path, kept)

@@ -28,8 +28,8 @@ def to_make(
 ) -> set[str]:
     """The operations whose values are not ``there`` and that a result is made from.
 
-    Matrices and what holds activations of all pairs are made for others only; all else stands in
-    the results. With ``wanted``, only these operations do.
+    Matrices, what holds activations of all pairs, and means of them are made for others only; all
+    else stands in the results. With ``wanted``, only these operations do.
     """
     needed: set[str] = set()
     made: set[str] = set()
@@ -52,7 +52,8 @@ def outcomes_taken(graph: Graph, key: str) -> set[str]:
 def lasts(graph: Graph, plan: Plan, key: str) -> bool:
     """Whether results may be made from a value, so that it is there until the end."""
     word = graph.operation(key).word
-    return not isinstance(word, Matrix) and (not word.large or key in plan.outcomes)
+    for_others = isinstance(word, Matrix) or word.passing
+    return not for_others and (not word.large or key in plan.outcomes)
 
 
 def _is_matrix(graph: Graph, key: str) -> bool:

@@ -24,12 +24,10 @@ from causaldsl.engine.words.runs import Arm, changes_of, check_made, effects_of
 from causaldsl.engine.writing import InForce, draws_of, write
 from causaldsl.graph.operations import Operation
 from causaldsl.model.tokens import Tokens
+from causaldsl.plan.chunks import WRITTEN_TOGETHER
 from causaldsl.plan.memory import BYTES, chunk_rows
 from causaldsl.vocabulary.generation import TEXT_METRICS, GenerateWord, TextNumber, TextsWord
 from causaldsl.vocabulary.metrics import Metric
-
-_TOGETHER = 32
-"""Prompts that are written on together at most; what is written is kept after each such part."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def _batches(
     longest = max(prompt.length for prompt in prompts) + word.tokens
     of_token = 2 * shapes.n_layers * shapes.n_kv_heads * shapes.d_head
     bytes_each = len(arms) * longest * of_token * BYTES[session.loaded.dtype_name]
-    size = min(_TOGETHER, chunk_rows(bytes_each, session.store.resident_bytes))
+    size = min(WRITTEN_TOGETHER, chunk_rows(bytes_each, session.store.resident_bytes))
     return [rows[i : i + size] for rows in alike.values() for i in range(0, len(rows), size)]
 
 

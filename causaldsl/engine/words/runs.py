@@ -417,8 +417,9 @@ def _outcomes(
 
 def _in_order(runs: PromptRuns, parts: list[Found]) -> Outcome:
     """What was found for each group, by pair."""
+    # Parts that a stopped run left come back by their names' order.
+    names = sorted(parts[0][0], key=lambda name: (name != "logit_diff", name))
     numbers = {
-        name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order]
-        for name in parts[0][0]
+        name: torch.cat([values[name].cpu() for values, _ in parts])[runs.order] for name in names
     }
     return Outcome(numbers, largest_change=max(change for _, change in parts))

@@ -79,6 +79,8 @@ class Form:
     """The model that its files say it was trained on."""
     bos: bool | None = None
     """Whether the texts that it was trained on began with BOS; None where its files don't say."""
+    sha256: str = ""
+    """Of the file of its weights, as that was when the program was checked."""
 
     def size(self, tensor: str) -> tuple[int, ...]:
         """The shape of a tensor, as (inputs, outputs)."""

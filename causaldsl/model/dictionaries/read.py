@@ -40,9 +40,10 @@ def read_dictionary(
     digest = hashlib.sha256(
         f"{layout.__name__} {found.scale} {sorted((said or {}).items())}".encode()
     )
-    for path in (config, weights):
-        digest.update(remembered_sha256(path).encode())
-    return found, digest.hexdigest()[:16]
+    hashes = [remembered_sha256(path) for path in (config, weights)]
+    for one in hashes:
+        digest.update(one.encode())
+    return replace(found, sha256=hashes[1]), digest.hexdigest()[:16]
 
 
 def _layout(written: str, folder: Path) -> ModuleType:
