@@ -53,6 +53,9 @@ for start in STARTERS:
         assert main(["run", str(begun), "--out", f"runs/{start}"]) == 0, start
         assert Path(f"runs/{start}/report.html").is_file()
         assert Path(f"runs/{start}/graph.svg").is_file()
+        again = cd.load_run(f"runs/{start}")
+        assert again.held
+        assert all(numbers.rows for numbers in again.measures.values())
 for name in sys.argv[1:]:
     run_notebook(Path(name))
 refuses_a_mistake()
