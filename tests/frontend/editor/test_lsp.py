@@ -40,14 +40,6 @@ UNUSED = {"unused-definition"}
 """`hidden` is what nothing uses in this program."""
 
 
-@pytest.fixture(scope="module")
-def client(world: Path) -> Iterator[Client]:
-    client = Client(world)
-    yield client
-    if client.process.poll() is None:
-        client.process.kill()
-
-
 @pytest.fixture
 def program(client: Client, world: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A document that is open and checked; it is not on disk."""

@@ -37,14 +37,6 @@ UNUSED = {"unused-definition"}
 """`flip` is what nothing uses here."""
 
 
-@pytest.fixture(scope="module")
-def client(world: Path) -> Iterator[Client]:
-    client = Client(world)
-    yield client
-    if client.process.poll() is None:
-        client.process.kill()
-
-
 @pytest.fixture
 def program(client: Client, world: Path) -> Iterator[Path]:
     path = world / "sources.cpatch"
