@@ -11,6 +11,7 @@ import torch
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError, RunFailure
 from causaldsl.engine.ties import tie_at
+from causaldsl.report.kinds.sweeps import sweep_table
 from causaldsl.results.lock import lock_of
 from causaldsl.results.records import Results
 from tests.tiny import NAMES, OBJECTS, tiny_folder
@@ -133,6 +134,10 @@ def test_what_a_run_chooses_is_looped_over_and_left_out(folder: Path, backend: s
         assert len({round(one["logit_diff"].mean, 9) for one in measured[name].values()}) > 2
     cells = {name.removeprefix("head[").removesuffix("].z") for name in best}
     assert measured["alone"].keys() == {"clean", *(f"[{cell}]" for cell in cells)}
+    rows = run.measures["each"].rows
+    assert {(row["arm"], row["h"]) for row in rows} == {("clean", None), *(("", c) for c in cells)}
+    (shown, *_) = sweep_table(run.results, "each").columns
+    assert {str(cell) for cell in shown.cells} == {"clean", *cells}
     assert {one.over for one in run.results.circuits["each"].values()} == {"heads, mlps"}
     (note,) = [note for note in run.results.notes if note.startswith("random_like: ")]
     assert "the same mlps as `c`" in note
