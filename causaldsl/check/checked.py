@@ -116,6 +116,8 @@ class CheckedProgram:
     """Whether a loop's first members stand for those that a run chooses, and not its last."""
     undecided: dict[Choice, frozenset[Choice]] = field(default_factory=dict, compare=False)
     """What a run has to find out first, each with what its sweep itself hangs on."""
+    assumed: dict[Diagnostic, str] = field(default_factory=dict, compare=False)
+    """What stood for such members where a mistake was found, in words."""
     readings: list[str] = field(default_factory=list)
     """What was done with each file of data, in one line."""
     warnings: list[Diagnostic] = field(default_factory=list)

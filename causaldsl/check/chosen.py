@@ -10,6 +10,7 @@ the program again with those that it found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution
@@ -19,6 +20,7 @@ from causaldsl.check.context import Context
 from causaldsl.check.kinds import describe
 from causaldsl.check.measurements import Cells, Measurement
 from causaldsl.check.pairs import PairSet
+from causaldsl.check.parts import kind_of
 from causaldsl.check.sets import Members, set_of
 from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, wrong
@@ -38,6 +40,7 @@ def top(context: Context, node: ast.Call) -> Members:
     how_many, of = node.arguments
     assert isinstance(how_many, ast.Expression)
     assert isinstance(of, ast.Expression)
+    _check_order(context, how_many, of, node)
     count, value = context.integer(how_many, "how many"), context.value(of)
     if isinstance(value, CheckedAttribution):
         return _top_estimates(context, value, count, how_many, node)
@@ -58,6 +61,17 @@ def top(context: Context, node: ast.Call) -> Members:
     (axis,) = sweep.axes
     values = dict(zip(axis.labels, axis.values, strict=True))
     return _members(context, choice, values, node)
+
+
+def _check_order(
+    context: Context, how_many: ast.Expression, of: ast.Expression, node: ast.Call
+) -> None:
+    """How many comes first."""
+    if isinstance(of, ast.Number) and isinstance(
+        context.value(how_many), CheckedAttribution | Cells
+    ):
+        message = f"`{show(how_many)}` is what `top` chooses from, and how many comes first"
+        raise wrong("wrong-kind", message, node.span, f"write top({show(of)}, {show(how_many)})")
 
 
 def _check_count(count: int, all_: int, what: str, span: Span) -> None:
@@ -107,7 +121,8 @@ def _members(
     if said not in program.readings:
         program.readings.append(said)
     shapes = context.shapes(node.span)
-    return set_of([(values[label], node.span) for label in found], shapes, node.span)
+    chosen = set_of([(values[label], node.span) for label in found], shapes, node.span)
+    return replace(chosen, among=frozenset(filter(None, map(kind_of, values.values()))))
 
 
 def chosen_on_these(context: Context, claim: Applied) -> Choice | None:

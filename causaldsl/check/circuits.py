@@ -14,11 +14,12 @@ from typing import TypeAlias
 from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
 from causaldsl.check.measurements import Run
-from causaldsl.check.nodes import NODES, members_of, nodes_of
+from causaldsl.check.nodes import KINDS, members_of, nodes_of
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place, Point, PositionRef
 from causaldsl.check.runs import from_elsewhere, own_values
 from causaldsl.check.sets import Members
+from causaldsl.check.unknown import unknown
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
 from causaldsl.model.edges import Edge, Wiring, wiring_of, without_edges
@@ -128,18 +129,20 @@ def _of_nodes(
         message = "a circuit is at every position, or at those that it names"
         raise wrong("mixed-set", message, node.site.span, "write `@` behind all of it, or none")
     if over is None:
-        kinds = {place.site.kind for place in mine}
+        kinds = {place.site.kind for place in mine} | named.among & KINDS.keys()
         every = [site for site in all_sites(named.shapes) if site.kind in kinds]
-        said = ", ".join(_KINDS[kind] for kind in NODES if kind in kinds)
+        said = ", ".join(KINDS[kind] for kind in KINDS if kind in kinds)
     else:
         clause = next(c for c in node.clauses if c.word == "over")
         every, said = [p.site for p in _without_positions(over, clause)], show(clause.value)
     there = [Place(place.site, place.position or ALL, node.site.span) for place in mine]
+    known = not unknown(context, node)
     missing = [place for place in there if place.site not in set(every)]
-    if missing:
+    if missing and known:
         message = f"{missing[0].site} is in the circuit and not in what it is `over`"
         raise wrong("not-a-member", message, node.span, "let `over` name all kinds of the circuit")
-    _check_nested([*(place.site for place in mine), *every], node)
+    if known:
+        _check_nested([*(place.site for place in mine), *every], node)
     universe = [Place(site, at, node.site.span) for at in where for site in every]
     listed = set(there)
     inside = tuple(place for place in universe if (place in listed) == keeps)
@@ -188,9 +191,6 @@ def _without_positions(over: Members, clause: ast.Clause) -> tuple[Place, ...]:
         message = "`over` names components, which are left out at the positions of the circuit"
         raise wrong("mixed-set", message, clause.span, "write `@` behind the circuit: only c @ END")
     return found
-
-
-_KINDS = {"embed": "embed", "head.z": "heads", "attn_out": "attn_out", "mlp_out": "mlps"}
 
 
 def _of_edges(

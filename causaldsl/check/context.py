@@ -18,7 +18,7 @@ from causaldsl.check.files import Readable
 from causaldsl.check.kinds import describe, way_out
 from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
-from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
+from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner, head_of
 from causaldsl.check.scope import Scope
 from causaldsl.check.sets import Members
 from causaldsl.check.values import Applied, constant
@@ -64,6 +64,8 @@ class Context:
     imported: set[Path] = field(default_factory=set)
     progress: Callable[[str], None] | None = None
     loop: Mapping[str, Any] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
+    """Variables of the loop that go over what a run is still to choose."""
     opened: Mapping[Path, str] = field(default_factory=dict)
     """Texts of files by their full path that go before what is on disk: an editor has them."""
     compared: set[tuple[str, str]] = field(default_factory=set)
@@ -74,9 +76,11 @@ class Context:
         """The language's words and those of the packages that the program uses."""
         return self.scope.words
 
-    def looping(self, bound: Mapping[str, Any]) -> Context:
-        """The same place, inside a loop whose variables have these values."""
-        return replace(self, loop={**self.loop, **bound})
+    def looping(self, bound: Mapping[str, Any], unknown: frozenset[str] = frozenset()) -> Context:
+        """The same place, inside a loop whose variables have these values; those of the
+        ``unknown`` ones only stand for what a run will choose."""
+        still = unknown | self.unknown.difference(bound)
+        return replace(self, loop={**self.loop, **bound}, unknown=still)
 
     def read(self, source: Source) -> ast.Program:
         """The tree of a file. Its syntax errors are kept with the other mistakes.
@@ -272,9 +276,9 @@ class Context:
             named = ast.Number if node.name.text.isdigit() else ast.Name
             part = named(node.name.span, node.name.text)
             return self.integer(node.owner, "a layer"), self.integer(part, "a head")
-        value = self.value(node)
-        if isinstance(value, HeadValue):
-            return value.layer, value.head
+        head_value = head_of(self.value(node))
+        if head_value is not None:
+            return head_value.layer, head_value.head
         raise wrong(
             "head-index",
             f"`{show(node)}` does not say layer and head",

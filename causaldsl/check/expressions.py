@@ -15,8 +15,9 @@ from causaldsl.check.dictionaries import features_at
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.nodes import EDGES, all_edges_of
 from causaldsl.check.pairs import PairFamily, PairSet, together
-from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner
-from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one_head, sites, without
+from causaldsl.check.parts import without
+from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner, head_of
+from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one, sites
 from causaldsl.check.stages import (
     all_of,
     any_set,
@@ -25,6 +26,7 @@ from causaldsl.check.stages import (
     set_in_braces,
     site_set,
 )
+from causaldsl.check.unknown import unknown
 from causaldsl.check.values import Applied, constant, label_of
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import ModelDims
@@ -95,7 +97,7 @@ def in_braces(context: Context, node: ast.SetOf) -> Members:
 @handles(ast.Difference)
 def difference(context: Context, node: ast.Difference) -> Members:
     left, right = (any_set(context, side, "{7.3}") for side in (node.left, node.right))
-    return without(left, right, node.span)
+    return without(left, right, node.span, known=not unknown(context, node))
 
 
 @handles(ast.Range)
@@ -106,8 +108,10 @@ def whole_range(context: Context, node: ast.Range) -> Any:
 @handles(ast.Attribute)
 def attribute(context: Context, node: ast.Attribute) -> Any:
     owner = context.value(node.owner)
+    if isinstance(node.owner, ast.Name) and node.owner.text in context.loop:
+        owner = head_of(owner) or owner
     if isinstance(owner, HeadValue):
-        owner = of_one_head(owner, context.shapes(node.span))
+        owner = of_one(owner, context.shapes(node.span))
     if not isinstance(owner, Value):
         raise no_part(owner, node)
     return owner.part(node)
@@ -149,8 +153,8 @@ def _site_at(context: Context, word: str, node: ast.Index) -> Place | SiteOwner 
     if several is not None:
         return site_set(context, word, several, node)
     layer, head = context.coordinates(node.at, headed=word in _OWNERS)
-    bound = context.loop.get(node.at.text) if isinstance(node.at, ast.Name) else None
-    if isinstance(bound, HeadValue) and bound.word not in ("", word):
+    bound = head_of(context.loop.get(node.at.text)) if isinstance(node.at, ast.Name) else None
+    if bound is not None and bound.word not in ("", word):
         message = f"`{show(node.at)}` runs over {bound.word}s, and this is a {word}"
         raise wrong("head-index", message, node.at.span, f"write {bound.word}[{show(node.at)}]")
     if head is not None:
@@ -165,7 +169,7 @@ def _in_brackets(context: Context, word: str, node: ast.Index) -> Members | None
     if isinstance(node.at, ast.Range) and word not in _OWNERS:
         return all_of(context, "layers", node.span, layers_of(context, node))
     named = isinstance(node.at, ast.Name) and (
-        isinstance(context.loop.get(node.at.text), HeadValue)
+        head_of(context.loop.get(node.at.text)) is not None
         or isinstance(context.scope.values.get(node.at.text), Members)
         or is_range_word(node.at)
     )
@@ -243,9 +247,7 @@ def called(context: Context, node: ast.Call) -> Any:
 
 @handles(ast.At)
 def at(context: Context, node: ast.At) -> Place | Members:
-    value = context.value(node.site)
-    if isinstance(value, HeadValue | SiteOwner):
-        value = of_one_head(value, context.shapes(node.span))
+    value = of_one(context.value(node.site), context.shapes(node.span))
     if not isinstance(value, Members):
         value = context.as_place(value, node.site, positioned=False)
     _check_no_position(node, value)

@@ -9,9 +9,11 @@ from typing import Any
 from causaldsl.check.context import Context
 from causaldsl.check.measurements import Axis
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.places import HeadValue, Point
+from causaldsl.check.parts import nodes_in
+from causaldsl.check.places import Place, Point, head_of
 from causaldsl.check.sets import Members
 from causaldsl.check.stages import set_in_braces, whole_range
+from causaldsl.check.unknown import unknown
 from causaldsl.check.values import constant, label_of
 from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
@@ -30,6 +32,7 @@ def loops(
     They are counted before they are made, for each arm of the ``body``.
     """
     names = [binding.name.text for binding in bindings]
+    chosen = frozenset(b.name.text for b in bindings if unknown(context, b.values))
     for i, binding in enumerate(bindings):
         if binding.name.text in names[:i]:
             raise wrong(
@@ -48,7 +51,7 @@ def loops(
     for combination in itertools.product(*(values for _, values in axes)):
         bound = dict(zip(names, combination, strict=True))
         labels = tuple(label_of(value) for value in combination)
-        combinations.append((labels, context.looping(bound)))
+        combinations.append((labels, context.looping(bound, chosen)))
     if len({labels for labels, _ in combinations}) != len(combinations):
         raise wrong("arm-twice", "two cells have the same name", span, "list every value once")
     return tuple(axis for axis, _ in axes), combinations
@@ -92,9 +95,12 @@ def _axis(
 
 def _quantity(context: Context, name: str, values: Sequence[Any], body: Iterable[ast.Node]) -> str:
     """What the values of a variable are: heads or positions, or where numbers stand in the body."""
-    for kind, quantity in ((HeadValue, "head"), (Point, "position")):
-        if isinstance(values[0], kind):
-            return quantity
+    if all(head_of(value) is not None for value in values):
+        return "head"
+    if isinstance(values[0], Point):
+        return "position"
+    if any(isinstance(value, Place) for value in values):
+        return ""
     found = set()
     for node in body:
         if isinstance(node, ast.Position) and name in (node.first, node.last):
@@ -117,6 +123,10 @@ def _indexed(at: ast.Node, name: str) -> set[str]:
     return {"layer"} if isinstance(at, ast.Name) and at.text == name else set()
 
 
+_SETS = (ast.SetOf, ast.Index, ast.Name, ast.Difference, ast.Call, ast.Attribute, ast.At)
+"""Expressions that can stand for a set."""
+
+
 def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any]:
     if isinstance(node, ast.Name) and node.text == "positions":
         return [constant(i, node.span) for i in range(_common_length(pairs, node.span))]
@@ -126,17 +136,26 @@ def _axis_values(context: Context, node: Any, pairs: PairSet | None) -> list[Any
         return [constant(i, node.span) for i in values]
     if isinstance(node, ast.ListOf):
         found: Any = set_in_braces(context, node)
-    elif isinstance(node, ast.SetOf | ast.Index | ast.Name | ast.Difference | ast.Call):
+    elif isinstance(node, _SETS):
         found = context.value(node)
     else:
         found = None
-    if not isinstance(found, Members) or found.of == "sites" or found.positions:
+    if not isinstance(found, Members):
         raise wrong(
             "not-a-set",
             f"`{show(node)}` is not something to sweep over",
             node.span,
             "write layers, heads, heads[7..9], positions, 0..9 or a set such as {7.3, 8.6}",
         )
+    if found.positions and found.of != "mlps":
+        raise wrong(
+            "not-a-set",
+            f"`{show(node)}` is {found.kind} at positions, of which no activation is named",
+            node.span,
+            "loop over the set alone, and write `@` behind what is done: patch head[h].z @ END",
+        )
+    if found.of == "sites" or found.positions:
+        return list(nodes_in(found, node.span))
     for member in found.members:
         if isinstance(member, Point):
             _check_points(member, pairs, node.span)

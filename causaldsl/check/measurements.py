@@ -126,8 +126,9 @@ class Measurement(Value):
                 f"write {self.name}.{min(self.cells)}[{wanted}]",
             )
         found = {".".join(run.coordinates): run for run in self.runs if run.coordinates}
-        if wanted in found:
-            return ArmRef(self, found[wanted])
+        spaced = {name.replace(" ", ""): run for name, run in found.items()}  # `mlp_out[3] @ END`
+        if wanted in spaced:
+            return ArmRef(self, spaced[wanted])
         raise wrong(
             "no-cell",
             f"sweep `{self.name}` has no cell [{wanted}]",

@@ -126,6 +126,23 @@ class PositionRef:
 
 
 @dataclass(frozen=True)
+class HeadValue(Value):
+    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number.
+
+    ``word`` is `head` or `kv_head` for one of `heads` or `kv_heads`, "" for one that is written.
+    """
+
+    kind = "a head"
+    layer: int
+    head: int
+    text: str = ""
+    word: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text or f"{self.layer}.{self.head}"
+
+
+@dataclass(frozen=True)
 class Place(Value):
     """A site of the model at positions of a prompt; ``position`` None until `@` has been read."""
 
@@ -133,6 +150,14 @@ class Place(Value):
     site: Site
     position: PositionRef | None
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def as_head(self) -> HeadValue | None:
+        """The head whose z it is, where no position is named: as a circuit's node it is that."""
+        layer, head = self.site.layer, self.site.head
+        if self.site.kind != "head.z" or self.position or layer is None or head is None:
+            return None
+        return HeadValue(layer, head, word="head")
 
     def part(self, node: ast.Attribute) -> Any:
         raise wrong(
@@ -143,6 +168,13 @@ class Place(Value):
 
     def __str__(self) -> str:
         return f"{self.site} @ {self.position}" if self.position else str(self.site)
+
+
+def head_of(value: Any) -> HeadValue | None:
+    """The head that a loop variable stands for, by itself or by its z."""
+    if isinstance(value, Place):
+        return value.as_head
+    return value if isinstance(value, HeadValue) else None
 
 
 @dataclass(frozen=True)
@@ -174,20 +206,3 @@ class SiteOwner(Value):
         with located(self.span.to(span)):
             site.check(self.shapes)
         return Place(site, None, self.span.to(span))
-
-
-@dataclass(frozen=True)
-class HeadValue(Value):
-    """A head as a loop variable's value; ``text`` as written, since `0.01` may also be a number.
-
-    ``word`` is `head` or `kv_head` for one of `heads` or `kv_heads`, "" for one that is written.
-    """
-
-    kind = "a head"
-    layer: int
-    head: int
-    text: str = ""
-    word: str = field(default="", compare=False)
-
-    def __str__(self) -> str:
-        return self.text or f"{self.layer}.{self.head}"

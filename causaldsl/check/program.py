@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from causaldsl.check.files import Readable
 from causaldsl.check.limits import Limits
 from causaldsl.check.params import check_all_used
 from causaldsl.check.scope import Scope
+from causaldsl.check.unknown import with_notes
 from causaldsl.check.walk import check_statements
 from causaldsl.diagnostics import Diagnostic, Diagnostics, ProgramError, Source
 from causaldsl.discovery import import_all
@@ -92,12 +92,15 @@ class Checker:
         run chooses may be right with the first ones, such as what comes before something else."""
         try:
             return self._check()
-        except ProgramError:
+        except ProgramError as error:
             if not self.program.undecided or self.program.early:
                 raise
-            with suppress(ProgramError):
+            try:
                 return self._early().check()
-            raise
+            except ProgramError as others:
+                raise ProgramError(
+                    with_notes(error.diagnostics, self.program.assumed, others)
+                ) from None
 
     def _check(self) -> CheckedProgram:
         check_statements(self.context, self.context.read(self.program.source))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from causaldsl.check.edges import EdgeValue
 from causaldsl.check.kinds import Value
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
-from causaldsl.check.values import Applied, label_of
+from causaldsl.check.values import Applied, MlpNumber, label_of
 from causaldsl.diagnostics import Span, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
@@ -24,6 +24,8 @@ from causaldsl.syntax.format import show
 Of = Literal["heads", "kv_heads", "mlps", "layers", "numbers", "positions", "sites", "edges"]
 RANGE_WORDS: tuple[Of, ...] = ("heads", "kv_heads", "mlps", "layers")
 """Words that stand for all of a model's; brackets pick layers."""
+NUMBERED = {"layers", "numbers", "mlps"}
+"""Sets whose members are numbers."""
 Role = Literal["acts", "sends", "receives", "attends"]
 _OWNERS = {"heads": "head", "kv_heads": "kv_head"}
 
@@ -35,13 +37,15 @@ class Members(Value):
     Heads are ``HeadValue``, layers and MLPs numbers, positions ``Point``, sites ``Place``, edges
     ``EdgeValue``; among sites, heads and MLPs without a part are sets of their own.
     ``positions`` are those behind an `@`, of heads and MLPs before one of their activations is
-    named.
+    named. ``among`` are the kinds of sites that it was chosen or left from, of which it may have
+    none: as a circuit it is over these too.
     """
 
     of: Of
     members: tuple[Any, ...]
     shapes: ModelDims = field(compare=False, repr=False)
     positions: tuple[PositionRef, ...] = ()
+    among: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def kind(self) -> str:
@@ -105,22 +109,30 @@ def at_positions(members: Members, positions: Sequence[PositionRef], span: Span)
     return replace(members, members=tuple(placed))
 
 
-def of_one_head(head: HeadValue | SiteOwner, shapes: ModelDims) -> Members:
-    """A head as a set of its own."""
-    if isinstance(head, SiteOwner):
-        head = HeadValue(head.layer, head.head, word=head.word)
-    return Members("kv_heads" if head.word == "kv_head" else "heads", (head,), shapes)
+def of_one(value: Any, shapes: ModelDims) -> Any:
+    """A head or one of `mlps` as a set of its own; anything else as it is."""
+    if isinstance(value, MlpNumber):
+        return Members("mlps", (value,), shapes)
+    if isinstance(value, SiteOwner):
+        value = HeadValue(value.layer, value.head, word=value.word)
+    if isinstance(value, HeadValue):
+        return Members("kv_heads" if value.word == "kv_head" else "heads", (value,), shapes)
+    return value
 
 
-def set_of(found: Iterable[tuple[Any, Span]], shapes: ModelDims, span: Span) -> Members:
+def set_of(
+    found: Iterable[tuple[Any, Span]], shapes: ModelDims, span: Span, known: bool = True
+) -> Members:
     """The set of some values, each with its place; of sets among them, their members.
 
     Raises an error for what can't be a member, for members of different kinds, and for one that is
-    there twice.
+    there twice (unless others stand for some of them, so that they are not ``known``).
     """
     listed: list[tuple[Of, Any, Span]] = []
+    among: frozenset[str] = frozenset()
     for value, place in found:
         if isinstance(value, Members):
+            among |= value.among
             if value.positions:
                 value = sites([value], shapes)
             listed += [(value.of, member, place) for member in value.members]
@@ -129,24 +141,24 @@ def set_of(found: Iterable[tuple[Any, Span]], shapes: ModelDims, span: Span) -> 
     kinds = dict.fromkeys(kind for kind, _, _ in listed)
     if len(kinds) > 1 and kinds.keys() <= {"heads", "numbers"}:
         kinds = {"numbers": None}  # {0, 0.5}: swept as numbers
-    if len(kinds) > 1 and kinds.keys() <= {"layers", "numbers"}:
+    if len(kinds) > 1 and kinds.keys() <= NUMBERED:
         kinds = {"layers": None}
     if len(kinds) > 1 and kinds.keys() <= {"heads", "kv_heads", "mlps", "sites"}:
         # What heads and MLPs stand for depends on where the set stands.
         kept = [m if kind == "sites" else Members(kind, (m,), shapes) for kind, m, _ in listed]
-        return sites(kept, shapes)
+        return Members("sites", tuple(kept), shapes, among=among)
     if len(kinds) > 1:
         first, second = (kind.replace("kv_heads", "key-value heads") for kind in list(kinds)[:2])
         message = f"a set holds things of one kind, and these are {first} and {second}"
         raise wrong("mixed-set", message, span, "write two sets")
     seen: dict[str, Any] = {}
     for _, member, place in listed:
-        if name_of(member) in seen:
+        if name_of(member) in seen and known:
             message = f"{name_of(member)} is listed twice"
             raise wrong("listed-twice", message, place, "list it once")
         seen[name_of(member)] = member
     (kind,) = kinds or {"numbers": None}
-    return Members(kind, tuple(seen.values()), shapes)
+    return Members(kind, tuple(seen.values()), shapes, among=among)
 
 
 def _kind_of(value: Any, span: Span) -> Of:
@@ -158,6 +170,8 @@ def _kind_of(value: Any, span: Span) -> Of:
         return "sites"
     if isinstance(value, EdgeValue):
         return "edges"
+    if isinstance(value, MlpNumber):
+        return "mlps"
     if isinstance(value, Applied) and value.number is not None:
         return "numbers"
     raise not_a_member(span)
@@ -176,27 +190,7 @@ def name_of(member: Any) -> str:
     """Equal for equal members, however a head was written."""
     if isinstance(member, HeadValue):
         return f"{member.layer}.{member.head}" if not member.text else member.text
-    return label_of(member)
-
-
-def without(left: Members, right: Members, span: Span) -> Members:
-    """The members of one set that another one has not; these must all be there."""
-    numbers = {left.of, right.of} == {"layers", "numbers"}
-    written = (
-        left.of == "kv_heads" and right.of == "heads" and not any(m.word for m in right.members)
-    )
-    if left.of != right.of and not (numbers or written):
-        message = f"{right.kind} can't be taken out of {left.kind}"
-        raise wrong("mixed-set", message, span, "both must be of one kind")
-    gone = {name_of(member) for member in right.members}
-    missing = gone - {name_of(member) for member in left.members}
-    if missing:
-        message = f"{min(missing)} is not in the set that it is taken out of"
-        raise wrong("not-a-member", message, span, "take out only what is there")
-    kept = tuple(member for member in left.members if name_of(member) not in gone)
-    if not kept:
-        raise wrong("empty-set", "nothing is left of this set", span, "take out less")
-    return replace(left, members=kept)
+    return str(member) if isinstance(member, Place) else label_of(member)
 
 
 def sites_of(value: Any, node: ast.Node, role: Role) -> list[Place]:
@@ -230,7 +224,9 @@ def sites_of(value: Any, node: ast.Node, role: Role) -> list[Place]:
         raise wrong("wrong-kind", message, node.span, way)
     found: list[Place] = []
     for member in value.members:
-        found += sites_of(member, node, role)
+        # Beside MLPs and sites a head is a node, as in a circuit: it acts by its z as it sends.
+        heads = isinstance(member, Members) and member.of == "heads"
+        found += sites_of(member, node, "sends" if heads and role == "acts" else role)
     return found
 
 

@@ -16,12 +16,13 @@ from causaldsl.check.sets import (
     Of,
     Role,
     not_a_member,
-    of_one_head,
+    of_one,
     set_of,
     sites,
     sites_of,
 )
-from causaldsl.check.values import constant
+from causaldsl.check.unknown import unknown
+from causaldsl.check.values import MlpNumber, constant
 from causaldsl.diagnostics import Span, located, wrong
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
@@ -32,8 +33,8 @@ from causaldsl.syntax.format import show
 def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Place]:
     """The sites that an expression names, with their positions: of a stage, or behind a verb."""
     value = context.value(node)
-    if isinstance(value, HeadValue) or (isinstance(value, SiteOwner) and role == "attends"):
-        value = of_one_head(value, context.shapes(node.span))
+    if not isinstance(value, SiteOwner) or role == "attends":
+        value = of_one(value, context.shapes(node.span))
     if isinstance(node, ast.Number):
         raise _no_head(node)
     if not isinstance(value, Members):
@@ -46,7 +47,8 @@ def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Pla
             node.span,
             "write a head at a query, head[7.3] @ END, or several, heads[7..9] @ END",
         )
-    seen: set[Place] = set()
+    seen: dict[Place, None] = {}
+    known = not unknown(context, node)
     for place in found:
         if place.position is None:
             raise wrong(
@@ -55,10 +57,10 @@ def stage_places(context: Context, node: ast.Expression, role: Role) -> list[Pla
                 node.span,
                 "add one, such as `@ END`",
             )
-        if place in seen:
+        if place in seen and known:
             raise wrong("listed-twice", f"{place} is listed twice", node.span, "list it once")
-        seen.add(place)
-    return found
+        seen[place] = None
+    return list(seen)
 
 
 def all_of(context: Context, word: Of, span: Span, layers: Sequence[int] | None = None) -> Members:
@@ -67,7 +69,9 @@ def all_of(context: Context, word: Of, span: Span, layers: Sequence[int] | None 
     if word != "layers" and not shapes.text:
         raise wrong("no-such-site", f"{shapes.name} is a toy model without heads", span)
     layers = range(shapes.n_layers) if layers is None else layers
-    if word in ("mlps", "layers"):
+    if word == "mlps":
+        return Members(word, tuple(MlpNumber.of(layer, span) for layer in layers), shapes)
+    if word == "layers":
         return Members(word, tuple(constant(layer, span) for layer in layers), shapes)
     count = shapes.n_heads if word == "heads" else shapes.n_kv_heads
     owner = word.removesuffix("s")
@@ -78,7 +82,7 @@ def all_of(context: Context, word: Of, span: Span, layers: Sequence[int] | None 
 def set_in_braces(context: Context, node: ast.SetOf | ast.ListOf) -> Members:
     """`{7.3, 8.6}`, `{IO, END-1}`, `{mlp_in[21] @ END, head[23.5].q @ S2}`."""
     found = [(_member(context, item), item.span) for item in node.items]
-    return set_of(found, context.shapes(node.span), node.span)
+    return set_of(found, context.shapes(node.span), node.span, known=not unknown(context, node))
 
 
 def _member(context: Context, node: ast.Expression) -> Any:
@@ -190,8 +194,8 @@ def components(context: Context, node: ast.Expression) -> Members:
     if isinstance(node, ast.Number):
         node = ast.SetOf(node.span, (node,))
     value = context.value(node)
-    if isinstance(value, HeadValue):
-        value = of_one_head(value, context.shapes(node.span))
+    if not isinstance(value, SiteOwner):
+        value = of_one(value, context.shapes(node.span))
     if not isinstance(value, Members) or value.of not in ("heads", "kv_heads", "mlps"):
         raise wrong(
             "not-a-set",

@@ -70,8 +70,9 @@ class TableArm(Value):
 
     def cell(self, node: ast.Index, wanted: str) -> Applied:
         cells = self.table.cells[self.arm]
-        if wanted in cells:
-            return cells[wanted]
+        spaced = {name.replace(" ", ""): cell for name, cell in cells.items()}
+        if wanted in spaced:
+            return spaced[wanted]
         labels = itertools.product(*(axis.labels for axis in self.table.axes))
         raise wrong(
             "no-cell",

@@ -93,6 +93,14 @@ def constant(value: float, span: Span) -> Applied:
     return Applied(Constant(value=value), (), NumberType(value), span)
 
 
+class MlpNumber(Applied):
+    """One of `mlps`: the number of its layer, and the MLP itself where a set or a site is meant."""
+
+    @classmethod
+    def of(cls, layer: int, span: Span) -> MlpNumber:
+        return cls(Constant(value=layer), (), NumberType(layer), span)
+
+
 @dataclass(frozen=True)
 class ClassName:
     """A class of prompts by its label, such as ABB, or `base` or `source`."""
@@ -101,9 +109,11 @@ class ClassName:
 
 
 def label_of(value: Any) -> str:
-    """A loop variable's value as it names a cell."""
+    """A loop variable's value as it names a cell: `20`, `23.5` for a head, `mlp_out[3]`."""
     if isinstance(value, Applied) and isinstance(value.type, NumberType):
         return "?" if value.number is None else f"{value.number:g}"
+    if isinstance(value, Place) and value.as_head is not None:
+        return f"{value.site.layer}.{value.site.head}"
     return str(value)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from causaldsl.check.context import CHECKS, Context
+from causaldsl.check.unknown import note_of_unknown
 from causaldsl.diagnostics import Diagnostic, ProgramError, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.ast import definition
@@ -52,21 +51,8 @@ def check_statement(context: Context, statement: ast.Node) -> None:
         except ProgramError as error:
             if name is not None:
                 scope.give_up(name.text, name.span)
-            raise ProgramError(_of_unknown(context, error.diagnostics)) from error
-
-
-def _of_unknown(context: Context, mistakes: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Mistakes, which say so if they were found with what stands for members that a run chooses."""
-    program = context.program
-    unknown = [choice for choice in context.scope.touched if choice not in program.chosen]
-    if not unknown:
-        return list(mistakes)
-    stood = ", ".join(
-        f"{{{', '.join(choice.stand_ins(program.early))}}} in place of {choice}"
-        for choice in unknown
-    )
-    said = f"`check` took {stood}, which a run finds out"
-    return [replace(one, help=f"{one.help}; {said}" if one.help else said) for one in mistakes]
+            note_of_unknown(context, error.diagnostics)
+            raise
 
 
 def _check(context: Context, statement: ast.Node) -> Any:

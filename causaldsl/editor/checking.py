@@ -15,8 +15,9 @@ from typing import Any
 
 from causaldsl.check.doubts import warn_of_program
 from causaldsl.check.program import Checker
+from causaldsl.check.unknown import with_notes
 from causaldsl.check.walk import MOST, check_statement, foresee
-from causaldsl.diagnostics import Diagnostic, Diagnostics, Source, Span
+from causaldsl.diagnostics import Diagnostic, Diagnostics, ProgramError, Source, Span
 from causaldsl.editor.pieces import Piece, Pieces, stamp
 from causaldsl.editor.watched import Notes, WatchedDict, WatchedSet
 from causaldsl.syntax import ast
@@ -151,8 +152,20 @@ class Checking:
             dict(scope.places),
             words,
             program.model,
-            (*problems.found, *warnings),
+            (*self._noted(problems.found), *warnings),
         )
+
+    def _noted(self, found: list[Diagnostic]) -> list[Diagnostic]:
+        """Mistakes as a check of the whole has them: it takes other members, too, in place of
+        those that a run chooses."""
+        program = self.checker.program
+        if not any(one in program.assumed for one in found):
+            return found
+        try:
+            Checker(program.source, self.path, opened=self.opened, early=True).check()
+        except ProgramError as others:
+            return with_notes(found, program.assumed, others)
+        return []
 
     def _statement(self, key: tuple[Piece, int], statement: ast.Statement) -> _Seen:
         before = self._seen.get(key)

@@ -3,6 +3,9 @@
 A node is `input`, `a9.h1` (a head), `m3` (an MLP) or `logits`; an edge `a9.h1->a11.h2<q>`, with the
 letter of what a head reads behind it, or `m3->logits`. Both map to ``in_graph``. That format gives
 every query head keys and values of its own: heads that share them have equal edges to these.
+
+A circuit of nodes is written with all edges among them, for those who run edges alone, and says
+under a key of its own, which others pass over, of which kinds its nodes are.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.diagnostics import Mistake
-from causaldsl.model.edges import Edge, all_edges, senders
+from causaldsl.model.edges import SENDERS, Edge, all_edges, senders
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 
@@ -22,17 +25,25 @@ _NODE = re.compile(
     r"input|logits|m(?P<mlp>0|[1-9]\d*)|a(?P<layer>0|[1-9]\d*)\.h(?P<head>0|[1-9]\d*)", re.ASCII
 )
 _FORM = 'a circuit file has "nodes" and "edges", as EAP-IG and MIB write them'
+_OURS = "causaldsl"
+"""The key under which a circuit of nodes says which kinds of nodes it is over."""
 
 
 def read_circuit_file(path: Path, written: str, shapes: ModelDims) -> tuple[list[Site], list[Edge]]:
     """The nodes and the edges that are in a circuit; the input and the logits are no nodes of it.
+
+    Of a circuit that was written as one of nodes there are these alone, unless other edges were
+    taken out or put in since.
 
     Raises:
         Mistake: for a file that is none, or names what this model has not.
     """
     try:
         found = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
-        nodes, edges = found["nodes"], found["edges"]
+        if "nodes" not in found:
+            raise Mistake("bad-file", f'{written} is no circuit: it has no "nodes"', _FORM)
+        nodes, edges = found["nodes"], found.get("edges", {})
+        over = _over(found)
         _check_model(found.get("cfg", {}), shapes, written)
         inside = {name: _in_graph(of) for name, of in nodes.items()}
         named = [name for name, there in inside.items() if there]
@@ -46,8 +57,11 @@ def read_circuit_file(path: Path, written: str, shapes: ModelDims) -> tuple[list
         raise Mistake("missing-file", message, f"it was looked for at {path}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Mistake("bad-file", f"{written} is no circuit", _FORM) from None
-    kept = [site for name in named if (site := sites[name]).kind not in ("embed", "logits")]
     wired = _agreed([_ends(name, shapes, written) for name in joined], shapes, written)
+    there = {sites[name] for name in named}
+    if over and set(wired) == set(edges_among(there, shapes)):
+        return [site for name in named if (site := sites[name]).kind in over], []
+    kept = [site for name in named if (site := sites[name]).kind not in ("embed", "logits")]
     out = {site for name, site in sites.items() if not inside[name] and site.kind != "embed"}
     _check_ends(wired, out, shapes, written)
     return kept, wired
@@ -59,6 +73,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a name stands twice")
     return found
+
+
+def _over(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """The kinds of the nodes, if the file says that it is of nodes."""
+    over = found[_OURS]["over"] if _OURS in found else []
+    if not set(over) <= set(SENDERS):
+        raise TypeError("no kinds of nodes")
+    return tuple(over)
 
 
 def _in_graph(of: Any) -> bool:
@@ -167,22 +189,29 @@ def _agreed(
     return list(heads)
 
 
-def circuit_json(inside: Iterable[Site | Edge], shapes: ModelDims) -> dict[str, Any]:
+def circuit_json(
+    inside: Iterable[Site | Edge], shapes: ModelDims, over: Iterable[str] = ()
+) -> dict[str, Any]:
     """A circuit as such a file has it; of nodes, with all edges among what keeps its own values.
 
-    Nodes that are not of the circuit's kinds keep their own values too.
+    ``over`` are the kinds of sites that a circuit of nodes is over, by default those of its nodes.
+    Nodes of other kinds keep their own values too. A circuit that has none of a kind which it is
+    over can't be told by its nodes alone, and is one of edges to whoever reads it.
     """
     parts = list(inside)
     edges = [part for part in parts if isinstance(part, Edge)]
     nodes = {part for part in parts if isinstance(part, Site)}
-    sent = senders(shapes)
+    sent, ours = senders(shapes), {}
     if edges:
-        nodes = {edge.sender for edge in edges}
+        nodes = {edge.sender for edge in edges} | {Site("embed")}
         nodes |= {one for edge in edges for one in edge.receiver.outputs(shapes)}
     else:
         kinds = {node.kind for node in nodes}
-        nodes |= {site for site in sent if site.kind not in kinds}
-        edges = [edge for edge in all_edges(shapes) if _among(edge, nodes, shapes)]
+        all_kinds = kinds.union(over)
+        nodes |= {site for site in sent if site.kind not in all_kinds}
+        edges = edges_among(nodes, shapes)
+        if kinds == all_kinds:
+            ours = {_OURS: {"over": [kind for kind in SENDERS if kind in kinds]}}
     return {
         "cfg": {
             "n_layers": shapes.n_layers,
@@ -196,7 +225,13 @@ def circuit_json(inside: Iterable[Site | Edge], shapes: ModelDims) -> dict[str, 
             for edge in edges
             for name in _names(edge, shapes)
         },
+        **ours,
     }
+
+
+def edges_among(nodes: set[Site], shapes: ModelDims) -> list[Edge]:
+    """All edges from some nodes to one another, and to the logits."""
+    return [edge for edge in all_edges(shapes) if _among(edge, nodes, shapes)]
 
 
 def _among(edge: Edge, nodes: set[Site], shapes: ModelDims) -> bool:
@@ -205,7 +240,7 @@ def _among(edge: Edge, nodes: set[Site], shapes: ModelDims) -> bool:
 
 
 def _flags(sent: Iterable[Site], nodes: set[Site]) -> Mapping[str, Any]:
-    found = {_name(site): {"in_graph": site in nodes or site.kind == "embed"} for site in sent}
+    found = {_name(site): {"in_graph": site in nodes} for site in sent}
     return found | {"logits": {"in_graph": True}}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.circuits import CheckedCircuit, circuit_of
+from causaldsl.check.interventions import site_of
 from causaldsl.check.places import Place
 from causaldsl.model.circuit_files import circuit_json
 
@@ -22,7 +23,9 @@ def write_circuits(folder: Path, program: CheckedProgram) -> None:
         assert program.model is not None
         folder.mkdir(exist_ok=True)
         inside = [part.site if isinstance(part, Place) else part for part in found.inside]
-        written = circuit_json(inside, program.model.shapes)
+        nodes = [part for part in found.inside if isinstance(part, Place)]
+        over = {place.site.kind for place in (*nodes, *map(site_of, found.changes))}
+        written = circuit_json(inside, program.model.shapes, over)
         (folder / f"{name}.json").write_text(json.dumps(written), "utf-8")
 
 

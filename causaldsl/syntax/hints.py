@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _VERBS = "patch|ablate|steer|cut"
+_SETS = f"only|without|{_VERBS}"
 _BLOCKS = "measure|sweep|table|histogram|trace|prompts"
 _COMMENT = "a comment begins with #"
 _POWER = "there are no powers: write a * a"
@@ -53,6 +54,11 @@ _HINTS = (
     (r"^\s*expect\b[^\n]*", r"=(?!=)", "compare by <, <=, > or >="),
     (r"[(,]\s*(\w+)\s*", r"=(?!=)", "an option has a colon: {}: .."),
     (r"import\s+", r"\w", 'a file\'s name stands in quotes: import "ioi.cpatch"'),
+    (
+        rf"\b({_SETS})\s+([\w.]+)\s*",
+        r"except\s+(\{[^}\n]*\}|[\w.]+)",
+        "a set that is less another stands in braces: {} {{{} except {}}}",
+    ),
     # Claims
     (r"", r"&&?", "join claims by `and`"),
     (

@@ -29,6 +29,7 @@ class EdgeWord(Maker):
 class ReadCircuit(Maker):
     """The edges, or nodes where it has no edges, of a circuit file of EAP-IG and MIB (JSON).
 
+    The file that a run writes of a circuit of nodes gives these nodes again.
     Heads that share keys and values share the edges to these: the file must agree on them.
     """
 

@@ -30,5 +30,6 @@ WARNINGS = {
     "own-values": "An arm puts in what the base has there itself, and changes nothing.",
     "hidden-change": "An arm changes what another of its interventions writes over.",
     "rounded-gradients": "What is chosen by gradients has them in bfloat16.",
+    "control-keeps": "A random set has parts of the set that it is like, whatever is drawn.",
     "other-site": "A direction that was made at one site is used at another.",
 }

@@ -82,6 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = checked(found, "")
     assert program.model is not None
     written = circuit_json(nodes, program.model.shapes)
+    del written["causaldsl"]  # as others write it: its edges, and not its nodes
     (found / "nodes.json").write_text(json.dumps(written))
     return found
 
@@ -302,3 +303,86 @@ def test_a_trace_leaves_a_graph_that_others_read(folder: Path) -> None:
     } <= set(ids)
     weights = sorted(link["weight"] for link in graph["links"])
     assert weights == sorted(edge.effect.mean for edge in record.edges)
+
+
+FILED = """model lm = "tiny-llama"
+pairs p = jsonl("pairs.jsonl", train: 0.5)
+set c = {0.1, 1.2, mlps[2]}
+measure m on p.test {
+  all = only c else source
+  heads = only {0.1, 1.2} else source
+  rest = without c else source
+  embedded = only {embed, 1.2, mlps[0]} else source
+  cut_off = without {embed, 1.2} else source
+  lacks = without {mlps, 1.2} else source
+  edges = only {edge(embed, head[1.2].q), edge(head[1.2].z, logits)} else source
+  report logit_diff
+}
+"""
+OF_NODES = {
+    "all": {"head[0.1].z", "head[1.2].z", "mlp_out[2]"},
+    "heads": {"head[0.1].z", "head[1.2].z"},
+    "embedded": {"embed", "head[1.2].z", "mlp_out[0]"},
+}
+
+
+def test_a_circuit_of_a_run_reads_back_as_it_was(folder: Path) -> None:
+    """A set of nodes is the same set; where its nodes don't tell it, its edges do the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run = api.run(FILED, dtype="float64", out=folder / "filed", store="none")
+        wanted = numbers(run, "m")
+        arms = "".join(
+            f'  {arm} = only read_circuit("filed/circuits/m.{arm}.json") else source\n'
+            for arm in wanted
+            if arm != "clean"
+        )
+        begin = FILED.partition("set c")[0]
+        again = api.run(f"{begin}measure m on p.test {{\n{arms}  report logit_diff }}\n",
+                        dtype="float64", store="none")  # fmt: skip
+    assert numbers(again, "m") == pytest.approx(wanted, abs=1e-9)
+    assert len({round(number, 6) for number in wanted.values()}) == len(wanted)
+    assert run.program.model is not None
+    for arm in wanted.keys() - {"clean"}:
+        path = folder / "filed" / "circuits" / f"m.{arm}.json"
+        nodes, edges = read_circuit_file(path, "x", run.program.model.shapes)
+        if arm in OF_NODES:
+            assert ({str(node) for node in nodes}, edges) == (OF_NODES[arm], [])
+        assert bool(edges) == (arm in ("cut_off", "lacks", "edges"))
+    inside = {part.partition(" @")[0] for part in run.results.circuits["m"]["rest"].parts}
+    (said,) = [note for note in again.results.notes if "m.rest.json" in note]
+    assert said == f"filed/circuits/m.rest.json: a circuit of {len(inside)} nodes"
+    assert not inside & OF_NODES["all"]
+
+
+def test_a_circuit_of_nodes_that_others_changed_is_one_of_edges(folder: Path) -> None:
+    """What EAP-IG writes has no key of ours; one that was pruned since has other edges."""
+    shapes, path = checked(folder, "").model.shapes, folder / "changed.json"
+    written = circuit_json({Site("head.z", 0, 1), Site("head.z", 2, 0)}, shapes)
+    path.write_text(json.dumps(written))
+    assert read_circuit_file(path, "x", shapes)[1] == []
+    theirs = {name: value for name, value in written.items() if name != "causaldsl"}
+    path.write_text(json.dumps(theirs))
+    edges = read_circuit_file(path, "x", shapes)[1]
+    assert len(edges) > 2
+    written["edges"]["a2.h0->logits"]["in_graph"] = False
+    path.write_text(json.dumps(written))
+    pruned = read_circuit_file(path, "x", shapes)[1]
+    assert set(edges) - set(pruned) == {Edge(Site("head.z", 2, 0), Site("logits"))}
+
+
+@pytest.mark.parametrize("over", [["attn_out"], "heads", 3, None])
+def test_a_key_of_ours_that_says_nothing_is_refused(folder: Path, over: Any) -> None:
+    path = folder / "said.json"
+    path.write_text(json.dumps({"nodes": {"m0": IN}, "edges": {}, "causaldsl": {"over": over}}))
+    with pytest.raises(Mistake, match="is no circuit"):
+        read_circuit_file(path, "x", checked(folder, "").model.shapes)
+
+
+def test_a_file_without_edges_has_nodes(folder: Path) -> None:
+    shapes, path = checked(folder, "").model.shapes, folder / "bare.json"
+    path.write_text(json.dumps({"nodes": {"a0.h1": IN, "m3": OUT, "m1": True}}))
+    assert read_circuit_file(path, "x", shapes) == ([Site("head.z", 0, 1), Site("mlp_out", 1)], [])
+    path.write_text(json.dumps({"edges": {"m0->logits": IN}}))
+    with pytest.raises(Mistake, match='is no circuit: it has no "nodes"'):
+        read_circuit_file(path, "x", shapes)

@@ -11,6 +11,7 @@ import torch
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError, RunFailure
 from causaldsl.engine.ties import tie_at
+from causaldsl.report.kinds.sweeps import sweep_table
 from causaldsl.results.lock import lock_of
 from causaldsl.results.records import Results
 from tests.tiny import NAMES, OBJECTS, tiny_folder
@@ -93,6 +94,53 @@ def test_a_choice_may_hang_on_another(folder: Path) -> None:
     (claim,) = run.results.expectations
     assert claim.selected == "what top(1, again.prob) chose on the same pairs"
     assert any("chosen for its size" in note for note in run.results.notes)
+
+
+LOOPED = """attribution found to logit_diff on p.train { over heads, mlps }
+sweep least on p.train { for h in heads[1]: patch head[h].z @ END  report logit_diff }
+set c = CHOSEN
+set control = random_like(c, seed: 1, by: layer)
+sweep each on p.test { for h in c: only {c except {h}} else source OVER  report logit_diff }
+sweep alone on p.test { for h in c: patch h @ END  report logit_diff }
+sweep out on p.test { for h in c: without {h} else source  report logit_diff }
+measure m on p.test {
+  rest = only {heads[1] except LEAST} else source
+  all = only c else source OVER
+  drawn = only control else source OVER
+  report logit_diff
+}
+"""
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_what_a_run_chooses_is_looped_over_and_left_out(folder: Path, backend: str) -> None:
+    """As a program in which it is written out, and what its circuits are over too."""
+    text = START + LOOPED
+    asked = text.replace("CHOSEN", "top(3, found)").replace("LEAST", "top(1, least.logit_diff)")
+    run = api.run(asked.replace("OVER", ""), backend=backend, dtype="float64")
+    sizes = {one.name: abs(one.estimate.mean) for one in run.results.attributions["found"].largest}
+    best = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    assert {name.partition("[")[0] for name in best} == {"head", "mlp_out"}
+    order = [name for name in run.program.attributions["found"].names if name in best]
+    (least,) = largest(run.results, "least", 1)
+    text = text.replace("CHOSEN", f"{{{', '.join(order)}}}").replace("LEAST", f"{{{least}}}")
+    written = api.run(text.replace("OVER", "over {heads, mlps}"), backend=backend, dtype="float64")
+    measured = run.results.measures
+    for name in ("each", "alone", "out", "m"):
+        assert measured[name].keys() == written.results.measures[name].keys()
+        for cell, numbers in written.results.measures[name].items():
+            mean = numbers["logit_diff"].mean
+            assert measured[name][cell]["logit_diff"].mean == pytest.approx(mean, abs=1e-12)
+        assert len({round(one["logit_diff"].mean, 9) for one in measured[name].values()}) > 2
+    cells = {name.removeprefix("head[").removesuffix("].z") for name in best}
+    assert measured["alone"].keys() == {"clean", *(f"[{cell}]" for cell in cells)}
+    rows = run.measures["each"].rows
+    assert {(row["arm"], row["h"]) for row in rows} == {("clean", None), *(("", c) for c in cells)}
+    (shown, *_) = sweep_table(run.results, "each").columns
+    assert {str(cell) for cell in shown.cells} == {"clean", *cells}
+    assert {one.over for one in run.results.circuits["each"].values()} == {"heads, mlps"}
+    (note,) = [note for note in run.results.notes if note.startswith("random_like: ")]
+    assert "the same mlps as `c`" in note
 
 
 def test_pairs_are_chosen_before_cells(folder: Path) -> None:

@@ -21,8 +21,8 @@ from causaldsl.check.cautions import warn_of_gradients
 from causaldsl.check.context import Context, Located, checks
 from causaldsl.check.measurements import Run
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner
-from causaldsl.check.sets import Members, of_one_head, sites_of
+from causaldsl.check.places import Place, Point, PositionRef
+from causaldsl.check.sets import Members, of_one, sites_of
 from causaldsl.check.stages import all_of, check_sites
 from causaldsl.check.values import CheckedPath
 from causaldsl.diagnostics import Span, located, suggest, wrong
@@ -161,9 +161,7 @@ def _places(
 
 def _value(context: Context, node: ast.Expression) -> Any:
     """A set of heads, MLPs or sites, or a site."""
-    value = context.value(node)
-    if isinstance(value, HeadValue | SiteOwner):
-        value = of_one_head(value, context.shapes(node.span))
+    value = of_one(context.value(node), context.shapes(node.span))
     if isinstance(value, Members):
         return value
     return context.as_place(value, node, positioned=False)

@@ -81,13 +81,19 @@ def sweep_table(results: Results, name: str) -> Table:
     marked = record.differs.get(main, ())
     rows = (
         [
-            cell.replace("[", " ").strip(" ]") + (" *" if cell in marked else ""),
+            _said(cell) + (" *" if cell in marked else ""),
             *(measured(arms[cell][m], m) for m in metrics),
         ]
         for cell in ["clean", *best]
     )
     over = ", ".join(record.axes)
     return titled(f"{name} (n = {arms['clean'][main].n}): {said}", [over], metrics, rows)
+
+
+def _said(cell: str) -> str:
+    """A cell as its arm and its place, `circuit 3`; of a place the brackets are its own."""
+    arm, _, place = cell.partition("[")
+    return f"{arm} {place.removesuffix(']')}".strip()
 
 
 def _best(arms: Arms, count: int) -> tuple[str, list[str]]:

@@ -166,3 +166,26 @@ def test_a_text_that_is_too_long_is_not_read() -> None:
     (found,) = Checking(path).check(pieces, {}).found
     assert found.code == "too-large"
     assert len(pieces.starts) == 1
+
+
+CHOSEN = """sweep scan on flip.train { for l in {0, 3}: patch mlp_out[l] @ END  report logit_diff }
+set best = top(1, scan.logit_diff)
+measure m on flip.test {
+  a = mlp_out[best] @ END -> head[2.0].q @ END -> logits { freeze none  layernorm recompute }
+  report logit_diff
+}
+"""
+
+
+def test_other_members_are_tried_for_what_a_run_chooses(world: Path) -> None:
+    """A path from layer 0 is right, and one to layer 0 wrong from both; a third mistake is not
+    about them."""
+    path, pieces = world / "typed.cpatch", None
+    checking, seen = Checking(path), []
+    for text in (CHOSEN, CHOSEN.replace("2.0", "0.0"), CHOSEN.replace("2.0", "2.0]"), CHOSEN):
+        pieces = cut(str(path), PRELUDE + text, pieces)
+        found = said(pieces, checking.check(pieces, {}).found)
+        assert found == fresh(path, PRELUDE + text, {})
+        seen.append([(code, "in place of" in help) for code, _, help, *_ in found])
+    assert seen[1:3] == [[("comes-before", True)], [("syntax", False)]]
+    assert seen[0] == seen[3] == []
