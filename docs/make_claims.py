@@ -120,9 +120,12 @@ def holds(true: float, first: int, second: int, both: int, neither: int) -> bool
     return low <= true <= high
 
 
+of_rates = cache(bootstrap)
+
+
 @cache
 def interval_of_rates(first: int, second: int, both: int, neither: int) -> tuple[float, float]:
-    made = bootstrap(first + second + both + neither)
+    made = of_rates(first + second + both + neither)
     left = [1.0] * first + [0.0] * second + [1.0] * both + [0.0] * neither
     right = [0.0] * first + [1.0] * second + [1.0] * both + [0.0] * neither
     drawn = [rate(made, torch.tensor(column).double()) for column in (left, right)]

@@ -19,6 +19,8 @@ draws, and their differences the interval of Fay, Proschan and Brittain (2015).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from scipy.special import betaincinv
 from torch import Tensor
@@ -35,11 +37,8 @@ def of_share(found: float, means: Tensor, levels: Tensor, spread: Spread, n: flo
     """
     unknown = 1 - (1 - levels) ** (1 / n)
     low = (1 - unknown) * means
-    return Draws(
-        exact_low(found, n, spread.level_of(_ranks(low))),
-        exact_high(found, n, spread.level_of(_ranks(low + unknown))),
-        spread,
-    )
+    lows, highs = _in_order(found, n, len(means), spread)
+    return Draws(_ordered(lows, low), _ordered(highs, low + unknown), spread)
 
 
 def exact_low(found: float, n: float, levels: Tensor) -> Tensor:
@@ -58,8 +57,13 @@ def _beta(a: float, b: float, levels: Tensor) -> Tensor:
     return torch.as_tensor(betaincinv(a, b, levels.numpy()))
 
 
-def _ranks(values: Tensor) -> Tensor:
-    """The place of each value (r,) among all, from 0 to 1."""
-    ranks = torch.empty_like(values)
-    ranks[values.argsort()] = (torch.arange(len(values), dtype=values.dtype) + 0.5) / len(values)
-    return ranks
+@lru_cache(maxsize=256)
+def _in_order(found: float, n: float, count: int, spread: Spread) -> tuple[Tensor, Tensor]:
+    """So many lower and upper values of a share, from the least on; cells of a sweep share them."""
+    levels = spread.level_of((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    return exact_low(found, n, levels), exact_high(found, n, levels)
+
+
+def _ordered(values: Tensor, like: Tensor) -> Tensor:
+    """Values that rise, in the order of others (r,)."""
+    return torch.empty_like(values).scatter_(0, like.argsort(), values)

@@ -83,7 +83,7 @@ def test_a_difference_of_rates_covers_by_all_outcomes(simulate: dict[str, Any], 
 @pytest.mark.parametrize("n", [20, 50])
 def test_a_difference_of_rates_covers(simulate: dict[str, Any], n: int) -> None:
     """0.95 comes out above 0.917 in 999 of 1,000 tests."""
-    for cells in CELLS[::3]:
+    for cells in CELLS[::4]:
         assert simulate["two_rates"](n, FEW, cells) >= 0.917, cells
 
 
