@@ -1,5 +1,6 @@
 """How often intervals cover, by simulation: `python docs/make_claims.py` writes the tables of
-docs/claims.md anew, with 2,000 runs a number, 1,000 of many looks (about ten minutes).
+docs/claims.md anew, with 2,000 runs a number, 1,000 of many looks (about ten minutes). Followed by
+the beginnings of rows' names, it writes these rows of the first table alone.
 
 Every run draws new numbers by pair from a known distribution, and asks whether the interval of the
 estimate holds the true value. The intervals are the engine's. All runs of a setting share the draws
@@ -8,7 +9,10 @@ of the bootstrap, as all numbers on the same pairs do.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +22,7 @@ from causaldsl.check.units import units_of
 from causaldsl.engine.bootstrap import Bootstrap, Over, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, combined, extreme, minus, simultaneous
 from causaldsl.engine.metrics import exact
+from causaldsl.engine.shares import of_share
 
 PAGE = Path(__file__).parent / "claims.md"
 SIZES = (8, 12, 20, 40, 150)
@@ -97,6 +102,45 @@ def differences(n: int, runs: int) -> float:
     return covered(*all_ends(draws - other, found - beside, made.spread()), 0.0)
 
 
+def two_rates(n: int, runs: int, cells: tuple[float, float, float]) -> float:
+    """Coverage of the difference of the rates of two arms on the same n units, where these shares
+    of units count in the first arm alone, in the second alone, and in both."""
+    generator = torch.Generator().manual_seed(2000 + n)
+    shares = torch.tensor([*cells, 1 - sum(cells)], dtype=torch.float64)
+    drawn = torch.multinomial(shares.expand(runs, -1), n, replacement=True, generator=generator)
+    found = Counter(tuple(torch.bincount(row, minlength=4).tolist()) for row in drawn)
+    true = cells[0] - cells[1]
+    return sum(runs for counts, runs in found.items() if holds(true, *counts)) / runs
+
+
+def holds(true: float, first: int, second: int, both: int, neither: int) -> bool:
+    """Whether the interval of the difference of two rates contains the true one, where so many
+    units count in the first arm alone, in the second alone, in both and in neither."""
+    low, high = interval_of_rates(first, second, both, neither)
+    return low <= true <= high
+
+
+of_rates = cache(bootstrap)
+
+
+@cache
+def interval_of_rates(first: int, second: int, both: int, neither: int) -> tuple[float, float]:
+    made = of_rates(first + second + both + neither)
+    left = [1.0] * first + [0.0] * second + [1.0] * both + [0.0] * neither
+    right = [0.0] * first + [1.0] * second + [1.0] * both + [0.0] * neither
+    drawn = [rate(made, torch.tensor(column).double()) for column in (left, right)]
+    difference = combined(float(drawn[0]) - float(drawn[1]), drawn, minus)
+    assert isinstance(difference, Drawn)
+    return difference.interval()
+
+
+def rate(made: Bootstrap, column: Tensor) -> Drawn:
+    """The share of a column (n,) of zeros and ones, as the engine draws it."""
+    means = made.of_columns(column[:, None], smooth=True)[:, 0]
+    share, n = float(column.mean()), made.units.count
+    return Drawn(share, lambda over: of_share(share, means, made.levels(), made.spread(), n))
+
+
 def over_templates(templates: int, runs: int, between: float, each: int = 10) -> float:
     """Coverage over templates whose means vary ``between`` times as much as pairs within them."""
     n = templates * each
@@ -158,8 +202,8 @@ def _normal(
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
 
 
-def coverage(runs: int = RUNS) -> dict[str, list[float]]:
-    """Coverage by what is estimated, at each of the sizes."""
+def coverage(runs: int = RUNS, only: tuple[str, ...] = ("",)) -> dict[str, list[float]]:
+    """Coverage by what is estimated, at each of the sizes, of the rows that begin so."""
     kinds: dict[str, Callable[[int], float]] = {
         "mean of normal numbers": lambda n: means(n, runs, lambda x: x),
         "the same, pairs from 3 templates": lambda n: means(n, runs, lambda x: x, templates=3),
@@ -168,10 +212,13 @@ def coverage(runs: int = RUNS) -> dict[str, list[float]]:
         "fldd, clean 5 ± 2": lambda n: fldd(n, runs),
         "rate of 5%": lambda n: rates(n, runs, 0.05),
         "rate of 50%": lambda n: rates(n, runs, 0.5),
+        "rates of two arms, 20% and 0% in one alone": lambda n: two_rates(n, runs, (0.2, 0, 0.1)),
+        "rates of two arms, 2% in each alone": lambda n: two_rates(n, runs, (0.02, 0.02, 0.4)),
+        "rates of two arms, 40% in each alone": lambda n: two_rates(n, runs, (0.4, 0.4, 0.1)),
         "difference of two arms": lambda n: differences(n, runs),
         "difference of two sets of pairs, one from templates of two": lambda n: two_sets(n, runs),
     }
-    return {name: [kind(n) for n in SIZES] for name, kind in kinds.items()}
+    return {name: [kind(n) for n in SIZES] for name, kind in kinds.items() if name.startswith(only)}
 
 
 def templates(runs: int = RUNS) -> dict[str, list[float]]:
@@ -192,9 +239,12 @@ def errors(runs: int = LOOKS) -> dict[str, list[float]]:
 
 
 def table(head: list[str], rows: dict[str, list[float]]) -> str:
-    lines = [" | ".join(["", *head]), "|".join(["---"] * (len(head) + 1))]
-    lines += [" | ".join([name, *(f"{value:.3f}" for value in row)]) for name, row in rows.items()]
+    lines = [" | ".join(["", *head]), "|".join(["---"] * (len(head) + 1)), *map(line, rows.items())]
     return "\n".join(f"| {line} |" for line in lines).replace("|  |", "| |")
+
+
+def line(row: tuple[str, list[float]]) -> str:
+    return " | ".join([row[0], *(f"{value:.3f}" for value in row[1])])
 
 
 def write(name: str, rows: str) -> None:
@@ -205,7 +255,18 @@ def write(name: str, rows: str) -> None:
     PAGE.write_text(f"{before}{begin}{rows}\n{end}{rest.split(end)[1]}", "utf-8")
 
 
-if __name__ == "__main__":
+def write_rows(rows: dict[str, list[float]]) -> None:
+    """Put some rows into the page in the place of those with their names."""
+    lines = PAGE.read_text("utf-8").split("\n")
+    for row in rows.items():
+        (at,) = [i for i, known in enumerate(lines) if known.startswith(f"| {row[0]} |")]
+        lines[at] = f"| {line(row)} |"
+    PAGE.write_text("\n".join(lines), "utf-8")
+
+
+if __name__ == "__main__" and sys.argv[1:]:
+    write_rows(coverage(only=tuple(sys.argv[1:])))
+elif __name__ == "__main__":
     write("coverage", table([f"n = {n}" for n in SIZES], coverage()))
     write("templates", table(["a tenth", "a half", "as much"], templates()))
     write("errors", table(["n = 20", "n = 60", "n = 150"], errors()))

@@ -58,7 +58,30 @@ def test_the_numbers_are_a_frame_with_the_loop_variables() -> None:
     assert [(row["k"], row["mean"]) for row in swept] == [(None, 1.0), ("0", 1.0), ("1", 2.0)]
     assert run.measures["m"]["a"]["output"].mean == 2
     assert repr(run) == "<Run: 1 claims, held; measured: m, s>"
-    assert {"m", "s"} <= run.pictures.keys()
+    assert run.pictures.keys() == {"m", "graph"}
+
+
+def test_what_a_run_has_prints_in_a_line(tmp_path: Path) -> None:
+    run = cd.run(TOY, out=tmp_path / "run")
+    again = cd.load_run(tmp_path / "run")
+    assert again.pictures.keys() == run.pictures.keys() == {"m", "graph"}
+    for one in (run, again):
+        assert str(one.claims) == "held: m.a.output == 2"
+        assert repr(one.claims) == "<Claims: 1 held>"
+        assert repr(one.measures["m"]) == "<Numbers m: arms clean, a, b; metrics output>"
+        assert len(repr(one.pictures)) < 200
+        assert "<svg" in one.pictures["graph"].svg
+        with pytest.raises(KeyError) as refused:
+            one.pictures["s"]
+        assert str(refused.value) == (
+            "the run has no picture 's'; pictures here: graph, m; `plot NAME` in the program draws "
+            "a measure, sweep or other result"
+        )
+        with pytest.raises(KeyError, match="the run has no measure 'n'; measures here: m, s"):
+            one.measures["n"]
+        with pytest.raises(KeyError, match="the run has no arm 'c'; arms here: a, b, clean"):
+            one.measures["m"]["c"]
+        assert one.pictures.get("s") is None
 
 
 def test_what_is_shown_is_escaped() -> None:

@@ -41,7 +41,8 @@ class Found(ABC):
     @property
     @abstractmethod
     def pictures(self) -> Mapping[str, Shown]:
-        """The run's pictures by name, each with its `svg`."""
+        """The pictures that a run's folder has as SVG, by their files' names without the ending,
+        each with its `svg`: what `plot` and `render` ask for, traces, and the `graph`."""
 
     @property
     def held(self) -> bool:
@@ -119,6 +120,13 @@ class Run(Found):
         from causaldsl.report.in_notebooks import drawings
 
         return drawings(self.program, self.graph, self.results)
+
+    @property
+    def traces(self) -> Mapping[str, Traced]:
+        from causaldsl.report.in_notebooks import drawings_by_statement, traces_of
+
+        drawn = drawings_by_statement(self.program, self.graph, self.results)
+        return traces_of(self.results, drawn)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

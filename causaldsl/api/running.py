@@ -118,7 +118,8 @@ def run_compiled(
     """
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
-    said, compiled = compiled.graph, _decided(compiled, chosen, tell, store)
+    own = set[str]()
+    said, compiled = compiled.graph, _decided(compiled, chosen, tell, store, own)
     program, graph = compiled.program, compiled.graph
     from causaldsl.results.lock import lost, registered, with_registered
     from causaldsl.results.store import run_folder
@@ -128,7 +129,7 @@ def run_compiled(
         try:
             with (
                 nullcontext() if out is None else run_folder(out) as draft,
-                _made_by(workers, compiled, chosen, out, tell, store) as (store, before),
+                _made_by(workers, compiled, chosen, out, tell, store, own) as (store, before),
             ):
                 with uncollected():
                     from causaldsl.engine.arithmetic import arithmetic
@@ -154,7 +155,7 @@ def run_compiled(
                     by_pair = tuple(blocks(program, session))
                 found = Run(program, graph, results, subspaces, by_pair)
                 if session.kept is not None:
-                    reused, unkept = session.kept.reused, session.kept.problem
+                    reused, unkept = session.kept.reused(own), session.kept.problem
                     found = replace(found, reused=before or reused, unkept=unkept)
                 if draft is not None:
                     tell("writing the run's files", 0, 0)
@@ -176,9 +177,16 @@ def run_compiled(
 
 
 def _decided(
-    compiled: Compiled, chosen: Settings, tell: Progress, store: ContentStore | None
+    compiled: Compiled,
+    chosen: Settings,
+    tell: Progress,
+    store: ContentStore | None,
+    own: set[str],
 ) -> Compiled:
-    """The program with what only a run can say of it: pairs that are right, cells on top."""
+    """The program with what only a run can say of it: pairs that are right, cells on top.
+
+    What is put into the store for that is added to the run's ``own``.
+    """
     program, graph = compiled.program, compiled.graph
     sets = [pairs for pairs in graph.pair_sets if pairs.where]
     if not sets and not program.undecided:
@@ -192,12 +200,12 @@ def _decided(
     right, said = dict(program.right), list[str]()
     with _TURN, arithmetic(chosen):
         if sets:
-            right = right_pairs(program, sets, chosen, tell, store)
+            right = right_pairs(program, sets, chosen, tell, store, own)
             program = checked_again(program, right, {})
         while program.undecided:
             # A sweep of what another one chose comes after it.
             ready = [one for one, hangs_on in program.undecided.items() if not hangs_on]
-            cells, tied = chosen_cells(program, ready, chosen, tell, store)
+            cells, tied = chosen_cells(program, ready, chosen, tell, store, own)
             said += tied
             program = checked_again(program, right, {**program.chosen, **cells})
     program.readings += said
@@ -212,6 +220,7 @@ def _made_by(
     out: Path | None,
     tell: Progress,
     store: ContentStore | None,
+    own: set[str],
 ) -> Iterator[tuple[ContentStore | None, tuple[int, int] | None]]:
     """The store, after workers put into it what it lacked, and how much of a run was there before.
 
@@ -225,7 +234,7 @@ def _made_by(
     beside = Path.cwd() if out is None else out.resolve().parent
     with passing_store(beside) if store is None else nullcontext(store) as shared:
         try:
-            before = spread(compiled.program, compiled.graph, chosen, shared, workers, tell)
+            before = spread(compiled.program, compiled.graph, chosen, shared, workers, tell, own)
         except KeyboardInterrupt:
             if store is None:
                 raise KeyboardInterrupt from None

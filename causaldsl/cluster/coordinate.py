@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import compress
 from pathlib import Path
@@ -65,10 +65,12 @@ def spread(
     store: ContentStore,
     workers: Workers,
     progress: Progress,
+    own: Collection[str] = (),
 ) -> tuple[int, int]:
     """Have workers put into the store what it lacks of a run.
 
-    Gives how many of the operations that take the model were there before, and of how many.
+    Gives how many of the operations that take the model were there before, and of how many, without
+    the run's ``own``, which earlier stages of it have made.
 
     Raises:
         RunFailure: if the run can't go on, or a shard is lost ``TRIES`` times.
@@ -80,7 +82,7 @@ def spread(
     load_engines(program.engines)
     plan = plan_ahead(graph, model.shapes, settings.backend)
     kept = Kept(store, numerics_of(settings, model), graph, plan)
-    before, shards = kept.reused, shards_of(kept, workers.count)
+    before, shards = kept.reused(own), shards_of(kept, workers.count)
     if not shards:
         return before
     with _beacon(store) as beacon:

@@ -106,7 +106,7 @@ class Bootstrap:
     def __init__(self, generator: torch.Generator, resamples: int, units: Units, pairs: str = ""):
         self.resamples, self.units, self.pairs = resamples, units, pairs
         self._start = generator.get_state()
-        self._kept: dict[Over, Tensor] = {}
+        self._kept: dict[tuple[Over, bool], Tensor] = {}
 
     def spread(self, over: Over = "pairs") -> Spread:
         if over == "templates":
@@ -146,18 +146,20 @@ class Bootstrap:
         """Means (r,) of each row of numbers by pair (n,), in the same draws."""
         return list(self.of_columns(torch.stack([row.double() for row in rows], 1), over).unbind(1))
 
-    def of_columns(self, columns: Tensor, over: Over = "pairs") -> Tensor:
+    def of_columns(self, columns: Tensor, over: Over = "pairs", smooth: bool = False) -> Tensor:
         """Means (r, c) of columns of numbers by pair (n, c)."""
-        parts = [w @ columns / w.sum(1, keepdim=True) for w in self.weights(over)]
+        parts = [w @ columns / w.sum(1, keepdim=True) for w in self.weights(over, smooth)]
         return torch.cat(parts)
 
-    def weights(self, over: Over = "pairs") -> Iterator[Tensor]:
+    def weights(self, over: Over = "pairs", smooth: bool = False) -> Iterator[Tensor]:
         """How often each pair was drawn (r, n), by stratum as far as all others from 1.
 
-        In parts, drawn again, where there are many.
+        ``smooth`` weights have the same order, unit by unit, and an exponential distribution, so
+        that no unit is left out of a draw (``shares.py``). In parts, drawn again, where there are
+        many.
         """
-        if over in self._kept:
-            yield self._kept[over]
+        if (over, smooth) in self._kept:
+            yield self._kept[over, smooth]
             return
         generator = torch.Generator()
         generator.set_state(self._start)
@@ -165,10 +167,33 @@ class Bootstrap:
         at_once = max(1, _KEPT // max(1, n))
         for begin in range(0, self.resamples, at_once):
             rows = min(at_once, self.resamples - begin)
-            weights = self._drawn(generator, rows, over)[:, self._of_pair]
+            drawn = self._drawn(generator, rows, over)
+            weights = (self._smoothed(drawn, begin) if smooth else drawn)[:, self._of_pair]
             if at_once >= self.resamples:
-                self._kept[over] = weights
+                self._kept[over, smooth] = weights
             yield weights
+
+    def levels(self) -> Tensor:
+        """Levels (r,) between 0 and 1, evenly spread, in an order that has to do with no unit's."""
+        order = torch.randperm(self.resamples, generator=self._another(-1))
+        return (order.double() + 0.5) / self.resamples
+
+    def _smoothed(self, drawn: Tensor, part: int) -> Tensor:
+        """Exponential numbers (r, units) that are ordered as the counts are, ties by lot."""
+        generator = self._another(part)
+        lot = torch.rand(drawn.shape, generator=generator, dtype=torch.float64)
+        by_lot = lot.argsort(0)
+        order = by_lot.gather(0, drawn.gather(0, by_lot).argsort(dim=0, stable=True))
+        places = torch.arange(len(drawn), dtype=torch.float64)[:, None].expand_as(lot)
+        ranks = torch.empty_like(lot).scatter_(0, order, places)
+        within = torch.rand(drawn.shape, generator=generator, dtype=torch.float64)
+        return -torch.log1p(-(ranks + within) / len(drawn))
+
+    def _another(self, part: int) -> torch.Generator:
+        """A generator for what is drawn besides the units, by part."""
+        start = torch.Generator()
+        start.set_state(self._start)
+        return torch.Generator().manual_seed((start.initial_seed() + 2 + part) % 2**63)
 
     def _drawn(self, generator: torch.Generator, rows: int, over: Over) -> Tensor:
         """How often each unit was drawn, (rows, units)."""

@@ -27,10 +27,12 @@ def chosen_cells(
     settings: Settings,
     progress: Progress,
     store: ContentStore | None,
+    own: set[str],
 ) -> tuple[dict[Choice, tuple[str, ...]], list[str]]:
     """For each choice the values of its loop with the largest numbers, in the loop's order.
 
     Of equal numbers the first is taken; beside the choices come the notes that say so.
+    What this puts into the store is added to ``own``.
 
     Raises:
         RunFailure: where the metric is withheld, and where estimates that are 0 would be chosen.
@@ -40,6 +42,8 @@ def chosen_cells(
         compiler.make(choice.sweep, program.defined[choice.sweep])
     session = open_session(program, compiler.graph, settings, progress, store)
     interpret(session)
+    if session.kept is not None:
+        own |= session.kept.put
     found, said = {}, []
     for choice in asked:
         sizes = _sizes(choice, session.values[compiler.graph.key_of(choice.sweep)])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from scipy.special import betaincinv, ndtr, stdtrit
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import (
@@ -201,33 +201,6 @@ def squared(of: float) -> float:
     """A number times itself, from its size: its lower draws are below 0 where those are."""
     size = absolute(of)
     return combined(float(size) ** 2, [size], monotone(lambda each: each * each.abs()))
-
-
-def of_rate(found: float, means: Tensor, spread: Spread, n: float) -> Draws:
-    """Draws of a share, spread so that their ends are those of the exact interval over n units.
-
-    Every draw keeps its rank among the ``means`` (r,) of the share; equal ones are put in an order
-    that is the same for all rates.
-    """
-    generator = torch.Generator().manual_seed(0)
-    broken = torch.rand(len(means), generator=generator, dtype=torch.float64)
-    order = torch.argsort(broken)
-    ranks = torch.empty(len(means), dtype=torch.float64)
-    by_size = order[torch.argsort(means[order], stable=True)]
-    ranks[by_size] = (torch.arange(len(means), dtype=torch.float64) + 0.5) / len(means)
-    levels = spread.level_of(ranks)
-    low, high = exact_ends(found, n, levels)
-    return Draws(low, high, spread)
-
-
-def exact_ends(found: float, n: float, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Clopper and Pearson's limits of a share at these levels: lower ones, and upper ones."""
-    k = found * n
-    zero, one = torch.zeros_like(levels), torch.ones_like(levels)
-    p = levels.numpy()
-    low = zero if k <= 0 else torch.as_tensor(betaincinv(k, n - k + 1, p))
-    high = one if k >= n else torch.as_tensor(betaincinv(k + 1, n - k, p))
-    return low, high
 
 
 _COLUMNS = 2048

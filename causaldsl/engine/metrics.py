@@ -15,7 +15,8 @@ from torch import Tensor
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.answerable import answerable, version_of
 from causaldsl.engine.bootstrap import LEVEL, Bootstrap, Estimate, Over, Spread, all_ends
-from causaldsl.engine.drawn import Drawn, Draws, exact_ends, of_rate
+from causaldsl.engine.drawn import Drawn, Draws
+from causaldsl.engine.shares import exact_high, exact_low, of_share
 from causaldsl.plan.chunks import DOUBLE_ROWS
 from causaldsl.vocabulary.metrics import EMPTY, Metric, Seen
 
@@ -122,13 +123,16 @@ class Measured(dict[str, dict[str, Estimate]]):
         low, high = (torch.cat(side) for side in zip(*parts, strict=True))
         return low, high
 
-    def draws(self, metric: Metric, names: Sequence[str], over: Over = "pairs") -> Tensor:
+    def draws(
+        self, metric: Metric, names: Sequence[str], over: Over = "pairs", smooth: bool = False
+    ) -> Tensor:
         """The metric's values in every draw (r, c) of these runs."""
         parts = []
         for begin in range(0, len(names), _AT_ONCE):
             columns = self.columns_of(metric, names[begin : begin + _AT_ONCE])
             n, k, c = columns.shape
-            means = self.bootstrap.of_columns(columns.reshape(n, k * c), over).reshape(-1, k, c)
+            means = self.bootstrap.of_columns(columns.reshape(n, k * c), over, smooth)
+            means = means.reshape(-1, k, c)
             parts.append(self.values_of(metric, means))
         return torch.cat(parts, 1)
 
@@ -180,7 +184,9 @@ class Measured(dict[str, dict[str, Estimate]]):
             spread = self.bootstrap.spread(over)
             drawn = self.draws(metric, [name], over)[:, 0]
             if metric.rate:
-                return of_rate(mean, drawn, spread, self._count(mean, drawn, spread, over))
+                n = self._count(mean, drawn, spread, over)
+                smooth = self.draws(metric, [name], over, smooth=True)[:, 0]
+                return of_share(mean, smooth, self.bootstrap.levels(), spread, n)
             return Draws(drawn, drawn, spread)
 
         return Drawn(mean, make, pairs)
@@ -204,8 +210,8 @@ def exact(shares: Tensor, n: int, level: float = LEVEL) -> tuple[Tensor, Tensor]
     known: dict[float, tuple[float, float]] = {}
     for share in shares.tolist():
         if share not in known:
-            low, high = exact_ends(share, n, levels)
-            known[share] = float(low[0]), float(high[1])
+            low, high = exact_low(share, n, levels[:1]), exact_high(share, n, levels[1:])
+            known[share] = float(low), float(high)
     ends = torch.tensor([known[share] for share in shares.tolist()], dtype=torch.float64)
     return ends[:, 0], ends[:, 1]
 

@@ -33,8 +33,12 @@ def right_pairs(
     settings: Settings,
     progress: Progress,
     store: ContentStore | None,
+    own: set[str],
 ) -> dict[str, tuple[bool, ...]]:
-    """For each pair of some sets, by the sets' digests, whether the model gets it right."""
+    """For each pair of some sets, by the sets' digests, whether the model gets it right.
+
+    What this puts into the store is added to ``own``.
+    """
     assert program.model is not None
     graph, model = Graph(vocabulary=program.words), program.model.shapes.fingerprint
     asked = {pairs.digest: pairs for pairs in sets}
@@ -49,6 +53,8 @@ def right_pairs(
         graph.made[digest] = Made("measure", measured)
     session = open_session(program, graph, settings, progress, store)
     interpret(session)
+    if session.kept is not None:
+        own |= session.kept.put
     found = {}
     for digest, pairs in asked.items():
         columns = outcomes_of(graph.operation(graph.key_of(digest)), session)["clean"].columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -45,9 +45,12 @@ class Keeps(Protocol):
     readings: Any
     """Recorded activations (``kept/readings.py``)."""
 
-    @property
-    def reused(self) -> tuple[int, int]:
-        """How many operations that take the model are there already, and of how many."""
+    put: set[str]
+    """The operations whose values this run has put there."""
+
+    def reused(self, own: Collection[str] = ()) -> tuple[int, int]:
+        """How many operations that take the model are there already, and of how many, without the
+        run's own."""
 
     @property
     def mixed(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import records_table
 from causaldsl.report.numbers import MARKS, places_of, plain, with_interval
-from causaldsl.results.frames import Measured, Rows
+from causaldsl.results.frames import ByName, Measured, Rows
 from causaldsl.results.numbers import Number, Record
 from causaldsl.results.records import Expectation, Results
 from causaldsl.results.routes import TraceRecord
@@ -51,6 +52,13 @@ class Numbers(Measured):
 class Claims(Rows):
     """The claims of a run, with their verdicts."""
 
+    def __repr__(self) -> str:
+        counts = Counter(row["verdict"] for row in self.rows)
+        return f"<Claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.items()) or 'none'}>"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{row['verdict']}: {row['text']}" for row in self.rows)
+
     def _repr_html_(self) -> str:
         return records_table([_claim(Expectation(**row)) for row in self.rows], "")
 
@@ -60,12 +68,13 @@ def claims_of(results: Results) -> Claims:
     return Claims([claim.model_dump() for claim in results.expectations])
 
 
-def measures_of(results: Results) -> dict[str, Numbers]:
+def measures_of(results: Results) -> ByName[Numbers]:
     """The numbers of every measure and sweep of a run, by its name."""
-    return {
+    found = {
         name: Numbers(name, results.sweeps.get(name), numbers)
         for name, numbers in results.measures.items()
     }
+    return ByName("measure", found)
 
 
 def run_html(results: Results, measures: Mapping[str, Numbers], where: Path | None) -> str:
@@ -92,6 +101,11 @@ def _claim(claim: Expectation) -> dict[str, Content]:
 class Shown(ABC):
     """A picture of a run."""
 
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
     @property
     @abstractmethod
     def svg(self) -> str:
@@ -101,7 +115,7 @@ class Shown(ABC):
         return self.svg[self.svg.index("<svg") :]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing(Shown):
     """A picture that is drawn when it is looked at."""
 
@@ -116,10 +130,11 @@ class Drawing(Shown):
             return path.read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SavedPicture(Shown):
     """A picture in a run's folder."""
 
+    name: str
     path: Path
 
     @property
@@ -127,22 +142,41 @@ class SavedPicture(Shown):
         return self.path.read_text(encoding="utf-8")
 
 
-def drawings(program: CheckedProgram, graph: Graph, results: Results) -> dict[str, Shown]:
-    """The pictures of a run by name: those that the program asks for, and those drawn unasked."""
-    from causaldsl.report.kinds.base import UNASKED, pictures
+def drawings(program: CheckedProgram, graph: Graph, results: Results) -> ByName[Shown]:
+    """The pictures that a run leaves in its folder as SVG, by the names of their files."""
+    from causaldsl.report.kinds.base import Picture, pictures
+    from causaldsl.report.kinds.outputs import draw_graph
     from causaldsl.report.view import View
 
     view: View = View(program, graph, results, Path())
-    named = ((picture.stem.removeprefix(UNASKED), picture) for picture in pictures(view))
-    return {name: Drawing(name, picture) for name, picture in named}
+    whole = Picture(partial(draw_graph, view, None), "graph", ".svg", "")
+    found = [one for one in (*pictures(view), whole) if one.suffix == ".svg"]
+    return _by_name({one.stem: Drawing(one.stem, one) for one in found})
 
 
-def saved_pictures(folder: Path) -> dict[str, Shown]:
+def drawings_by_statement(
+    program: CheckedProgram, graph: Graph, results: Results
+) -> dict[str, Shown]:
+    """A picture of every statement that has one, by the statement's name, whatever its file is."""
+    from causaldsl.report.kinds.base import pictures
+    from causaldsl.report.view import View
+
+    view: View = View(program, graph, results, Path())
+    return {one.at: Drawing(one.at, one) for one in pictures(view) if one.at}
+
+
+def saved_pictures(folder: Path) -> ByName[Shown]:
     """The pictures that a run has left in its folder, by name."""
-    return {path.stem: SavedPicture(path) for path in sorted(folder.glob("*.svg"))}
+    found = sorted(folder.glob("*.svg"))
+    return _by_name({path.stem: SavedPicture(path.stem, path) for path in found})
 
 
-@dataclass(frozen=True)
+def _by_name(found: Mapping[str, Shown]) -> ByName[Shown]:
+    asked = "`plot NAME` in the program draws a measure, sweep or other result"
+    return ByName("picture", found, asked)
+
+
+@dataclass(frozen=True, repr=False)
 class Traced:
     """A trace: its picture, and its numbers as rows."""
 
@@ -150,6 +184,10 @@ class Traced:
     record: TraceRecord
     picture: Shown | None
     """None where the run has left no picture of it."""
+
+    def __repr__(self) -> str:
+        edges, components = len(self.record.edges), len(self.record.components)
+        return f"<Traced {self.name}: {edges} edges, {components} components>"
 
     @property
     def edges(self) -> Rows:
@@ -165,10 +203,11 @@ class Traced:
         return None if self.picture is None else self.picture._repr_svg_()
 
 
-def traces_of(results: Results, pictures: Mapping[str, Shown]) -> dict[str, Traced]:
+def traces_of(results: Results, pictures: Mapping[str, Shown]) -> ByName[Traced]:
     """The traces of a run by name, each with its picture."""
     found = results.traces.items()
-    return {name: Traced(name, record, pictures.get(name)) for name, record in found}
+    made = {name: Traced(name, record, pictures.get(name)) for name, record in found}
+    return ByName("trace", made)
 
 
 def _flat(record: Record) -> dict[str, Any]:

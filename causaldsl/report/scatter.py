@@ -29,7 +29,9 @@ def plot_attribution(record: AttributionRecord, title: str, path: Path) -> None:
     axes[0].set_xlabel(f"estimated change of {named_with_unit(record.metric)}", fontsize=8)
     if record.drawn:
         _scatter(axes[1], record)
-    shown = f"the {len(best)} largest of {record.count} estimates, not measured"
+    shown = f"the {len(best)} largest of {record.count} estimates"
+    if len(record.drawn) < record.count:
+        shown += ", not measured"
     figure.suptitle(f"{title}\n{shown}", fontsize=9)
     save(figure, path)
 
@@ -63,7 +65,10 @@ def _scatter(axis: Any, record: AttributionRecord) -> None:
     axis.set_xlabel("measured change", fontsize=8)
     axis.set_ylabel("estimate", fontsize=8)
     found = record.rank_correlation
-    correlation = "not defined" if found is None else with_interval(found)
-    axis.set_title(f"{len(measured)} drawn from all; rank correlation {correlation}", fontsize=8)
+    correlation = "withheld" if found is None else with_interval(found)
+    said = f"{len(measured)} drawn from all; rank correlation {correlation}"
+    if record.idle:
+        said += f" of the {len(measured) - record.idle} that do something"
+    axis.set_title(said, fontsize=8)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)

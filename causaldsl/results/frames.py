@@ -6,14 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from causaldsl.diagnostics import suggest
 from causaldsl.results.numbers import Number
 from causaldsl.results.records import SweepRecord
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from pyarrow import Table
+
+
+_NAMED = 6
+"""Arms that are named where a measure is printed."""
 
 
 class Frame(ABC):
@@ -43,6 +48,10 @@ class Rows(Frame):
     def __init__(self, rows: list[dict[str, Any]]):
         self._rows = rows
 
+    def __repr__(self) -> str:
+        columns = ", ".join(self._rows[0]) if self._rows else "none"
+        return f"<{type(self).__name__}: {len(self)} rows; columns: {columns}>"
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         return self._rows
@@ -54,7 +63,29 @@ class Rows(Frame):
         return iter(self.rows)
 
 
-@dataclass(frozen=True)
+T = TypeVar("T")
+
+
+class Missing(KeyError):
+    """A name that a run has nothing of."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ByName(dict[str, T], Generic[T]):
+    """What a run has of one kind, by name. A name that is missing is told with those there are."""
+
+    def __init__(self, kind: str, found: Mapping[str, T], otherwise: str = ""):
+        super().__init__(found)
+        self._kind, self._otherwise = kind, otherwise
+
+    def __missing__(self, name: str) -> T:
+        said = f"the run has no {self._kind} {name!r}; {suggest(str(name), self, f'{self._kind}s')}"
+        raise Missing(f"{said}; {self._otherwise}" if self._otherwise else said)
+
+
+@dataclass(frozen=True, repr=False)
 class Measured(Frame):
     """The numbers of one measure or sweep.
 
@@ -85,4 +116,12 @@ class Measured(Frame):
                 yield {"arm": arm, **values, "metric": metric, **number.model_dump()}
 
     def __getitem__(self, arm: str) -> Mapping[str, Number]:
-        return self.numbers[arm]
+        return ByName("arm", self.numbers)[arm]
+
+    def __repr__(self) -> str:
+        arms = list(self.numbers)
+        named = ", ".join(arms[:_NAMED]) + (
+            f" and {len(arms) - _NAMED} more" * (len(arms) > _NAMED)
+        )
+        metrics = ", ".join(next(iter(self.numbers.values()), ()))
+        return f"<{type(self).__name__} {self.name}: arms {named}; metrics {metrics}>"

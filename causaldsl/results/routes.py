@@ -127,8 +127,9 @@ class AttributionRecord(Record):
     """Estimates of what patching each of ``count`` sites, neurons or features would do to a metric.
 
     ``largest`` are those of largest size, up to ``LISTED``. ``drawn`` was drawn from all and
-    measured too, which ``rank_correlation`` (Spearman's) is about; None if nothing was, or if all
-    of one side are equal.
+    measured too. ``rank_correlation`` (Spearman's) is about those of it that do something; ``idle``
+    of it do nothing on these pairs: their estimate and effect are 0. It is None if nothing was
+    measured, or for the reason that ``withheld`` says.
     """
 
     metric: str
@@ -145,3 +146,5 @@ class AttributionRecord(Record):
     largest: list[AttributedRecord]
     drawn: list[AttributedRecord] = []
     rank_correlation: Number | None = None
+    idle: int = 0
+    withheld: str = ""

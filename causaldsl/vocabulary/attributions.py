@@ -18,7 +18,7 @@ ATTRIBUTED = ("logit_diff", "prob", "prob_diff", "loss")
 STEPS = 200
 """The most steps."""
 NUMBERS = {
-    "rank_correlation": "Spearman's, of estimates and exact effects of those that `check` drew",
+    "rank_correlation": "Spearman's, of estimates and exact effects of the sample that are not 0",
 }
 """The numbers of an attribution that are measured, and so can be claimed."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError, RunFailure
@@ -285,4 +286,29 @@ expect r > 0
     assert all(one.estimate.mean == 0 for one in record.largest)
     assert record.rank_correlation is None
     assert math.isnan(found.results.numbers["r"])
+    assert (record.idle, len(record.drawn)) == (5, 5)
+    assert record.withheld.startswith("0 of the 5 that `check` drew do something")
     assert found.results.expectations[0].verdict == "undecided"
+
+
+@pytest.mark.parametrize("backend", ["cone", "hooks"])
+def test_what_does_nothing_is_left_out_of_the_rank_correlation(backend: str) -> None:
+    """Half of these heads are at a position where base and source are alike. The oracle is scipy's
+    correlation over those whose effect is not 0."""
+    text = "attribution a to logit_diff on flip.test { over heads @ {1, END}  check 50 }"
+    record = run(text, backend=backend).results.attributions["a"]
+    moved = [one for one in record.drawn if one.estimate.mean or abs(one.exact.mean) > 1e-9]
+    assert record.idle == len(record.drawn) - len(moved) >= 6
+    assert all(one.position == "1" for one in record.drawn if one not in moved)
+    left, right = ([getattr(one, side).mean for one in moved] for side in ("estimate", "exact"))
+    assert record.rank_correlation.mean == pytest.approx(spearmanr(left, right).statistic)
+    everything = [[getattr(o, side).mean for o in record.drawn] for side in ("estimate", "exact")]
+    assert spearmanr(*everything).statistic != pytest.approx(record.rank_correlation.mean)
+
+
+@pytest.mark.parametrize(("count", "said"), [(4, "4 of the 4"), (5, "")])
+def test_a_rank_correlation_of_four_is_withheld(count: int, said: str) -> None:
+    text = f"attribution a to logit_diff on flip.test {{ over heads @ END  check {count} }}"
+    record = run(text).results.attributions["a"]
+    assert record.withheld[: len(said) or None] == said
+    assert (record.rank_correlation is None) == bool(said)

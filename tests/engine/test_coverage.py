@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from scipy.stats import binomtest
+
+from causaldsl.engine.drawn import Drawn, combined, minus
 
 FEW = 400
 """Runs for every change: a share of 0.95 comes out above 0.917 in 999 of 1,000 tests."""
@@ -35,6 +41,100 @@ def test_a_few_looks_at_nothing(simulate: dict[str, Any]) -> None:
     """With 40 cells and 60 runs: 0.05 comes out below 0.16 in 999 of 1,000 tests."""
     assert simulate["family"](20, 60, cells=40) <= 0.16
     assert simulate["argmax"](20, 60) <= 0.16
+
+
+CELLS = [
+    (0.2, 0.0, 0.0),
+    (0.01, 0.0, 0.9),
+    (0.1, 0.0, 0.5),
+    (0.02, 0.02, 0.4),
+    (0.05, 0.05, 0.1),
+    (0.1, 0.3, 0.0),
+    (0.5, 0.0, 0.2),
+    (0.7, 0.1, 0.1),
+    (0.4, 0.4, 0.1),
+]
+"""Shares of units that count in one arm alone, in the other alone, and in both."""
+
+
+def _term(share: float, count: int) -> float:
+    return share**count / math.factorial(count)
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_a_difference_of_rates_covers_by_all_outcomes(simulate: dict[str, Any], n: int) -> None:
+    """Without chance: the probability of all outcomes whose interval holds the true difference."""
+    outcomes = [
+        (a, b, c, n - a - b - c)
+        for a in range(n + 1)
+        for b in range(n + 1 - a)
+        for c in range(n + 1 - a - b)
+    ]
+    for cells in CELLS:
+        shares = (*cells, max(0.0, 1 - sum(cells)))
+        covered = sum(
+            math.factorial(n) * math.prod(map(_term, shares, each))
+            for each in outcomes
+            if simulate["holds"](cells[0] - cells[1], *each)
+        )
+        assert covered >= 0.95, cells
+
+
+@pytest.mark.parametrize("n", [20, 50])
+def test_a_difference_of_rates_covers(simulate: dict[str, Any], n: int) -> None:
+    """0.95 comes out above 0.917 in 999 of 1,000 tests."""
+    for cells in CELLS[::4]:
+        assert simulate["two_rates"](n, FEW, cells) >= 0.917, cells
+
+
+def test_rates_that_agree_in_every_unit_may_differ(simulate: dict[str, Any]) -> None:
+    """As much as a rate of 0 in n may be above 0, wherever the rates are, and never less."""
+    for n, most in ((5, 1.5), (10, 1.25), (20, 1.25)):
+        least = 1 - 0.025 ** (1 / n)
+        for both in range(n + 1):
+            low, high = simulate["interval_of_rates"](0, 0, both, n - both)
+            assert high == pytest.approx(-low, rel=0.12)
+            assert 0.97 * least < high < most * least, (n, both)
+
+
+def test_other_sums_of_rates_cover(simulate: dict[str, Any]) -> None:
+    """Of a + b, 2 a - b and a - (b + c) / 2 the bounds are those of the numbers by unit.
+
+    The oracle draws Dirichlet weights of n + 1 units by itself: the last has the least or the
+    largest number that there can be.
+    """
+    n, made = 20, simulate["bootstrap"](20)
+    columns = torch.zeros(n, 3, dtype=torch.float64)
+    columns[:6, 0], columns[3:7, 1], columns[15:, 2] = 1, 1, 1
+    rates = [simulate["rate"](made, column) for column in columns.unbind(1)]
+    weights = np.random.default_rng(0).dirichlet(np.ones(n + 1), 40_000)
+    for factors in ((1, 1, 0), (2, -1, 0), (1, -0.5, -0.5)):
+        by_unit = columns.numpy() @ np.array(factors)
+        least, most = (sum(f for f in factors if s * f > 0) for s in (-1, 1))
+        low, high = (weights @ np.append(by_unit, extra) for extra in (least, most))
+
+        def formula(lows: Any, highs: Any, factors: Any = factors) -> Any:
+            ends = [(f * a, f * b) for f, a, b in zip(factors, lows, highs, strict=True)]
+            return (
+                sum(torch.minimum(a, b) for a, b in ends),
+                sum(torch.maximum(a, b) for a, b in ends),
+            )
+
+        found = combined(float(by_unit.mean()), rates, formula)
+        assert isinstance(found, Drawn)
+        ends = np.quantile(low, 0.025), np.quantile(high, 0.975)
+        assert found.interval() == pytest.approx(ends, abs=0.06), factors
+
+
+def test_a_rate_alone_and_less_a_constant_is_exact(simulate: dict[str, Any]) -> None:
+    for right in (0, 1, 7, 19, 20):
+        made = simulate["bootstrap"](20)
+        drawn = simulate["rate"](made, (torch.arange(20) < right).double())
+        less = combined(float(drawn) - 0.25, [drawn, 0.25], minus)
+        assert isinstance(less, Drawn)
+        exact = binomtest(right, 20).proportion_ci(0.95)
+        for low, high in (drawn.interval(), [end + 0.25 for end in less.interval()]):
+            assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.003)
 
 
 @pytest.mark.soak

@@ -38,6 +38,15 @@ expect m.a.fldd < 2
 )
 
 
+CHOSEN = (
+    PRELUDE
+    + """
+sweep scan on flip.train { for h in heads: patch head[h].z @ END  report logit_diff }
+measure m on flip.test { a = patch top(2, scan.logit_diff).z @ END  report logit_diff }
+"""
+)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("store"))
@@ -407,3 +416,14 @@ def test_a_run_that_is_killed_anywhere_goes_on_with_the_same_bits(
             break
     assert 10 < at < 99
     assert passes
+
+
+def test_what_a_run_made_itself_is_not_from_the_store(world: Path, tmp_path: Path) -> None:
+    """The first stage, which finds what is on top, puts its sweep there for the second."""
+    first = run(CHOSEN, world, tmp_path)
+    assert first.reused[0] == 0 < first.reused[1]
+    again = run(CHOSEN, world, tmp_path)
+    assert again.reused == (first.reused[1], first.reused[1])
+    other = run(CHOSEN.replace("top(2", "top(3"), world, tmp_path)
+    assert 0 < other.reused[0] < other.reused[1]
+    assert found(other) == found(run(CHOSEN.replace("top(2", "top(3"), world, "none"))

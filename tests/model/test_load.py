@@ -121,6 +121,11 @@ def test_an_unknown_dtype_or_device(specs):
     with pytest.raises(RunFailure, match="unknown dtype") as caught:
         load(specs["llama"], dtype="flot32")
     assert "float32" in caught.value.help
+    wrong = {"gpu": "say `cuda` for a GPU", "gpu:1": "say `cuda`", "cdua": "`cuda`?"}
+    for name, meant in wrong.items():
+        with pytest.raises(RunFailure, match=f"no device {name} here$") as refused:
+            load(specs["llama"], device=name)
+        assert meant in refused.value.help
     with pytest.raises(RunFailure, match="no device"):
         load(specs["llama"], device="warp")
 

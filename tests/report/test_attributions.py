@@ -49,6 +49,28 @@ def test_the_picture_shows_both_numbers_of_the_sample(folder: Path) -> None:
         assert said in picture
 
 
+def test_where_all_are_measured_they_are_shown_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = PROGRAM.replace("check 5", "check 20")
+    (folder.parent / "all.cpatch").write_text(program)
+    out = folder.parent / "all"
+    assert main(["run", str(folder.parent / "all.cpatch"), "--out", str(out)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "found: estimates by gradients, beside the measured effects" in printed
+    assert "rank correlation of estimate and measured effect" in printed
+    results = Results.model_validate_json((out / "results.json").read_text())
+    record = results.attributions["found"]
+    assert len(record.drawn) == record.count == 20
+    assert printed.count(f" {record.largest[0].name} ") == 1
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    text = " ".join("".join(page.all("body")[0].text).split())
+    assert "Of all 20, the effect was measured as well" in text
+    article = text.split("Of all 20")[-1]
+    assert "not measured" not in article.split("ways")[0]
+    assert "not measured" not in (out / "found.svg").read_text(encoding="utf-8")
+
+
 def test_the_terminal_says_it_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = folder.parent / "again"
     assert main(["run", str(folder.parent / "a.cpatch"), "--out", str(again)]) == 0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import PairSet, Prompt, PromptSet, prompt_set
-from causaldsl.engine.attribution.found import Attributed
+from causaldsl.engine.attribution.found import Attributed, rounding_of
 from causaldsl.engine.bootstrap import Over, Spread
 from causaldsl.engine.das import DasFit
 from causaldsl.engine.drawn import Drawn, Draws, alone
@@ -147,7 +147,8 @@ def _attributed(session: Session, operation: Operation, value: Attributed) -> Pa
 def _attributed_again(session: Session, operation: Operation, packed: Packed) -> Attributed:
     bootstrap, tensors = session.bootstrap(_pairs(session, operation)), packed.tensors
     estimates, exact, clean = (tensors[name] for name in ("estimates", "exact", "clean"))
-    return Attributed(estimates, exact, tuple(packed.plain), clean, bootstrap)
+    drawn, rounding = tuple(packed.plain), rounding_of(clean, session)
+    return Attributed(estimates, exact, drawn, clean, bootstrap, rounding)
 
 
 def _record(session: Session, operation: Operation, value: dict[str, Any]) -> Packed | None:

@@ -123,12 +123,14 @@ class Kept:
         opening = (key for key in self.made if opens_model(self.graph, self.plan, key))
         return not all(map(self.readings.only, opening))
 
-    @property
-    def reused(self) -> tuple[int, int]:
-        """How many operations that take the model come from the store, and of how many."""
+    def reused(self, own: Collection[str] = ()) -> tuple[int, int]:
+        """How many operations that take the model come from the store, and of how many.
+
+        Those of the run's ``own`` are there because an earlier stage of it has made them.
+        """
         made = self.made.intersection(self._worth)
         there = [key for key in self._worth if key in self.found]
-        return len(there), len(there) + len(made)
+        return len(set(there).difference(own)), len(there) + len(made)
 
     @property
     def mixed(self) -> bool:
@@ -139,7 +141,7 @@ class Kept:
 
     @property
     def stopped(self) -> str:
-        there, whole = self.reused
+        there, whole = self.reused()
         count = there + len(self.put)
         return (
             f"stopped; {count} of {whole} operations are kept in {self.store.folder}: the same "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from causaldsl.check.attributed import CheckedAttribution, Node
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.engine.attribution.found import Attributed
 from causaldsl.engine.bootstrap import Estimate
-from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 from causaldsl.model.edges import Edge
@@ -43,18 +41,21 @@ def _attribution(of: CheckedAttribution, found: Attributed) -> dict[str, Any]:
         "clean": clean.record(),
         "largest": [_node(of.nodes[i], each, drawn.get(i)) for i, each in estimates.items()],
         "drawn": [_node(of.nodes[i], of_drawn[i], each) for i, each in drawn.items()],
-        "rank_correlation": _correlation(found),
+        **_correlation(found),
     }
 
 
-def _correlation(found: Attributed) -> dict[str, Any] | None:
-    """With its interval, cut to where a correlation can be."""
-    value = found.rank_correlation if found.drawn else math.nan
-    if not math.isfinite(value) or not isinstance(value, Drawn):
-        return None
+def _correlation(found: Attributed) -> dict[str, Any]:
+    """With its interval, cut to where a correlation can be, and what it leaves out."""
+    if not found.drawn:
+        return {}
+    value, idle = found.rank_correlation, int((~found.moving).sum())
+    if value.withheld:
+        return {"idle": idle, "withheld": value.withheld}
     n = found.bootstrap.units.count
-    low, high = value.interval() if n > 1 else (value, value)
-    return Estimate(float(value), n, max(-1.0, float(low)), min(1.0, float(high))).record()
+    low, high = value.interval() if n > 1 else (float(value), float(value))
+    number = Estimate(float(value), n, max(-1.0, low), min(1.0, high))
+    return {"idle": idle, "rank_correlation": number.record()}
 
 
 def _node(of: Node | Edge, estimate: Estimate, exact: Estimate | None) -> dict[str, Any]:

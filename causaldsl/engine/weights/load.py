@@ -28,6 +28,8 @@ from causaldsl.model.folders import read_config, weight_files
 
 _OF_A_BLOCK = re.compile(r"\.\d+\.(?!.*(attn|attention)\.(masked_)?bias$)(?!.*inv_freq$)")
 """Names of a block's weights; a file may also hold heads for other tasks, and buffers."""
+_DEVICES = ("cpu", "cuda", "mps")
+_GPUS = ("gpu", "nvidia", "amd", "rocm", "metal", "apple")
 
 
 @dataclass(eq=False)
@@ -222,8 +224,17 @@ def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        if device.split(":")[0] not in _DEVICES:  # torch would list all that it can be built for
+            raise RunFailure(f"no device {device} here", _meant(device)) from error
         reason = str(error).splitlines()[0]
         raise RunFailure(f"no device {device} here: {reason}", "`--device cpu` works") from error
+
+
+def _meant(name: str) -> str:
+    """What may be meant by a name that is no device's."""
+    if name.split(":")[0].lower() in _GPUS:
+        return "say `cuda` for a GPU of NVIDIA or AMD, `mps` for one of Apple"
+    return suggest(name, _DEVICES, "devices")
 
 
 def _where_from(spec: ModelSpec) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.attribution.edges import edge_estimates
-from causaldsl.engine.attribution.found import Attributed, exact_effects
+from causaldsl.engine.attribution.found import Attributed, exact_effects, rounding_of
 from causaldsl.engine.attribution.nodes import node_estimates
-from causaldsl.engine.drawn import Drawn
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.graph.operations import ARM
@@ -37,13 +34,11 @@ def attribution(here: Here[AttributionWord]) -> Attributed:
         here.word.drawn,
         clean,
         session.bootstrap(here.pairs),
+        rounding_of(clean, session),
     )
 
 
 @evaluates(AttributionNumber)
 def attribution_number(here: Here[AttributionNumber], attribution: Attributed) -> float:
-    """A number with its draws; withheld where all effects, or all estimates, are equal."""
-    found = attribution.rank_correlation
-    if not math.isfinite(found):
-        return Drawn(float("nan"), withheld="all exact effects, or all estimates, are the same")
-    return found
+    """A number with its draws, or the reason for which there is none."""
+    return attribution.rank_correlation

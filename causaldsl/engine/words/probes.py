@@ -28,10 +28,11 @@ from torch import Tensor
 
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Bootstrap, Over
-from causaldsl.engine.drawn import Drawn, Draws, of_rate
+from causaldsl.engine.drawn import Drawn, Draws
 from causaldsl.engine.here import Here
 from causaldsl.engine.registry import evaluates
 from causaldsl.engine.ridge import Standardised
+from causaldsl.engine.shares import of_share
 from causaldsl.engine.subspace import SubspaceValue
 from causaldsl.graph.operations import SiteAt
 from causaldsl.vocabulary.probes import LogisticAccuracy, Probe, RidgeMse, RidgeP, RidgeR2
@@ -202,9 +203,12 @@ def drawn_of(
     of_prompt = torch.arange(len(held_out)).repeat_interleave(torch.tensor(lengths))
 
     def make(over: Over) -> Draws:
-        drawn = torch.cat([sample(weights[:, of_prompt]) for weights in made.weights(over)])
+        parts = made.weights(over, smooth=rate)
+        drawn = torch.cat([sample(weights[:, of_prompt]) for weights in parts])
         spread = made.spread(over)
-        return of_rate(score, drawn, spread, spread.n) if rate else Draws(drawn, drawn, spread)
+        if rate:
+            return of_share(score, drawn, made.levels(), spread, spread.n)
+        return Draws(drawn, drawn, spread)
 
     return Drawn(score, make, frozenset([pairs.name]))
 

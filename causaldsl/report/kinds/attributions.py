@@ -21,6 +21,7 @@ from causaldsl.results.routes import AttributedRecord, AttributionRecord
 
 _ROWS = 12
 ESTIMATED = "estimates by gradients, not measured"
+BESIDE = "estimates by gradients, beside the measured effects"
 
 
 @kind
@@ -33,7 +34,9 @@ class Attributions(Kind[AttributionRecord]):
 
     def tables(self, results: Results, name: str, record: AttributionRecord) -> Iterator[Table]:
         best = record.largest[:_ROWS]
-        title = f"{name}: {ESTIMATED}: change of {record.metric} when patched, {record.pairs}"
+        title = (
+            f"{name}: {_how_known(best)}: change of {record.metric} when patched, {record.pairs}"
+        )
         title += f" (n = {record.n}), the {len(best)} largest of {record.count}"
         rows = [
             (each.name, with_interval(each.estimate), _measured(each, "not measured"))
@@ -41,19 +44,17 @@ class Attributions(Kind[AttributionRecord]):
         ]
         yield titled(title, [_one(record)], ["estimate", "measured"], rows)
         if record.drawn:
-            correlation = record.rank_correlation
-            said = "none" if correlation is None else with_interval(correlation)
-            title = f"{name}: rank correlation of estimate and measured effect {said}, "
-            title += f"over {len(record.drawn)} drawn of {record.count}"
             rows = [
                 (each.name, with_interval(each.estimate), _measured(each))
                 for each in _by_size(record.drawn)[:_ROWS]
             ]
-            yield titled(title, [_one(record)], ["estimate", "measured"], rows)
+            both = ["estimate", "measured"]
+            shown = ([], [], []) if _all_measured(record) else ([_one(record)], both, rows)
+            yield titled(f"{name}: {_correlation(record)}", *shown)
 
     def panel(self, view: View, name: str, record: AttributionRecord) -> Html:
         best = record.largest[:_ROWS]
-        caption = f": {ESTIMATED}; the {len(best)} largest of {record.count}"
+        caption = f": {_how_known(best)}; the {len(best)} largest of {record.count}"
         return join(
             _summary(record),
             _table(_one(record), best, join(tag("b", name), caption)),
@@ -62,8 +63,9 @@ class Attributions(Kind[AttributionRecord]):
 
     def article(self, view: View, name: str, record: AttributionRecord) -> Html:
         what = _one(record)
-        largest = _table(what, record.largest, f"The {len(record.largest)} largest: {ESTIMATED}")
-        drawn = _by_size(record.drawn)
+        said = f"The {len(record.largest)} largest: {_how_known(record.largest)}"
+        largest = _table(what, record.largest, said)
+        drawn = [] if _all_measured(record) else _by_size(record.drawn)
         said = f"{len(drawn)} drawn from all {record.count}: the estimate, and the measured effect"
         return tag(
             "article",
@@ -92,6 +94,34 @@ def _measured(one: AttributedRecord, otherwise: str = "") -> str:
     return otherwise if one.exact is None else with_interval(one.exact)
 
 
+def _how_known(rows: Sequence[AttributedRecord]) -> str:
+    """What the estimates of a table are, by what stands beside them."""
+    return ESTIMATED if any(one.exact is None for one in rows) else BESIDE
+
+
+def _all_measured(record: AttributionRecord) -> bool:
+    """Whether `check` drew all that there are, so that the largest have both numbers already."""
+    return len(record.drawn) == record.count <= len(record.largest)
+
+
+def _correlation(record: AttributionRecord) -> str:
+    found = record.rank_correlation
+    said = "is withheld" if found is None else with_interval(found)
+    said = f"rank correlation of estimate and measured effect {said}, over {_moving(record)}"
+    return f"{said} ({record.withheld})" if record.withheld else said
+
+
+def _moving(record: AttributionRecord) -> str:
+    """Which of the sample the rank correlation is over."""
+    k = len(record.drawn)
+    if not record.idle:
+        return f"{k} drawn of {record.count}"
+    return (
+        f"the {k - record.idle} of {k} drawn of {record.count} that do something on these pairs "
+        f"(of the other {record.idle} estimate and effect are 0)"
+    )
+
+
 def _one(record: AttributionRecord) -> str:
     """What each row is about: a site, a neuron, a feature or an edge."""
     return record.of[:-1]
@@ -110,13 +140,29 @@ def _summary(record: AttributionRecord) -> Html:
     found = record.rank_correlation
     checked: list[Html] = []
     if record.drawn:
-        said: Content = "is not defined" if found is None else join("is ", estimate(found))
-        what = f"Of {len(record.drawn)} drawn from all, the effect was measured as well: the rank "
-        checked.append(tag("p", what, "correlation of estimate and effect ", said, "."))
+        said: Content = f"is withheld: {record.withheld}."
+        if found is not None:
+            said = join("is ", estimate(found), ".")
+        drawn = (
+            f"all {record.count}"
+            if _all_measured(record)
+            else f"{len(record.drawn)} drawn from all"
+        )
+        checked.append(
+            tag(
+                "p",
+                f"Of {drawn}, the effect was measured as well: the rank correlation of estimate "
+                f"and effect, over {_moving(record)}, ",
+                said,
+            )
+        )
     return join(
         tag(
             "p",
-            tag("strong", "Estimates, no measurements"),
+            tag(
+                "strong",
+                BESIDE.capitalize() if _all_measured(record) else "Estimates, no measurements",
+            ),
             ": what patching each of ",
             str(record.count),
             " from the source would change ",

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.console import Console
+
 from causaldsl.report.html.figures import interval_of
 from causaldsl.report.html.markup import Content, Html, breakable, join, section, tag
 from causaldsl.report.html.tables import folded, table
 from causaldsl.report.kinds.base import Kind, kind
-from causaldsl.report.numbers import decimals, plain
+from causaldsl.report.numbers import decimals, plain, with_interval
+from causaldsl.report.terminal import show, titled
 from causaldsl.report.view import View
-from causaldsl.results.records import ProbeRecord
+from causaldsl.results.numbers import Number
+from causaldsl.results.records import ProbeRecord, Results
 
 
 @kind
 class Numbers(Kind[float]):
     fields = ("numbers", "probes", "intervals")
+    terminal_place = 75
     page_place = 55
+
+    def terminal(self, results: Results, out: Console) -> None:
+        """All of them, whether claimed or not."""
+        rows = [
+            (name, with_interval(Number(mean=value, n=1, low=value, high=value)))
+            if (found := results.intervals.get(name)) is None
+            else (name, with_interval(found))
+            for name, value in results.numbers.items()
+        ]
+        if rows:
+            show(out, titled("Named numbers", ["number"], ["value"], rows))
 
     def panel(self, view: View, name: str, record: float) -> Html:
         """The number; for a probe's score, also what it was trained and tested on."""
