@@ -141,8 +141,8 @@ def _of_nodes(
     if missing and known:
         message = f"{missing[0].site} is in the circuit and not in what it is `over`"
         raise wrong("not-a-member", message, node.span, "let `over` name all kinds of the circuit")
-    if known:
-        _check_nested([*(place.site for place in mine), *every], node)
+    chosen = over is None and {"head.z", "attn_out"} <= named.among
+    _check_nested([*(place.site for place in mine if known), *every], node, chosen)
     universe = [Place(site, at, node.site.span) for at in where for site in every]
     listed = set(there)
     inside = tuple(place for place in universe if (place in listed) == keeps)
@@ -158,8 +158,11 @@ def _of_nodes(
     return replace(run(out, inside), nothing=run(universe, ()))
 
 
-def _check_nested(every: Sequence[Site], node: ast.Intervention) -> None:
-    """A head is a part of its attention layer: as two nodes it would be both in and outside."""
+def _check_nested(every: Sequence[Site], node: ast.Intervention, chosen: bool) -> None:
+    """A head is a part of its attention layer: as two nodes it would be both in and outside.
+
+    Of a set that is ``chosen`` from both, one kind may be there alone.
+    """
     layers = {site.layer for site in every if site.kind == "attn_out"}
     both = next((site for site in every if site.kind == "head.z" and site.layer in layers), None)
     if both is not None:
@@ -168,7 +171,9 @@ def _check_nested(every: Sequence[Site], node: ast.Intervention) -> None:
             f"head {both.layer}.{both.head} is a part of attn_out[{both.layer}], so that they "
             "can't both be nodes of one circuit",
             node.span,
-            f"write heads[{both.layer}] for all heads of that layer",
+            "say which of both it is over, such as `over heads`"
+            if chosen
+            else f"write heads[{both.layer}] for all heads of that layer",
         )
 
 
