@@ -19,6 +19,9 @@ from causaldsl.diagnostics import Label, Span, located, wrong
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 
+SEED = "seed"
+"""The option whose values are seeds, as those are that end so, and what these values are."""
+
 
 def loops(
     context: Context,
@@ -105,9 +108,17 @@ def _quantity(context: Context, name: str, values: Sequence[Any], body: Iterable
     for node in body:
         if isinstance(node, ast.Position) and name in (node.first, node.last):
             found.add("token")
+        if isinstance(node, ast.Option) and _seeds(node, name):
+            found.add(SEED)
         if isinstance(node, ast.Index) and not _is_defined(context, node.owner):
             found |= _indexed(node.at, name)
     return found.pop() if len(found) == 1 else ""
+
+
+def _seeds(node: ast.Option, name: str) -> bool:
+    """Whether an option is a seed, which is this variable."""
+    is_seed = node.name.text == SEED or node.name.text.endswith(f"_{SEED}")
+    return is_seed and isinstance(node.value, ast.Name) and node.value.text == name
 
 
 def _is_defined(context: Context, owner: ast.Node) -> bool:

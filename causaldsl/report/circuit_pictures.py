@@ -1,5 +1,7 @@
 """A circuit as a picture: its nodes by layer from left to right, and its edges, if it is of edges.
 
+Layers of a circuit of nodes, which nothing joins, stand in rows.
+
 Heads are ellipses and MLPs boxes; what a head reads along an edge stands on it, as q, k or v.
 """
 
@@ -8,12 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 from causaldsl.results.routes import CircuitRecord
 from causaldsl.shown import visible
 
 MOST = 150
 """Parts of a circuit that are drawn; more would be a black spot."""
+_IN_A_ROW = 8
+"""Layers beside one another where no edges join them; further ones begin another row."""
 _NODE = re.compile(r"(?:(?:kv_)?head\[(\d+)\.(\d+)\]|(?:mlp_out|mlp_in|attn_out)\[(\d+)\])")
 _EDGE = re.compile(r"edge\((.+), (.+)\)")
 
@@ -40,17 +46,29 @@ def circuit_dot(record: CircuitRecord, name: str, model: str) -> str:
     for site in sites:
         layer, node = _placed(site)
         by_layer[layer][node] = "box" if node.startswith(("m", "a")) else "ellipse"
-    for layer in sorted(by_layer):
-        with picture.subgraph(graph_attr={"rank": "same"}) as same:
-            for node, shape in sorted(by_layer[layer].items(), key=lambda item: _order(item[0])):
-                same.node(node, shape=shape)
-    for before, after in itertools.pairwise(sorted(by_layer)):
-        first, second = (min(by_layer[layer], key=_order) for layer in (before, after))
-        picture.edge(first, second, style="invis")
+    layers = sorted(by_layer)
+    if ends or len(layers) <= _IN_A_ROW:
+        _row(picture, layers, by_layer)
+    else:  # the first row is the last here: graphviz stacks them upwards
+        for start in reversed(range(0, len(layers), _IN_A_ROW)):
+            box = {"color": "#dddddd", "label": ""}
+            with picture.subgraph(name=f"cluster_{start}", graph_attr=box) as row:
+                _row(row, layers[start : start + _IN_A_ROW], by_layer)
     for sender, receiver in ends:
         part = receiver.rpartition("].")[2] if "]." in receiver else ""
         picture.edge(_placed(sender)[1], _placed(receiver)[1], part)
     return str(picture.source)
+
+
+def _row(picture: Any, layers: list[float], nodes: Mapping[float, Mapping[str, str]]) -> None:
+    """Layers from left to right, with the shapes of their ``nodes``."""
+    for layer in layers:
+        with picture.subgraph(graph_attr={"rank": "same"}) as same:
+            for node, shape in sorted(nodes[layer].items(), key=lambda item: _order(item[0])):
+                same.node(node, shape=shape)
+    for before, after in itertools.pairwise(layers):
+        first, second = (min(nodes[layer], key=_order) for layer in (before, after))
+        picture.edge(first, second, style="invis")
 
 
 def _placed(site: str) -> tuple[float, str]:

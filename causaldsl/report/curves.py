@@ -22,6 +22,8 @@ from causaldsl.vocabulary.metrics import named_with_unit
 
 _WIDE = 20
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
+_NO_ORDER = ("seed", "head")
+"""What has a number and no order: nothing lies between two of them."""
 _MOST_BANDS = 7
 """More lines than these have no bands, which would cover one another."""
 
@@ -56,7 +58,7 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     labels = record.axes[x_name]
     places = _places(labels)
     figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
-    banded = False
+    banded, joined = False, record.quantities.get(x_name) not in _NO_ORDER
     for panel, axis in zip(panels, axes, strict=True):
         lines = _lines(panel.arms, record, plot.lines)
         few = len(lines) <= _MOST_BANDS
@@ -64,15 +66,19 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
             by_x = defaultdict(list)
             for at, point in cells.items():
                 by_x[at[variables.index(x_name)]].append(point)
-            banded |= _line(axis, places, [by_x[label] for label in labels], name, number, few)
+            points = [by_x[label] for label in labels]
+            banded |= _line(axis, places, points, name, number, few, joined)
         _axis(axis, places, _shown(record, x_name))
         axis.set_xlabel(axis_name(x_name, record.quantities), fontsize=8)
         axis.set_ylabel(panel.quantity, fontsize=8)
         if len(lines) > 1:
             _legend(axis, plot.lines and axis_name(plot.lines, record.quantities), len(lines))
     said = f"; line: mean{', band' if banded else ', dots'}: range over {', '.join(others)}"
+    if not joined:
+        said = f"; dots: means, bars: range over {', '.join(others)}"
     if not others:
-        said = "; bands: 95% intervals, for all points at once" if banded else ""
+        bands = "bands" if joined else "bars"
+        said = f"; {bands}: 95% intervals, for all points at once" if banded else ""
     title = f"{plot.target}, {results.provenance.get('model', '')}{said}"
     figure.suptitle(title, fontsize=9)
     save(figure, path)
@@ -85,10 +91,15 @@ def _line(
     name: str,
     number: int,
     bands: bool = True,
+    joined: bool = True,
 ) -> bool:
-    """A line through the means at each place; whether it has a band, if it may have one."""
+    """A line through the means at each place; whether it has a band, if it may have one.
+
+    Places that have no order are not joined, and each has its interval for itself.
+    """
     colour, dashes = look(number)
     means = [sum(p.value for p in each) / len(each) for each in points]
+    dashes = dashes if joined else "none"
     axis.plot(places, means, color=colour, linestyle=dashes, marker="o", markersize=3, label=name)
     several = any(len(each) > 1 for each in points)
     lows = [min(p.value if several else p.low for p in each) for each in points]
@@ -100,7 +111,9 @@ def _line(
     if all(math.isnan(mean) for mean in means):
         axis.annotate(WITHHELD, (0.5, 0.5), xycoords="axes fraction", fontsize=8, ha="center")
     banded = (several or lows != highs) and bands
-    if banded:
+    if banded and not joined:
+        axis.vlines(places, lows, highs, color=colour, alpha=0.6, linewidth=1)
+    elif banded:
         axis.fill_between(places, lows, highs, color=colour, alpha=0.18, linewidth=0)
     return banded
 

@@ -21,6 +21,9 @@ from causaldsl.report.plots import Area, axis_name, colours, label_x, save, subp
 from causaldsl.results.records import Results, SweepRecord, TableRecord
 from causaldsl.vocabulary.metrics import named_with_unit
 
+_BESIDE = 0.065
+"""Inches that a character takes of what is written along a colour bar, with room at the ends."""
+
 
 @dataclass(frozen=True)
 class _Panel:
@@ -44,6 +47,7 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
     columns, rows = panels[0].columns, panels[0].rows
     width = min(14.0, max(4.4, 2.6 + 0.3 * len(columns)))
     height = 0.8 + 0.26 * len(rows) + turned(columns)
+    height = max(height, *(_BESIDE * len(panel.quantity) for panel in panels))
     figure, axes = subplots((width, 0.5 + height * len(panels)), len(panels))
     areas: list[Area] = []
     for panel, axis in zip(panels, axes, strict=True):

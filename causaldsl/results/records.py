@@ -212,8 +212,8 @@ class Evidence(Record):
     value: Number | float | None
     meaning: str
     points_to: Literal["illusory", "faithful", "neither"]
-    details: dict[str, Number | float] = {}
-    """More numbers of the same kind, by what they are."""
+    details: dict[str, Number | int | float] = {}
+    """More numbers of the same kind, by what they are; a whole number is a count."""
     scale: tuple[float, float] | None = None
     """Up to where it points to an illusion, and from where to the feature."""
 

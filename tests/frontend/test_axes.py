@@ -31,7 +31,7 @@ def test_axes_name_what_their_values_are(world: Path) -> None:
     assert found == {
         "a": {"l": "layer", "p": "position", "h": "head"},
         "b": {"t": "token", "l": "layer", "n": "head"},
-        "c": {"k": "layer", "z": ""},
+        "c": {"k": "layer", "z": "seed"},
         "d": {"k": ""},
     }
     assert checked.measurements["a"].axes[0].labels == ("1", "3")

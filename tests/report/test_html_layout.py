@@ -23,8 +23,15 @@ LOOK = """function look(frame) {
   const code = piece.querySelector("pre").getBoundingClientRect();
   const beside = piece.querySelector(".beside").getBoundingClientRect();
   const boxes = [...page.querySelectorAll(".scroll")];
+  const claim = page.querySelector("ul.claims > li"), badge = claim.querySelector(".badge");
+  const verdict = badge.innerHTML;
+  badge.textContent = "? undecided";  // the longest
+  const [mark, said] = [badge, claim.querySelector(".claim")].map(e => e.getBoundingClientRect());
+  const apart = mark.right <= said.left || mark.bottom <= said.top;
+  badge.innerHTML = verdict;
   const scrolling = boxes.filter(e => e.scrollWidth > e.clientWidth);
   return {
+    apart: apart,
     wide: root.scrollWidth - root.clientWidth,
     below: beside.top >= code.bottom - 1,
     beside: beside.left >= code.right - 1,
@@ -58,6 +65,7 @@ def test_no_width_scrolls_sideways_and_nothing_is_cut(folder: Path) -> None:
     for width, seen in found.items():
         assert seen["wide"] <= 0, width
         assert seen["scrolls"], width
+        assert seen["apart"], width
         assert seen["cut"] == [], width
         assert seen["body"] >= 16, width
     for width in ("320", "360", "390", "768"):

@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from causaldsl.report import bars, curves, heatmaps
+from causaldsl.report.circuit_pictures import circuit_dot
 from causaldsl.report.kinds import histograms
+from causaldsl.report.pictures import picture_text
 from causaldsl.report.plots import subplots
 from causaldsl.results.numbers import Number
 from causaldsl.results.records import (
@@ -28,6 +30,7 @@ from causaldsl.results.records import (
     TableRecord,
     TemplatesRecord,
 )
+from causaldsl.results.routes import CircuitRecord
 
 GOLDEN = Path(__file__).parent / "golden" / "plots.txt"
 NAN = float("nan")
@@ -246,3 +249,69 @@ def test_a_picture_of_a_measure_is_the_same_each_time(suffix: str, tmp_path: Pat
     DRAWN["plot effects"](first)
     DRAWN["plot effects"](second)
     assert first.read_bytes() == second.read_bytes()
+
+
+def swept(quantity: str) -> Results:
+    """A sweep over one variable with two metrics, whose heatmaps have one row."""
+    labels = [str(i) for i in range(6)]
+    cells = {"clean": {"logit_diff": number(2.0), "prob": number(0.5)}}
+    cells |= {
+        f"[{x}]": {"logit_diff": number(i), "prob": number(i / 6)} for i, x in enumerate(labels)
+    }
+    record = SweepRecord(
+        axes={"s": labels}, quantities={"s": quantity}, arms=[""], simultaneous={"prob": [0.1] * 6}
+    )
+    return Results.model_construct(
+        measures={"where": cells}, sweeps={"where": record}, tables={}, provenance={"model": "t"}
+    )
+
+
+def test_what_stands_beside_one_row_is_as_high_as_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Any] = []
+    monkeypatch.setattr(heatmaps, "save", lambda figure, path, areas: saved.append(figure))
+    heatmaps.plot_sweep(swept("layer"), "where", Path("unused"))
+    (figure,) = saved
+    figure.canvas.draw()
+    bars = [
+        axis.yaxis.label.get_window_extent()
+        for axis in figure.axes
+        if axis.get_label() == "<colorbar>"
+    ]
+    first, second = sorted(bars, key=lambda box: box.y0)
+    assert first.y1 < second.y0
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in bars)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "joined"), [("layer", True), ("seed", False), ("head", False)]
+)
+def test_what_has_no_order_is_not_joined(
+    quantity: str, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[Any] = []
+    monkeypatch.setattr(curves, "save", lambda figure, path: saved.append(figure))
+    curves.plot_curves(swept(quantity), PlotRecord(target="where", by="s"), Path("unused"))
+    (figure,) = saved
+    _, axis = figure.axes
+    (line,) = axis.lines
+    (interval,) = axis.collections
+    assert (line.get_linestyle() != "None") == joined
+    assert line.get_marker() == "o"
+    assert ("Fill" in type(interval).__name__ or "Poly" in type(interval).__name__) == joined
+    assert (len(interval.get_paths()) == 6) != joined
+
+
+def test_layers_that_nothing_joins_stand_in_rows() -> None:
+    """From left to right, and rows from top to bottom; with few layers there is one row."""
+    parts = [f"head[{layer}.{layer % 3}]" for layer in range(20)]
+    for count, rows in ((8, 1), (20, 3)):
+        record = CircuitRecord.model_construct(
+            parts=parts[:count], size=count, universe=60, over="heads", outside="mean"
+        )
+        drawn = ElementTree.fromstring(picture_text(circuit_dot(record, "m.c", "t")))
+        said = {text.text: text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+        nodes = [said[f"{layer}.{layer % 3}"] for layer in range(count)]
+        places = [(float(node.attrib["y"]), float(node.attrib["x"])) for node in nodes]
+        assert places == sorted(places)
+        assert len({y for y, _ in places}) == rows
+        assert float(drawn.attrib["viewBox"].split()[2]) < 900

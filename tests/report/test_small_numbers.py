@@ -2,8 +2,10 @@
 
 import pytest
 
+from causaldsl.report.kinds import audits
 from causaldsl.report.numbers import measured
 from causaldsl.results.numbers import Number
+from causaldsl.results.records import Evidence
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,18 @@ from causaldsl.results.numbers import Number
 def test_small_probabilities(value: float, metric: str, shown: str) -> None:
     number = Number(mean=value, n=30, low=value / 2, high=value * 2)
     assert measured(number, metric) == shown
+
+
+def test_a_count_is_shown_as_one() -> None:
+    """Also after results.json was read again; what is measured keeps its decimals."""
+    evidence = Evidence(
+        name="random directions",
+        value=0.5,
+        meaning="",
+        points_to="neither",
+        details={"directions": 8, "largest": 1.0},
+    )
+    again = Evidence.model_validate_json(evidence.model_dump_json())
+    for one in (evidence, again):
+        assert [audits._number(value) for value in one.details.values()] == ["8", "1.00"]
+        assert "directions 8; largest 1.00" in str(audits._details(one))

@@ -43,7 +43,7 @@ class Row:
     value: Estimate | float | None
     meaning: str
     points_to: str = "neither"
-    details: tuple[tuple[str, Estimate | float], ...] = ()
+    details: tuple[tuple[str, Estimate | int | float], ...] = ()
     scale: tuple[float, float] | None = None
     """Up to where it points to an illusion, and from where to the feature."""
 

@@ -316,7 +316,7 @@ def _random(audited: Audited) -> Row:
     if not effects:
         return Row("random directions", None, "None were asked for.")
     meaning = "Effect of the same move turned into a random direction: mean over directions."
-    details = (("largest", max(effects)), ("directions", float(len(effects))))
+    details = (("largest", max(effects)), ("directions", len(effects)))
     return Row("random directions", sum(effects) / len(effects), meaning, "neither", details)
 
 

@@ -130,8 +130,10 @@ def _evidence_table(audit: AuditRecord) -> Table:
     return out
 
 
-def _number(value: Number | float) -> str:
-    """`0.57 (0.53 to 0.62)`."""
+def _number(value: Number | int | float) -> str:
+    """`0.57 (0.53 to 0.62)`; a count as one."""
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, float):
         return two_decimals(value)
     mean, low, high = map(two_decimals, (value.mean, value.low, value.high))
@@ -161,7 +163,9 @@ def _details(row: Evidence) -> Html | None:
     return tag("div", join(*parts, by="; "), class_="options")
 
 
-def _value(value: Number | float | None) -> Content:
+def _value(value: Number | int | float | None) -> Content:
     if value is None:
         return ""
+    if isinstance(value, int):
+        return str(value)
     return estimate(value) if isinstance(value, Number) else plain(value, 2)
