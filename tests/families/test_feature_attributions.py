@@ -155,5 +155,7 @@ def test_a_sample_is_patched_and_ranked(made: Bench, ran: Ran) -> None:
         assert torch.allclose(found.exact[:, column], own, atol=1e-9)
     record = ran.results.attributions["one"]
     assert (record.of, record.count) == ("features", COUNT)
-    assert record.rank_correlation is not None
+    still = [one for one in record.drawn if one.estimate.mean == 0 and abs(one.exact.mean) < 1e-9]
+    assert record.idle == len(still) < len(record.drawn)
+    assert (record.rank_correlation is None) == (len(record.drawn) - record.idle < 5)
     assert found.exact.abs().max() > 1e-4
