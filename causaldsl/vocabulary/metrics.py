@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
+from causaldsl.discovery import import_all
 from causaldsl.vocabulary.register import BUILT_IN, PACKAGES, code_of, register, vocabulary_of
 
 Tensor = Any
@@ -141,6 +142,7 @@ class Metric:
 
 def metric_named(word: str) -> Metric:
     """The metric of this word, of any package; a plain one where there is none."""
+    import_all("causaldsl.vocabulary")  # also where no program has been checked
     tables = (BUILT_IN, *PACKAGES.values())
     found: list[Metric] = [table.metrics[word] for table in tables if word in table.metrics]
     return found[0] if found else Metric()
