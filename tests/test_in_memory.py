@@ -90,13 +90,14 @@ def test_a_model_without_its_tokenizer_is_refused(given: tuple[Any, Any]) -> Non
 
 def test_in_a_notebook(given: tuple[Any, Any]) -> None:
     shell = Shell()
-    shell.run("%load_ext causaldsl")
+    cd.load_ipython_extension(shell)
+    cpatch = shell.magics["cpatch"]
     shell.user_ns["mine"] = given
-    shell.run(f"%%cpatch found --model mine\n{PROGRAM}")
+    cpatch("found --model mine", PROGRAM)
     assert means(shell.user_ns["found"]) == means(cd.run(PROGRAM, model=given))
     for line, message in (
         ("--model mien", "did you mean `mine`"),
         ("--check --model mine", "leave"),
     ):
         with pytest.raises(Exception, match=message):
-            shell.run(f"%%cpatch {line}\n{PROGRAM}")
+            cpatch(line, PROGRAM)

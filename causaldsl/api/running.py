@@ -119,7 +119,7 @@ def run_compiled(
     started = time.perf_counter() - compiled.seconds
     tell = progress or (lambda what, done, total: None)
     own = set[str]()
-    said, compiled = compiled.graph, _decided(compiled, chosen, tell, store, own)
+    said, compiled = compiled.graph, decided_by_run(compiled, chosen, tell, store, own)
     program, graph = compiled.program, compiled.graph
     from causaldsl.results.lock import lost, registered, with_registered
     from causaldsl.results.store import run_folder
@@ -176,7 +176,7 @@ def run_compiled(
     return replace(found, results=results, folder=out.absolute())
 
 
-def _decided(
+def decided_by_run(
     compiled: Compiled,
     chosen: Settings,
     tell: Progress,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from causaldsl import api
+from causaldsl.api.running import decided_by_run
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import check_file
 from causaldsl.engine.backend import Activations, CleanPass, Pass
@@ -129,7 +130,7 @@ def test_the_newer_statements_make_the_passes_of_their_plan(
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(STATEMENTS[name])
     chosen = Settings(dtype="float64", resamples=20)
-    decided = api._decided(api.compile(path), chosen, lambda *_: None, None)
+    decided = decided_by_run(api.compile(path), chosen, lambda *_: None, None, set())
     compare(decided.program, backend)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from causaldsl import api
 from causaldsl.diagnostics import ProgramError
+from causaldsl.plan.settings import Settings
 from causaldsl.results.lock import lock_of
 from causaldsl.studies.verify import verify
 from tests import oracle
@@ -142,7 +143,7 @@ def test_a_run_is_verified_and_its_claims_are_registered(world: World, tmp_path:
     lock = lock_of(compiled.program, compiled.graph, 0)
     other = api.compile(program('jsonl("pairs.jsonl")') + "expect m.clean.logit_diff > 0\n")
     assert lock_of(other.program, other.graph, 0).claims != lock.claims
-    run = api.run_compiled(compiled, api.Settings(), tmp_path / "run", lock=lock)
+    run = api.run_compiled(compiled, Settings(), tmp_path / "run", lock=lock)
     assert [claim.registered for claim in run.results.expectations] == [True]
     found = verify(tmp_path / "run")
     assert found.same, found.wrong
