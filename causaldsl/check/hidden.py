@@ -7,11 +7,13 @@ what it gives, and all of that into the stream behind. So `patch head[3.1].z + p
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from causaldsl.check.context import Context
 from causaldsl.check.generated import Generation
+from causaldsl.check.interventions import site_of
 from causaldsl.check.measurements import Measurement, Run
 from causaldsl.check.pairs import PairSet
-from causaldsl.check.places import Place
 from causaldsl.check.values import Applied
 from causaldsl.model.sites import Site
 from causaldsl.vocabulary.interventions import Ablate, Patch, PatchFrom
@@ -29,13 +31,18 @@ def warn_of_hidden(context: Context) -> None:
 
 def _warn_of_run(context: Context, run: Run, pairs: PairSet) -> None:
     done = [one for one in run.interventions if isinstance(one, Applied)]
+    by_layer: dict[int | None, list[Applied]] = defaultdict(list)
+    for one in done:  # a set may have hundreds of heads, of which only those of a layer meet
+        if _sets_all(one):
+            by_layer[site_of(one).site.layer].append(one)
     for one in done:
-        over = next((o for o in done if o is not one and _writes_over(o, one, pairs)), None)
+        behind = by_layer[site_of(one).site.layer]
+        over = next((o for o in behind if o is not one and _writes_over(o, one, pairs)), None)
         if over is not None:
             context.warn(
                 "hidden-change",
-                f"what `{run.label}` does at {_place(one).site} changes nothing: "
-                f"{_place(over).site} is set behind it",
+                f"what `{run.label}` does at {site_of(one).site} changes nothing: "
+                f"{site_of(over).site} is set behind it",
                 run.span,
                 "give them arms of their own, or take one out",
             )
@@ -43,9 +50,9 @@ def _warn_of_run(context: Context, run: Run, pairs: PairSet) -> None:
 
 
 def _writes_over(over: Applied, one: Applied, pairs: PairSet) -> bool:
-    """Whether nothing is left of ``one`` where ``over`` is made."""
-    at, behind = _place(one), _place(over)
-    if not _sets_all(over) or not _all_goes_into(at.site, behind.site):
+    """Whether nothing is left of ``one`` where ``over``, which sets all, is made."""
+    at, behind = site_of(one), site_of(over)
+    if not _all_goes_into(at.site, behind.site):
         return False
     assert at.position is not None
     assert behind.position is not None
@@ -76,9 +83,3 @@ def _all_goes_into(one: Site, behind: Site) -> bool:
         return here.part == "attention" or there.word == "resid_post"
     same = here.part == there.part
     return same and (behind.head is None or one.head == behind.head)
-
-
-def _place(change: Applied) -> Place:
-    place = change.operand("site")
-    assert isinstance(place, Place)
-    return place
