@@ -142,7 +142,7 @@ def random_bench(name: str, device: str, folder: Path) -> Bench:
             if parameter.dim() > 1:
                 parameter.data.normal_(std=0.8 * parameter.shape[1] ** -0.5)
     spec = resolve(str(model), Path.cwd())
-    loaded = Loaded(spec, device, torch.float32)
+    loaded = Loaded(spec, (device,), torch.float32)
     loaded.source = module.eval().requires_grad_(False)
     return Bench(str(model), _SIZES[name], folder, loaded=loaded)
 

@@ -92,7 +92,7 @@ def random_model(name: str, into: Path, real: bool = True) -> Loaded:
             if parameter.dim() > 1:
                 parameter.data.normal_(std=0.8 * parameter.shape[1] ** -0.5)
     spec = resolve(str(folder), Path.cwd())
-    loaded = Loaded(spec, "cpu", torch.float32)
+    loaded = Loaded(spec, ("cpu",), torch.float32)
     loaded.source = module.eval().requires_grad_(False)
     return loaded
 

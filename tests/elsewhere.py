@@ -1,9 +1,9 @@
-"""A device that is not the CPU, on a machine that has none: tensors "elsewhere".
+"""Devices that are not the CPU, on a machine that has none: tensors "elsewhere".
 
-In the block of ``elsewhere()``, tensors of the device ``meta`` have values after all: those of a
-CPU tensor inside. An operation on tensors of both devices fails where it would on a GPU, and so
-does whatever needs the values on the CPU without asking for them. Allowed are, as there, copies,
-single numbers, and indices that lie on the CPU.
+In the block of ``elsewhere()``, tensors of the devices ``meta``, ``meta:0`` and so on have values
+after all: those of a CPU tensor inside. An operation on tensors of two devices fails where it would
+on a GPU, and so does whatever needs the values on the CPU without asking for them. Allowed are, as
+there, copies, single numbers of the CPU, and indices that lie on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-DEVICE = "meta"
+DEVICE, SEVERAL = "meta", ("meta:0", "meta:1")
 _COPIES = {"aten::_to_copy", "aten::copy_", "aten::lift_fresh", "aten::_copy_from"}
 _INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
 _MADE = (
@@ -28,19 +28,19 @@ _MADE = (
 
 
 class Elsewhere(Tensor):
-    """A tensor that says it is on the other device; ``inner`` has its values."""
+    """A tensor that says it is on another device; ``inner`` has its values."""
 
     inner: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> Elsewhere:
+    def __new__(cls, inner: Tensor, device: Any = DEVICE) -> Elsewhere:
         made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
             inner.size(),
             strides=inner.stride(),
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
-            device=DEVICE,
+            device=device,
         )
         made.inner = inner
         return made
@@ -76,7 +76,7 @@ class _Makers(TorchFunctionMode):
         if func in (Tensor.__getitem__, Tensor.__setitem__):
             args = (args[0], _without_lists(args[1]), *args[2:])
         if func in _MADE and kwargs.get("device") is not None and _is_there(kwargs["device"]):
-            return Elsewhere(func(*args, **kwargs | {"device": "cpu"}))
+            return Elsewhere(func(*args, **kwargs | {"device": "cpu"}), kwargs["device"])
         return func(*args, **kwargs)
 
 
@@ -95,16 +95,18 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
     there = [x for x in tensors if isinstance(x, Elsewhere)]
     target = kwargs.get("device")
-    goes = bool(there) if target is None else _is_there(target)
+    goes_to = (there[0].device if there else None) if target is None else torch.device(target)
+    if goes_to is not None and not _is_there(goes_to):
+        goes_to = None
     _check(func, args, tensors, there)
     if target is not None:
         kwargs = kwargs | {"device": torch.device("cpu")}
     result = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
     if func._schema.is_mutable and tensors and func._schema.name.endswith("_"):
         return args[0]
-    return (
-        tree_map(lambda x: Elsewhere(x) if isinstance(x, Tensor) else x, result) if goes else result
-    )
+    if goes_to is None:
+        return result
+    return tree_map(lambda x: Elsewhere(x, goes_to) if isinstance(x, Tensor) else x, result)
 
 
 def _without_lists(index: Any) -> Any:
@@ -120,6 +122,8 @@ def _inner(x: Any) -> Any:
 
 def _check(func: Any, args: Any, tensors: list[Tensor], there: list[Elsewhere]) -> None:
     name = func._schema.name
+    if len({x.device for x in there}) > 1 and name not in _COPIES:
+        raise MixedDevices(f"{name} on {', '.join(str(x.device) for x in there)}")
     if any(_is_there(x.device) and not isinstance(x, Elsewhere) for x in tensors):
         raise AssertionError(f"{name} on a tensor of the device that has no values")
     here = [x for x in tensors if not isinstance(x, Elsewhere) and x.dim() > 0]

@@ -96,7 +96,13 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     """Where a run goes, on what, and with what."""
     command.add_argument("--out", type=Path, help="the run's folder (else in runs/)")
     add_work_options(command)
-    command.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    command.add_argument(
+        "--device",
+        "--devices",
+        default="cpu",
+        metavar="DEVICE[,DEVICE...]",
+        help="cpu (default), cuda or mps; several share a model, as cuda:0,cuda:1",
+    )
     command.add_argument(
         "--tf32",
         action="store_true",

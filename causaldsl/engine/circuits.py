@@ -30,6 +30,7 @@ from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.edits import Edit
 from causaldsl.engine.prepared import PreparedEdit
 from causaldsl.engine.session import Session
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.model.edges import Wiring
 from causaldsl.model.shapes import ModelDims
@@ -149,7 +150,8 @@ class Wires:
             assert site.head is not None
             block, d_head = self.decoder.blocks[site.layer], difference.shape[-1]
             weight = block.attention.out.weight[:, site.head * d_head : (site.head + 1) * d_head]
-            difference = difference @ upcast(weight).T * block.multiplier
+            weight = placed(upcast(weight), difference.device)
+            difference = difference @ weight.T * block.multiplier
         form = (len(self.senders), *difference.shape)
         if self._differences.shape != form or index == 0:
             kept = self._differences
@@ -170,6 +172,7 @@ class Wires:
         """What a receiver makes of the stream: its norm, and a head's own rows of its matrix."""
         assert receiver.layer is not None
         block = self.decoder.blocks[receiver.layer]
+        stream = placed(stream, block.device)
         if receiver.kind == "mlp_in":
             return stream if block.norm2 is None else block.norm2(stream)
         normed = stream if block.norm1 is None else block.norm1(stream)

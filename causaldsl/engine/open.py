@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -72,11 +73,12 @@ def _checked(loaded: Loaded) -> ConeBackend:
             return ConeBackend(loaded.source, shapes, _at_once(loaded))
         except Unsupported:
             loaded.build()
-    cone = ConeBackend(loaded.hf, shapes, _at_once(loaded))
+    module: Any = loaded.source
+    cone = ConeBackend(module, shapes, _at_once(loaded), loaded.answers)
     # If the module still answers as it did, it is we who can't read its weights without it.
     before = loaded.known.answers if loaded.known is not None else None
     alone = before is None or not torch.allclose(before, cone.answers.cpu(), rtol=1e-3, atol=1e-3)
-    what = describe(loaded.hf, cone.answers, cone.probed, alone)
+    what = describe(module, cone.answers, cone.probed, alone)
     remember(loaded.spec, loaded.dtype, loaded.device, what)
     return cone
 
@@ -85,7 +87,8 @@ def _at_once(loaded: Loaded) -> int:
     """How many positions go through the cone together: on a GPU, as many as there is room for."""
     if not loaded.device.startswith("cuda"):
         return CONE_TOKENS
-    return positions_at_once(loaded.spec.shapes, loaded.dtype_name, free_bytes(loaded.device))
+    room = min(free_bytes(device) for device in loaded.devices)
+    return positions_at_once(loaded.spec.shapes, loaded.dtype_name, room)
 
 
 class Later(dict[str, Backend]):

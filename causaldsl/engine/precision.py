@@ -63,7 +63,7 @@ def measure_precision(session: Session) -> None:
         session.note("bfloat16: no logit difference is measured, so none is compared with float32")
         return
     alone = session.settings.backend == "cone"
-    single = load(session.loaded.spec, session.loaded.device, "float32", alone)
+    single = load(session.loaded.spec, session.settings.device, "float32", alone)
     ours = _logit_diffs(session, graph, session.loaded, session.backends)
     theirs = _logit_diffs(
         session, graph, single, Backends(single, [], preferred=session.settings.backend)

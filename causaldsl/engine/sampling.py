@@ -6,12 +6,11 @@ a text, or, where it has none, drawn evenly from the vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from causaldsl.check.pairs import Prompt, PromptSet, prompt_set
+from causaldsl.engine.backend import Backend, Edits
 from causaldsl.engine.exact import exact
 from causaldsl.engine.session import Session
 from causaldsl.model.tokens import Tokens
@@ -42,7 +41,7 @@ def _first(session: Session, tokens: Tokens, rows: int, generator: torch.Generat
     """The first token (rows, 1) of every text. A program can rule out that it is BOS."""
     start = next(iter(tokens.begins), None)
     if start is None and session.loaded.spec.bos is None:
-        start = getattr(session.loaded.hf.config, "bos_token_id", None)
+        start = getattr(session.loaded.config, "bos_token_id", None)
     if start is None:
         return torch.randint(session.loaded.spec.shapes.d_vocab, (rows, 1), generator=generator)
     return torch.full((rows, 1), start)
@@ -51,13 +50,22 @@ def _first(session: Session, tokens: Tokens, rows: int, generator: torch.Generat
 @torch.no_grad()
 def _write(session: Session, first: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """Texts (rows, length), a token at a time; keys and values of earlier ones are kept."""
-    model, written = session.loaded.hf, [first]
-    past: Any = None
+    written = [first]
+    lengths = torch.ones(len(first), dtype=torch.long)
+    writer = _backend(session).writer(first.to(session.loaded.device), lengths, length)
     with exact(session.loaded.dtype):
         for _ in range(length - 1):
-            last = written[-1].to(session.loaded.device)
-            out = model(input_ids=last, past_key_values=past, use_cache=True)
-            past = out.past_key_values
-            chances = torch.softmax(out.logits[:, -1].cpu().double(), -1)
+            unchanged: Edits = [()]
+            more = len(written) > 1
+            logits = writer.go_on(written[-1].T, unchanged) if more else writer.begin(unchanged)
+            chances = torch.softmax(logits[0].cpu().double(), -1)
             written.append(torch.multinomial(chances, 1, generator=generator))
     return torch.cat(written, 1)
+
+
+def _backend(session: Session) -> Backend:
+    """The preferred one, or hooks for a model that only they run."""
+    try:
+        return session.backends[session.settings.backend]
+    except KeyError:
+        return session.backends["hooks"]

@@ -12,12 +12,17 @@ import torch
 from torch import Tensor
 
 
+def lies_on(x: Tensor, device: torch.device) -> bool:
+    """Whether a tensor is on a device; one without a number is any of its kind."""
+    return x.device.type == device.type and device.index in (None, x.device.index)
+
+
 def placed(x: Tensor, device: torch.device | str) -> Tensor:
     """The tensor on a device; the same object if it is there."""
     device = torch.device(device)
-    if x.device.type == device.type:
+    if lies_on(x, device):
         return x
-    if device.type == "cuda" and x.numel():
+    if device.type == "cuda" and x.device.type == "cpu" and x.numel():
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
 from causaldsl.engine.interpret import interpret
@@ -18,7 +19,7 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.precision import measure_precision
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
-from tests.elsewhere import DEVICE, Elsewhere, MixedDevices, elsewhere
+from tests.elsewhere import DEVICE, SEVERAL, Elsewhere, MixedDevices, elsewhere
 from tests.engine.same import differences
 from tests.frontend.world import PRELUDE, make_world
 
@@ -47,6 +48,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("elsewhere"))
 
 
+def _program(name: str, world: Path) -> CheckedProgram:
+    return Checker(Source("case.cpatch", PROGRAMS[name]), world / "case.cpatch").check()
+
+
+def _run(program: CheckedProgram, device: str, backend: str = "cone") -> Session:
+    settings = Settings(backend=backend, device=device, resamples=50)
+    session = open_session(program, compile_program(program), settings, lambda *_: None)
+    interpret(session)
+    return session
+
+
 @pytest.mark.parametrize("backend", ["cone", pytest.param("hooks", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_run_elsewhere_finds_the_same(
@@ -56,20 +68,29 @@ def test_a_run_elsewhere_finds_the_same(
     # TransformerLens takes the simulated device for weights that were never loaded.
     readable = "transformer_lens.utilities.quantization.unreadable_weight_reason"
     monkeypatch.setattr(readable, lambda weight: None)
-    text = PROGRAMS[name]
-    program = Checker(Source("case.cpatch", text), world / "case.cpatch").check()
-
-    def run(device: str) -> Session:
-        settings = Settings(backend=backend, device=device, resamples=50)
-        session = open_session(program, compile_program(program), settings, lambda *_: None)
-        interpret(session)
-        return session
-
-    here = run("cpu")
+    program = _program(name, world)
+    here = _run(program, "cpu", backend)
     for _ in range(2 if backend == "cone" else 1):  # the second time, weights are read alone
         with elsewhere():
-            there = run(DEVICE)
+            there = _run(program, DEVICE, backend)
             assert isinstance(there.loaded.weights["model.norm.weight"], Elsewhere)
+            found = differences(program, there, here, 1e-4)
+        assert there.notes == here.notes
+        assert found == []
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_model_on_two_devices_finds_the_same(
+    name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAUSALDSL_CACHE", str(tmp_path))
+    program = _program(name, world)
+    here = _run(program, "cpu")
+    for _ in range(2):  # the second time, weights are read alone
+        with elsewhere():
+            there = _run(program, ",".join(SEVERAL))
+            weights = there.loaded.weights.values()
+            assert {str(weight.device) for weight in weights} == set(SEVERAL)
             found = differences(program, there, here, 1e-4)
         assert there.notes == here.notes
         assert found == []

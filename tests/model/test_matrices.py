@@ -125,7 +125,7 @@ def random_model(config):
 
 
 def with_source(spec, source):
-    loaded = Loaded(spec, "cpu", torch.float32)
+    loaded = Loaded(spec, ("cpu",), torch.float32)
     loaded.source = source
     return loaded
 

@@ -28,6 +28,7 @@ from causaldsl.engine.cone.families import Unsupported, read_decoder
 from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.cone.weights import Decoder
 from causaldsl.engine.here import Here
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.engine.weights.matrices import matrix
@@ -111,9 +112,11 @@ class _Edges:
         wanted = [upcast(self._before_matrix(site, back, rows)) for site in alike]
         gradients = torch.stack(wanted)
         norm = self._norm(first)
-        if norm is not None:
+        if norm is not None and first.layer is not None:
             stream = back.seen[everywhere(read_by(first, self.shapes))][rows]
-            gradients = _before_norm(norm, stream, gradients)
+            there = self.decoder.device(first.layer)
+            found = _before_norm(norm, placed(stream, there), placed(gradients, there))
+            gradients = placed(found, gradients.device)
         depth = first.depth(self.shapes)
         before = sum(site.depth(self.shapes) < depth for site in self.senders)
         products = gradients.flatten(2).transpose(0, 1) @ sent[:, :before].transpose(1, 2)

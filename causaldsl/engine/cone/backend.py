@@ -191,7 +191,9 @@ class ConeBackend:
     def training(self, steps: int, memory: int | None = None) -> Iterator[None]:
         """Matrices are laid out for ``steps`` passes with the same rows (``packing.py``)."""
         device = self.decoder.embed.device
-        most = free_bytes(str(device)) // 4 if device.type == "cuda" else LIMIT
+        most = LIMIT
+        if device.type == "cuda":
+            most = min(free_bytes(str(each)) for each in self.decoder.devices) // 4
         packing = Packing(memory, most) if steps >= STEPS else None
         self._lay_out(packing)
         if packing is not None and Tail.serves(self.decoder):

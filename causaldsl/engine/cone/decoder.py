@@ -152,10 +152,11 @@ class Forward:
 
     def _join_block(self, x: Tensor, layer: int, waiting: list[Start]) -> Tensor:
         """x and the arms that start at a block's input, which is the output of the block before."""
-        due = _due(waiting, Entry(layer))
+        device = self.decoder.device(layer)
+        x, due = placed(x, device), _due(waiting, Entry(layer))
         if not due:
             return x
-        new = _joined(x[:0], [start.x for start in due])
+        new = _joined(x[:0], [placed(start.x, device) for start in due])
         if layer > 0:
             new = self.taps.at("resid_post", layer - 1, new, first=len(x))
         return torch.cat((x, new)) if len(x) else new

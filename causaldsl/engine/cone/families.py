@@ -131,7 +131,7 @@ class _Reader:
         return Decoder(
             embed=embed,
             positions=positions,
-            kinds=tuple(self._kind(attention) for attention in self._kinds.values()),
+            kinds=tuple(self._kind(told, where) for (_, where), told in self._kinds.items()),
             blocks=tuple(self._block(block) for block in told.blocks),
             norm=self._norm(told.last_norm),
             unembed=Unembedding(
@@ -171,20 +171,23 @@ class _Reader:
 
     @cached_property
     def _kinds(self) -> dict[Any, forms.Attention]:
-        """An example of each kind of layer, as far as positions matter."""
+        """An example of each kind of layer on each device, as far as positions matter."""
         found: dict[Any, forms.Attention] = {}
         for block in self.told.blocks:
-            found.setdefault(_kind_of(block.attention), block.attention)
+            found.setdefault(self._kind_of(block.attention), block.attention)
         return found
 
-    def _kind(self, told: forms.Attention) -> Kind:
+    def _kind_of(self, told: forms.Attention) -> tuple[Any, torch.device]:
+        return (told.rotary, told.window, told.alibi), self.tensors[told.out.weight].device
+
+    def _kind(self, told: forms.Attention, device: torch.device) -> Kind:
         rotary = None if told.rotary is None else self._rotary(told.rotary, told.d_head)
         alibi = None
         if told.alibi == "after":
-            alibi = Alibi(slopes(told.n_heads, told.slopes))
+            alibi = Alibi(slopes(told.n_heads, told.slopes).to(device))
         elif told.alibi == "before":  # Falcon, which rounds its slopes
-            alibi = Alibi(slopes(told.n_heads, told.slopes).bfloat16(), told.scale)
-        return Kind(rotary, told.window, alibi)
+            alibi = Alibi(slopes(told.n_heads, told.slopes).bfloat16().to(device), told.scale)
+        return Kind(device, rotary, told.window, alibi)
 
     def _rotary(self, told: forms.Rotary, d_head: int) -> Rotary:
         of = f"{told.of}_" if told.of else ""
@@ -208,7 +211,7 @@ class _Reader:
             out=self._linear(told.out),
             scale=told.scale,
             d_head=told.d_head,
-            kind=list(self._kinds).index(_kind_of(told)),
+            kind=list(self._kinds).index(self._kind_of(told)),
             q_norm=self._norm(told.q_norm),
             k_norm=self._norm(told.k_norm),
             softcap=told.softcap,
@@ -312,7 +315,3 @@ class _Reader:
 
 def _rows(whole: Linear, rows: slice | Tensor) -> Linear:
     return Linear(whole.weight[rows], None if whole.bias is None else whole.bias[rows])
-
-
-def _kind_of(told: forms.Attention) -> tuple[Any, ...]:
-    return told.rotary, told.window, told.alibi

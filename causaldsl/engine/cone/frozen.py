@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from causaldsl.engine.transfer import placed
 from causaldsl.plan.freeze import Freeze
 
 
@@ -90,6 +91,8 @@ class FrozenValues:
 
 def of_rows(kept: Tensor, rows: slice | Tensor, arms: slice) -> Tensor:
     """The kept rows (prompts, ...) of a pass: (1, n, ...) shared by all arms, or (arms, n, ...)."""
-    if isinstance(rows, Tensor) and rows.dim() == 2:
-        return kept[rows[arms]]
+    if isinstance(rows, Tensor):
+        rows = placed(rows, kept.device)
+        if rows.dim() == 2:
+            return kept[rows[arms]]
     return kept[rows][None]

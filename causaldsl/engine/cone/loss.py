@@ -60,7 +60,7 @@ class _OwnGradient(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (own,) = ctx.saved_tensors
-        return own * gradient.unsqueeze(-1).to(own.dtype), None
+        return own * gradient.unsqueeze(-1).to(own), None
 
 
 def with_gradient(

@@ -90,10 +90,10 @@ class SharedRows(Rows):
         return self._columns.gather(1, positions)
 
     def cut(self, x: Tensor) -> Tensor:
-        return x[0, self._kept]
+        return x[0, placed(self._kept, x.device)]
 
     def first(self, x: Tensor, left: int) -> Tensor:
-        return x[0][:, self._on_device[:, :left]].transpose(0, 1).contiguous()
+        return x[0][:, placed(self._on_device[:, :left], x.device)].transpose(0, 1).contiguous()
 
     def last(self, x: Tensor) -> Tensor:
         return x[0, self._ends]
@@ -138,13 +138,14 @@ class SharedAttention:
         found: list[Tensor] = []
         weights: list[Tensor] = []
         for some in self._together:
-            own, left = ([x[0, 0, at] for x in (k, v)] for at in (some.own, some.left))
+            mine, before = (placed(at, q.device) for at in (some.own, some.left))
+            own, left = ([x[0, 0, at] for x in (k, v)] for at in (mine, before))
             keys, values = (x.transpose(1, 2)[None] for x in own)
             past_keys, past_values = (x.transpose(1, 2)[None] for x in left)
             past = (past_keys, past_values) if some.window.left else None
             change = None if seen is None else partial(self._by_token, some.window, weights)
             where = some.geometries[attention.kind]
-            queries = q[0, 0, some.own][None]
+            queries = q[0, 0, mine][None]
             found.append(attend(queries, keys, values, past, attention, where, change))
         if seen is not None:
             seen(self._put_back(weights))
@@ -159,7 +160,7 @@ class SharedAttention:
         """(1, 1, U, ...) from (1, n, S, ...) of those that go together."""
         rows = [x[0].flatten(0, 1) for x in found]
         whole = rows[0] if len(rows) == 1 else torch.cat(rows)
-        return whole[self._back][None, None]
+        return whole[placed(self._back, whole.device)][None, None]
 
 
 def _columns(part: Part, width: int) -> tuple[Tensor, Tensor, Tensor]:

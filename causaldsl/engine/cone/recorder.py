@@ -185,4 +185,4 @@ def _joined(pieces: list[Tensor], back: Tensor | None) -> Tensor:
 def _in_order(pieces: list[Tensor], back: Tensor | None) -> Tensor:
     """The pieces as one, its rows put back in their order; a single piece is not copied."""
     whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-    return whole if back is None else whole[back]
+    return whole if back is None else whole[placed(back, whole.device)]

@@ -76,17 +76,17 @@ class Rotary:
         self._exchanged = None if by_halves else torch.cat((second, torch.arange(dims, d_head)))
         self._turn: Turn | None = None
 
-    def __call__(self, length: int, like: Tensor) -> Turn:
+    def __call__(self, length: int, device: torch.device, dtype: torch.dtype) -> Turn:
         """The turns of the first ``length`` positions, or more, (T, d_head)."""
         if self._turn is None or len(self._turn.cos) < length:
-            with exact(like.dtype):
+            with exact(dtype):
                 tables = self._angles(length)
-            cos, sin = (table.to(like.device, like.dtype) for table in tables)
+            cos, sin = (table.to(device, dtype) for table in tables)
             exchanged = self._exchanged
             self._turn = Turn(
                 self._spread(cos, cos, 1.0),
                 self._spread(-sin, sin, 0.0),
-                None if exchanged is None else exchanged.to(like.device),
+                None if exchanged is None else exchanged.to(device),
             )
         return self._turn
 

@@ -31,6 +31,7 @@ from causaldsl.engine.cone.replay import Inputs, Replays
 from causaldsl.engine.cone.rotary import Turn
 from causaldsl.engine.cone.weights import Block, Decoder
 from causaldsl.engine.cone.window import Geometry
+from causaldsl.engine.transfer import placed
 
 
 class Tail:
@@ -53,7 +54,8 @@ class Tail:
         self._blocks: dict[int, _Block] = {}
         self.ends = decoder.norm if isinstance(decoder.norm, RMSNorm) else None
         """The last norm, if losses and their gradient can be made in one go."""
-        self.replays = Replays(self) if decoder.embed.device.type == "cuda" else None
+        (first_device, *more) = decoder.devices
+        self.replays = Replays(self) if first_device.type == "cuda" and not more else None
 
     @staticmethod
     def serves(decoder: Decoder) -> bool:
@@ -68,13 +70,15 @@ class Tail:
         x, saved = inputs.x, []
         for layer in range(inputs.first, len(self.decoder.blocks)):
             block = self.block(layer)
+            x = placed(x, self.decoder.device(layer))
             x, kept = block.forward(x, inputs.past(layer), inputs.where[block.kind])
             saved.append(kept)
-        return x, saved
+        return placed(x, self.decoder.embed.device), saved
 
     def backward(self, first: int, gradient: Tensor, saved: list[_Saved]) -> Tensor:
         """dL/dx for the gradient of the output; what was saved is used up."""
         for layer in reversed(range(first, first + len(saved))):
+            gradient = placed(gradient, self.decoder.device(layer))
             gradient = self.block(layer).backward(gradient, saved.pop())
         return gradient
 

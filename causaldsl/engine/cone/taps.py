@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from causaldsl.engine.cone.norms import Norm
 from causaldsl.engine.cone.pattern import Tokens, by_head, stacked
 from causaldsl.engine.edits import Edit, Read, gather, moved, scatter
-from causaldsl.engine.transfer import placed
+from causaldsl.engine.transfer import lies_on, placed
 from causaldsl.model.sites import Site
 from causaldsl.plan.entries import Stage
 
@@ -37,8 +37,8 @@ class Taps:
     """The edits of each arm and the reads of all arms, in one pass over a window.
 
     The window begins at ``starts`` (n,), (1,) or (A, n). ``first`` is the arm that an offered
-    activation begins with. ``device`` is where activations are. ``longest`` is how many tokens the
-    longest prompt of the run has: as many shares of attention are offered and read.
+    activation begins with. ``device`` is where activations are edited and read. ``longest`` is how
+    many tokens the longest prompt of the run has: as many shares of attention are offered and read.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Taps:
             self._reads[place(read.site)].append((index, local_read))
         self._busy = {*self._edits, *self._reads}
         self._starts, self._longest = starts, longest
+        self._device = torch.device(device)
 
     @property
     def values(self) -> list[Tensor]:
@@ -99,6 +100,8 @@ class Taps:
         here = (word, layer)
         if here not in self._busy:
             return x
+        if not lies_on(x, self._device):  # of a block on another device
+            return placed(Taps.at(self, word, layer, placed(x, self._device), first), x.device)
         mine = [(arm, e) for arm, e in self._edits.get(here, ()) if first <= arm < first + len(x)]
         if _alike(mine):
             x = _set_together(x, mine, first)
@@ -125,6 +128,10 @@ class Taps:
         here = ("head_out", layer)
         if here not in self._busy:
             return attn_out
+        if not lies_on(z, self._device):
+            here_z, here_W, here_out = (placed(each, self._device) for each in (z, W_O, attn_out))
+            found = Taps.heads_out(self, layer, here_z, here_W, here_out, first)
+            return placed(found, z.device)
         d_head = z.shape[-1]
 
         def output(head: int, arms: int | slice) -> Tensor:

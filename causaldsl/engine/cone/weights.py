@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from causaldsl.engine.cone.alibi import Alibi
@@ -71,11 +72,12 @@ class Separate:
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What a layer's attention makes of positions.
+    """What a layer's attention makes of positions, on the layer's device.
 
     ``window`` is how far back a position sees, itself included.
     """
 
+    device: torch.device
     rotary: Rotary | None = None
     window: int | None = None
     alibi: Alibi | None = None
@@ -130,6 +132,10 @@ class Block:
     stream2: Norm | None = None
     parallel: bool = False
     multiplier: float = 1.0
+
+    @property
+    def device(self) -> torch.device:
+        return self.attention.out.weight.device
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,7 @@ class Decoder:
 
     ``positions`` (n_ctx, d) are learned position embeddings. The stream begins as a token's row of
     ``embed`` times ``embed_scale``, through ``project_in`` and ``embed_norm``, plus its position.
+    Blocks may lie on several devices; all else, and what is edited and read, is on the first one.
     """
 
     embed: Tensor
@@ -200,6 +207,15 @@ class Decoder:
     embed_scale: float | Tensor | None = None
     embed_norm: Norm | None = None
     project_in: Linear | None = None
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Those of the blocks, and before them that of all else."""
+        return list(dict.fromkeys((self.embed.device, *(block.device for block in self.blocks))))
+
+    def device(self, layer: int) -> torch.device:
+        """Where a block is; behind the last one, where the unembedding is."""
+        return self.blocks[layer].device if layer < len(self.blocks) else self.embed.device
 
     @property
     def window(self) -> int | None:

@@ -138,7 +138,7 @@ def geometries(decoder: Decoder, window: Window) -> tuple[Geometry, ...]:
 
 
 def _geometry(decoder: Decoder, kind: Kind, window: Window) -> Geometry:
-    device, positions = decoder.embed.device, window.positions()
+    device, positions = kind.device, window.positions()
     past_bias = own_bias = None
     if kind.alibi is not None:
         form = decoder.n_kv_heads, decoder.embed.dtype
@@ -157,7 +157,7 @@ def _turn(decoder: Decoder, kind: Kind, window: Window) -> Turn | None:
     positions = window.positions()
     if kind.rotary is None or window.even is None:
         return turn_at(decoder, kind, _with_arms(positions))
-    whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
+    whole = kind.rotary(int(positions.max()) + 1, kind.device, decoder.embed.dtype)
     same = slice(window.even, window.even + window.size)
     return whole.map(lambda table: table[same][None, None, :, None])
 
@@ -166,6 +166,6 @@ def turn_at(decoder: Decoder, kind: Kind, positions: Tensor) -> Turn | None:
     """The turns of token indices (1 or A, n, S); None where nothing turns."""
     if kind.rotary is None:
         return None
-    whole = kind.rotary(int(positions.max()) + 1, decoder.embed[:1])
-    chosen = placed(positions, decoder.embed.device)
+    whole = kind.rotary(int(positions.max()) + 1, kind.device, decoder.embed.dtype)
+    chosen = placed(positions, kind.device)
     return whole.map(lambda table: table[chosen].unsqueeze(3))

@@ -6,7 +6,7 @@ What is not in the files is known from an earlier run (``known_answers.py``).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from causaldsl.engine.weights.known_answers import KnownAnswers
+from causaldsl.engine.weights.places import Places
 from causaldsl.model.folders import weight_files
 
 
@@ -31,9 +32,12 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    folder: Path, module: KnownAnswers, dtype: torch.dtype, device: str
+    folder: Path,
+    module: KnownAnswers,
+    dtype: torch.dtype,
+    places: Callable[[Mapping[str, Tensor]], Places],
 ) -> Checkpoint | None:
-    """The weights in a folder; None if they can't be had without the module."""
+    """The weights in a folder, each on its place; None if they can't be had without the module."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -47,13 +51,17 @@ def read_checkpoint(
     names: dict[str, list[str]] = defaultdict(list)
     for name, first in module.parameters.items():
         names[first].append(name)
-    tensors: dict[str, Tensor] = {}
-    for same in names.values():
+    read: dict[str, Tensor] = {}
+    for first, same in names.items():
         # Files of a model without its head leave out the first part of each name.
         written = [*same, *(name.partition(".")[2] for name in same)]
-        read = next((found[name] for name in written if name in found), None)
-        if read is None:
+        kept = next((found[name] for name in written if name in found), None)
+        if kept is None:
             return None
+        read[first] = kept
+    place = places(read)
+    tensors: dict[str, Tensor] = {}
+    for first, same in names.items():
         # A file's own place in memory is not aligned, and goes on following the file.
-        tensors |= dict.fromkeys(same, read.to(device, dtype, copy=True))
+        tensors |= dict.fromkeys(same, read[first].to(place(first), dtype, copy=True))
     return Checkpoint(module, tensors)

@@ -13,15 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from causaldsl.diagnostics import RunFailure, suggest
+from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.weights.bridge import build_bridge, quiet
 from causaldsl.engine.weights.checkpoint import Checkpoint, read_checkpoint
-from causaldsl.engine.weights.known_answers import KnownAnswers, recall
+from causaldsl.engine.weights.known_answers import KnownAnswers, answers_of, recall
+from causaldsl.engine.weights.places import Places, places, sizes_of, spread
 from causaldsl.model.catalog import ModelSpec
 from causaldsl.model.dtypes import DTYPES
 from causaldsl.model.folders import read_config, weight_files
@@ -39,13 +41,20 @@ class Loaded:
     ``source`` is the Hugging Face module as transformers made it, or the weights alone; None for a
     toy model. It is read when it is first asked for; ``alone`` is as in :func:`load`. A module
     stays that way: the bridge is built around a twin with submodules of its own that holds the same
-    tensors.
+    tensors. On several ``devices`` a module can't be run; ``answers``, those of
+    ``known_answers.answers_of``, are had before it is spread over them.
     """
 
     spec: ModelSpec
-    device: str
+    devices: tuple[str, ...]
     dtype: torch.dtype
     alone: bool = False
+    answers: Tensor | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the stream begins and ends, and activations are edited and read."""
+        return self.devices[0]
 
     @cached_property
     def known(self) -> KnownAnswers | None:
@@ -59,10 +68,26 @@ class Loaded:
         if path is None:
             return None
         if self.known is not None and self.known.alone:
-            read = read_checkpoint(path, self.known, self.dtype, self.device)
+            read = read_checkpoint(path, self.known, self.dtype, self._places)
             if read is not None:
                 return read
-        return _module(path, self.dtype, self.device)
+        return self._module(path)
+
+    def _module(self, path: Path, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """The module on its devices, with ``tensors`` in the place of its own where these equal."""
+        module = _module(path, self.dtype, tensors)
+        if len(self.devices) == 1:
+            return module.to(self.device)
+        weight = cast(Any, module).get_input_embeddings().weight
+        self.answers = answers_of(module, weight)
+        return spread(module, self._places(_parameters(module)))
+
+    def _places(self, tensors: Mapping[str, Tensor]) -> Places:
+        if len(self.devices) == 1:
+            return lambda name: self.device
+        sizes = sizes_of(tensors, self.dtype.itemsize)
+        free = {device: free_bytes(device) for device in self.devices}
+        return places(sizes, self.spec.shapes.n_layers, free)
 
     @property
     def dtype_name(self) -> str:
@@ -70,17 +95,27 @@ class Loaded:
 
     @cached_property
     def hf(self) -> Any:
-        """The Hugging Face module; None for a toy model."""
+        """The Hugging Face module, which runs by itself; None for a toy model.
+
+        Raises :class:`RunFailure` on several devices, where it doesn't.
+        """
+        if len(self.devices) > 1:
+            raise RunFailure(
+                f"{self.spec.name} can be on {' and '.join(self.devices)} for the cone backend "
+                "only, and this program needs the model whole: for a site or an architecture that "
+                "runs on hooks, or for texts that the model writes",
+                "name one device: `--device " + self.device + "`",
+            )
         if not isinstance(self.source, Checkpoint):
             return self.source
         assert self.spec.path is not None
-        return _module(self.spec.path, self.dtype, self.device, self.source.tensors)
+        return self._module(self.spec.path, self.source.tensors)
 
     def build(self) -> None:
         """Build the module, and use it in the place of the weights read without it."""
         assert self.spec.path is not None
         self.source = None  # frees it
-        self.source = _module(self.spec.path, self.dtype, self.device)
+        self.source = self._module(self.spec.path)
 
     @cached_property
     def weights(self) -> Mapping[str, Tensor]:
@@ -110,7 +145,7 @@ def load(
     alone: bool = False,
     later: bool = False,
 ) -> Loaded:
-    """Read the weights of a model. A toy model is always float64.
+    """Read the weights of a model. A toy model is always float64. ``device`` may name several.
 
     With ``alone`` they are read without the module, where its answers are known; with ``later``
     not before something asks for them.
@@ -118,25 +153,25 @@ def load(
     Raises :class:`RunFailure` if the weights are missing or don't fit the configuration, or if the
     device or dtype is unknown.
     """
-    _check_device(device)
+    devices = _devices(device)
     if dtype not in DTYPES:
         raise RunFailure(f"unknown dtype {dtype}", suggest(dtype, DTYPES, "dtypes"))
-    if torch.device(device).type == "mps" and (spec.path is None or dtype == "float64"):
+    if torch.device(devices[0]).type == "mps" and (spec.path is None or dtype == "float64"):
         what = "a toy model is always" if spec.path is None else f"{spec.name} is asked for"
         raise RunFailure(f"{what} in float64, which mps does not have", "use `--device cpu`")
     if spec.path is None:
-        return Loaded(spec, device, torch.float64)
+        return Loaded(spec, devices, torch.float64)
     if not weight_files(spec.path):
         raise RunFailure(f"{spec.name} has no weights: none in {spec.path}", _where_from(spec))
     wanted: torch.dtype = getattr(torch, dtype)
-    loaded = Loaded(spec, device, wanted, alone)
+    loaded = Loaded(spec, devices, wanted, alone)
     if not later:
         loaded.source  # noqa: B018
     return loaded
 
 
 def _module(
-    folder: Path, dtype: torch.dtype, device: str, tensors: Mapping[str, Tensor] | None = None
+    folder: Path, dtype: torch.dtype, tensors: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
     """The module, with ``tensors`` in the place of its own where the two are equal."""
     read: nn.Module = _read(folder, dtype)
@@ -148,7 +183,7 @@ def _module(
             # One parameter for all names of a tensor, so that tied ones stay tied.
             same = shared.setdefault(id(tensor), nn.Parameter(tensor, requires_grad=False))
             read.get_submodule(owner).register_parameter(leaf, same)
-    return read.to(device).eval().requires_grad_(False)
+    return read.eval().requires_grad_(False)
 
 
 def _parameters(module: nn.Module) -> dict[str, Tensor]:
@@ -218,6 +253,20 @@ def _attention(folder: Path) -> str:
     config = read_config(folder.name, folder)
     doubled = config.get("model_type") == "falcon" and config.get("alibi")
     return "sdpa" if doubled else "eager"
+
+
+def _devices(named: str) -> tuple[str, ...]:
+    """The devices of a list with commas. Raises :class:`RunFailure` for one that isn't here."""
+    devices = tuple(part.strip() for part in named.split(","))
+    for device in devices:
+        _check_device(device)
+    different = {device if ":" in device else f"{device}:0" for device in devices}
+    if len(different) < len(devices) or len({device.split(":")[0] for device in devices}) > 1:
+        raise RunFailure(
+            f"several devices are different ones of one kind, and here are {', '.join(devices)}",
+            "as in `--device cuda:0,cuda:1`",
+        )
+    return devices
 
 
 def _check_device(device: str) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from causaldsl.diagnostics import Mistake, RunFailure
+from causaldsl.engine.transfer import placed
 from causaldsl.engine.weights.load import Loaded
 from causaldsl.model.families.forms import Stored
 from causaldsl.model.matrices import check_stored, matrix_sizes, stored
@@ -29,7 +30,8 @@ from causaldsl.model.shapes import ModelDims
 
 
 def matrix(loaded: Loaded, name: str, layer: int | None = None, head: int | None = None) -> Tensor:
-    """The matrix of this name, as (inputs, outputs), in the model's dtype and on its device.
+    """The matrix of this name, as (inputs, outputs), in the model's dtype and on its first
+    device.
 
     Raises :class:`RunFailure` for an architecture whose parameters we don't know, and for a matrix
     that this model does not have.
@@ -47,7 +49,7 @@ def matrix(loaded: Loaded, name: str, layer: int | None = None, head: int | None
     expected = matrix_sizes(name, layer, shapes)
     if tuple(found.shape) != expected:
         raise RunFailure(f"{written} of {shapes.name} is {tuple(found.shape)}, not {expected}")
-    return found
+    return placed(found, loaded.device)
 
 
 def bias(loaded: Loaded, name: str, layer: int) -> Tensor | None:
@@ -56,7 +58,7 @@ def bias(loaded: Loaded, name: str, layer: int) -> Tensor | None:
     place = stored(name, layer, shapes)
     assert place is not None
     found = loaded.weights.get(place.bias)
-    return None if found is None else _half(found, place)
+    return None if found is None else placed(_half(found, place), loaded.device)
 
 
 def _check(name: str, layer: int | None, shapes: ModelDims) -> None:
