@@ -113,7 +113,9 @@ def _without_lists(index: Any) -> Any:
     """An index whose lists are tensors: torch would make them on the device, and without values."""
     if isinstance(index, tuple):
         return tuple(_without_lists(part) for part in index)
-    return torch.tensor(index) if isinstance(index, list) else index
+    if not isinstance(index, list):
+        return index
+    return torch.tensor(index) if index else torch.tensor([], dtype=torch.long)
 
 
 def _inner(x: Any) -> Any:

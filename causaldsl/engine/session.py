@@ -116,8 +116,8 @@ class Session:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
         budget = self.settings.memory
         if budget is None:
-            device = self.loaded.device
-            budget = default_budget(free_bytes(device), shared=device == "cpu")
+            room = min(free_bytes(device) for device in self.loaded.devices)
+            budget = default_budget(room, shared=self.loaded.device == "cpu")
         self.store = Store(budget)
         self._done_after = last_users(self.graph, self.plan)
         self._retrying: dict[str, Retrying] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from causaldsl import api
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
@@ -19,8 +20,10 @@ from causaldsl.engine.open import open_session
 from causaldsl.engine.precision import measure_precision
 from causaldsl.engine.session import Session, Settings
 from causaldsl.graph.compiler import compile_program
+from tests.cluster.same import apart
 from tests.elsewhere import DEVICE, SEVERAL, Elsewhere, MixedDevices, elsewhere
 from tests.engine.same import differences
+from tests.engine.statements import STATEMENTS
 from tests.frontend.world import PRELUDE, make_world
 
 EVERYTHING = (Path(__file__).parents[1] / "frontend/corpus/everything.cpatch").read_text()
@@ -94,6 +97,16 @@ def test_a_model_on_two_devices_finds_the_same(
             found = differences(program, there, here, 1e-4)
         assert there.notes == here.notes
         assert found == []
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_on_two_devices(name: str, world: Path) -> None:
+    path = world / f"{name}.cpatch"
+    path.write_text(STATEMENTS[name])
+    here = api.run(path, store="none", dtype="float64")
+    with elsewhere():
+        there = api.run(path, store="none", dtype="float64", device=",".join(SEVERAL))
+    assert list(apart(there, here, 1e-7)) == []
 
 
 def test_bfloat16_is_compared_elsewhere(world: Path) -> None:
