@@ -104,8 +104,9 @@ The worst of these numbers is {worst:.2g} times off.
 """
 _LIMITS = """
 What becomes the limit first is the memory of a single card: the weights of 70B in float32 take at
-least {least} cards (`--devices`). Then comes what clean runs keep, which goes to files beyond the budget. Of {pairs:,} pairs, the weights of {draws:,} bootstrap draws would be {drawn} at
-once (they are taken some at a time), and values by pair of {arms} arms are {values}.
+least {least} cards (`--devices`). Then comes what clean runs keep, which goes to files beyond the
+budget. Of {pairs:,} pairs, the weights of {draws:,} bootstrap draws would be {drawn} at once (they
+are taken some at a time), and values by pair of {arms} arms are {values}.
 """
 
 

@@ -16,7 +16,6 @@ from tests.elsewhere import SEVERAL, elsewhere
 from tests.families.models import FAMILIES, ON_HOOKS, family_folder
 from tests.families.test_prefixes import made_by, prompts
 
-
 USUAL = ("falcon_alibi", "gemma2", "gpt2", "gpt_neox", "gpt_oss", "llama", "mistral", "opt")
 """With each kind of attention, MLP and position; the others come in the long tests."""
 

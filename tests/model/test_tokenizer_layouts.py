@@ -214,7 +214,7 @@ def test_a_class_that_cuts_otherwise_than_the_model_is_not_used(tmp_path, kind):
 
 
 def test_what_nobody_reads_as_the_model_does_is_refused(tmp_path, private_cache, capsys):
-    place = sentencepiece(folder(tmp_path / "model", "internlm2"), kind="unigram")
+    place = sentencepiece(folder(tmp_path / "model", "olmo"), kind="unigram")
     (tmp_path / "out").mkdir()
     assert main([str(place), str(tmp_path / "out")]) == 1
     assert "where tokenizer.model says" in capsys.readouterr().err
