@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ DEAR = {
     "das_by_neurons.cpatch",
     "features.cpatch",
     "ioi_circuit.cpatch",
+    "mlp_in_the_middle.cpatch",
     "mlp_pathways.cpatch",
     "null_and_row.cpatch",
     "output_distribution.cpatch",
@@ -40,7 +42,15 @@ DEAR = {
     "recoverability_causes.cpatch",
     "units.cpatch",
 }
-"""Long on SmolLM2 under hooks, small as they are."""
+"""Long on SmolLM2 under hooks, small as they are; of the main program there is
+test_main_program.py."""
+DEAREST = {
+    "audit.cpatch",
+    "das_by_neurons.cpatch",
+    "mlp_pathways.cpatch",
+    "position_direction.cpatch",
+}
+"""Long in double precision too, with no statement that others have not."""
 needs_model = pytest.mark.skipif(
     not next(entry.present for entry in catalog() if entry.name == "smollm2-135m"),
     reason="smollm2-135m is not on this machine: causaldsl models pull smollm2-135m",
@@ -102,7 +112,12 @@ def check_same(program: CheckedProgram, dtype: str, tolerance: float) -> None:
     assert differences(program, cone, hooks, tolerance) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+def without(long: set[str]) -> list[Any]:
+    """All programs; the long ones in the long tests."""
+    return [pytest.param(n, marks=pytest.mark.soak if n in long else ()) for n in NAMES]
+
+
+@pytest.mark.parametrize("name", without(DEAREST))
 def test_in_double_precision(name: str, deep: Path) -> None:
     check_same(checked(deep / name, deep / "deep"), "float64", 1e-9)
 
@@ -126,9 +141,7 @@ def test_a_small_difference_is_found(small: Path) -> None:
 
 
 @needs_model
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.soak if n in DEAR else ()) for n in NAMES]
-)
+@pytest.mark.parametrize("name", without(DEAR))
 def test_on_smollm2(name: str, small: Path) -> None:
     if '"toy/' in (small / name).read_text():
         pytest.skip("a toy model is always float64")
