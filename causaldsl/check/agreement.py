@@ -119,9 +119,10 @@ def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
             if isinstance(operand, PairSet):
                 shared = operand.exchanges & pairs.exchanges
                 if shared:
+                    seen = sum(not shared.isdisjoint(pair.exchanges) for pair in pairs.pairs)
                     raise wrong(
                         "trained-on-these",
-                        f"this was made from {len(shared)} of the pairs it is measured on",
+                        f"this was made from {seen} of the {len(pairs)} pairs it is measured on",
                         span,
                         "measure on held-out pairs, such as the .test part",
                         [Label(part.span, f"made from `{operand.name}` here")],

@@ -23,7 +23,9 @@ def add(commands: Commands) -> None:
     command.add_argument("direction", type=Path, help="safetensors file with the direction")
     command.add_argument("--model", required=True, help="as in a program: a name or a folder")
     command.add_argument("--site", required=True, help="such as mlp_hidden[20] (at END) or @ S2")
-    command.add_argument("--pairs", required=True, type=Path, help="JSONL file of pairs")
+    command.add_argument(
+        "--pairs", required=True, type=Path, help="their file: JSON lines, CSV, Parquet"
+    )
     command.add_argument("--against", type=Path, help="a residual direction, safetensors")
     command.add_argument(
         "--train", type=_share, help="share of unsplit pairs to train DAS on, for more evidence"
@@ -98,7 +100,8 @@ def program_of(options: argparse.Namespace) -> Written:
         share = Source("--train", f"{options.train:g}")
         part = [", train: ", (f"{options.train:.9f}", share)]
     path = _quoted(options.pairs.resolve())
-    written.add("pairs prompts_in_pairs = ", (f"jsonl({path}", pairs), *part, ")")
+    word = _reader(options.pairs)
+    written.add("pairs prompts_in_pairs = ", (f"{word}({path}", pairs), *part, ")")
     written.add(_SITE, (site.text, site), at_end)
     written.add("subspace v = file(", (_quoted(options.direction.resolve()), direction), ")")
     against: list[Piece] = []
@@ -111,6 +114,13 @@ def program_of(options: argparse.Namespace) -> Written:
         *(" at: ", ("audited_site", site), ", on: ", ("prompts_in_pairs", pairs), ")"),
     )
     return written
+
+
+def _reader(pairs: Path) -> str:
+    """The word that reads the pairs: tables, and data as others publish it, are `dataset`'s."""
+    with pairs.open("rb") as file:
+        begin = file.read(1000).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return "jsonl" if begin.startswith(b"{") or not begin else "dataset"
 
 
 def _check_site(site: Source, after: str) -> None:

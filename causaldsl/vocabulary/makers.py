@@ -19,7 +19,10 @@ from causaldsl.vocabulary.register import maker
 from causaldsl.vocabulary.types import LexiconType, PairsType, PromptsType, SiteType
 
 MOST_PROMPTS = 20000
-_ONE_OBJECT = 'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}'
+_ONE_OBJECT = (
+    'write one object a line: {"base": ..., "source": ..., "answer": ..., "foil": ...}; '
+    'other files (CSV, Parquet) are read by `dataset("FILE")`'
+)
 
 
 @maker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -52,6 +53,23 @@ def test_verdict_and_program(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert main([*again, "--allow-path", str(folder)]) == 0
     again = json.loads((folder / "again/results.json").read_text())["audits"]["verdict"]
     assert again == audit
+
+
+def test_pairs_from_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    names = ("base", "source", "answer", "foil", "split")
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, [name for name in names if name in rows[0]])
+        table.writeheader()
+        table.writerows({name: row[name] for name in table.fieldnames} for row in rows)
+    assert command(folder, "lines") == 0
+    assert command(folder, "table", "--pairs", str(folder / "pairs.csv")) == 0
+    one, other = (
+        json.loads((folder / run / "results.json").read_text())["audits"]["verdict"]
+        for run in ("lines", "table")
+    )
+    assert one["verdict"] == other["verdict"]
+    assert "dataset(" in (folder / "table/audit.cpatch").read_text()
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_what_was_learned_from_a_source_is_not_measured_on_it(world: Path) -> No
         'pairs tr = jsonl("learned.jsonl")\npairs p = jsonl("several.jsonl")\n'
         "subspace v = das(resid_post[1] @ END, on: tr, epochs: 2)\n"
     )
-    with pytest.raises(ProgramError, match="this was made from 3 of the pairs it is measured on"):
+    with pytest.raises(ProgramError, match="this was made from 3 of the 3 pairs it is measured on"):
         checked(
             learned
             + "measure m on p { a = patch resid_post[1] @ END from x along v  report fldd }",

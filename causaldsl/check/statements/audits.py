@@ -202,13 +202,21 @@ def _check_against(context: Context, against: Applied, place: Place, call: ast.C
     """`against` is a direction that the MLP's output can be compared with."""
     shapes = context.shapes(call.span)
     assert isinstance(against.type, SubspaceType)
-    if place.site.kind != "mlp_hidden" or against.type.width != shapes.d_model:
+    if place.site.kind != "mlp_hidden":
         raise wrong(
             "bad-against",
-            f"what {place.site} writes can't be compared with {against.type.width} dimensions here",
+            f"`against` is for a subspace of mlp_hidden, and this one is of {place.site}",
             call.span,
-            "`against` is a direction of the residual stream, for a subspace at mlp_hidden; leave "
-            "it out",
+            "leave `against` out, or audit a subspace of mlp_hidden",
+        )
+    if against.type.width != shapes.d_model:
+        raise wrong(
+            "bad-against",
+            f"what {place.site} writes has {shapes.d_model} dimensions, and this direction "
+            f"{against.type.width}",
+            call.span,
+            "`against` is a direction of the residual stream: of resid_post at the same layer or "
+            "a later one",
         )
     made = against.home
     if made is not None and made.site.layer is not None and place.site.layer is not None:
