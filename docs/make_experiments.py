@@ -26,10 +26,12 @@ braces is a way to write a number, and where it is in the results::
     {{rows recovered.r2}}            how many rows its probes had, and of them to train on
     {{notes still falling}}          how many notes of the run say this
     {{command}}                      what to type for these results
+    {{held}}                         how many claims held, and the texts of those that did not
     {{several GPT-2 names}}          which words of a lexicon are several tokens
     {{words GPT-2 names}}            how many it has
 
-`{{PROGRAM: ...}}` asks the results of another program than the one the page is named after, and
+`{{PROGRAM: ...}}` asks the results of another program than the one the page is named after (with
+another `--seed`: `{{PROGRAM_seed1: ...}}`), and
 `{{.3 ...}}` for three decimals, where two are usual.
 """
 
@@ -88,6 +90,8 @@ def take(folder: Path) -> None:
     arms = {name.partition("[")[0]: name for name in reversed(results["probes"])}
     results["probes"] = {name: results["probes"][name] for name in arms.values()}
     name = Path(results["program"]).stem
+    if seed := results["provenance"]["seed"]:
+        name += f"_seed{seed}"
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (MEASURED / f"{name}.json").write_text(text + "\n", "utf-8")
     for picture, wanted in PICTURES.get(name, {}).items():
@@ -213,6 +217,13 @@ def _d(results: dict[str, Any], where: str, places: int) -> str:
     return _plain(abs(results["histograms"][name]["arms"][arm]["d"]), places)
 
 
+def _held(results: dict[str, Any]) -> str:
+    """How many claims held; behind that, those that did not."""
+    claims = results["expectations"]
+    others = [f"`{c['text']}` {c['verdict']}" for c in claims if c["verdict"] != "held"]
+    return "; ".join([f"{len(claims) - len(others)} of {len(claims)}", *others])
+
+
 def _command(results: dict[str, Any]) -> str:
     """The command that gives these results, with the params that are not the program's own."""
     texts = [results["provenance"]["program_text"], (ROOT / "programs/ioi.cpatch").read_text()]
@@ -288,6 +299,7 @@ _WAYS: dict[str, Callable[[dict[str, Any], str, int], str]] = {
     ),
     "rows": _rows,
     "notes": lambda results, where, places: str(sum(where in note for note in results["notes"])),
+    "held": lambda results, where, places: _held(results),
     "n": lambda results, where, places: str(
         next(iter(results["measures"][where]["clean"].values()))["n"]
     ),
