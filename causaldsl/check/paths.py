@@ -181,10 +181,11 @@ def _is_mlp(place: Place) -> bool:
 def _check_order(
     senders: Sequence[Place], receivers: Sequence[Place], shapes: ModelDims, span: Span
 ) -> None:
-    """Every receiver must be computed after the first sender."""
+    """Every receiver must be computed after some sender."""
     first = min(senders, key=lambda place: place.site.depth(shapes))
+    sites = {place.site: None for place in senders}
     for receiver in receivers:
-        if receiver.site.depth(shapes) <= first.site.depth(shapes):
+        if not any(site.before(receiver.site, shapes) for site in sites):
             raise wrong(
                 "comes-before",
                 f"{receiver.site} comes before {first.site}, or beside it, so nothing gets there",
