@@ -20,8 +20,7 @@ _SITES = {
     "resid_post": "block_output resid residual residual_stream hidden_states layer_output output "
     "hook_out",
     "mlp_in": "mlp_input mlp.input",
-    "mlp_hidden": "mlp_activation mlp_post mlp.act_fn mlp.act neurons neuron "
-    "mlp.out.hook_in",
+    "mlp_hidden": "mlp_activation mlp_post mlp.act_fn mlp.act neurons neuron mlp.out.hook_in",
     "mlp_out": "mlp mlp_output mlp.output mlp.down_proj mlp.c_proj mlp.dense_4h_to_h mlps ffn "
     "feed_forward mlp.hook_out",
     "attn_out": "attn attention self_attn attention_output attn_output attn.output attn.c_proj "

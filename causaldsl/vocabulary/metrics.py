@@ -6,6 +6,7 @@ pairs. Formulas are written with the methods of tensors, and import nothing.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +122,7 @@ class Metric:
         return code_of(type(self))
 
     def __init_subclass__(cls) -> None:
-        cls.doc = (cls.__doc__ or "").strip()
+        cls.doc = inspect.cleandoc(cls.__doc__ or "")
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
         """One number a pair (n,) from the logits of the whole vocabulary, kept under its word."""
