@@ -12,13 +12,20 @@ from causaldsl.model.sites import Site, all_sites
 from causaldsl.plan.components import Component
 from tests.frontend.test_graph import check
 from tests.frontend.world import PRELUDE
+from tests.tiny import Family, tiny_folder
 
-PARALLEL = PRELUDE.replace("tiny-llama", "tiny-neox")
 POLICY = "{ freeze none  layernorm recompute }"
 
 
-def shapes_of(world: Path, name: str) -> ModelDims:
-    return resolve(name, world, print).shapes
+@pytest.fixture(scope="module")
+def parallel(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The prelude with a model of parallel blocks, in a folder of its own."""
+    folder = tiny_folder(tmp_path_factory.mktemp("parallel"), "neox")
+    return PRELUDE.replace("tiny-llama", str(folder))
+
+
+def shapes_of(folder: Path, family: Family) -> ModelDims:
+    return resolve(str(tiny_folder(folder, family)), folder, print).shapes
 
 
 def codes(program: str, world: Path) -> list[str]:
@@ -57,14 +64,16 @@ BEHIND = [
 
 @pytest.mark.parametrize(("seen", "changed"), BESIDE)
 def test_what_stands_beside_a_change_is_out_of_its_reach(
-    seen: str, changed: str, world: Path
+    seen: str, changed: str, parallel: str, world: Path
 ) -> None:
-    assert codes(PARALLEL + projected(seen, changed), world) == ["out-of-reach"]
+    assert codes(parallel + projected(seen, changed), world) == ["out-of-reach"]
 
 
 @pytest.mark.parametrize(("seen", "changed"), BEHIND)
-def test_what_stands_behind_a_change_is_not(seen: str, changed: str, world: Path) -> None:
-    assert codes(PARALLEL + projected(seen, changed), world) == []
+def test_what_stands_behind_a_change_is_not(
+    seen: str, changed: str, parallel: str, world: Path
+) -> None:
+    assert codes(parallel + projected(seen, changed), world) == []
 
 
 @pytest.mark.parametrize(("seen", "changed"), BESIDE[1:])
@@ -91,11 +100,11 @@ def test_in_a_sequential_block_the_mlp_reads_what_attention_wrote(
     ],
 )
 def test_no_path_goes_between_attention_and_mlp_of_one_block(
-    path: str, goes: bool, world: Path
+    path: str, goes: bool, parallel: str, world: Path
 ) -> None:
     path = " -> ".join(f"{part} @ END" for part in path.split(" -> ")).replace(" +", " @ END +")
     program = f"measure m on flip.test {{ a = {path} -> logits {POLICY}  report fldd }}\n"
-    assert codes(PARALLEL + program, world) == ([] if goes else ["comes-before"])
+    assert codes(parallel + program, world) == ([] if goes else ["comes-before"])
 
 
 @pytest.mark.parametrize(
@@ -108,10 +117,10 @@ def test_no_path_goes_between_attention_and_mlp_of_one_block(
     ],
 )
 def test_a_trace_leaves_out_what_stands_beside(
-    changed: str, heads: list[int], mlps: tuple[int, ...], world: Path
+    changed: str, heads: list[int], mlps: tuple[int, ...], parallel: str, world: Path
 ) -> None:
     program = f"trace t = patch {changed} @ END to logit_diff on flip.test {{ }}\n"
-    trace = check(PARALLEL + program, world).traces["t"]
+    trace = check(parallel + program, world).traces["t"]
     assert sorted({layer for layer, _ in trace.heads}) == heads
     assert trace.mlps == mlps
 
@@ -123,10 +132,10 @@ def test_an_mlp_reads_the_heads_of_its_layer_only_in_sequence() -> None:
     assert Component(2, -1, 0, "END").reads(head, parallel=True)
 
 
-@pytest.mark.parametrize("name", ["tiny-neox", "tiny-gpt2", "tiny-llama"])
-def test_edges_are_those_that_the_order_allows(name: str, world: Path) -> None:
+@pytest.mark.parametrize("family", ["neox", "gpt2", "llama"])
+def test_edges_are_those_that_the_order_allows(family: Family, tmp_path: Path) -> None:
     """Counted one by one, against what is cut off at once from the ordered senders."""
-    shapes = shapes_of(world, name)
+    shapes = shapes_of(tmp_path, family)
     edges = all_edges(shapes)
     assert {edge.receiver.kind for edge in edges} >= {"head.q", "mlp_in", "logits"}
     for receiver in {edge.receiver for edge in edges}:
@@ -137,9 +146,9 @@ def test_edges_are_those_that_the_order_allows(name: str, world: Path) -> None:
     assert bool(own) != shapes.parallel
 
 
-@pytest.mark.parametrize("name", ["tiny-neox", "tiny-gpt2"])
-def test_the_order_holds_for_every_two_sites(name: str, world: Path) -> None:
-    shapes = shapes_of(world, name)
+@pytest.mark.parametrize("family", ["neox", "gpt2"])
+def test_the_order_holds_for_every_two_sites(family: Family, tmp_path: Path) -> None:
+    shapes = shapes_of(tmp_path, family)
     for one in all_sites(shapes):
         for other in all_sites(shapes):
             parts = {one.word.part, other.word.part}

@@ -28,7 +28,6 @@ def make_world(folder: Path) -> Path:
     """Write the files that the programs of these tests name. Gives the folder."""
     tiny_folder(folder, "llama")
     tiny_folder(folder, "gpt2")
-    tiny_folder(folder, "neox")
     place = {"model_name": "tiny-llama", "hook_name": "blocks.1.hook_resid_post"}
     write_dictionary(folder / "sae", "topk", **place)
     write_dictionary(folder / "transcoder", "transcoder")
