@@ -19,10 +19,12 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.interventions import Patch
+from causaldsl.vocabulary.sites import SITE_WORDS, listed
 from causaldsl.vocabulary.traces import POLICIES
 from causaldsl.vocabulary.types import SubspaceType
 
-_WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
+_RECEIVERS = [word for word in SITE_WORDS.values() if word.receives]
+_WAY = f"receivers are {listed(_RECEIVERS, 'and')}"
 
 
 def path_of(context: Context, node: ast.Node) -> CheckedPath:

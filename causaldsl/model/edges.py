@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site, all_sites, has_site
-from causaldsl.vocabulary.sites import SITES
+from causaldsl.vocabulary.sites import SITE_WORDS, SITES, listed
 
-SENDERS = ("embed", "head.z", "mlp_out")
-RECEIVERS = ("head.q", "head.k", "kv_head.k", "head.v", "kv_head.v", "mlp_in", "logits")
+_STARTS = [word for word in SITE_WORDS.values() if word.edge == "start"]
+_ENDS = [word for word in SITE_WORDS.values() if word.edge == "end"]
+SENDERS = tuple(word.word for word in _STARTS)
+RECEIVERS = tuple(word.word for word in _ENDS)
 
 
 @dataclass(frozen=True, order=True)
@@ -34,10 +36,9 @@ class Edge:
     def check(self, shapes: ModelDims) -> None:
         """Raise a :class:`Mistake` if this model has no such edge."""
         for site, kinds, does in (
-            (self.sender, SENDERS, "starts at what is written: embed, head[l.h].z or mlp_out[l]"),
-            (self.receiver, RECEIVERS, "ends at what is read: head[l.h].q, .k or .v, mlp_in[l] or "
-             "logits"),
-        ):  # fmt: skip
+            (self.sender, SENDERS, f"starts at what is written: {listed(_STARTS)}"),
+            (self.receiver, RECEIVERS, f"ends at what is read: {listed(_ENDS)}"),
+        ):
             if site.kind not in kinds:
                 start = site is self.sender
                 message = f"an edge can't {'start' if start else 'end'} at {site}"
