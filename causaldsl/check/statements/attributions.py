@@ -170,11 +170,8 @@ def _value(context: Context, node: ast.Expression) -> Any:
 
 def _check_site(site: Site, span: Span) -> None:
     virtual = site.is_virtual and site.dictionary is None
-    if (
-        not site.word.estimated
-        or virtual
-        or "hook" in (site.kind, site.read.kind, site.written.kind)
-    ):
+    raw = "hook" in (site.kind, site.read.kind, site.written.kind)
+    if not site.word.estimated or virtual or raw:
         raise _not_attributed(site, span)
 
 
