@@ -1,4 +1,4 @@
-"""What can be reported of a run over the pairs: each metric with its formula, in one place.
+"""What a metric is, and what it is worked out from. Each with its formula is in `measured.py`.
 
 A metric is a function of means over the pairs, so that all of it is taken over the same draws of
 pairs. Formulas are written with the methods of tensors, and import nothing.

@@ -1,7 +1,8 @@
 """The words that name a place in the model where an activation lives: every fact about a site.
 
 The names are TransformerLens's. Catalog, check, plan, both backends, `causaldsl sites` and the
-reference read this table; a new site is a row here, and a place in the cone's forward pass.
+reference read this table. A new site is a row here, a place in the cone's forward pass, and one in
+the oracles of the tests: docs/extending.md lists all.
 """
 
 from __future__ import annotations
