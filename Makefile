@@ -3,8 +3,9 @@ PYTHON ?= python3
 export HF_HUB_OFFLINE ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
+MADE := architecture codes experiments glossary library models policies reference
 
-.PHONY: demo test test-cluster soak lint site bench growth peers clean
+.PHONY: demo test test-cluster soak lint made site bench growth peers clean
 
 demo: $(READY)
 	$(BIN)/causaldsl run programs/toy_illusion.cpatch --out runs/demo/toy_illusion
@@ -34,6 +35,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# All that is made from the code and needs no run of a model. See docs/extending.md.
+made: $(READY)
+	for page in $(MADE); do $(BIN)/python docs/make_$$page.py || exit 1; done
+	$(BIN)/python editors/vscode/make_grammar.py
+	UPDATE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/frontend/test_messages.py
 
 # The docs as a site, in site/: every link must lead somewhere.
 site: $(READY)

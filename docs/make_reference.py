@@ -43,21 +43,22 @@ def reference() -> str:
     lines += ["", "## Sites", "", "| Word | Index | Width | |", "|---|---|---|---|"]
     indices = {"none": "", "layer": "layer", "head": "layer.head", "kv_head": "layer.kv head"}
     lines += [
-        f"| `{s.form}` | {indices[s.index]} | {s.width} | {s.doc} |" for s in SITE_WORDS.values()
+        f"| `{s.form}` | {indices[s.index]} | {s.width} | {_cell(s.doc)} |"
+        for s in SITE_WORDS.values()
     ]
     lines += ["", "## Matrices", "", "| Word | Index | From, to | |", "|---|---|---|---|"]
     lines += [
-        f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {m.doc} |"
+        f"| `{m.word}` | {indices[m.index]} | {m.inputs}, {m.outputs} | {_cell(m.doc)} |"
         for m in MATRIX_WORDS.values()
     ]
     lines += ["", *_words(BUILT_IN)]
     lines += ["## Numbers of texts", "", "In the report of a `generate`.", ""]
     lines += ["| Word | Unit | |", "|---|---|---|"]
-    lines += [f"| `{m.form()}` | {m.unit} | {m.__doc__} |" for m in TEXT_METRICS.values()]
+    lines += [f"| `{m.form()}` | {m.unit} | {_cell(m.__doc__)} |" for m in TEXT_METRICS.values()]
     lines += ["", "## Audits", "", *_entry(Illusion, Illusion.signature())]
     lines += ["## Warnings", "", "`allow NAME` in a program turns one off.", ""]
     lines += ["| Name | |", "|---|---|"]
-    lines += [f"| `{name}` | {doc} |" for name, doc in WARNINGS.items()]
+    lines += [f"| `{name}` | {_cell(doc)} |" for name, doc in WARNINGS.items()]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -68,13 +69,19 @@ def reference_of(name: str, words: Vocabulary) -> str:
 
 def _words(words: Vocabulary) -> list[str]:
     lines = ["## Metrics", "", "| Word | Unit | |", "|---|---|---|"]
-    lines += [f"| `{m.word}` | {m.unit} | {m.doc} |" for m in words.metrics.values()]
+    lines += [f"| `{m.word}` | {m.unit} | {_cell(m.doc)} |" for m in words.metrics.values()]
     lines += ["", "## Interventions", ""]
     for _, cls in sorted(words.interventions.items()):
         lines += _entry(cls, cls.word)
     lines += ["## Functions", ""]
     lines += _entries(words.functions)
     return [*lines, "## Data, and sites that are calls", "", *_entries(words.makers)]
+
+
+def _cell(text: str | None) -> str:
+    """A docstring in one cell of a table, which can't hold a line's end."""
+    paragraphs = inspect.cleandoc(text or "").replace("``", "`").split("\n\n")
+    return "<br>".join(" ".join(one.split()) for one in paragraphs)
 
 
 def _entries(table: Mapping[str, type[Word]]) -> list[str]:

@@ -68,6 +68,18 @@ def test_the_reference_is_up_to_date() -> None:
     assert made == (ROOT / "docs/reference.md").read_text()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_rows_of_a_table_are_of_one_width(page: Path) -> None:
+    text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.M | re.S)
+    for table in re.findall(r"(?:^ *\|.*\n?)+", text, re.M):
+        rows = [row.strip() for row in table.splitlines()]
+        assert len(rows) > 2, f"a row in no table: {rows[0]}"
+        assert re.fullmatch(r"[|:\- ]+", rows[1]), f"no line under the head: {rows[0]}"
+        widths = {row: len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+        assert len(set(widths.values())) == 1, widths
+        assert all(row.endswith("|") for row in rows), rows
+
+
 def test_the_page_of_codes_is_up_to_date() -> None:
     made = runpy.run_path(str(ROOT / "docs/make_codes.py"))["page"]()
     assert made == (ROOT / "docs/codes.md").read_text()
@@ -96,6 +108,13 @@ def test_the_reference_has_every_statement_of_the_grammar() -> None:
     assert {r: w for r, w in words if r in STATEMENTS} == {
         rule: statement.form.split()[0] for rule, statement in STATEMENTS.items()
     }
+
+
+def test_make_made_runs_every_fast_generator() -> None:
+    """make_agreement needs a file that is not ours, and make_claims takes ten minutes."""
+    (made,) = re.findall(r"^MADE := (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    there = {path.stem.removeprefix("make_") for path in (ROOT / "docs").glob("make_*.py")}
+    assert set(made.split()) == there - {"agreement", "claims"}
 
 
 def made_experiments() -> dict[str, Any]:

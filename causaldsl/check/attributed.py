@@ -15,7 +15,7 @@ from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied, constant
 from causaldsl.diagnostics import Span, suggest, wrong
-from causaldsl.model.edges import Edge, receivers, senders
+from causaldsl.model.edges import Edge, count_before, receivers, senders
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.syntax import ast
@@ -136,12 +136,10 @@ def edges_of(
     senders: Sequence[Site], receivers: Sequence[Site], shapes: ModelDims
 ) -> tuple[Edge, ...]:
     """The edges from some components to what others read, both in the order of the forward pass."""
-    sent = [(site, site.depth(shapes)) for site in senders]
     return tuple(
         Edge(sender, receiver)
         for receiver in receivers
-        for sender, depth in sent
-        if depth < receiver.depth(shapes)
+        for sender in senders[: count_before(senders, receiver, shapes)]
     )
 
 

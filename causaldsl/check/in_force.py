@@ -22,6 +22,7 @@ from causaldsl.check.places import Place
 from causaldsl.check.runs import CheckedRun, InForce, Origin
 from causaldsl.check.values import Applied, CheckedPath
 from causaldsl.diagnostics import Label, Span, wrong
+from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.interventions import Ablate, Cut, Steer
@@ -137,7 +138,7 @@ def _on_pairs(context: Context, parts: Sequence[_Part], pairs: PairSet) -> InFor
         use = part.node.site.span if isinstance(part.node, ast.Intervention) else span
         _check_does(context, part, pairs, span, use)
     found = joined(parts)
-    _check_order(parts, pairs)
+    _check_order(context, parts, pairs)
     return found
 
 
@@ -156,10 +157,10 @@ def _check_does(context: Context, part: _Part, pairs: PairSet, span: Span, use: 
     for run in {run.name: run for run in runs}.values():
         taken = _Part("+", ast.Name(span, run.name), run.in_force)
         _check_does(context, taken, pairs, span, span)
-        _check_order([taken], pairs)
+        _check_order(context, [taken], pairs)
 
 
-def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
+def _check_order(context: Context, parts: Sequence[_Part], pairs: PairSet) -> None:
     """Two that act on one place at once must commute, as far as is known before the run."""
     at_hook: dict[str, list[_Write]] = defaultdict(list)
     for act in _acts(parts):
@@ -168,18 +169,19 @@ def _check_order(parts: Sequence[_Part], pairs: PairSet) -> None:
     for writes in at_hook.values():
         for one, other in combinations(writes, 2):
             _check_both(one, other, pairs)
-    _check_transcoders(parts, pairs)
+    _check_transcoders(context, parts, pairs)
 
 
-def _check_transcoders(parts: Sequence[_Part], pairs: PairSet) -> None:
+def _check_transcoders(context: Context, parts: Sequence[_Part], pairs: PairSet) -> None:
     """A change of a transcoder's features is worked out from the clean base: nothing that its
     features are made from may be changed with them."""
     writes = [write for act in _acts(parts) for write in _all_written(act)]
     for one in writes:
         if one.place.site.read == one.place.site.written:
             continue
+        shapes = context.shapes(one.node.span)
         for other in writes:
-            if other is not one and _comes_before(other.place, one.place, pairs):
+            if other is not one and _comes_before(other.place, one.place, pairs, shapes):
                 what = "something else" if other.node is one.node else f"`{show(other.node)}`"
                 raise wrong(
                     "transcoder-alone",
@@ -199,7 +201,7 @@ def _all_written(act: _Act) -> list[_Write]:
     return [_Write(place, *act) for place in places]
 
 
-def _comes_before(other: Place, features: Place, pairs: PairSet) -> bool:
+def _comes_before(other: Place, features: Place, pairs: PairSet, shapes: ModelDims) -> bool:
     """Whether a change elsewhere may reach what features are read from, or changes them too."""
     site, read = other.site, features.site.read
     if site.dictionary is not None and site.dictionary == features.site.dictionary:
@@ -208,7 +210,7 @@ def _comes_before(other: Place, features: Place, pairs: PairSet) -> bool:
         return False
     if site.layer is None or read.layer is None:
         return True
-    return (site.layer, site.written.word.depth) < (read.layer, read.word.depth)
+    return site.before(read, shapes)
 
 
 class _Write(NamedTuple):

@@ -19,10 +19,12 @@ from causaldsl.model.shapes import ModelDims
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.interventions import Patch
+from causaldsl.vocabulary.sites import SITE_WORDS, listed
 from causaldsl.vocabulary.traces import POLICIES
 from causaldsl.vocabulary.types import SubspaceType
 
-_WAY = "receivers are head[l.h].q, .k or .v, kv_head[l.g].k or .v, mlp_in[l] and resid_...[l]"
+_RECEIVERS = [word for word in SITE_WORDS.values() if word.receives]
+_WAY = f"receivers are {listed(_RECEIVERS, 'and')}"
 
 
 def path_of(context: Context, node: ast.Node) -> CheckedPath:
@@ -181,10 +183,11 @@ def _is_mlp(place: Place) -> bool:
 def _check_order(
     senders: Sequence[Place], receivers: Sequence[Place], shapes: ModelDims, span: Span
 ) -> None:
-    """Every receiver must be computed after the first sender."""
+    """Every receiver must be computed after some sender."""
     first = min(senders, key=lambda place: place.site.depth(shapes))
+    sites = {place.site: None for place in senders}
     for receiver in receivers:
-        if receiver.site.depth(shapes) <= first.site.depth(shapes):
+        if not any(site.before(receiver.site, shapes) for site in sites):
             raise wrong(
                 "comes-before",
                 f"{receiver.site} comes before {first.site}, or beside it, so nothing gets there",

@@ -37,7 +37,7 @@ def _reaches_here(changed: Site, seen: Site, shapes: ModelDims) -> bool:
         return True
     if _of_heads(changed, seen):
         return _same_head(changed, seen, shapes)
-    return changed.depth(shapes) < seen.depth(shapes)
+    return changed.before(seen, shapes)
 
 
 def _reaches_right(changed: Site, seen: Site, shapes: ModelDims) -> bool:
@@ -46,7 +46,8 @@ def _reaches_right(changed: Site, seen: Site, shapes: ModelDims) -> bool:
         return _same_head(changed, seen, shapes)
     layer, _ = changed.depth(shapes)
     attended = max(layer, 0) if changed.word.attends else layer + 1
-    return (attended, SITES["head.z"].depth) <= seen.depth(shapes)
+    result = Site("head.z", attended, 0)
+    return result.depth(shapes) <= seen.depth(shapes) and not result.beside(seen, shapes)
 
 
 def _of_heads(changed: Site, seen: Site) -> bool:

@@ -1,6 +1,6 @@
 """Metrics: from logits to numbers by pair, and from those to a value with an interval.
 
-The formulas are in the vocabulary (``vocabulary/metrics.py``).
+The formulas are in the vocabulary (``vocabulary/measured.py``).
 """
 
 from __future__ import annotations

@@ -8,16 +8,19 @@ receiver), what an MLP reads, and the logits.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from causaldsl.diagnostics import Mistake
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site, all_sites, has_site
-from causaldsl.vocabulary.sites import SITES
+from causaldsl.vocabulary.sites import SITE_WORDS, SITES, listed
 
-SENDERS = ("embed", "head.z", "mlp_out")
-RECEIVERS = ("head.q", "head.k", "kv_head.k", "head.v", "kv_head.v", "mlp_in", "logits")
+_STARTS = [word for word in SITE_WORDS.values() if word.edge == "start"]
+_ENDS = [word for word in SITE_WORDS.values() if word.edge == "end"]
+SENDERS = tuple(word.word for word in _STARTS)
+RECEIVERS = tuple(word.word for word in _ENDS)
 
 
 @dataclass(frozen=True, order=True)
@@ -33,16 +36,15 @@ class Edge:
     def check(self, shapes: ModelDims) -> None:
         """Raise a :class:`Mistake` if this model has no such edge."""
         for site, kinds, does in (
-            (self.sender, SENDERS, "starts at what is written: embed, head[l.h].z or mlp_out[l]"),
-            (self.receiver, RECEIVERS, "ends at what is read: head[l.h].q, .k or .v, mlp_in[l] or "
-             "logits"),
-        ):  # fmt: skip
+            (self.sender, SENDERS, f"starts at what is written: {listed(_STARTS)}"),
+            (self.receiver, RECEIVERS, f"ends at what is read: {listed(_ENDS)}"),
+        ):
             if site.kind not in kinds:
                 start = site is self.sender
                 message = f"an edge can't {'start' if start else 'end'} at {site}"
                 raise Mistake("not-an-edge", message, f"it {does}")
             site.check(shapes)
-        if self.receiver.depth(shapes) <= self.sender.depth(shapes):
+        if not self.sender.before(self.receiver, shapes):
             message = f"{self.receiver} comes before {self.sender}, or beside it"
             raise Mistake("comes-before", message, "an edge goes from a component to a later one")
 
@@ -59,13 +61,18 @@ def receivers(shapes: ModelDims) -> list[Site]:
 
 def all_edges(shapes: ModelDims) -> list[Edge]:
     """Every edge, by receiver and then by sender, in the order of the forward pass."""
-    sent = [(site, site.depth(shapes)) for site in senders(shapes)]
+    sent = senders(shapes)
     return [
         Edge(sender, receiver)
         for receiver in receivers(shapes)
-        for sender, depth in sent
-        if depth < receiver.depth(shapes)
+        for sender in sent[: count_before(sent, receiver, shapes)]
     ]
+
+
+def count_before(sent: Sequence[Site], receiver: Site, shapes: ModelDims) -> int:
+    """How many senders, which are in the order of the forward pass, reach a receiver: the first
+    ones, since those of its own block that don't are the last before it."""
+    return bisect_left(sent, True, key=lambda site: not site.before(receiver, shapes))
 
 
 def without_edges(shapes: ModelDims) -> str:
@@ -141,8 +148,8 @@ def wiring_of(edges: Iterable[Edge] | None, shapes: ModelDims) -> Wiring:
     """Some edges, or (None) all of the model's."""
     sent, received = senders(shapes), receivers(shapes)
     if edges is None:
-        depths = [site.depth(shapes) for site in sent]
-        masks = [(to, _first(depths, site.depth(shapes))) for to, site in enumerate(received)]
+        counts = [count_before(sent, site, shapes) for site in received]
+        masks = [(to, (1 << count) - 1) for to, count in enumerate(counts)]
         return Wiring(tuple((to, mask) for to, mask in masks if mask))
     place, at = {s: i for i, s in enumerate(sent)}, {s: i for i, s in enumerate(received)}
     found: dict[int, int] = {}
@@ -150,7 +157,3 @@ def wiring_of(edges: Iterable[Edge] | None, shapes: ModelDims) -> Wiring:
         to = at[edge.receiver]
         found[to] = found.get(to, 0) | 1 << place[edge.sender]
     return Wiring(tuple(sorted(found.items())))
-
-
-def _first(depths: Sequence[tuple[int, int]], depth: tuple[int, int]) -> int:
-    return sum(1 << i for i, one in enumerate(depths) if one < depth)

@@ -118,7 +118,7 @@ class Site:
         return int(getattr(shapes, self.word.width))
 
     def depth(self, shapes: ModelDims) -> tuple[int, int]:
-        """Layer and place in it: a site can only change sites that are deeper."""
+        """Layer and place in it, in the order of the forward pass. See :meth:`before`."""
         if self.dictionary is not None:
             return self.written.depth(shapes)
         if self.hook is not None:  # all that is known of a raw hook is its block
@@ -126,9 +126,21 @@ class Site:
             return (int(match[1]) if match else -1), 0
         if self.layer is None:
             return (-1 if self.word.entry == "tokens" else shapes.n_layers), 0
-        if shapes.parallel and self.kind == "mlp_in":  # the MLP reads what attention reads
-            return self.layer, SITES["head.q"].depth
         return self.layer, self.word.depth
+
+    def before(self, other: Site, shapes: ModelDims) -> bool:
+        """Whether a change here can change the other site, at the same token."""
+        return self.depth(shapes) < other.depth(shapes) and not self.beside(other, shapes)
+
+    def beside(self, other: Site, shapes: ModelDims) -> bool:
+        """Whether one is of attention and the other of the MLP of one parallel block: both read
+        what enters the block, and neither reads the other."""
+        here, there = self.written, other.read
+        return (
+            shapes.parallel
+            and here.layer == there.layer
+            and {here.word.part, there.word.part} == {"attention", "mlp"}
+        )
 
     def feeds_attention(self, shapes: ModelDims) -> bool:
         """Whether some attention layer reads this site, so that later positions can see it."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.graph.whole import everywhere
-from causaldsl.model.edges import Wiring
+from causaldsl.model.edges import Wiring, count_before
 from causaldsl.model.shapes import ModelDims
 from causaldsl.model.sites import Site
 from causaldsl.plan.circuits import stream_of
@@ -65,8 +65,8 @@ def of_pass(graph: Graph, operation: Operation, shapes: ModelDims) -> Flops:
 
 def _estimated(operation: Operation, senders: int, shapes: ModelDims) -> int:
     sites = [at.site for at in operation.to]
-    depths = [site.depth(shapes) for site in sites[:senders]]
-    edges = sum(depth < site.depth(shapes) for site in sites[senders:] for depth in depths)
+    sent = sites[:senders]
+    edges = sum(count_before(sent, site, shapes) for site in sites[senders:])
     return 2 * shapes.d_model * (edges + _heads(sites) * shapes.d_head)
 
 

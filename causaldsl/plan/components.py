@@ -46,9 +46,12 @@ class Component:
     def at(self) -> SiteAt:
         return SiteAt(site=self.site, position=PositionRef(Point.parse(self.position)))
 
-    def reads(self, other: Component) -> bool:
-        """Whether the other one's output can reach this one's input with nothing in between."""
-        if other.depth >= self.depth:
+    def reads(self, other: Component, parallel: bool) -> bool:
+        """Whether the other one's output can reach this one's input with nothing in between.
+
+        ``parallel``: the model's MLPs read what its heads read, and not what those write.
+        """
+        if other.depth >= self.depth or (parallel and other.layer == self.layer):
             return False
         # A head reads keys and values to its left; an MLP reads its own position only.
         return other.column == self.column or (self.head >= 0 and other.column < self.column)

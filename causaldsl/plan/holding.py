@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.model.dictionaries.form import Dictionary
-from causaldsl.model.edges import Wiring
+from causaldsl.model.edges import Wiring, count_before
 from causaldsl.model.shapes import ModelDims
 from causaldsl.plan.beside import features_in, places_of
 from causaldsl.plan.chunks import CONE_TOKENS, GRADIENT_ROWS, SENDERS_HELD, WRITTEN_TOGETHER
@@ -77,8 +77,8 @@ def estimates_of(graph: Graph, operation: Operation, shapes: ModelDims) -> int:
     assert isinstance(word, AttributionWord)
     sites = [at.site for at in operation.to]
     if word.senders:
-        depths = [site.depth(shapes) for site in sites[: word.senders]]
-        count = sum(d < site.depth(shapes) for site in sites[word.senders :] for d in depths)
+        sent = sites[: word.senders]
+        count = sum(count_before(sent, site, shapes) for site in sites[word.senders :])
     else:
         split = (
             s.dictionary is not None or (word.neurons and s.kind == "mlp_hidden") for s in sites

@@ -14,23 +14,30 @@ from causaldsl.diagnostics import suggest
 from causaldsl.vocabulary.sites import SITES
 
 _SITES = {
-    "embed": "embed_tokens wte embed_in embeddings word_embeddings",
-    "resid_pre": "block_input input",
-    "resid_post": "block_output resid residual residual_stream hidden_states layer_output output",
+    "embed": "embed_tokens wte embed_in embeddings word_embeddings embed.hook_out",
+    "resid_pre": "block_input input hook_in ln1.hook_in",
+    "resid_mid": "ln2.hook_in",
+    "resid_post": "block_output resid residual residual_stream hidden_states layer_output output "
+    "hook_out",
     "mlp_in": "mlp_input mlp.input",
-    "mlp_hidden": "mlp_activation mlp_post mlp.act_fn mlp.act neurons neuron",
+    "mlp_hidden": "mlp_activation mlp_post mlp.act_fn mlp.act neurons neuron mlp.out.hook_in",
     "mlp_out": "mlp mlp_output mlp.output mlp.down_proj mlp.c_proj mlp.dense_4h_to_h mlps ffn "
-    "feed_forward",
+    "feed_forward mlp.hook_out",
     "attn_out": "attn attention self_attn attention_output attn_output attn.output attn.c_proj "
-    "attention.output self_attn.output self_attn.o_proj attention.dense",
-    "head.q": "query_output head_query_output self_attn.q_proj q_proj query",
-    "head.k": "key_output head_key_output self_attn.k_proj k_proj key",
-    "head.v": "value_output head_value_output self_attn.v_proj v_proj",
-    "head.z": "head heads attention_value_output head_attention_value_output head_output z",
+    "attention.output self_attn.output self_attn.o_proj attention.dense "
+    "attn.hook_out",
+    "head.q": "query_output head_query_output self_attn.q_proj q_proj query attn.q.hook_out",
+    "head.k": "key_output head_key_output self_attn.k_proj k_proj key attn.k.hook_out",
+    "head.v": "value_output head_value_output self_attn.v_proj v_proj attn.v.hook_out",
+    "head.z": "head heads attention_value_output head_attention_value_output head_output z "
+    "attn.o.hook_in",
+    "head.out": "attn.hook_result",
     "head.pattern": "attention_weights attn_weights attention_probs pattern",
-    "logits": "lm_head unembed embed_out",
+    "logits": "lm_head unembed embed_out hook_unembed",
 }
 """Sites by what others call them, in a module path without what leads to its layer."""
+_OF_ANY_MODULE = frozenset(["hook_in", "hook_out", "input", "output"])
+"""Names that every module of a path may end with: by themselves they mean a block's own."""
 _ROOTS = frozenset(
     [
         "model",
@@ -105,12 +112,21 @@ def site_meant(text: str) -> str | None:
         return None  # a word that may be anything
     path = ".".join(name for name in names if name not in _ROOTS)
     led = len(path.split(".")) < len(names) or not path
-    word = _sites().get(path) or (_sites().get(path.rpartition(".")[2]) if led else None)
+    word = _word_at(path, led)
     if word is None and "hook_" in path:
         return f'hook("{found[0]}")'
     if word is None:
         return f"resid_post[{at[0]}]" if not path and at else None
     return _written(word, at)
+
+
+def _word_at(path: str, led: bool) -> str | None:
+    """The word for a path without what leads to its layer. Behind what led there its last part is
+    enough, if it is not one of any module."""
+    known, module = _sites(), path.removesuffix(".output")
+    last = module.rpartition(".")[2]
+    by_last = known.get(last) if led and last not in _OF_ANY_MODULE else None
+    return known.get(path) or known.get(module) or by_last
 
 
 def _written(word: str, at: list[str]) -> str:
@@ -133,7 +149,8 @@ def _sites() -> dict[str, str]:
     for word, site in SITES.items():
         if not site.call:
             hook = site.hook.removeprefix("blocks.{layer}.")
-            for name in (word, hook, hook.rpartition(".")[2]):
+            last = hook.rpartition(".")[2]
+            for name in (word, hook, *([] if last in _OF_ANY_MODULE else [last])):
                 found.setdefault(name, word)
     found |= {f"heads.{name.partition('.')[2]}": name for name in SITES if name[:5] == "head."}
     for word, names in _SITES.items():

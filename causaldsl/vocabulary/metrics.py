@@ -1,4 +1,4 @@
-"""What can be reported of a run over the pairs: each metric with its formula, in one place.
+"""What a metric is, and what it is worked out from. Each with its formula is in `measured.py`.
 
 A metric is a function of means over the pairs, so that all of it is taken over the same draws of
 pairs. Formulas are written with the methods of tensors, and import nothing.
@@ -6,6 +6,7 @@ pairs. Formulas are written with the methods of tensors, and import nothing.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +122,7 @@ class Metric:
         return code_of(type(self))
 
     def __init_subclass__(cls) -> None:
-        cls.doc = (cls.__doc__ or "").strip()
+        cls.doc = inspect.cleandoc(cls.__doc__ or "")
 
     def of_vocabulary(self, seen: Seen) -> Tensor:
         """One number a pair (n,) from the logits of the whole vocabulary, kept under its word."""

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from causaldsl import api
 from causaldsl.check.pairs import PairSet
+from causaldsl.discovery import import_all
+from causaldsl.vocabulary.register import BUILT_IN
 from tests import oracle
 from tests.tiny import tiny_folder, tiny_tokenizer
 
@@ -28,8 +30,10 @@ ROWS = [
 NUMBERS = ["one", "two", "three", "four", "five", "six"]
 THERE = ("resid_post", 1, None)
 TOKENIZER = tiny_tokenizer(bos=True)
-ALL = "logit_diff, fldd, recovered, flip_rate, positive_rate, prob, prob_diff, loss, rank, accuracy"
-ALONE = ("prob", "loss", "rank", "accuracy", "kl")
+import_all("causaldsl.vocabulary")
+OF_SETS = [m.word for m in BUILT_IN.metrics.values() if m.of_sets and not m.of_empty]
+"""Metrics of sets of answers; what is of a circuit is worked out in `test_circuit_programs.py`."""
+ALONE = [word for word in OF_SETS if not BUILT_IN.metrics[word].of_foils]
 
 
 class World:
@@ -101,7 +105,7 @@ def there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_metrics_of_sets(world: World, backend: str) -> None:
     run = world.run(
         'pairs p = jsonl("sets.jsonl")\n'
-        f"measure m on p {{ a = patch resid_post[1] @ END  report {ALL}, kl }}",
+        f"measure m on p {{ a = patch resid_post[1] @ END  report {', '.join(OF_SETS)} }}",
         backend,
     )
     expected = {arm: by_pair(x, world.logits["clean"]) for arm, x in world.logits.items()}
@@ -116,6 +120,8 @@ def test_metrics_of_sets(world: World, backend: str) -> None:
         mean[arm]["recovered"] = (mean[arm]["logit_diff"] - clean) / (source - clean)
         both = zip(lds[arm], lds["clean"], strict=True)
         mean[arm]["flip_rate"] = sum(x * y < 0 for x, y in both) / len(ROWS)
+        missing = set(OF_SETS) - mean[arm].keys()
+        assert not missing, f"write what {sorted(missing)} must give, in `by_pair` or here"
         for name, wanted in mean[arm].items():
             found = run.results.measures["m"][arm][name]
             if found.mean is not None and found.mean == found.mean:  # withheld ones are not numbers

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from causaldsl import api
+from causaldsl.discovery import import_all
+from causaldsl.vocabulary.register import BUILT_IN
 from tests.families import oracle
 from tests.families.bench import BACKENDS, CLOSE, Bench, Ran, by_name
 from tests.families.oracle import Edits, Place
@@ -253,8 +255,22 @@ def worked_out(all_of_them: Sequence[Case], names: Sequence[str] = tuple(ARMS)) 
     return found
 
 
-WITH_FOILS = ("logit_diff", "prob_diff", "positive_rate", "share")
-ALONE = ("prob", "loss", "rank", "accuracy", "kl")
+import_all("causaldsl.vocabulary")
+ALONE = tuple(m.word for m in BUILT_IN.metrics.values() if m.of_sets and not m.of_foils)
+OF_MEANS = ("fldd", "recovered", "faithfulness", "flip_rate")
+"""Metrics that are worked out from the logit differences of several runs."""
+_OF_FOILS = (m.word for m in BUILT_IN.metrics.values() if m.of_sets and m.of_foils)
+CONTINUED = tuple(
+    m.word for m in BUILT_IN.metrics.values() if m.of_continuations and m.word not in OF_MEANS
+)
+WITH_FOILS = (*(word for word in _OF_FOILS if word not in OF_MEANS), "share")
+
+
+def test_every_metric_has_its_formula_here() -> None:
+    """A new one must be written in `by_pair`, or named among those of several runs."""
+    x = torch.tensor([0.5, 1.0, -1.0], dtype=torch.float64)
+    missing = {*ALONE, *WITH_FOILS} - by_pair(x, x, [0], [1]).keys()
+    assert not missing, f"`by_pair` has no {sorted(missing)}"
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -278,7 +294,7 @@ def test_answers_without_a_foil(name: str, benches: Callable[[str], Bench]) -> N
 @pytest.mark.parametrize("name", EVERY)
 def test_answers_of_several_tokens(name: str, benches: Callable[[str], Bench]) -> None:
     """They grow beyond a window that the prompt alone keeps to, and so do the edits' places."""
-    one, metrics = benches(name), ("logit_diff", "prob", "prob_diff", "loss")
+    one, metrics = benches(name), CONTINUED
     wanted: dict[str, list[dict[str, float]]] = {}
     for arm in ("clean", *FOR_WHOLE):
         for case, texts in zip(cases(one), WHOLE, strict=True):
@@ -289,6 +305,7 @@ def test_answers_of_several_tokens(name: str, benches: Callable[[str], Bench]) -
                 "prob": math.exp(answer),
                 "prob_diff": math.exp(answer) - math.exp(foil),
                 "loss": -answer,
+                "positive_rate": float(answer > foil),
             }
             wanted.setdefault(arm, []).append(row)
     for backend in BACKENDS:

@@ -14,11 +14,10 @@ from causaldsl.engine.edits import Edit, Read, gather
 from causaldsl.model.sites import Site
 from tests import oracle
 from tests.engine.conftest import LENGTH, Parties
+from tests.families.words import kinds_of_sites
 
-KINDS = [
-    "embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_hidden", "mlp_out",
-    "q", "k", "v", "z", "out", "logits",
-]  # fmt: skip
+KINDS = [kind for kind in kinds_of_sites() if kind != "pattern"]
+"""Patterns of attention are as wide as a prompt: see `test_attention.py`."""
 END = LENGTH - 1
 PLACES = {
     "end": [[END]] * 3,

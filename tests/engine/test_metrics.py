@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from causaldsl import api
+from causaldsl.discovery import import_all
+from causaldsl.vocabulary.register import BUILT_IN
 from tests import oracle
 from tests.tiny import WORDS, tiny_folder, tiny_tokenizer
 
@@ -19,7 +21,10 @@ PROMPTS = [
     ("The dog gave Tom", "The cat gave Dan"),
     ("The boy said Amy", "The girl said Luke"),
 ]
-METRICS = ("logit_diff", "fldd", "recovered", "prob", "prob_diff", "loss", "rank", "accuracy")
+import_all("causaldsl.vocabulary")
+ELSEWHERE = {"faithfulness": "test_circuit_programs.py", "output": "test_toy_programs.py"}
+"""Metrics of circuits and of toy models, with where they are worked out by hand."""
+METRICS = tuple(word for word in BUILT_IN.metrics if word not in ELSEWHERE)
 
 
 TOKENIZER = tiny_tokenizer(bos=True)
@@ -62,11 +67,13 @@ class World:
         own, answer, foil = self.logits[arm], self.answer, self.foil
         probs = own.exp() / own.exp().sum(-1, keepdim=True)
         p, q = probs.gather(1, answer)[:, 0], probs.gather(1, foil)[:, 0]
-        ld = {
-            name: float((found.gather(1, answer) - found.gather(1, foil)).mean())
+        lds = {
+            name: (found.gather(1, answer) - found.gather(1, foil))[:, 0]
             for name, found in self.logits.items()
         }
+        ld = {name: float(values.mean()) for name, values in lds.items()}
         order = own.argsort(-1, descending=True)
+        before = self.logits["clean"].log_softmax(-1)
         ranks = (order == answer).nonzero()[:, 1] + 1
         return {
             "logit_diff": ld[arm],
@@ -77,12 +84,24 @@ class World:
             "loss": float(-p.log().mean()),
             "rank": float(ranks.double().mean()),
             "accuracy": float((order[:, :1] == answer).double().mean()),
+            "interchange_accuracy": float((order[:, :1] == foil).double().mean()),
+            "flip_rate": float((lds[arm] * lds["clean"] < 0).double().mean()),
+            "positive_rate": float((lds[arm] > 0).double().mean()),
+            "kl": float((before.exp() * (before - own.log_softmax(-1))).sum(-1).mean()),
         }
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("metrics"))
+
+
+def test_every_metric_has_its_formula_here(world: World) -> None:
+    assert len(METRICS) > 10
+    missing = set(METRICS) - world.expected("a").keys()
+    assert not missing, f"write what {sorted(missing)} must give, from the logits, in `expected`"
+    for word, file in ELSEWHERE.items():
+        assert word in (Path(__file__).parent / file).read_text(), f"{file} has no {word}"
 
 
 @pytest.mark.parametrize("backend", ["cone", "hooks"])

@@ -34,6 +34,7 @@ from causaldsl.syntax.format import show
 from causaldsl.vocabulary.attributions import ATTRIBUTED, INTEGRATED, STEPS
 from causaldsl.vocabulary.foreign import word_meant
 from causaldsl.vocabulary.interventions import Patch
+from causaldsl.vocabulary.sites import SITE_WORDS, listed
 from causaldsl.vocabulary.subspaces import Neurons
 
 _ALL = PositionRef(Point("all", 0))
@@ -169,10 +170,12 @@ def _value(context: Context, node: ast.Expression) -> Any:
 
 def _check_site(site: Site, span: Span) -> None:
     virtual = site.is_virtual and site.dictionary is None
-    if site.is_pattern or virtual or "hook" in (site.kind, site.read.kind, site.written.kind):
+    raw = "hook" in (site.kind, site.read.kind, site.written.kind)
+    if not site.word.estimated or virtual or raw:
         raise _not_attributed(site, span)
-    if site.kind == "logits":
-        raise _not_attributed(site, span)
+
+
+_ESTIMATED = [word for word in SITE_WORDS.values() if word.estimated]
 
 
 def _not_attributed(site: Site, span: Span) -> Exception:
@@ -180,8 +183,7 @@ def _not_attributed(site: Site, span: Span) -> Exception:
         "not-attributed",
         f"{site} can't be attributed to",
         span,
-        "attribute to heads' q, k, v, z or out, mlp_in, mlp_hidden, mlp_out, attn_out, embed, the "
-        "residual stream, or the features of a dictionary there",
+        f"attribute to {listed(_ESTIMATED)}, or the features of a dictionary there",
     )
 
 

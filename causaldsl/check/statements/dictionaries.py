@@ -42,7 +42,7 @@ def dictionary(context: Context, node: ast.Dictionary) -> CheckedDictionary:
     _check_width(context, reads, form.d_in, node.at)
     _check_width(context, writes, form.d_out, node.to or node.at)
     _check_hook(reads, form.hook, form.layer, node.at)
-    if form.folded and reads.kind == "mlp_in":
+    if form.folded and reads.word.normed:
         message = (
             "its files say that it was trained on a model with its norms folded (`fold_ln`), where "
             f"{reads} is without the norm's weights"

@@ -88,11 +88,12 @@ def _components(
 ) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
     """Heads and MLPs, in the order of the forward pass.
 
-    `heads` and `mlps` alone mean all that come after the first intervention; one that was named
-    must come after it.
+    `heads` and `mlps` alone mean all that come after some intervention; one that was named must
+    come after one too.
     """
     shapes = context.shapes(span)
-    first = min((site_of(applied).site for applied in interventions), key=lambda s: s.depth(shapes))
+    changed = [site_of(applied).site for applied in interventions]
+    first = min(changed, key=lambda site: site.depth(shapes))
     named: Sequence[ast.Expression] = node.components if node else ()
     if not named:
         named = (ast.Name(span, "heads"), ast.Name(span, "mlps"))
@@ -115,7 +116,7 @@ def _components(
                 layer, head = member.layer, member.head
                 site = Site("head.z", layer, head)
             check_sites([Place(site, None, item.span)], shapes, item.span)
-            if site.depth(shapes) > first.depth(shapes):
+            if any(one.before(site, shapes) for one in changed):
                 if group.of == "mlps":
                     mlps.add(layer)
                 else:

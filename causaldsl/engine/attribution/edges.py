@@ -34,6 +34,7 @@ from causaldsl.engine.weights.load import Loaded
 from causaldsl.engine.weights.matrices import matrix
 from causaldsl.graph.operations import SiteAt
 from causaldsl.graph.whole import everywhere
+from causaldsl.model.edges import count_before
 from causaldsl.model.sites import Site
 from causaldsl.plan.attributed import EMBEDDED, read_by, stands_for
 from causaldsl.vocabulary.attributions import AttributionWord
@@ -117,8 +118,7 @@ class _Edges:
             there = self.decoder.device(first.layer)
             found = _before_norm(norm, placed(stream, there), placed(gradients, there))
             gradients = placed(found, gradients.device)
-        depth = first.depth(self.shapes)
-        before = sum(site.depth(self.shapes) < depth for site in self.senders)
+        before = count_before(self.senders, first, self.shapes)
         products = gradients.flatten(2).transpose(0, 1) @ sent[:, :before].transpose(1, 2)
         return products.flatten(1).cpu().double()
 

@@ -102,6 +102,7 @@ class Case:
     component's clean output; ``at_end`` says which components, and ``itself_at_end`` whether the
     interventions, write where the logits are read. A total effect up to ``rounding``, relative to
     the logit differences, is none: shares of it are 0, and no edge is dormant.
+    ``parallel`` says that an MLP reads what the heads beside it read.
     """
 
     on: list[Setting]
@@ -113,6 +114,7 @@ class Case:
     itself_at_end: bool
     top: int
     rounding: float
+    parallel: bool
 
 
 class Tracer:
@@ -205,7 +207,7 @@ class Tracer:
     def _joined(self, sender: Sender, receiver: Sender) -> bool:
         if receiver is None:
             return self.case.itself_at_end if sender is None else self.case.at_end(sender)
-        return sender is None or receiver.reads(sender)
+        return sender is None or receiver.reads(sender, self.case.parallel)
 
     def _sent(
         self, sender: Sender, values: dict[Component, Values], itself: list[Setting]

@@ -45,6 +45,7 @@ def trace(here: Here[TraceWord]) -> Traced:
         itself_at_end=any(_at_end(base, setting.at) for setting in on),
         top=word.top,
         rounding=_ROUNDING[session.settings.dtype],
+        parallel=parallel,
     )
     name = session.graph.name_of(operation.key) or "trace"
 
