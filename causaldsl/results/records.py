@@ -229,7 +229,8 @@ class AuditRecord(Record):
     verdict: Literal["illusory", "faithful", "inconclusive"]
     rule: str
     decided_by: list[str]
-    """Names of the evidence that the rule rests on."""
+    """Names of the evidence that the rule rests on; of an inconclusive one, what stands in the way:
+    the conditions of a verdict that are not met."""
     evidence: list[Evidence]
     stability: dict[str, str] = {}
     """The verdict with other thresholds, or on part of the pairs, by what was changed."""
