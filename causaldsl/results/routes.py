@@ -37,7 +37,11 @@ class TraceEdge(Record):
     """effect.mean / total.mean: positive pushes the way the total effect goes."""
     natural_share: float
     dormant: bool
-    """It carries effect under the intervention, and none or the opposite naturally."""
+    """It carries effect under the intervention and none or the opposite naturally, or the other way
+    round."""
+    asleep: Literal["", "data", "intervention", "opposite"] = ""
+    """Of a dormant one: where it carries nothing; `opposite` if it does in both, and in opposite
+    ways."""
     shown: bool
 
 

@@ -152,6 +152,7 @@ def _chosen(edges: list[TraceEdge], nodes: list[TraceNode], dormant: int) -> lis
                 update={
                     "shown": (edge.sender, edge.receiver) in shown,
                     "dormant": asleep,
+                    "asleep": "data" if asleep else "",
                     "natural_share": natural,
                     "natural": number(natural * TOTAL),
                 }

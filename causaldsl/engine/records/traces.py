@@ -102,5 +102,6 @@ def _edge(edge: Edge) -> dict[str, Any]:
         "share": edge.share,
         "natural_share": edge.natural_share,
         "dormant": edge.dormant,
+        "asleep": edge.asleep,
         "shown": edge.shown,
     }

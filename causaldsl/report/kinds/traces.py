@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from causaldsl.check.checked import Output
+from causaldsl.report.dormant import HEADINGS, WHERE, dormant_as
 from causaldsl.report.html.figures import estimate, share
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.svg import Said, Words
@@ -43,14 +45,12 @@ class Traces(Kind[TraceRecord]):
 
     def panel(self, view: View, name: str, record: TraceRecord) -> Html:
         """Total effect, how much the drawn edges explain, the largest parts, what is dormant."""
-        dormant = [edge for edge in record.edges if edge.dormant and edge.shown]
         top = _largest(record.components)[:_ROWS_BESIDE]
         what = f"the {len(top)} of {len(record.components)} components that carry most"
-        said = "Dormant edges: they carry effect here, and not on the data"
         return join(
             _summary(record),
             _components(top, join(tag("b", name), f": {what}")) if top else None,
-            _edges(dormant, said) if dormant else None,
+            *(_edges(edges, said) for said, edges in _dormant(record)),
             tag("p", tag("a", "all components and edges", href=f"#traces-{name}"), class_="more"),
         )
 
@@ -120,7 +120,7 @@ def _said_of_edge(edge: TraceEdge) -> str:
     effect, natural = with_interval(edge.effect), with_interval(edge.natural)
     said = f"{edge.sender} → {edge.receiver}: {percent(edge.share)} of the effect ({effect}), "
     said += f"naturally {percent(edge.natural_share)} ({natural})"
-    return f"dormant: {said}" if edge.dormant else said
+    return f"{dormant_as(edge)}: {said}" if edge.dormant else said
 
 
 def _summary_table(name: str, trace: TraceRecord) -> Table:
@@ -159,7 +159,8 @@ def _edge_table(name: str, trace: TraceRecord) -> Table:
     for edge in shown:
         effect, natural = with_interval(edge.effect), with_interval(edge.natural)
         shares = hyphened(edge.share), hyphened(edge.natural_share)
-        mark = Text("DORMANT", "bold") if edge.dormant else ""
+        word = dormant_as(edge).replace("dormant", "DORMANT")
+        mark = Text(word, "bold") if edge.dormant else ""
         out.add_row(edge.sender, edge.receiver, effect, shares[0], natural, shares[1], mark)
     return out
 
@@ -180,9 +181,23 @@ def _summary(trace: TraceRecord) -> Html:
             share(trace.explained),
             " of the effect when all else is held at clean. ",
             tag("strong", f"{dormant} of them {verb} dormant") if dormant else None,
-            "." if dormant else "None of them is dormant.",
+            f"{_kinds(shown)}." if dormant else "None of them is dormant.",
         ),
     )
+
+
+def _dormant(record: TraceRecord) -> Iterator[tuple[str, list[TraceEdge]]]:
+    """The drawn dormant edges of each kind, under a heading that is so of them all."""
+    for asleep, said in HEADINGS.items():
+        edges = [e for e in record.edges if e.dormant and e.shown and e.asleep == asleep]
+        if edges:
+            yield f"Dormant edges: {said}", edges
+
+
+def _kinds(edges: list[TraceEdge]) -> str:
+    """How many are dormant where: `: 2 on the data, 1 under the patch`."""
+    counts = Counter(WHERE[edge.asleep] for edge in edges if edge.dormant and edge.asleep)
+    return f": {', '.join(f'{n} {where}' for where, n in counts.items())}" if counts else ""
 
 
 def _largest(nodes: list[TraceNode]) -> list[TraceNode]:
@@ -212,7 +227,7 @@ def _edges(edges: list[TraceEdge], caption: Content) -> Html:
             tag("code", f"{edge.sender} → {edge.receiver}"),
             _effect(edge.share, edge.effect),
             _effect(edge.natural_share, edge.natural),
-            tag("span", "dormant", class_="badge") if edge.dormant else "",
+            tag("span", dormant_as(edge), class_="badge") if edge.dormant else "",
         ]
         for edge in edges
     ]
