@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
+from causaldsl.results.earlier import upgraded
 from causaldsl.results.numbers import Number, Record, Value
 from causaldsl.results.routes import AttributionRecord, CircuitRecord, ComparisonRecord, TraceRecord
 
-SCHEMA = 3
+SCHEMA = 4
 
 HELD, FELL, UNDECIDED = "held", "fell", "undecided"
 
@@ -226,6 +229,8 @@ class AuditRecord(Record):
     site: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     verdict: Literal["illusory", "faithful", "inconclusive"]
     rule: str
     decided_by: list[str]
@@ -292,6 +297,11 @@ class Results(Record):
     notes: list[str] = []
     timings: dict[str, float] = {}
     provenance: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: Any) -> Any:
+        return upgraded(data) if isinstance(data, dict) else data
 
     @property
     def held(self) -> bool:

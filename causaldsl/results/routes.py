@@ -70,6 +70,8 @@ class TraceRecord(Record):
     metric: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     positions: list[str]
     policy: str
     """What was held at clean on every path: `freeze all, layernorm recompute`."""
@@ -139,6 +141,8 @@ class AttributionRecord(Record):
     metric: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     says: str
     """What is attributed to, as written."""
     steps: int

@@ -67,6 +67,7 @@ def trace(size: int, positions: tuple[str, ...] = ("END",), dormant: int = 2) ->
         metric="logit_diff",
         pairs="flip.test",
         n=N,
+        n_pairs=N,
         positions=list(positions),
         policy="freeze all, layernorm recompute",
         clean=number(3.21),

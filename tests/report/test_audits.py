@@ -17,7 +17,13 @@ ROWS = [
 
 
 def audit(**change: object) -> AuditRecord:
-    about = {"audited": "illusion(v, on: many)", "site": "mlp_hidden[0]", "pairs": "many", "n": 4}
+    about = {
+        "audited": "illusion(v, on: many)",
+        "site": "mlp_hidden[0]",
+        "pairs": "many",
+        "n": 4,
+        "n_pairs": 6,
+    }
     said = {"verdict": "inconclusive", "rule": "Too much.", "decided_by": ["whole"], "caveat": "C"}
     return AuditRecord.model_validate(about | said | {"evidence": ROWS} | change)
 

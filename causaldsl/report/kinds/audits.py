@@ -13,7 +13,7 @@ from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, badge, join, prose, slug, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
-from causaldsl.report.numbers import plain, two_decimals
+from causaldsl.report.numbers import counted, plain, two_decimals
 from causaldsl.report.view import View
 from causaldsl.results.numbers import Number
 from causaldsl.results.records import AuditRecord, Evidence, Results
@@ -60,7 +60,7 @@ class Audits(Kind[AuditRecord]):
     def article(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict with its rule and its limits, and every piece of evidence."""
         found = [row for row in record.evidence if row.value is not None]
-        caption = f"Evidence on {record.site}, {record.n} pairs of {record.pairs}"
+        caption = f"Evidence on {record.site}, {record.pairs} ({counted(record.n, record.n_pairs)})"
         lacking = [
             join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row)))
             for row in record.evidence
@@ -83,7 +83,8 @@ class Audits(Kind[AuditRecord]):
 
 
 def _verdict(name: str, audit: AuditRecord) -> Text:
-    about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})\n"
+    about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} "
+    about += f"({counted(audit.n, audit.n_pairs)})\n"
     verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
     return Text.assemble(about, verdict, f": {audit.rule}")
 

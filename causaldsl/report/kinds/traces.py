@@ -17,7 +17,7 @@ from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.svg import Said, Words
 from causaldsl.report.html.tables import folded, metric_name, table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, Picture, kind
-from causaldsl.report.numbers import percent, with_interval
+from causaldsl.report.numbers import counted, percent, with_interval
 from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.terminal import hyphened, titled
@@ -129,7 +129,7 @@ def _summary_table(name: str, trace: TraceRecord) -> Table:
         "total effect": with_interval(trace.total),
         "share that the shown edges carry": with_interval(trace.explained, hyphened),
     }
-    title = f"{name}: {trace.does}, {trace.pairs} (n = {trace.n})"
+    title = f"{name}: {trace.does}, {trace.pairs} ({counted(trace.n, trace.n_pairs)})"
     return titled(title, [trace.metric], ["mean"], rows.items())
 
 
@@ -170,11 +170,16 @@ def _summary(trace: TraceRecord) -> Html:
     shown = [edge for edge in trace.edges if edge.shown]
     dormant = sum(edge.dormant for edge in shown)
     what = [tag("code", trace.does), " changes ", metric_name(trace.metric), " by "]
-    what += [estimate(trace.total), " (clean: ", estimate(trace.clean), f"; {trace.n} pairs of "]
+    what += [estimate(trace.total), " (clean: ", estimate(trace.clean), "; "]
     how = "were held at their clean values one by one; paths between them were patched with "
     verb = "is" if dormant == 1 else "are"
     return join(
-        tag("p", what, tag("code", trace.pairs), f"). Components{where} {how}{trace.policy}."),
+        tag(
+            "p",
+            what,
+            tag("code", trace.pairs),
+            f", {counted(trace.n, trace.n_pairs)}). Components{where} {how}{trace.policy}.",
+        ),
         tag(
             "p",
             f"The {len(shown)} drawn edges carry ",

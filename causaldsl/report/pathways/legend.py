@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from causaldsl.report.dormant import MEANINGS
-from causaldsl.report.numbers import percent, plain, with_interval
+from causaldsl.report.numbers import counted, percent, plain, with_interval
 from causaldsl.report.pathways.layout import LINE, Box, text_width
 from causaldsl.results.routes import TraceRecord
 
@@ -69,7 +69,8 @@ def caption(record: TraceRecord, name: str, model: str, width: float) -> list[st
     )
     explained = with_interval(record.explained, percent)
     said = [
-        f"{record.does}, on {model}; {record.metric} on {record.pairs}, n = {record.n}",
+        f"{record.does}, on {model}; {record.metric} on {record.pairs}, "
+        f"{counted(record.n, record.n_pairs)}",
         f"clean {clean}, total effect {total}; "
         f"the {len(shown)} edges shown ({dormant} dormant) carry {explained} of it",
         "in a node: share of the effect that goes when it is held at clean; "
