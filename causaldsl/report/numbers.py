@@ -39,6 +39,11 @@ def plain(value: float, places: int | None = None) -> str:
     return text.replace("-", "−")
 
 
+def counted(n: int, n_pairs: int) -> str:
+    """How many units there are, and pairs if these are more: `n = 40`, `n = 38, 40 pairs`."""
+    return f"n = {n}" if n == n_pairs else f"n = {n}, {n_pairs} pairs"
+
+
 def percent(share: float) -> str:
     """A share in per cent: `41%`, `−7%`, and `0%` without a sign."""
     return f"{plain(100 * share, 0)}%"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
+from causaldsl.results.earlier import upgraded
 from causaldsl.results.numbers import Number, Record, Value
 from causaldsl.results.routes import AttributionRecord, CircuitRecord, ComparisonRecord, TraceRecord
 
-SCHEMA = 3
+SCHEMA = 4
 
 HELD, FELL, UNDECIDED = "held", "fell", "undecided"
 
@@ -226,10 +229,13 @@ class AuditRecord(Record):
     site: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     verdict: Literal["illusory", "faithful", "inconclusive"]
     rule: str
     decided_by: list[str]
-    """Names of the evidence that the rule rests on."""
+    """Names of the evidence that the rule rests on; of an inconclusive one, what stands in the way:
+    the conditions of a verdict that are not met."""
     evidence: list[Evidence]
     stability: dict[str, str] = {}
     """The verdict with other thresholds, or on part of the pairs, by what was changed."""
@@ -291,6 +297,11 @@ class Results(Record):
     notes: list[str] = []
     timings: dict[str, float] = {}
     provenance: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: Any) -> Any:
+        return upgraded(data) if isinstance(data, dict) else data
 
     @property
     def held(self) -> bool:

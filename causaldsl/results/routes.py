@@ -37,7 +37,11 @@ class TraceEdge(Record):
     """effect.mean / total.mean: positive pushes the way the total effect goes."""
     natural_share: float
     dormant: bool
-    """It carries effect under the intervention, and none or the opposite naturally."""
+    """It carries effect under the intervention and none or the opposite naturally, or the other way
+    round."""
+    asleep: Literal["", "data", "intervention", "opposite"] = ""
+    """Of a dormant one: where it carries nothing; `opposite` if it does in both, and in opposite
+    ways."""
     shown: bool
 
 
@@ -66,6 +70,8 @@ class TraceRecord(Record):
     metric: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     positions: list[str]
     policy: str
     """What was held at clean on every path: `freeze all, layernorm recompute`."""
@@ -135,6 +141,8 @@ class AttributionRecord(Record):
     metric: str
     pairs: str
     n: int
+    """Units, as everywhere; ``n_pairs`` says how many pairs they are."""
+    n_pairs: int
     says: str
     """What is attributed to, as written."""
     steps: int

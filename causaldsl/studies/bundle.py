@@ -96,7 +96,7 @@ def as_latex(rows: Rows) -> str:
 def methods(results: Results) -> str:
     """A paragraph that says what was done, from what the run recorded."""
     said = results.provenance
-    pairs = [f"{name} ({about['n']} pairs)" for name, about in said.get("pairs", {}).items()]
+    pairs = [f"{name} ({about['n_pairs']} pairs)" for name, about in said.get("pairs", {}).items()]
     claims = results.expectations
     counts = {v: sum(c.verdict == v for c in claims) for v in ("held", "fell", "undecided")}
     on_record = sum(c.registered is True for c in claims)

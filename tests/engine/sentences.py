@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 Shown = Mapping[str, Any]
 """The evidence by its name: numbers with `low`, `high` and `n`, or a float."""
 
 _WORDS = {"a quarter": 1 / 4, "a third": 1 / 3, "half": 1 / 2}
-_WORDS |= {"two thirds": 2 / 3, "three quarters": 3 / 4}
+_WORDS |= {"two thirds": 2 / 3, "three quarters": 3 / 4, "4/3": 4 / 3}
 _COMPONENTS = (
     "of its effect lies in the activations' principal components, those that hold 99% of the "
     "variance and those that hold 99.9%"
 )
-_ASIDE = "do not tell a feature from an illusion here"
 
 
 def _above(*names: str) -> Callable[[Shown, float], bool]:
@@ -34,6 +35,10 @@ def _ends(value: Any) -> tuple[float, float]:
     return (value, value) if isinstance(value, float) else (value.low, value.high)
 
 
+def _mean(value: Any) -> float:
+    return value if isinstance(value, float) else float(value.mean)
+
+
 _EFFECT, _BOTH = "subspace effect", ("principal components", "more principal components")
 _CLAUSES: tuple[tuple[str, str, Callable[[Shown, float], bool]], ...] = (
     ("feature", "more than @ of its movement of neurons is movement that they make by themselves",
@@ -46,24 +51,41 @@ _CLAUSES: tuple[tuple[str, str, Callable[[Shown, float], bool]], ...] = (
     ("illusion", f"less than @ {_COMPONENTS}", _below(*_BOTH)),
     ("feature", "cut there to what each does by itself it keeps more than @ of it",
      _above("clip in components")),
-    ("none", "more than @ of its part there is along the mean change, from which nothing else can "
-     "be told apart", _above("along the mean change")),
     ("none", "it was measured on @ independent pairs?: an interval over fewer than # says too "
      "little for a verdict", lambda shown, n: shown[_EFFECT].n == n),
-    ("none", "patching it pushes the output away from the source, as no feature does",
+    ("none", "patching it pushes the output away from the source, as no feature does: #",
      lambda shown, _: shown[_EFFECT].high < 0),
-    ("none", "its effect is not clearly above @: there is nothing to explain",
+    ("none", "its effect is not clearly above @, so there is nothing to explain: #",
      lambda shown, bound: shown[_EFFECT].high <= bound),
-    ("none", "its effect is not clearly above @: there may be nothing to explain",
+    ("none", "its effect is not clearly above @, so there may be nothing to explain: #",
      lambda shown, bound: shown[_EFFECT].low <= bound < shown[_EFFECT].high),
-    ("none", f"neurons and principal components {_ASIDE}", lambda shown, _: "clip" in shown),
-    ("none", f"principal components {_ASIDE}", lambda shown, _: "clip" not in shown),
-    ("none", f"neurons {_ASIDE}", lambda shown, _: _BOTH[0] not in shown),
     ("none", "there is no natural movement to compare it with",
      lambda shown, _: not {"clip", *_BOTH} & set(shown)),
 )  # fmt: skip
 _CONTRADICT = "Two pieces contradict each other. "
-_POINTS = re.compile(r" The first points to an? (\w+), the second to an? (\w+)\.$")
+_POINTS = re.compile(
+    r" The first points to an? (\w+) \((.+)\), the second to an? (\w+) \((.+)\)\.$"
+)
+_LACKING: tuple[tuple[str, str], ...] = (
+    ("natural neurons", "@ of its movement of neurons (?:is|may be) movement that they make by "
+     "themselves"),
+    ("clip", "cut to what each neuron does by itself it (?:keeps|may keep) @ of its effect"),
+    ("clip in components",
+     "cut to what each component does by itself it (?:keeps|may keep) @ of its effect"),
+    ("principal components",
+     "@ of its effect (?:lies|may lie) in the components that hold 99% of the variance"),
+    ("more principal components",
+     "@ of its effect (?:lies|may lie) in the components that hold 99.9% of the variance"),
+    ("length in them",
+     "@ of its squared length lies in the components that hold 99% of the variance"),
+    ("along the mean change", "@ of its part in them is along the mean change, from which nothing "
+     "else can be told apart"),
+    ("whole component", "the whole component (?:has|may have) @ of its effect"),
+)  # fmt: skip
+"""What stands in the way of a verdict: the evidence, and its words around `more than a third`."""
+_WHO = "(Neurons|Principal components)"
+_BUT = re.compile(rf"{_WHO} would point to an? \w+, but (.+)")
+_NEITHER = re.compile(rf"{_WHO} point neither to a feature \((.+)\) nor to an illusion \((.+)\)")
 
 
 def read(rule: str, verdict: str, shown: Shown) -> list[str]:
@@ -75,7 +97,10 @@ def read(rule: str, verdict: str, shown: Shown) -> list[str]:
     assert body.endswith("."), rule
     sentences = [_sentence(one, shown) for one in body[:-1].split(". ")]
     if end:
-        assert sentences == list(end.groups()), rule
+        assert sentences == [end[1], end[3]], rule
+        for said in ", ".join((end[2], end[4])).split("), "):
+            name, value = said.removesuffix(")").rsplit(" (")[0].rsplit(" ", 1)
+            assert float(value) == pytest.approx(shown[name].mean, abs=0.0051), rule
         assert verdict == "inconclusive"
     else:
         meant = {"illusory": "illusion", "faithful": "feature", "inconclusive": "none"}[verdict]
@@ -85,8 +110,32 @@ def read(rule: str, verdict: str, shown: Shown) -> list[str]:
 
 def _sentence(text: str, shown: Shown) -> str:
     assert text[0].isupper(), text
+    if found := _BUT.fullmatch(text) or _NEITHER.fullmatch(text):
+        assert all(lacks(one, shown) for part in found.groups()[1:] for one in part.split("; "))
+        return "none"
     (way,) = {_clause(one, shown) for one in (text[0].lower() + text[1:]).split("; ")}
     return way
+
+
+def lacks(text: str, shown: Shown) -> str:
+    """The evidence that a clause says is not as a verdict needs it, which must be so."""
+    than = "(more|less|no more|no less) than (.+)"
+    for name, pattern in _LACKING:
+        if found := re.fullmatch(
+            f"{pattern.replace('@', than)}: ([^,]+)(?:, (up|down) to (.+))?", text
+        ):
+            way, bound, value, towards, end = found.groups()
+            ends = _ends(shown[name])
+            limit = _WORDS[bound] if bound in _WORDS else float(bound)
+            # What may be needs one end over there, what is needs both.
+            over = [(e > limit) if way == "more" else (e < limit) for e in ends]
+            assert (any if " may " in text else all)(over) or limit in ends, (text, ends)
+            assert float(value) == pytest.approx(_mean(shown[name]), abs=0.0051), text
+            if towards:
+                assert float(end) == pytest.approx(ends[towards == "up"], abs=0.0051), text
+                assert (float(end) > limit) == (ends[towards == "up"] > limit), text
+            return name
+    raise AssertionError(f"an unknown condition: {text}")
 
 
 def _clause(text: str, shown: Shown) -> str:

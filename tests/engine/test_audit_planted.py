@@ -63,6 +63,8 @@ def test_no_text_states_what_the_evidence_beside_it_denies(cases: list[Case]) ->
         rows = {row.name: row for row in case.record.evidence}
         shown = {name: row.value for name, row in rows.items() if row.value is not None}
         shown |= rows["principal components"].details
+        whole = rows["whole component"]
+        shown[whole.name] = whole.details.get("share of v's effect")
         seen.update(read(case.record.rule, case.verdict, shown))
         lacking = [row.meaning for row in rows.values() if "not clearly above" in row.meaning]
         assert bool(lacking) == (shown["subspace effect"].low <= Bounds().nothing)

@@ -82,8 +82,166 @@ def test_verdicts(facts: Facts, change: dict, verdict: str) -> None:
 def test_a_contradiction_says_which_two() -> None:
     decision = decide(replace(MLP, **GONE))
     assert "Two pieces contradict each other" in decision.rule
-    assert "first points to a feature, the second to an illusion" in decision.rule
+    assert "The first points to a feature (natural neurons 0.95 (0.93 to 0.97)," in decision.rule
+    assert "the second to an illusion (principal components 0.10 (0.08" in decision.rule
     assert {"natural neurons", "clip", "principal components"} <= set(decision.decided_by)
+
+
+_IN = "in the components that hold {} of the variance"
+_CUT = "cut to what each {} does by itself it"
+
+
+@pytest.mark.parametrize(
+    ("facts", "change", "deciding", "words"),
+    [
+        (
+            STREAM,
+            {"whole": Estimate(1.16, 100, 1.03, 1.3387)},
+            ["whole component"],
+            "Principal components would point to a feature, but the whole component may have more "
+            "than 4/3 of its effect: 1.16, up to 1.34.",
+        ),
+        (
+            STREAM,
+            {"whole": near(1.4)},
+            ["whole component"],
+            "but the whole component has more than 4/3 of its effect: 1.40, down to 1.38.",
+        ),
+        (
+            STREAM,
+            {"first": near(0.67)},
+            ["principal components"],
+            f"feature, but less than two thirds of its effect may lie {_IN.format('99%')}: 0.67, "
+            "down to 0.65.",
+        ),
+        (
+            STREAM,
+            {"first": near(1.4)},
+            ["principal components"],
+            f"feature, but more than 4/3 of its effect lies {_IN.format('99%')}: 1.40, down to",
+        ),
+        (
+            STREAM,
+            {"second": near(0.6)},
+            ["more principal components"],
+            f"feature, but less than two thirds of its effect lies {_IN.format('99.9%')}: 0.60, up "
+            "to 0.62.",
+        ),
+        (
+            STREAM,
+            {"second": near(1.32)},
+            ["more principal components"],
+            f"but more than 4/3 of its effect may lie {_IN.format('99.9%')}: 1.32, up to 1.34.",
+        ),
+        (
+            STREAM,
+            {"length": 0.6},
+            ["principal components"],
+            f"but less than two thirds of its squared length lies {_IN.format('99%')}: 0.60.",
+        ),
+        (
+            STREAM,
+            {"within": near(0.5)},
+            ["clip in components"],
+            f"feature, but {_CUT.format('component')} may keep less than half of its effect: 0.50, "
+            "down to 0.48.",
+        ),
+        (
+            STREAM,
+            {**GONE, "within": near(0.66)},
+            ["clip in components"],
+            f"illusion, but {_CUT.format('component')} may keep more than two thirds of its effect",
+        ),
+        (
+            STREAM,
+            {**GONE, "along": 0.95},
+            ["principal components"],
+            "illusion, but more than 0.9 of its part in them is along the mean change, from which "
+            "nothing else can be told apart: 0.95.",
+        ),
+        (
+            STREAM,
+            {**GONE, "second": near(0.33)},
+            ["more principal components"],
+            f"illusion, but more than a third of its effect may lie {_IN.format('99.9%')}: 0.33,",
+        ),
+        (
+            STREAM,
+            {"first": near(0.5), "second": near(0.5)},
+            ["principal components", "more principal components", "clip in components"],
+            "Principal components point neither to a feature (less than two thirds of its effect",
+        ),
+        (
+            MLP,
+            {"neurons": near(0.8)},
+            ["natural neurons", "principal components"],
+            "Neurons would point to a feature, but less than 0.8 of its movement of neurons may be "
+            "movement that they make by themselves: 0.80, down to 0.78. Principal components",
+        ),
+        (
+            MLP,
+            {"clip": near(0.7)},
+            ["clip", "principal components"],
+            f"feature, but {_CUT.format('neuron')} keeps less than 0.8 of its effect: 0.70, up to",
+        ),
+        (
+            MLP,
+            {"clip": near(1.4)},
+            ["clip", "principal components"],
+            f"feature, but {_CUT.format('neuron')} keeps more than 4/3 of its effect: 1.40, down",
+        ),
+        (
+            MLP,
+            {"clip": near(0.1)},
+            ["clip", "natural neurons", "principal components"],
+            "nor to an illusion (more than 0.8 of its movement of neurons is movement that they "
+            "make by themselves: 0.95, down to 0.93).",
+        ),
+        (
+            MLP,
+            {"neurons": near(0.5), "clip": near(0.32)},
+            ["natural neurons", "clip", "principal components"],
+            f"nor to an illusion ({_CUT.format('neuron')} may keep more than a third of its effect",
+        ),
+        (
+            STREAM,
+            {"effect": near(0.06)},
+            ["subspace effect"],
+            "so there may be nothing to explain: 0.06 (0.04 to 0.08).",
+        ),
+        (
+            STREAM,
+            {"effect": near(-0.5)},
+            ["subspace effect"],
+            "as no feature does: -0.50 (-0.52 to -0.48).",
+        ),
+        (STREAM, {"effect": near(0.5, n=9)}, ["subspace effect"], "on 9 independent pairs"),
+        (STREAM, {"within": None}, ["subspace effect"], "There is no natural movement"),
+    ],
+)
+def test_an_inconclusive_one_names_what_stands_in_the_way(
+    facts: Facts, change: dict, deciding: list[str], words: str
+) -> None:
+    """That alone decided, and the sentence has its numbers."""
+    decision = decide(replace(facts, **change))
+    assert decision.verdict == "inconclusive"
+    assert list(decision.decided_by) == deciding
+    assert words in decision.rule
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            Estimate(1.3, 100, 1.2, 1.3334),
+            "may have more than 4/3 of its effect: 1.30, up to 1.3334",
+        ),
+        (near(4 / 3, 0), "has no less than 4/3 of its effect: 1.333333"),
+        (Estimate(1.4, 100, 1.3334, 1.5), "has more than 4/3 of its effect: 1.40, down to 1.3334"),
+    ],
+)
+def test_no_number_is_rounded_over_its_bound(value: Estimate, said: str) -> None:
+    assert said in decide(replace(STREAM, whole=value)).rule
 
 
 def drawn(chance: random.Random) -> Facts:
@@ -116,6 +274,8 @@ def shown(facts: Facts) -> dict[str, Estimate | float]:
         "principal components": facts.first,
         "more principal components": facts.second,
         "clip in components": facts.within,
+        "whole component": facts.whole,
+        "length in them": facts.length,
         "along the mean change": facts.along,
     }
     return {name: value for name, value in named.items() if value is not None}
@@ -174,7 +334,7 @@ def test_a_reader_that_believes_nothing() -> None:
         ("half", 1 / 4, {"first": near(0.95)}, "keeps more than a quarter of it"),
         ("nothing", 0.7, {}, "not clearly above 0.7"),
         ("few", 200, {}, "fewer than 200 says too little"),
-        ("apart", 0.3, {"neurons": near(0.5), **GONE}, "More than 0.3 of its part there"),
+        ("apart", 0.3, {"neurons": near(0.5), **GONE}, "more than 0.3 of its part in them"),
     ],
 )
 def test_the_text_is_made_from_the_constants(

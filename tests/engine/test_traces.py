@@ -233,7 +233,9 @@ def test_dormant_edges(traced: tuple[Results, Any]) -> None:
                 and there.mean / here.mean < 0.2
                 for here, there in effects
             ]
-            assert edge.dormant == any(carried)
+            assert edge.dormant == any(carried) == bool(edge.asleep)
+            if edge.asleep in ("data", "intervention"):
+                assert carried[edge.asleep == "intervention"]
             assert edge.shown == (edge.dormant or abs(edge.share) >= 0.02)
 
 

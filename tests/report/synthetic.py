@@ -67,6 +67,7 @@ def trace(size: int, positions: tuple[str, ...] = ("END",), dormant: int = 2) ->
         metric="logit_diff",
         pairs="flip.test",
         n=N,
+        n_pairs=N,
         positions=list(positions),
         policy="freeze all, layernorm recompute",
         clean=number(3.21),
@@ -152,6 +153,7 @@ def _chosen(edges: list[TraceEdge], nodes: list[TraceNode], dormant: int) -> lis
                 update={
                     "shown": (edge.sender, edge.receiver) in shown,
                     "dormant": asleep,
+                    "asleep": "data" if asleep else "",
                     "natural_share": natural,
                     "natural": number(natural * TOTAL),
                 }

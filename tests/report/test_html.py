@@ -257,7 +257,7 @@ def test_traces_audits_and_comparisons(folder: Path, page: Page) -> None:
         Evidence(name="cosine", value=None, meaning="Needs `against: u`.", points_to="neither"),
     ]  # fmt: skip
     audit = AuditRecord(
-        audited="illusion(v, on: many)", site="mlp_hidden[0]", pairs="many", n=4,
+        audited="illusion(v, on: many)", site="mlp_hidden[0]", pairs="many", n=4, n_pairs=6,
         verdict="illusory", rule=HOSTILE, decided_by=["row part"], evidence=rows,
         stability={"thresholds wider": "illusory", "ABB into BAB alone": "inconclusive"},
         caveat="Evidence, not proof.",
@@ -410,7 +410,7 @@ def test_what_nobody_plots_is_drawn_all_the_same(read: Path) -> None:
 def test_texts_without_answers_are_among_the_prompts(read: Path) -> None:
     page = read_page(read)
     lines = (read / "texts.txt").read_text().split("\n\n")
-    (tables,) = [e.words for e in page.all("table") if e.words.startswith("lines, n = 24")]
+    (tables,) = [e.words for e in page.all("table") if e.words.startswith("lines, 24 texts")]
     assert all(line in tables for line in lines[:3])
     assert lines[3] not in tables
     written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])

@@ -22,13 +22,14 @@ docs/audit.md.
 
 If both testify they must agree; a contradiction is inconclusive. "Below" and "above" mean the whole
 interval. Every clause of a verdict is a :class:`Finding` and is made from the numbers compared.
+An inconclusive one is decided by the conditions that are not met, and says which and by how much.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from causaldsl.engine.audit.findings import Finding, Lacks, number, share
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.vocabulary.audits import HELD
 
@@ -38,9 +39,32 @@ WITHIN, WHOLE = "clip in components", "whole component"
 LENGTH, APART = "length in them", "along the mean change"
 """Names of the evidence that the rule reads; the last two are details of ``FIRST``."""
 _NEURONS, _COMPONENTS = "neurons", "principal components"
+_TO = {"faithful": "a feature", "illusory": "an illusion"}
 
-_SHARES = {1 / 4: "a quarter", 1 / 3: "a third", 1 / 2: "half"}
-_SHARES |= {2 / 3: "two thirds", 3 / 4: "three quarters"}
+_FIRST, _SECOND = (
+    f"in the components that hold {held} of the variance"
+    for held in (f"{HELD[0]:.0%}", f"{HELD[1]:.1%}")
+)
+_MOVES = Lacks(
+    "{than} of its movement of neurons {is} movement that they make by themselves", ("is", "may be")
+)
+_KEEP = ("keeps", "may keep")
+_KEEPS, _CUT = (
+    Lacks(f"cut to what each {what} does by itself it {{is}} {{than}} of its effect", _KEEP)
+    for what in ("neuron", "component")
+)
+_SOME, _MORE = (
+    Lacks(f"{{than}} of its effect {{is}} {where}", ("lies", "may lie"))
+    for where in (_FIRST, _SECOND)
+)
+_LONG = Lacks(f"{{than}} of its squared length {{is}} {_FIRST}", ("lies", "may lie"))
+_BESIDE = Lacks("the whole component {is} {than} of its effect", ("has", "may have"))
+_LINE = Lacks(
+    "{than} of its part in them {is} along the mean change, from which nothing else can be told "
+    "apart",
+    ("is", "may be"),
+)
+"""What is said of the conditions that are not met."""
 
 CAVEAT = (
     "This is evidence, not proof. Wu et al. (arXiv 2401.12631) argue that a large null-space part "
@@ -99,34 +123,22 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """That a number lies below or above a bound, in words. ``about`` is what it is a share of."""
-
-    name: str
-    value: Estimate | float
-    below: bool
-    bound: float
-    words: str = ""
-    """Empty where another finding's words say it too, or where it only guards against a kind."""
-
-    @property
-    def holds(self) -> bool:
-        if isinstance(self.value, float):
-            return self.value < self.bound if self.below else self.value > self.bound
-        return self.value.high < self.bound if self.below else self.value.low > self.bound
-
-
-@dataclass(frozen=True)
 class Testimony:
-    """What ``of``, a group of evidence, says, and the findings that it says it for."""
+    """What ``of``, a group of evidence, says, and the findings that it says it for.
+
+    Where it says neither, ``lacking`` are the conditions of a verdict that are not met: of the one
+    that it comes close to, or of both.
+    """
 
     of: str
     verdict: str = "neither"
     findings: tuple[Finding, ...] = ()
+    lacking: tuple[tuple[str, tuple[Finding, ...]], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(finding.name for finding in self.findings))
+        lacking = [finding for _, findings in self.lacking for finding in findings]
+        return tuple(dict.fromkeys(finding.name for finding in [*self.findings, *lacking]))
 
     @property
     def words(self) -> str:
@@ -135,16 +147,11 @@ class Testimony:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, its rule in words, and the evidence that it rests on."""
+    """A verdict, its rule in words, and the evidence it rests on or that stands in its way."""
 
     verdict: str
     rule: str
     decided_by: tuple[str, ...]
-
-
-def share(of: float) -> str:
-    """A share in words, as 1/3 is "a third"; in digits where there are none."""
-    return next((words for value, words in _SHARES.items() if math.isclose(value, of)), f"{of:g}")
 
 
 def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
@@ -168,7 +175,8 @@ def decide(facts: Facts, bounds: Bounds | None = None) -> Decision:
         first, second = said
         rule = (
             f"Two pieces contradict each other. {_sentence(first)} {_sentence(second)} The first "
-            f"points to {_to(first)}, the second to {_to(second)}."
+            f"points to {_TO[first.verdict]} ({_numbers(first)}), the second to "
+            f"{_TO[second.verdict]} ({_numbers(second)})."
         )
         return Decision("inconclusive", rule, names)
     return Decision(said[0].verdict, " ".join(map(_sentence, said)), names)
@@ -179,35 +187,19 @@ def by_neurons(facts: Facts, bounds: Bounds) -> Testimony | None:
     if facts.neurons is None or facts.clip is None:
         return None
     most, low = bounds.most, bounds.low
-    neurons = Finding(
-        NEURONS,
-        facts.neurons,
-        False,
-        most,
-        f"more than {share(most)} of its movement of neurons is movement that they make by "
-        "themselves",
+    own = f"more than {share(most)} of its movement of neurons is movement that they make by"
+    kept = f"cut to what each neuron does by itself it keeps more than {share(most)} of its effect"
+    lost = f"cut to what each neuron does by itself it keeps less than {share(low)} of its effect"
+    feature = (
+        Finding(NEURONS, facts.neurons, False, most, _MOVES, f"{own} themselves", speaks=True),
+        Finding(CLIP, facts.clip, False, most, _KEEPS, kept, speaks=True),
+        Finding(CLIP, facts.clip, True, bounds.top, _KEEPS),
     )
-    kept = Finding(
-        CLIP,
-        facts.clip,
-        False,
-        most,
-        f"cut to what each neuron does by itself it keeps more than {share(most)} of its effect",
+    illusion = (
+        Finding(CLIP, facts.clip, True, low, _KEEPS, lost, speaks=True),
+        Finding(NEURONS, facts.neurons, True, bounds.natural, _MOVES, clearly=True),
     )
-    top = Finding(CLIP, facts.clip, True, bounds.top)
-    if neurons.holds and kept.holds and top.holds:
-        return Testimony(_NEURONS, "faithful", (neurons, kept, top))
-    lost = Finding(
-        CLIP,
-        facts.clip,
-        True,
-        low,
-        f"cut to what each neuron does by itself it keeps less than {share(low)} of its effect",
-    )
-    natural = Finding(NEURONS, facts.neurons, False, bounds.natural)
-    if lost.holds and not natural.holds:
-        return Testimony(_NEURONS, "illusory", (lost,))
-    return Testimony(_NEURONS, "neither", (neurons, kept))
+    return _testimony(_NEURONS, feature, illusion)
 
 
 def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
@@ -220,50 +212,76 @@ def by_components(facts: Facts, bounds: Bounds) -> Testimony | None:
         "of its effect lies in the activations' principal components, those that hold "
         f"{HELD[0]:.0%} of the variance and those that hold {HELD[1]:.1%}"
     )
-    most = f"more than {share(high)} {where}"
+    most, least = (
+        f"{than} {where}" for than in (f"more than {share(high)}", f"less than {share(low)}")
+    )
     kept = f"cut there to what each does by itself it keeps more than {share(half)} of it"
-    inside = (
-        Finding(FIRST, first, False, high, most),
-        Finding(FIRST, first, True, bounds.top),
-        Finding(FIRST, facts.length, False, high),
-        Finding(SECOND, second, False, high),
-        Finding(SECOND, second, True, bounds.top),
-        Finding(WITHIN, within, False, half, kept),
-        Finding(WHOLE, whole, True, bounds.top),
+    feature = (
+        Finding(FIRST, first, False, high, _SOME, most, speaks=True),
+        Finding(FIRST, first, True, bounds.top, _SOME),
+        Finding(FIRST, facts.length, False, high, _LONG),
+        Finding(SECOND, second, False, high, _MORE, speaks=True),
+        Finding(SECOND, second, True, bounds.top, _MORE),
+        Finding(WITHIN, within, False, half, _CUT, kept),
+        Finding(WHOLE, whole, True, bounds.top, _BESIDE),
     )
-    outside = (
-        Finding(FIRST, first, True, low, f"less than {share(low)} {where}"),
-        Finding(SECOND, second, True, low),
-        Finding(WITHIN, within, True, bounds.left),
+    illusion = (
+        Finding(FIRST, first, True, low, _SOME, least, speaks=True),
+        Finding(SECOND, second, True, low, _MORE, speaks=True),
+        Finding(WITHIN, within, True, bounds.left, _CUT),
+        Finding(FIRST, facts.along, True, bounds.apart, _LINE, clearly=True),
     )
-    line = (
-        f"more than {share(bounds.apart)} of its part there is along the mean change, from which "
-        "nothing else can be told apart"
-    )
-    one_line = Finding(FIRST, facts.along, False, bounds.apart, line)
-    if all(finding.holds for finding in inside):
-        return Testimony(_COMPONENTS, "faithful", inside)
-    if all(finding.holds for finding in outside):
-        if one_line.holds:
-            return Testimony(_COMPONENTS, "neither", (one_line,))
-        return Testimony(_COMPONENTS, "illusory", outside)
-    return Testimony(_COMPONENTS, "neither", (inside[0], inside[3], inside[5]))
+    return _testimony(_COMPONENTS, feature, illusion)
+
+
+def _testimony(of: str, feature: tuple[Finding, ...], illusion: tuple[Finding, ...]) -> Testimony:
+    """What the conditions of both sides come to; where neither's all hold, those that do not.
+
+    They are those of the one side that something speaks for; of two, the one that lacks less.
+    """
+    sides = {"faithful": feature, "illusory": illusion}
+    for verdict, findings in sides.items():
+        if all(finding.holds for finding in findings):
+            return Testimony(of, verdict, tuple(f for f in findings if not f.clearly))
+    lacking = {side: tuple(f for f in all_ if not f.holds) for side, all_ in sides.items()}
+    spoken = [side for side, all_ in sides.items() if any(f.speaks and f.holds for f in all_)]
+    counts = {side: len({finding.name for finding in lacking[side]}) for side in spoken}
+    near = [side for side in spoken if counts[side] == min(counts.values())]
+    shown = near if len(near) == 1 else list(sides)
+    return Testimony(of, lacking=tuple((side, lacking[side]) for side in shown))
 
 
 def _nothing(effect: Estimate, bounds: Bounds) -> str:
     if effect.high < 0:
-        return "Patching it pushes the output away from the source, as no feature does."
+        return (
+            f"Patching it pushes the output away from the source, as no feature does: "
+            f"{number(effect, 0)}."
+        )
     is_ = "is" if effect.high <= bounds.nothing else "may be"
-    return f"Its effect is not clearly above {bounds.nothing:g}: there {is_} nothing to explain."
+    return (
+        f"Its effect is not clearly above {bounds.nothing:g}, so there {is_} nothing to explain: "
+        f"{number(effect, bounds.nothing)}."
+    )
 
 
 def _undecided(heard: list[Testimony]) -> str:
     if not heard:
         return "There is no natural movement to compare it with."
-    who = " and ".join(one.of for one in heard)
-    told = [f"{who[0].upper()}{who[1:]} do not tell a feature from an illusion here."]
-    told += [_sentence(one) for one in heard if len(one.findings) == 1]
-    return " ".join(told)
+    return " ".join(map(_lacking, heard))
+
+
+def _lacking(of: Testimony) -> str:
+    """What stands in the way of a verdict by one testimony, with its numbers."""
+    who = f"{of.of[0].upper()}{of.of[1:]}"
+    said = [
+        (_TO[verdict], "; ".join(finding.lacking for finding in findings))
+        for verdict, findings in of.lacking
+    ]
+    if len(said) == 1:
+        ((to, why),) = said
+        return f"{who} would point to {to}, but {why}."
+    (to, why), (other, why_not) = said
+    return f"{who} point neither to {to} ({why}) nor to {other} ({why_not})."
 
 
 def _sentence(of: Testimony) -> str:
@@ -271,5 +289,10 @@ def _sentence(of: Testimony) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _to(of: Testimony) -> str:
-    return {"faithful": "a feature", "illusory": "an illusion"}[of.verdict]
+def _numbers(of: Testimony) -> str:
+    """The evidence of a testimony, each number once."""
+    found: dict[str, str] = {}
+    for one in of.findings:
+        if isinstance(one.value, Estimate):
+            found.setdefault(one.name, f"{one.name} {number(one.value, one.bound)}")
+    return ", ".join(found.values())

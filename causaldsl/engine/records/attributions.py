@@ -32,7 +32,8 @@ def _attribution(of: CheckedAttribution, found: Attributed) -> dict[str, Any]:
     return {
         "metric": of.metric,
         "pairs": of.pairs.name,
-        "n": len(of.pairs),
+        "n": clean.n,
+        "n_pairs": len(of.pairs),
         "says": of.text,
         "steps": of.steps,
         "integrate": of.integrate if of.steps > 1 else "",

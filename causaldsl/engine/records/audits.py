@@ -15,5 +15,6 @@ def audits(program: CheckedProgram, session: Session) -> dict[str, Any]:
     for name, audit in program.audits.items():
         about = {"audited": audit.text, "site": str(audit.place), "pairs": audit.pairs.name}
         verdict = session.values[session.graph.key_of(name)]
-        found[name] = {**about, "n": len(audit.pairs), **verdict}
+        counts = {"n": session.bootstrap(audit.pairs).units.count, "n_pairs": len(audit.pairs)}
+        found[name] = {**about, **counts, **verdict}
     return found

@@ -84,7 +84,7 @@ def provenance(program: CheckedProgram, session: Session) -> dict[str, Any]:
         "machine": platform.machine(),
         "pairs": {
             pairs.name: {
-                "n": len(pairs),
+                "n_pairs": len(pairs),
                 "units": pairs.units.count,
                 "templates": pairs.units.from_templates,
                 "digest": pairs.digest,

@@ -39,7 +39,8 @@ def _trace(trace: CheckedTrace, found: Traced) -> dict[str, Any]:
         "does": trace.text,
         "metric": trace.metric,
         "pairs": trace.pairs.name,
-        "n": len(trace.pairs),
+        "n": found.total.n,
+        "n_pairs": len(trace.pairs),
         "positions": list(trace.positions),
         "policy": POLICY,
         "clean": found.clean.record(),
@@ -102,5 +103,6 @@ def _edge(edge: Edge) -> dict[str, Any]:
         "share": edge.share,
         "natural_share": edge.natural_share,
         "dormant": edge.dormant,
+        "asleep": edge.asleep,
         "shown": edge.shown,
     }

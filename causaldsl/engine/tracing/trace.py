@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +47,9 @@ SHOWN = 0.02
 """Edges with a smaller share of the total are left out of the picture, unless they are dormant."""
 POLICY = "freeze all, layernorm recompute"
 
+Asleep = Literal["", "data", "intervention", "opposite"]
+"""Where a dormant edge carries nothing; or that it does in both, and in opposite ways."""
+
 Sender = Component | None
 """None stands for the interventions themselves; as a receiver, for the logits."""
 
@@ -58,8 +62,12 @@ class Edge:
     natural: Estimate
     share: float
     natural_share: float
-    dormant: bool
+    asleep: Asleep
     shown: bool
+
+    @property
+    def dormant(self) -> bool:
+        return bool(self.asleep)
 
 
 @dataclass(frozen=True)
@@ -317,15 +325,15 @@ def _edge(
     found, own = bootstrap.mean(effect), bootstrap.mean(natural)
     total = float(whole.mean())
     share = found.mean / total if total else 0.0
-    dormant = _dormant(found, own, total)
+    asleep = _asleep(found, own, total)
     return Edge(
         *ends,
         found,
         own,
         share,
         own.mean / total if total else 0.0,
-        dormant,
-        dormant or abs(share) >= SHOWN,
+        asleep,
+        bool(asleep) or abs(share) >= SHOWN,
     )
 
 
@@ -339,8 +347,15 @@ def edge_name(sender: Sender, receiver: Sender) -> str:
     return " -> ".join(ends(sender, receiver))
 
 
-def _dormant(effect: Estimate, natural: Estimate, total: float) -> bool:
-    return _awake_only(effect, natural, total) or _awake_only(natural, effect, total)
+def _asleep(effect: Estimate, natural: Estimate, total: float) -> Asleep:
+    patched, data = _awake_only(effect, natural, total), _awake_only(natural, effect, total)
+    if not patched and not data:
+        return ""
+    reversed_ = all(one.low * one.high > 0 for one in (effect, natural))
+    small, large = sorted((effect.mean, natural.mean), key=abs)
+    if reversed_ and small / large <= -SILENT:
+        return "opposite"
+    return "data" if patched else "intervention"
 
 
 def _awake_only(here: Estimate, there: Estimate, total: float) -> bool:

@@ -12,7 +12,7 @@ from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.tables import folded, metric_name, table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, kind
-from causaldsl.report.numbers import with_interval
+from causaldsl.report.numbers import counted, with_interval
 from causaldsl.report.scatter import plot_attribution
 from causaldsl.report.terminal import titled
 from causaldsl.report.view import View
@@ -37,7 +37,9 @@ class Attributions(Kind[AttributionRecord]):
         title = (
             f"{name}: {_how_known(best)}: change of {record.metric} when patched, {record.pairs}"
         )
-        title += f" (n = {record.n}), the {len(best)} largest of {record.count}"
+        title += (
+            f" ({counted(record.n, record.n_pairs)}), the {len(best)} largest of {record.count}"
+        )
         rows = [
             (each.name, with_interval(each.estimate), _measured(each, "not measured"))
             for each in best
@@ -169,7 +171,8 @@ def _summary(record: AttributionRecord) -> Html:
             metric_name(record.metric),
             " by, on ",
             tag("code", record.pairs),
-            f" ({record.n} pairs), to first order: by {how}. Positive: the patch raises it.",
+            f" ({counted(record.n, record.n_pairs)}), to first order: by {how}. "
+            "Positive: the patch raises it.",
         ),
         *checked,
     )

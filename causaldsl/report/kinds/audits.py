@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from rich.table import Table
 from rich.text import Text
@@ -13,12 +13,15 @@ from causaldsl.report.html.figures import estimate
 from causaldsl.report.html.markup import Content, Html, badge, join, prose, slug, tag
 from causaldsl.report.html.tables import table
 from causaldsl.report.kinds.base import Kind, kind
-from causaldsl.report.numbers import plain, two_decimals
+from causaldsl.report.numbers import counted, plain, two_decimals
 from causaldsl.report.view import View
 from causaldsl.results.numbers import Number
 from causaldsl.results.records import AuditRecord, Evidence, Results
 
 _STYLE = {"illusory": "bold red", "faithful": "green", "inconclusive": "yellow"}
+
+_ROLES = (("decided", "What decided"), ("stands in the way", "What stands in the way of a verdict"))
+"""What the evidence is that a verdict rests on; the second where there is no definite one."""
 
 
 @kind
@@ -44,19 +47,20 @@ class Audits(Kind[AuditRecord]):
     def panel(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict, its rule, where the evidence lies, and how stable the verdict is."""
         decided = [row for row in record.evidence if row.name in record.decided_by]
+        head = _ROLES[record.verdict == "inconclusive"][1]
         return join(
             tag("p", tag("code", name), ": ", badge(record.verdict)),
             tag("p", prose(record.rule), class_="small"),
-            axis(record.evidence, record.decided_by, f"axis-beside-{slug(name)}"),
+            _axis(record, f"axis-beside-{slug(name)}"),
             tag("p", _stable(record), class_="small") if record.stability else None,
-            _evidence(decided, "What decided", ()) if decided else None,
+            _evidence(decided, head) if decided else None,
             tag("p", tag("a", "all the evidence", href=f"#audits-{name}"), class_="more"),
         )
 
     def article(self, view: View, name: str, record: AuditRecord) -> Html:
         """The verdict with its rule and its limits, and every piece of evidence."""
         found = [row for row in record.evidence if row.value is not None]
-        caption = f"Evidence on {record.site}, {record.n} pairs of {record.pairs}"
+        caption = f"Evidence on {record.site}, {record.pairs} ({counted(record.n, record.n_pairs)})"
         lacking = [
             join(tag("dt", row.name), tag("dd", prose(row.meaning), _details(row)))
             for row in record.evidence
@@ -68,9 +72,9 @@ class Audits(Kind[AuditRecord]):
             tag("h3", tag("code", name), " ", badge(record.verdict)),
             tag("p", tag("code", record.audited)),
             tag("p", prose(record.rule)),
-            axis(record.evidence, record.decided_by, f"axis-{slug(name)}"),
+            _axis(record, f"axis-{slug(name)}"),
             tag("p", _stable(record)) if record.stability else None,
-            _evidence(found, caption, record.decided_by) if found else None,
+            _evidence(found, caption, record) if found else None,
             join(lead, tag("dl", lacking, class_="words")) if lacking else None,
             tag("p", prose(record.caveat), class_="small"),
             _calibration() if name == list(view.results.audits)[-1] else None,
@@ -79,7 +83,8 @@ class Audits(Kind[AuditRecord]):
 
 
 def _verdict(name: str, audit: AuditRecord) -> Text:
-    about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} (n = {audit.n})\n"
+    about = f"{name} = {audit.audited}, {audit.site}, {audit.pairs} "
+    about += f"({counted(audit.n, audit.n_pairs)})\n"
     verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
     return Text.assemble(about, verdict, f": {audit.rule}")
 
@@ -116,7 +121,8 @@ def _calibration() -> Html:
 
 
 def _evidence_table(audit: AuditRecord) -> Table:
-    out = Table(title="Evidence (* decided)", title_justify="left")
+    role = _ROLES[audit.verdict == "inconclusive"][0]
+    out = Table(title=f"Evidence (* {role})", title_justify="left")
     out.add_column("")
     out.add_column("value", justify="right", no_wrap=True)
     out.add_column("points to")
@@ -140,12 +146,26 @@ def _number(value: Number | int | float) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _evidence(rows: list[Evidence], caption: str, decided_by: Collection[str]) -> Html:
+def _axis(record: AuditRecord, anchor: str) -> Html | None:
+    """The evidence on its axis, and why dots on one side can be no verdict."""
+    drawn = axis(record.evidence, record.decided_by, anchor)
+    if drawn is None or record.verdict != "inconclusive":
+        return drawn
+    deciding = [row for row in record.evidence if row.name in record.decided_by]
+    aside = [row.name for row in deciding if row.scale is None or not isinstance(row.value, Number)]
+    said = "A dot is where one number lies by itself; a full one stands in the way of a verdict"
+    if aside:
+        said += f", and so does what has no dot: {', '.join(aside)}"
+    return join(drawn, tag("p", f"{said}.", class_="small"))
+
+
+def _evidence(rows: list[Evidence], caption: str, of: AuditRecord | None = None) -> Html:
+    """A table of evidence, marked where the verdict rests on it; all of it does without ``of``."""
+    marked = of.decided_by if of else ()
+    role = _ROLES[of is not None and of.verdict == "inconclusive"][0]
     cells: list[list[Content]] = [
         [
-            join(row.name, tag("div", "decided", class_="options"))
-            if row.name in decided_by
-            else row.name,
+            join(row.name, tag("div", role, class_="options")) if row.name in marked else row.name,
             _value(row.value),
             badge(row.points_to) if row.points_to != "neither" else "neither",
             join(prose(row.meaning), _details(row)),

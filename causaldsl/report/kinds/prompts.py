@@ -87,7 +87,7 @@ def _first_texts(texts: PromptSet, tokens: Tokens | None) -> Html:
         [str(i), _prompt(pair.base, tokens), str(pair.base.length)]
         for i, pair in enumerate(texts.pairs[:_EXAMPLES], 1)
     ]
-    caption = join(tag("b", texts.name), f", n = {len(texts)}: {_part(rows, texts)}")
+    caption = join(tag("b", texts.name), f", {len(texts)} texts: {_part(rows, texts)}")
     return table(["text", "", "tokens"], rows, caption, class_="prompts")
 
 

@@ -28,7 +28,12 @@ class Provenance(Kind[None]):
         used = view.results.provenance.get("packages", {})
         packages = {f"package {name}": version for name, version in used.items()}
         pairs: list[list[Content]] = [
-            [tag("code", name), str(entry["n"]), tag("code", entry["digest"])]
+            [
+                tag("code", name),
+                str(entry["n_pairs"]),
+                str(entry.get("units", "")),
+                tag("code", entry["digest"]),
+            ]
             for name, entry in view.results.provenance.get("pairs", {}).items()
         ]
         times = {key: plain(seconds) for key, seconds in view.results.timings.items()}
@@ -38,7 +43,9 @@ class Provenance(Kind[None]):
             tag("p", "Run it again with:"),
             tag("pre", tag("code", _command(view)), class_="command"),
             facts(found | packages | times),
-            table(["prompts", "n", "digest"], pairs, "Prompts, identified by their content")
+            table(
+                ["prompts", "pairs", "n", "digest"], pairs, "Prompts, identified by their content"
+            )
             if pairs
             else None,
             tag(

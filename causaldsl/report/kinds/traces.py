@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from causaldsl.check.checked import Output
+from causaldsl.report.dormant import HEADINGS, WHERE, dormant_as
 from causaldsl.report.html.figures import estimate, share
 from causaldsl.report.html.markup import Content, Html, join, tag
 from causaldsl.report.html.svg import Said, Words
 from causaldsl.report.html.tables import folded, metric_name, table
 from causaldsl.report.kinds.base import Draw, Kind, Named, Options, Picture, kind
-from causaldsl.report.numbers import percent, with_interval
+from causaldsl.report.numbers import counted, percent, with_interval
 from causaldsl.report.pathways.draw import trace_dot
 from causaldsl.report.pictures import draw_dot
 from causaldsl.report.terminal import hyphened, titled
@@ -43,14 +45,12 @@ class Traces(Kind[TraceRecord]):
 
     def panel(self, view: View, name: str, record: TraceRecord) -> Html:
         """Total effect, how much the drawn edges explain, the largest parts, what is dormant."""
-        dormant = [edge for edge in record.edges if edge.dormant and edge.shown]
         top = _largest(record.components)[:_ROWS_BESIDE]
         what = f"the {len(top)} of {len(record.components)} components that carry most"
-        said = "Dormant edges: they carry effect here, and not on the data"
         return join(
             _summary(record),
             _components(top, join(tag("b", name), f": {what}")) if top else None,
-            _edges(dormant, said) if dormant else None,
+            *(_edges(edges, said) for said, edges in _dormant(record)),
             tag("p", tag("a", "all components and edges", href=f"#traces-{name}"), class_="more"),
         )
 
@@ -120,7 +120,7 @@ def _said_of_edge(edge: TraceEdge) -> str:
     effect, natural = with_interval(edge.effect), with_interval(edge.natural)
     said = f"{edge.sender} → {edge.receiver}: {percent(edge.share)} of the effect ({effect}), "
     said += f"naturally {percent(edge.natural_share)} ({natural})"
-    return f"dormant: {said}" if edge.dormant else said
+    return f"{dormant_as(edge)}: {said}" if edge.dormant else said
 
 
 def _summary_table(name: str, trace: TraceRecord) -> Table:
@@ -129,7 +129,7 @@ def _summary_table(name: str, trace: TraceRecord) -> Table:
         "total effect": with_interval(trace.total),
         "share that the shown edges carry": with_interval(trace.explained, hyphened),
     }
-    title = f"{name}: {trace.does}, {trace.pairs} (n = {trace.n})"
+    title = f"{name}: {trace.does}, {trace.pairs} ({counted(trace.n, trace.n_pairs)})"
     return titled(title, [trace.metric], ["mean"], rows.items())
 
 
@@ -159,7 +159,8 @@ def _edge_table(name: str, trace: TraceRecord) -> Table:
     for edge in shown:
         effect, natural = with_interval(edge.effect), with_interval(edge.natural)
         shares = hyphened(edge.share), hyphened(edge.natural_share)
-        mark = Text("DORMANT", "bold") if edge.dormant else ""
+        word = dormant_as(edge).replace("dormant", "DORMANT")
+        mark = Text(word, "bold") if edge.dormant else ""
         out.add_row(edge.sender, edge.receiver, effect, shares[0], natural, shares[1], mark)
     return out
 
@@ -169,20 +170,39 @@ def _summary(trace: TraceRecord) -> Html:
     shown = [edge for edge in trace.edges if edge.shown]
     dormant = sum(edge.dormant for edge in shown)
     what = [tag("code", trace.does), " changes ", metric_name(trace.metric), " by "]
-    what += [estimate(trace.total), " (clean: ", estimate(trace.clean), f"; {trace.n} pairs of "]
+    what += [estimate(trace.total), " (clean: ", estimate(trace.clean), "; "]
     how = "were held at their clean values one by one; paths between them were patched with "
     verb = "is" if dormant == 1 else "are"
     return join(
-        tag("p", what, tag("code", trace.pairs), f"). Components{where} {how}{trace.policy}."),
+        tag(
+            "p",
+            what,
+            tag("code", trace.pairs),
+            f", {counted(trace.n, trace.n_pairs)}). Components{where} {how}{trace.policy}.",
+        ),
         tag(
             "p",
             f"The {len(shown)} drawn edges carry ",
             share(trace.explained),
             " of the effect when all else is held at clean. ",
             tag("strong", f"{dormant} of them {verb} dormant") if dormant else None,
-            "." if dormant else "None of them is dormant.",
+            f"{_kinds(shown)}." if dormant else "None of them is dormant.",
         ),
     )
+
+
+def _dormant(record: TraceRecord) -> Iterator[tuple[str, list[TraceEdge]]]:
+    """The drawn dormant edges of each kind, under a heading that is so of them all."""
+    for asleep, said in HEADINGS.items():
+        edges = [e for e in record.edges if e.dormant and e.shown and e.asleep == asleep]
+        if edges:
+            yield f"Dormant edges: {said}", edges
+
+
+def _kinds(edges: list[TraceEdge]) -> str:
+    """How many are dormant where: `: 2 on the data, 1 under the patch`."""
+    counts = Counter(WHERE[edge.asleep] for edge in edges if edge.dormant and edge.asleep)
+    return f": {', '.join(f'{n} {where}' for where, n in counts.items())}" if counts else ""
 
 
 def _largest(nodes: list[TraceNode]) -> list[TraceNode]:
@@ -212,7 +232,7 @@ def _edges(edges: list[TraceEdge], caption: Content) -> Html:
             tag("code", f"{edge.sender} → {edge.receiver}"),
             _effect(edge.share, edge.effect),
             _effect(edge.natural_share, edge.natural),
-            tag("span", "dormant", class_="badge") if edge.dormant else "",
+            tag("span", dormant_as(edge), class_="badge") if edge.dormant else "",
         ]
         for edge in edges
     ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from causaldsl.report.numbers import percent, plain, with_interval
+from causaldsl.report.dormant import MEANINGS
+from causaldsl.report.numbers import counted, percent, plain, with_interval
 from causaldsl.report.pathways.layout import LINE, Box, text_width
 from causaldsl.results.routes import TraceRecord
 
@@ -51,11 +52,9 @@ def _meanings(record: TraceRecord) -> Iterable[tuple[Mark, str]]:
         yield "for", "with the total effect"
     if any(edge.share < 0 for edge in shown):
         yield "against", "against it"
-    if any(edge.dormant for edge in shown):
-        yield (
-            "dormant",
-            "dormant: without the intervention not used, or the other way (natural share)",
-        )
+    if asleep := {edge.asleep for edge in shown if edge.dormant}:
+        means = ", or ".join(said for kind, said in MEANINGS.items() if kind in asleep)
+        yield "dormant", f"dormant: {means} (natural share)"
     if shown:
         strongest = max(abs(edge.share) for edge in shown)
         yield "width", f"line width: size of the effect, here up to {percent(strongest)}"
@@ -70,7 +69,8 @@ def caption(record: TraceRecord, name: str, model: str, width: float) -> list[st
     )
     explained = with_interval(record.explained, percent)
     said = [
-        f"{record.does}, on {model}; {record.metric} on {record.pairs}, n = {record.n}",
+        f"{record.does}, on {model}; {record.metric} on {record.pairs}, "
+        f"{counted(record.n, record.n_pairs)}",
         f"clean {clean}, total effect {total}; "
         f"the {len(shown)} edges shown ({dormant} dormant) carry {explained} of it",
         "in a node: share of the effect that goes when it is held at clean; "
