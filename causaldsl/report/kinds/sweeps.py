@@ -40,14 +40,14 @@ class Sweeps(Kind[SweepRecord]):
             _differing(record, main),
         )
         shown = {cell: arms[cell] for cell in ["clean", *best]}
-        axes, names = _cells(record)
+        axes, names = _cells(record, main)
         more = tag("p", tag("a", "all cells", href=f"#all-{name}"), class_="more")
         return join(arms_table(shown, what, names, axes), more)
 
     def article(self, view: View, name: str, record: SweepRecord) -> Html:
         """Every cell, folded away."""
         arms = view.results.measures[name]
-        axes, names = _cells(record)
+        axes, names = _cells(record, headline(arms["clean"]))
         summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
         cells = arms_table(arms, measured_on(name, arms), names, axes)
         return tag("details", summary, cells, id=f"all-{name}")
@@ -110,8 +110,9 @@ def _differing(record: SweepRecord, metric: str) -> str:
     return f"; * {len(record.differs[metric])} differ from clean, by intervals for all at once"
 
 
-def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
-    """What the cells are counted by, and each cell as its arm and its place there.
+def _cells(sweep: SweepRecord, metric: str) -> tuple[str, dict[str, Content]]:
+    """What the cells are counted by, and each cell as its arm and its place there, with a star
+    where it differs from the clean run by this metric, as is counted in the caption.
 
     A token index has its tokens beside it.
     """
@@ -120,7 +121,7 @@ def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
     for at, places in zip(product(*sweep.axes.values()), product(*shown), strict=True):
         for arm in sweep.arms:
             parts, cell = [arm, *places] if arm else places, f"{arm}[{'.'.join(at)}]"
-            star = " *" if any(cell in marked for marked in sweep.differs.values()) else None
+            star = " *" if cell in sweep.differs.get(metric, ()) else None
             names[cell] = join(tag("code", " · ".join(parts)), star)
     return " · ".join(sweep.axes), names
 
