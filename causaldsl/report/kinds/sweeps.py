@@ -42,14 +42,15 @@ class Sweeps(Kind[SweepRecord]):
         shown = {cell: arms[cell] for cell in ["clean", *best]}
         axes, names = _cells(record, main)
         more = tag("p", tag("a", "all cells", href=f"#all-{name}"), class_="more")
-        return join(arms_table(shown, what, names, axes), more)
+        return join(arms_table(shown, what, names, axes, marked=record.differs), more)
 
     def article(self, view: View, name: str, record: SweepRecord) -> Html:
         """Every cell, folded away."""
         arms = view.results.measures[name]
         axes, names = _cells(record, headline(arms["clean"]))
         summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
-        cells = arms_table(arms, measured_on(name, arms), names, axes)
+        said = measured_on(name, arms)
+        cells = arms_table(arms, said, names, axes, marked=record.differs)
         return tag("details", summary, cells, id=f"all-{name}")
 
     def draw(self, view: View, name: str, record: SweepRecord, asked: Output | None) -> Draw | None:
@@ -82,7 +83,7 @@ def sweep_table(results: Results, name: str) -> Table:
     rows = (
         [
             _said(cell) + (" *" if cell in marked else ""),
-            *(measured(arms[cell][m], m) for m in metrics),
+            *(measured(arms[cell][m], m, cell in record.differs.get(m, ())) for m in metrics),
         ]
         for cell in ["clean", *best]
     )
