@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from causaldsl.check.attention import check_keys
 from causaldsl.check.cautions import warn_of_gradients, warn_of_positions
 from causaldsl.check.context import Context
-from causaldsl.check.pairs import PairSet, Prompt, PromptSet
-from causaldsl.check.places import Place
+from causaldsl.check.pairs import PairFamily, PairSet, Prompt, PromptSet
+from causaldsl.check.places import Place, unknown_position
+from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.values import Applied, ClassName
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.vocabulary.attention import Attention
@@ -29,6 +30,36 @@ def check_place(
         pairs.agreeing.add((place.position, both))
     if both:
         warn_of_positions(context, place, pairs, _used(place, use))
+
+
+def check_sites(context: Context) -> None:
+    """Every site that the program itself defines is at positions of some prompts, used or not.
+
+    A file without pairs is there to be imported: its sites may be at those of other programs.
+    """
+    defined, scope = context.program.defined, context.scope
+    known = _positions(defined.values())
+    if not known:
+        return
+    for name, span in scope.places.items():
+        site = defined.get(name)
+        own = span.source.name == context.program.source.name
+        if own and isinstance(site, Place) and site.position is not None:
+            for point in dict.fromkeys(site.position.names):
+                if point not in known:
+                    context.problems.add(unknown_position(point, known).at(site.span))
+
+
+def _positions(values: Iterable[object]) -> set[str]:
+    """The names of positions in all prompts that there are here, or that a block could make."""
+    found: set[str] = set()
+    for value in values:
+        if isinstance(value, PromptFamily):
+            found |= {"END", *(name for name, _, _ in value.places)}
+        sets = value.sets if isinstance(value, PairFamily) else [value]
+        pairs = [pair for one in sets if isinstance(one, PairSet) for pair in one.pairs]
+        found.update(name for pair in pairs for prompt in pair.prompts for name in prompt.named)
+    return found
 
 
 def _check_pairs(place: Place, pairs: PairSet, use: Span, both: bool) -> None:

@@ -55,11 +55,7 @@ class Point(Value):
                 "name a position, such as END-1",
             )
         if self.name is not None and self.name not in named:
-            help = suggest(self.name, named, "positions")
-            if not help.endswith("?"):
-                help += "; `position NAME = SLOT` in prompts names another"
-            message = f"the prompts have no position `{self.name}`"
-            raise Mistake("unknown-position", message, help)
+            raise unknown_position(self.name, named)
         index = self.offset + (named[self.name] if self.name is not None else 0)
         if not 0 <= index < prompt.length:
             raise Mistake(
@@ -68,6 +64,14 @@ class Point(Value):
                 f"the prompt is: {prompt.text}",
             )
         return index
+
+
+def unknown_position(name: str, known: Iterable[str]) -> Mistake:
+    """What is said of a position that prompts do not have."""
+    help = suggest(name, known, "positions")
+    if not help.endswith("?"):
+        help += "; `position NAME = SLOT` in prompts names another"
+    return Mistake("unknown-position", f"the prompts have no position `{name}`", help)
 
 
 @dataclass(frozen=True)

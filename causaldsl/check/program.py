@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.agreement import check_sites
 from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.choices import Choice
 from causaldsl.check.context import Context
@@ -107,6 +108,8 @@ class Checker:
         self.problems.raise_if_any()
         self.program.words = self.context.words
         check_all_used(self.program.settings, self.program.params)
+        check_sites(self.context)
+        self.problems.raise_if_any()
         warn_of_program(self.context)
         self.program.warnings = [w for w in self.program.warnings if not self.allowed(w)]
         return self.program

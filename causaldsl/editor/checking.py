@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from causaldsl.check.agreement import check_sites
 from causaldsl.check.doubts import warn_of_program
 from causaldsl.check.program import Checker
 from causaldsl.check.unknown import with_notes
@@ -138,7 +139,10 @@ class Checking:
                         problems.add(diagnostic)
         self._seen = seen
         if not problems.found and not any(one.problems.incomplete for one in seen.values()):
-            warn_of_program(replace(self.context, problems=problems))
+            whole = replace(self.context, problems=problems)
+            check_sites(whole)
+            if not problems.found:
+                warn_of_program(whole)
         if program.model is not None and program.tokens is not None:
             self._tokens = program.model, self._tokenizer(program.model), program.tokens
         warnings = [w for w in program.warnings if not self.checker.allowed(w)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 from torch import Tensor
 
 from causaldsl.engine.bootstrap import (
@@ -203,6 +203,9 @@ def squared(of: float) -> float:
     return combined(float(size) ** 2, [size], monotone(lambda each: each * each.abs()))
 
 
+_HEAVY = 1.1
+_FAR = 4.0
+"""Standard deviations: draws that are further out say no more of a correlation."""
 _COLUMNS = 2048
 """Numbers of which correlations are held at once: of thousands of cells there are millions."""
 
@@ -240,6 +243,22 @@ def simultaneous(
     return half, float(t / of_one)
 
 
+def usual(found: Tensor, draws: Tensor) -> Tensor:
+    """How far draws (r, c) of numbers (c,) lie from them: their root mean square, or where that is
+    more than a tenth larger, the 95% point of the distances by that of a normal.
+
+    Few draws of a ratio are very far out, where what it divides by is nearly 0. These make its
+    standard deviation so large that the largest of many such numbers looked like one alone: of 60
+    cells without effect on fldd, clean 0.7 ± 0.2, `max(s.fldd) > 0` held in 19%.
+    """
+    distances = (draws - found).abs().nan_to_num(float("inf"))
+    most = -(-len(draws) * 19 // 20)
+    far = distances.kthvalue(most, 0).values / float(-ndtri((1 - LEVEL) / 2))
+    scale = distances.square().mean(0).sqrt()
+    scale = torch.where((far > 0) & (scale > _HEAVY * far), far, scale)
+    return torch.where(draws.std(0) == 0, 0.0, scale)
+
+
 def _shrunk(z: Tensor, free: int) -> Tensor:
     """Standardised draws (r, c) whose correlations r_ij are shrunk to (1 - a) r_ij, with
 
@@ -250,7 +269,7 @@ def _shrunk(z: Tensor, free: int) -> Tensor:
     """
     rows, columns = z.shape
     seen, unlike = -float(columns), 0.0
-    parts = z.split(_COLUMNS, 1)
+    parts = z.clamp(-_FAR, _FAR).split(_COLUMNS, 1)
     for i, one in enumerate(parts):
         for j, other in enumerate(parts[i:]):
             squares = (one.T @ other / rows).square().clamp_max(1)
@@ -281,8 +300,7 @@ def _together(found: Tensor, lows: Tensor, highs: Tensor, spread: Spread) -> Fac
     its own mean.
     """
     draws = torch.where((lows - found).abs() >= (highs - found).abs(), lows, highs)
-    scale = (draws - found).square().mean(0).sqrt()
-    scale = torch.where(draws.std(0) == 0, draws.std(0), scale)
+    scale = usual(found, draws)
 
     @cache
     def factor(level: float) -> float:

@@ -136,6 +136,20 @@ class Measured(dict[str, dict[str, Estimate]]):
             parts.append(self.values_of(metric, means))
         return torch.cat(parts, 1)
 
+    def changes(self, metric: Metric, names: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """The metric's change from the clean run before it is divided, by run (c,), and in every
+        draw (r, c); None if it is not of the kind that says so."""
+        found, draws = [], []
+        for begin in range(0, len(names), _AT_ONCE):
+            columns = self.columns_of(metric, names[begin : begin + _AT_ONCE])
+            with answerable(type(metric), metric.word):
+                moved: Tensor | None = metric.change(*columns.unbind(1))
+            if moved is None:
+                return None
+            found.append(_means(moved))
+            draws.append(self.bootstrap.of_columns(moved))
+        return torch.cat(found), torch.cat(draws, 1)
+
     def columns_of(self, metric: Metric, names: Sequence[str]) -> Tensor:
         """The columns (n, k, c) whose means the metric of each of these runs is worked out from."""
         with answerable(type(metric), metric.word):

@@ -56,7 +56,7 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     x_name = plot.by or next(name for name in variables if name != plot.lines)
     others = [name for name in variables if name not in (x_name, plot.lines)]
     labels = record.axes[x_name]
-    places = _places(labels)
+    places = _places(labels, record.quantities.get(x_name) not in _NO_ORDER)
     figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
     banded, joined = False, record.quantities.get(x_name) not in _NO_ORDER
     for panel, axis in zip(panels, axes, strict=True):
@@ -68,11 +68,11 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
                 by_x[at[variables.index(x_name)]].append(point)
             points = [by_x[label] for label in labels]
             banded |= _line(axis, places, points, name, number, few, joined)
-        _axis(axis, places, _shown(record, x_name))
+        _axis(axis, places, _shown(record, x_name), joined)
         axis.set_xlabel(axis_name(x_name, record.quantities), fontsize=8)
         axis.set_ylabel(panel.quantity, fontsize=8)
         if len(lines) > 1:
-            _legend(axis, plot.lines and axis_name(plot.lines, record.quantities), len(lines))
+            _legend(axis, plot.lines and axis_name(plot.lines, record.quantities))
     said = f"; line: mean{', band' if banded else ', dots'}: range over {', '.join(others)}"
     if not joined:
         said = f"; dots: means, bars: range over {', '.join(others)}"
@@ -140,14 +140,19 @@ def _shown(record: SweepRecord | TableRecord, variable: str) -> list[str]:
     return shown.get(variable, record.axes[variable])
 
 
-def _legend(axis: Any, title: str | None, count: int) -> None:
-    """Inside where it fits, else beside the panel."""
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if count > 4 else {}
+def _legend(axis: Any, title: str | None) -> None:
+    """Beside the panel, where it covers no point and no bar."""
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     axis.legend(fontsize=7, frameon=False, title=title, title_fontsize=7, **beside)
 
 
-def _places(labels: list[str]) -> list[float]:
-    """Where the labels stand: at their value if they are growing numbers, else one by one."""
+def _places(labels: list[str], ordered: bool = True) -> list[float]:
+    """Where the labels stand: at their value if they are growing numbers, else one by one.
+
+    A head `23.7` is no number between 23 and 24, and a seed is a name.
+    """
+    if not ordered:
+        return [float(i) for i in range(len(labels))]
     try:
         numbers = [float(label) for label in labels]
     except ValueError:
@@ -156,8 +161,8 @@ def _places(labels: list[str]) -> list[float]:
     return numbers if growing else [float(i) for i in range(len(labels))]
 
 
-def _axis(axis: Any, places: list[float], labels: list[str]) -> None:
-    if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= _WIDE:
+def _axis(axis: Any, places: list[float], labels: list[str], ordered: bool) -> None:
+    if ordered and len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= _WIDE:
         axis.set_xscale("log")
     label_x(axis, places, labels, 16)
     axis.minorticks_off()

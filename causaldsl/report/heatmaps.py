@@ -54,8 +54,12 @@ def plot_sweep(results: Results, name: str, path: Path) -> None:
         values = [[_change(table, cell, panel.metric) for cell in row] for row in panel.cells]
         everywhere = [_change(table, cell, panel.metric) for cell in table if cell != "clean"]
         _draw(figure, axis, panel, values, colours(everywhere))
-        _mark(axis, panel, results.sweeps[name].differs.get(panel.metric, []))
-        numbers = {c: measured(of[panel.metric], panel.metric) for c, of in table.items()}
+        marked = results.sweeps[name].differs.get(panel.metric, [])
+        _mark(axis, panel, marked)
+        numbers = {
+            cell: measured(of[panel.metric], panel.metric, cell in marked)
+            for cell, of in table.items()
+        }
         areas += _areas(axis, panel, numbers)
     n = table["clean"][metrics[0]].n
     said = "changes from clean; dots: differs, by intervals for all cells at once"

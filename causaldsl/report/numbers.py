@@ -75,9 +75,18 @@ def with_interval(number: Number, form: Callable[[float], str] | None = None) ->
     return f"{mean} [{low}, {high}]"
 
 
-def measured(number: Number, metric: str) -> str:
-    """A metric's value with its interval; a small probability with two digits that matter."""
-    if metric_named(metric).unit != "probability" or not 0 < abs(number.mean) < 0.095:
+def fine(value: float, places: int) -> int:
+    """As many decimals, or more where such a small number would read as zero: two that matter."""
+    if not 0 < abs(value) < 0.5 * 10.0**-places:
+        return places
+    return 1 - math.floor(math.log10(abs(value)))
+
+
+def measured(number: Number, metric: str, marked: bool = False) -> str:
+    """A metric's value with its interval; a small probability with two digits that matter, and so
+    what is ``marked`` as different from clean and would read as zero."""
+    small = metric_named(metric).unit == "probability" and 0 < abs(number.mean) < 0.095
+    if not (small or (marked and fine(number.mean, 2) > 2)):
         return with_interval(number)
     places = 1 - math.floor(math.log10(abs(number.mean)))
     if places > _MOST_PLACES:

@@ -53,6 +53,10 @@ class Fldd(Metric):
     def divisor(self, *means: Tensor) -> Tensor:
         return means[1]
 
+    def change(self, *columns: Tensor) -> Tensor:
+        patched, clean = columns
+        return patched - clean
+
 
 @metric
 class Recovered(Metric):
@@ -82,6 +86,10 @@ class Recovered(Metric):
         _, base, source = means
         return source - base
 
+    def change(self, *columns: Tensor) -> Tensor:
+        patched, base, _ = columns
+        return patched - base
+
 
 @metric
 class Faithfulness(Metric):
@@ -110,6 +118,10 @@ class Faithfulness(Metric):
     def divisor(self, *means: Tensor) -> Tensor:
         _, clean, empty = means
         return clean - empty
+
+    def change(self, *columns: Tensor) -> Tensor:
+        circuit, clean, _ = columns
+        return circuit - clean
 
 
 @metric

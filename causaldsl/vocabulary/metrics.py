@@ -140,6 +140,13 @@ class Metric:
         """What it divides by, which must not be 0 within its interval; None if nothing."""
         return None
 
+    def change(self, *columns: Tensor) -> Tensor | None:
+        """By pair (n,), for one that has a divisor: its change from the clean run before it is
+        divided, whose mean is 0 where a run changes nothing, whatever the divisor is.
+
+        Without it cells are marked by the change of the value itself."""
+        return None
+
 
 def metric_named(word: str) -> Metric:
     """The metric of this word, of any package; a plain one where there is none."""

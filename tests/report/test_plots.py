@@ -271,7 +271,7 @@ def test_what_stands_beside_one_row_is_as_high_as_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(heatmaps, "save", lambda figure, path, areas: saved.append(figure))
     heatmaps.plot_sweep(swept("layer"), "where", Path("unused"))
     (figure,) = saved
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     bars = [
         axis.yaxis.label.get_window_extent()
         for axis in figure.axes
@@ -299,6 +299,37 @@ def test_what_has_no_order_is_not_joined(
     assert line.get_marker() == "o"
     assert ("Fill" in type(interval).__name__ or "Poly" in type(interval).__name__) == joined
     assert (len(interval.get_paths()) == 6) != joined
+
+
+def test_heads_have_names_and_no_places_on_a_scale(figures: list[Figure]) -> None:
+    """Whatever their numbers are: 23.3 and 23.7 are as far apart as 19.1 and 20.1."""
+    for labels in (["19.1", "20.1", "23.3", "23.7", "29.1"], ["0.9", "1.2", "1.10", "2.0"]):
+        cells = {arm: dict.fromkeys(labels, 0.5) for arm in ("to", "from")}
+        ends = {arm: dict.fromkeys(labels, (0.2, 0.9)) for arm in cells}
+        table = TableRecord(
+            axes={"h": labels}, quantities={"h": "head"}, cells=cells, intervals=ends
+        )
+        found = Results.model_construct(tables={"looks": table}, provenance={})
+        curves.plot_curves(found, PlotRecord(target="looks"), Path("unused.svg"))
+        (axis,) = figures.pop().axes
+        assert all(list(line.get_xdata()) == list(range(len(labels))) for line in axis.lines)
+        assert _ticks(axis.xaxis) == labels
+        assert axis.get_xscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    "name", ["plot looks by p lines h", "plot where by l lines p", "plot apart"]
+)
+def test_a_legend_covers_nothing(name: str, figures: list[Figure]) -> None:
+    DRAWN[name](Path("unused.svg"))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_legend() is not None]
+    assert legends
+    for legend in legends:
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes)
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_layers_that_nothing_joins_stand_in_rows() -> None:

@@ -12,7 +12,7 @@ from causaldsl.check.values import Applied
 from causaldsl.engine.bootstrap import Estimate
 from causaldsl.engine.drawn import Drawn, widened
 from causaldsl.engine.looks import all_at_once
-from causaldsl.engine.metrics import Measured
+from causaldsl.engine.metrics import ROUNDING, Measured
 from causaldsl.engine.records import gathers
 from causaldsl.engine.session import Session
 from causaldsl.vocabulary.metrics import named_with_unit
@@ -48,14 +48,15 @@ def sweeps(program: CheckedProgram, session: Session) -> dict[str, Any]:
             continue
         measured: Measured = session.values[session.graph.key_of(m.name)]
         metrics = [known[name] for name in m.metrics]
-        looks = {metric.word: all_at_once(measured, metric) for metric in metrics}
+        rounding = ROUNDING[session.loaded.dtype_name]
+        looks = {metric.word: all_at_once(measured, metric, rounding) for metric in metrics}
         found[m.name] = {
             "axes": {axis.name: list(axis.labels) for axis in m.axes},
             "shown": {axis.name: list(axis.shown) for axis in m.axes if axis.shown},
             "quantities": _quantities(m.axes),
             "arms": list(dict.fromkeys(r.arm for r in m.runs if r.coordinates)),
             "simultaneous": {name: look.half for name, look in looks.items() if look.half},
-            "differs": {name: look.differs for name, look in looks.items() if look.half},
+            "differs": {n: look.differs for n, look in looks.items() if look.differs is not None},
         }
     return found
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from causaldsl.report.html.figures import estimate, whisker
 from causaldsl.report.html.markup import Content, Html, breakable, join, tag
-from causaldsl.report.numbers import places_of
+from causaldsl.report.numbers import fine, places_of
 from causaldsl.results.numbers import Number
 from causaldsl.vocabulary.metrics import headline
 
 Arms = Mapping[str, Mapping[str, Number]]
 _NO_PARTS: Mapping[str, Sequence[float]] = {}
+_NO_MARKS: Mapping[str, Sequence[str]] = {}
 
 
 def table(
@@ -40,11 +41,13 @@ def arms_table(
     names: Mapping[str, Content],
     what: str,
     parts: Mapping[str, Sequence[float]] = _NO_PARTS,
+    marked: Mapping[str, Sequence[str]] = _NO_MARKS,
 ) -> Html:
     """Arms by metrics; the headline metric also as dots with intervals on one scale.
 
     ``what`` heads the first column, in which ``names`` say how an arm is written. ``parts`` are the
-    headline metric of an arm in parts of the pairs.
+    headline metric of an arm in parts of the pairs. Arms that are ``marked`` by a metric have as
+    many decimals as it takes not to read as zero.
     """
     metrics = list(next(iter(arms.values())))
     main = headline(metrics)
@@ -53,6 +56,13 @@ def arms_table(
     ends += [value for values in parts.values() for value in values]
     low, high = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
     places = {m: places_of([numbers[m] for numbers in arms.values()]) for m in metrics}
+
+    def said(arm: str, metric: str) -> Html:
+        number, decimals = arms[arm][metric], places[metric]
+        if arm in marked.get(metric, ()):
+            decimals = fine(number.mean, decimals)
+        return estimate(number, decimals)
+
     ordered = [main, *(metric for metric in metrics if metric != main)]
     columns: list[Content] = [what, *map(metric_name, ordered)]
     rows: list[list[Content]] = [
@@ -60,9 +70,9 @@ def arms_table(
             names.get(arm) or tag("code", arm),
             join(
                 whisker(numbers[main], low, high, parts.get(arm, ())),
-                estimate(numbers[main], places[main]),
+                said(arm, main),
             ),
-            *(estimate(numbers[metric], places[metric]) for metric in ordered[1:]),
+            *(said(arm, metric) for metric in ordered[1:]),
         ]
         for arm, numbers in arms.items()
     ]

@@ -96,7 +96,8 @@ def plot_histogram(results: Results, name: str, path: Path) -> None:
         axis.set_ylabel("share", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    legend = axes[0].legend(outlines.values(), outlines, fontsize=7, frameon=False)
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}  # where it covers nothing
+    legend = axes[0].legend(outlines.values(), outlines, fontsize=7, frameon=False, **beside)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a class may have dollar signs
     axes[-1].set_xlabel("projection on the direction, at length 1", fontsize=8)

@@ -40,16 +40,17 @@ class Sweeps(Kind[SweepRecord]):
             _differing(record, main),
         )
         shown = {cell: arms[cell] for cell in ["clean", *best]}
-        axes, names = _cells(record)
+        axes, names = _cells(record, main)
         more = tag("p", tag("a", "all cells", href=f"#all-{name}"), class_="more")
-        return join(arms_table(shown, what, names, axes), more)
+        return join(arms_table(shown, what, names, axes, marked=record.differs), more)
 
     def article(self, view: View, name: str, record: SweepRecord) -> Html:
         """Every cell, folded away."""
         arms = view.results.measures[name]
-        axes, names = _cells(record)
+        axes, names = _cells(record, headline(arms["clean"]))
         summary = tag("summary", tag("code", name), f": {len(arms) - 1} cells")
-        cells = arms_table(arms, measured_on(name, arms), names, axes)
+        said = measured_on(name, arms)
+        cells = arms_table(arms, said, names, axes, marked=record.differs)
         return tag("details", summary, cells, id=f"all-{name}")
 
     def draw(self, view: View, name: str, record: SweepRecord, asked: Output | None) -> Draw | None:
@@ -82,7 +83,7 @@ def sweep_table(results: Results, name: str) -> Table:
     rows = (
         [
             _said(cell) + (" *" if cell in marked else ""),
-            *(measured(arms[cell][m], m) for m in metrics),
+            *(measured(arms[cell][m], m, cell in record.differs.get(m, ())) for m in metrics),
         ]
         for cell in ["clean", *best]
     )
@@ -110,8 +111,9 @@ def _differing(record: SweepRecord, metric: str) -> str:
     return f"; * {len(record.differs[metric])} differ from clean, by intervals for all at once"
 
 
-def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
-    """What the cells are counted by, and each cell as its arm and its place there.
+def _cells(sweep: SweepRecord, metric: str) -> tuple[str, dict[str, Content]]:
+    """What the cells are counted by, and each cell as its arm and its place there, with a star
+    where it differs from the clean run by this metric, as is counted in the caption.
 
     A token index has its tokens beside it.
     """
@@ -120,7 +122,7 @@ def _cells(sweep: SweepRecord) -> tuple[str, dict[str, Content]]:
     for at, places in zip(product(*sweep.axes.values()), product(*shown), strict=True):
         for arm in sweep.arms:
             parts, cell = [arm, *places] if arm else places, f"{arm}[{'.'.join(at)}]"
-            star = " *" if any(cell in marked for marked in sweep.differs.values()) else None
+            star = " *" if cell in sweep.differs.get(metric, ()) else None
             names[cell] = join(tag("code", " · ".join(parts)), star)
     return " · ".join(sweep.axes), names
 
