@@ -49,6 +49,11 @@ def noted_of(graph: Graph, names: Mapping[str, str]) -> dict[str, str]:
                 del noted[key]
                 if arm == "v":
                     noted[key] = name
+    by = trainers(graph)
+    for made in graph.of_kind("fit").values():
+        if made.key in by and not graph.name_of(made.key):
+            for measure in made.parts.values():
+                noted.pop(graph.operation(measure).input("patched"), None)
     return noted
 
 
