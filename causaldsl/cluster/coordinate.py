@@ -30,6 +30,7 @@ from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.words.runs import check_ran
 from causaldsl.graph.graph import Graph
+from causaldsl.plan.names import noted_of
 from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.planner import plan_ahead
 from causaldsl.plan.settings import Progress, Settings
@@ -159,7 +160,11 @@ class Parts:
             key: joined([end.ran[key] for end in ends if key in end.ran], rows.end) for key in group
         }
         changed = {key: one for key, one in ran.items() if one[1]}
-        check_ran(changed, self.kept.names, lambda note: notes.update({note: None}))
+        check_ran(
+            changed,
+            noted_of(self.kept.graph, self.kept.names),
+            lambda note: notes.update({note: None}),
+        )
         self.kept.cut = True
         outcomes = {key: outcome for key, (outcome, _) in ran.items()}
         together = {key: outcomes[key] for key in changed}

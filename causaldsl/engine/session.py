@@ -27,7 +27,7 @@ from causaldsl.graph.graph import Graph
 from causaldsl.graph.operations import SiteAt
 from causaldsl.model.sites import Site
 from causaldsl.plan.memory import BYTES, default_budget, kept
-from causaldsl.plan.names import names_of
+from causaldsl.plan.names import names_of, noted_of
 from causaldsl.plan.needs import Needs
 from causaldsl.plan.planner import Plan, make_plan
 from causaldsl.plan.request import ANSWERS
@@ -126,6 +126,11 @@ class Session:
     def names(self) -> dict[str, str]:
         """What people call the operations, by key."""
         return names_of(self.graph)
+
+    @cached_property
+    def noted(self) -> dict[str, str]:
+        """The names that notes call runs by."""
+        return noted_of(self.graph, self.names)
 
     def backend_for(self, sites: Sequence[Site]) -> str:
         """The preferred backend if it serves all these sites, else the reference one."""

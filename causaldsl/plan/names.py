@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from causaldsl.graph.graph import Graph, Made
 from causaldsl.graph.operations import Operation
@@ -34,6 +34,49 @@ def names_of(graph: Graph) -> dict[str, str]:
             names[key] = graph.pairs_of(key).name
     _name_hops(graph, names)
     return {key: names.get(key) or _place(graph.operation(key)) for key in graph.network}
+
+
+def noted_of(graph: Graph, names: Mapping[str, str]) -> dict[str, str]:
+    """The names under which notes speak of runs, without those that only an audit makes.
+
+    Nobody wrote these, and it is no fault if they change nothing: of a stream that is one direction
+    nothing lies beside it. The patch that is audited has the audit's name.
+    """
+    noted = dict(names)
+    for name, made in graph.of_kind("audit").items():
+        for arm, key in made.parts.items():
+            if names.get(key) == f"{name}.{arm}":
+                del noted[key]
+                if arm == "v":
+                    noted[key] = name
+    by = trainers(graph)
+    for made in graph.of_kind("fit").values():
+        if made.key in by and not graph.name_of(made.key):
+            for measure in made.parts.values():
+                noted.pop(graph.operation(measure).input("patched"), None)
+    return noted
+
+
+def trainers(graph: Graph) -> dict[str, str]:
+    """By operation, the audit that makes it for itself, and not because the program says it."""
+    found: dict[str, str] = {}
+    for name, made in graph.of_kind("audit").items():
+        inputs = graph.operation(made.key).inputs
+        given = _behind(graph, [one.key for one in inputs if one.role in ("of", "against")])
+        for key in _behind(graph, [*made.parts.values(), *(one.key for one in inputs)]) - given:
+            found.setdefault(key, name)
+    return found
+
+
+def _behind(graph: Graph, keys: Iterable[str]) -> set[str]:
+    """These operations and all that they are made from."""
+    todo, seen = list(keys), set[str]()
+    while todo:
+        key = todo.pop()
+        if key not in seen:
+            seen.add(key)
+            todo += [given.key for given in graph.operation(key).inputs]
+    return seen
 
 
 def _name_arms(names: dict[str, str], name: str, made: Made) -> None:

@@ -414,7 +414,7 @@ def test_texts_without_answers_are_among_the_prompts(read: Path) -> None:
     assert all(line in tables for line in lines[:3])
     assert lines[3] not in tables
     written = json.loads((read / "run/pairs/written.jsonl").read_text().split("\n")[0])
-    (tables,) = [e.words for e in page.all("table") if e.words.startswith("written, n = 24")]
+    (tables,) = [e.words for e in page.all("table") if e.words.startswith("written, 24 texts")]
     tokens = Tokens.load(read / "tiny-llama")
     assert "".join(repr(tokens.piece(token))[1:-1] for token in written["tokens"]) in tables
 

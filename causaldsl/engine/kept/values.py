@@ -34,7 +34,7 @@ from causaldsl.engine.session import Session, sites_text
 from causaldsl.graph.graph import Graph
 from causaldsl.model.sites import Site
 from causaldsl.plan.keeping import used_by
-from causaldsl.plan.names import names_of
+from causaldsl.plan.names import names_of, trainers
 from causaldsl.plan.numerics import Numerics
 from causaldsl.plan.planner import Plan
 from causaldsl.version import VERSION
@@ -257,9 +257,10 @@ class Kept:
         """Of what is called how: the names of each operation and of all that it is made from, which
         a note about it may say."""
         found: dict[str, str] = {}
+        by = trainers(self.graph)
         for key in self.graph.order():
             inputs = [found[taken.key] for taken in self.graph.operation(key).inputs]
-            names = "\n".join([self.names.get(key, ""), *inputs])
+            names = "\n".join([self.names.get(key, ""), by.get(key, ""), *inputs])
             found[key] = hashlib.sha256(names.encode()).hexdigest()[:16]
         return found
 

@@ -31,6 +31,7 @@ from causaldsl.engine.transfer import placed
 from causaldsl.engine.upcast import upcast
 from causaldsl.graph.operations import Operation, SiteAt
 from causaldsl.plan.examples import epochs_of, examples_of, held_out_of
+from causaldsl.plan.names import trainers
 from causaldsl.plan.virtual import edited
 from causaldsl.vocabulary.base import Training as DeclaredTraining
 from causaldsl.vocabulary.learned import Das
@@ -228,7 +229,9 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
     """What a reader should know of a training that could not be as it is meant to be."""
     word = operation.word
     assert isinstance(word, Das)
-    name = session.graph.name_of(operation.key) or "das"
+    named = session.graph.name_of(operation.key)
+    audit = None if named else trainers(session.graph).get(operation.key)
+    name = f"a subspace that {audit} trains" if audit else named or "das"
     if word.no_change and not pairs.classes:
         session.note(
             f"{name} was trained without no-change examples: {pairs.name} says no classes of its "
@@ -245,12 +248,21 @@ def _note(session: Session, operation: Operation, pairs: PairSet, fitted: DasFit
             f"{len(fitted.losses)} epochs"
         )
     if fitted.still_falling is not None:
-        before, after = fitted.still_falling
-        session.note(
-            f"{name}: the loss was still falling when training ended, from {before:.4g} to "
-            f"{after:.4g} in the last third of {len(fitted.losses)} epochs; "
-            f"`epochs: {2 * len(fitted.losses)}` trains for longer"
-        )
+        _note_falling(session, name, fitted, by_audit=audit is not None)
+
+
+def _note_falling(session: Session, name: str, fitted: DasFit, by_audit: bool) -> None:
+    """That training may have ended too soon. An audit's own trainings are told of together."""
+    assert fitted.still_falling is not None
+    before, after = (f"{loss:.4g}" for loss in fitted.still_falling)
+    if before == after:
+        return
+    said = f"{name}: the loss was still falling when training ended"
+    if not by_audit:
+        epochs = len(fitted.losses)
+        said += f", from {before} to {after} in the last third of {epochs} epochs; "
+        said += f"`epochs: {2 * epochs}` trains for longer"
+    session.note(said)
 
 
 def _edit(session: Session, operation: Operation, examples: Examples) -> MakeEdit:

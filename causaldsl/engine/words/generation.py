@@ -59,7 +59,7 @@ def generated(session: Session, operations: list[Operation]) -> list[Written]:
         found.add(rows, backend.in_pieces(of_batch))
     read_changes(watch for arm in arms for watch in arm.watches)
     effects = {key: effects_of(arm) for key, arm in zip(keys, arms, strict=True)}
-    check_made(effects, session.names, session.note)
+    check_made(effects, session.noted, session.note)
     return [_written(tokens, prompts, found.of_arm(arm), word) for arm in range(len(arms))]
 
 

@@ -41,7 +41,7 @@ def hops(session: Session, operations: list[Operation]) -> list[list[PreparedEdi
         by_group.append(runs.backend.run(wanted))
     read_changes(watch for arm in arms for watch in arm.watches)
     effects = {op.key: effects_of(arm) for op, arm in zip(operations, arms, strict=True)}
-    check_made(effects, session.names, session.note)
+    check_made(effects, session.noted, session.note)
     return [
         [
             PreparedEdit(at, runs.by_pair([values[arm] for values in of_place]), None)

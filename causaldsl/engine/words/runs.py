@@ -188,7 +188,7 @@ def patched_runs(session: Session, operations: list[Operation]) -> list[Outcome]
     if not session.plan.asked[operations[0].key].requests:
         return [NOT_WANTED for _ in operations]
     ran = run_together(session, operations)
-    check_ran(ran, session.names, session.note)
+    check_ran(ran, session.noted, session.note)
     return [outcome for outcome, _ in ran.values()]
 
 
@@ -332,13 +332,13 @@ def check_made(
 ) -> None:
     """A change that never happened is an error; those that changed nothing are worth a note.
 
-    ``effects`` and ``names`` are by the operations' keys.
+    ``effects`` and ``names`` are by the operations' keys; a run without a name has no note.
     """
     idle: dict[str, list[str]] = {}
     for key, of_run in effects.items():
         for effect in of_run:
             _check_times(effect.at, effect.times)
-            if effect.largest == 0:
+            if effect.largest == 0 and key in names:
                 idle.setdefault(effect.at, []).append(names[key])
     for at, who in idle.items():
         called = listed(list(dict.fromkeys(who)))
