@@ -39,7 +39,7 @@ def all_at_once(measured: Measured, metric: Metric) -> Looks:
     draws = measured.draws(metric, [CLEAN, *cells])
     found = torch.tensor([measured[name][metric.word].mean for name in (CLEAN, *cells)]).double()
     if metric.rate:
-        low, high = exact(found[1:], n, 1 - (1 - LEVEL) / len(cells))
+        low, high = exact(found[1:], bootstrap.units.effective, 1 - (1 - LEVEL) / len(cells))
         half = torch.maximum(found[1:] - low, high - found[1:])
     else:
         half, _ = simultaneous(found[1:], draws[:, 1:], spread)
