@@ -27,6 +27,7 @@ WARNINGS = {
     "different-pairs": "Numbers that are measured on different pairs are compared or combined.",
     "chosen-here": "A cell is claimed to be the largest, and its size too, on the same pairs.",
     "chosen-on-these": "A measure is of what was chosen for its size on the same pairs.",
+    "seen-source": "A source that something was learned from is in pairs that it is measured on.",
     "own-values": "An arm puts in what the base has there itself, and changes nothing.",
     "hidden-change": "An arm changes what another of its interventions writes over.",
     "rounded-gradients": "What is chosen by gradients has them in bfloat16.",
