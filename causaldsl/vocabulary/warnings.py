@@ -19,6 +19,7 @@ WARNINGS = {
     "dropped-words": "Words of a lexicon are not one token for this model, and are left out.",
     "dictionary-bos": "Texts begin with BOS, unlike those of a dictionary's training, or lack it.",
     "alike-templates": "A test template is nearly a train template.",
+    "alike-pairs": "Prompts differ only in white space, case or a number in front of them.",
     "unused-definition": "Nothing uses a name that the program defines.",
     "unused-loop-variable": "Nothing in a loop depends on one of its variables.",
     "duplicate-arm": "Two arms of a statement do the same.",
