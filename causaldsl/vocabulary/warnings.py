@@ -26,6 +26,7 @@ WARNINGS = {
     "duplicate-cell": "Cells of an arm do the same, though their loop variables differ.",
     "different-units": "Numbers of different units are compared, added or subtracted.",
     "different-pairs": "Numbers that are measured on different pairs are compared or combined.",
+    "holds-anyway": "A claim holds by what it says, whatever is measured.",
     "chosen-here": "A cell is claimed to be the largest, and its size too, on the same pairs.",
     "chosen-on-these": "A measure is of what was chosen for its size on the same pairs.",
     "seen-source": "A source that something was learned from is in pairs that it is measured on.",
