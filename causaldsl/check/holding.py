@@ -35,19 +35,24 @@ class Range(NamedTuple):
 
 @dataclass
 class _Sum:
-    """A number as a sum of numbers with their factors, and a constant."""
+    """A number as a sum of numbers with their factors, and a constant.
+
+    ``steps`` are left: what a program names may double with every name.
+    """
 
     constant: float = 0.0
     terms: list[tuple[Applied, float]] = field(default_factory=list)
+    steps: int = 1000
 
     def add(self, applied: Applied, factor: float) -> None:
         """Take in a number, by what it is made from as far as that is a sum."""
+        self.steps -= 1
         word, number = applied.word, applied.number
         sides = [applied.operand(side) for side in ("left", "right")]
         left, right = (side if isinstance(side, Applied) else None for side in sides)
         if number is not None:
             self.constant += factor * number
-        elif not isinstance(word, Arithmetic) or left is None or right is None:
+        elif not isinstance(word, Arithmetic) or left is None or right is None or self.steps < 0:
             self._put(applied, factor)
         elif word.operator in "+-":
             self.add(left, factor)
@@ -68,65 +73,71 @@ class _Sum:
                 return
         self.terms.append((applied, factor))
 
-    def range(self, context: Context) -> Range:
-        low = high = self.constant
+
+class _Ranges:
+    """What numbers can be by their definition, each worked out once."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._known: dict[int, Range] = {}
+
+    def of_sum(self, found: _Sum) -> Range:
+        low = high = found.constant
         above = False
-        for applied, factor in self.terms:
+        for applied, factor in found.terms:
             if factor == 0:
                 continue
-            of = range_of(context, applied)
+            of = self.of(applied)
             first, last = (of.low, of.high) if factor > 0 else (of.high, of.low)
             low, high = low + factor * first, high + factor * last
-            above |= of.above
+            above |= of.above and factor > 0
         return Range(low, high, above)
 
+    def of(self, applied: Applied) -> Range:
+        if id(applied) not in self._known:
+            self._known[id(applied)] = self._found(applied)
+        return self._known[id(applied)]
 
-def range_of(context: Context, applied: Applied) -> Range:
-    """What a number can be by its definition."""
-    word, of = applied.word, applied.operand("of")
-    if applied.number is not None:
-        return Range(applied.number, applied.number)
-    if isinstance(word, Arithmetic):
-        return _of_sum(context, applied)
-    if isinstance(word, Result):
-        return _of_result(context, applied, word)
-    if isinstance(word, Cos):
-        return Range(-1.0, 1.0)
-    if isinstance(word, Abs) and isinstance(of, Applied):
-        inner = range_of(context, of)
-        return Range(0.0, max(abs(inner.low), abs(inner.high)))
-    if isinstance(word, Largest | Smallest | Average) and isinstance(of, tuple):
-        return _around(range_of(context, one) for one in of if isinstance(one, Applied))
-    return Range()
+    def _found(self, applied: Applied) -> Range:
+        word, of = applied.word, applied.operand("of")
+        if applied.number is not None:
+            return Range(applied.number, applied.number)
+        if isinstance(word, Arithmetic):
+            found = _Sum()
+            found.add(applied, 1.0)
+            alone = found.steps < 0 or any(one.alike(applied) for one, _ in found.terms)
+            return Range() if alone else self.of_sum(found)
+        if isinstance(word, Result):
+            return self._of_result(applied, word)
+        if isinstance(word, Cos):
+            return Range(-1.0, 1.0)
+        if isinstance(word, Abs) and isinstance(of, Applied):
+            inner = self.of(of)
+            return Range(0.0, max(abs(inner.low), abs(inner.high)))
+        if isinstance(word, Largest | Smallest | Average) and isinstance(of, tuple):
+            return _around(self.of(one) for one in of if isinstance(one, Applied))
+        return Range()
 
-
-def _of_sum(context: Context, applied: Applied) -> Range:
-    found = _Sum()
-    found.add(applied, 1.0)
-    alone = [one for one, _ in found.terms if one is applied]
-    return Range() if alone else found.range(context)
+    def _of_result(self, applied: Applied, word: Result) -> Range:
+        """A rate is from 0 to 1; the clean run is right on pairs that were chosen for that."""
+        metric = self.context.words.metrics.get(word.metric)
+        measured = self.context.scope.values.get(str(applied.operand("measure")))
+        if metric is None or not isinstance(measured, Measurement):
+            return Range()
+        if word.arm == _CLEAN:
+            if metric.of_clean is not None:
+                return Range(metric.of_clean, metric.of_clean)
+            pairs = measured.pairs
+            if pairs.where and word.metric == ("positive_rate" if pairs.foils else "accuracy"):
+                return Range(1.0, 1.0)
+            if pairs.where and pairs.foils and word.metric == "logit_diff":
+                return Range(0.0, math.inf, above=True)
+        return Range(0.0, 1.0) if metric.rate else Range()
 
 
 def _around(ranges: Iterable[Range]) -> Range:
     lows, highs, _ = zip(*ranges, strict=True)
     return Range(min(lows), max(highs))
-
-
-def _of_result(context: Context, applied: Applied, word: Result) -> Range:
-    """A rate is from 0 to 1; the clean run is right on pairs that were chosen for that."""
-    metric = context.words.metrics.get(word.metric)
-    measured = context.scope.values.get(str(applied.operand("measure")))
-    if metric is None or not isinstance(measured, Measurement):
-        return Range()
-    if word.arm == _CLEAN:
-        if metric.of_clean is not None:
-            return Range(metric.of_clean, metric.of_clean)
-        pairs = measured.pairs
-        if pairs.where and word.metric == ("positive_rate" if pairs.foils else "accuracy"):
-            return Range(1.0, 1.0)
-        if pairs.where and pairs.foils and word.metric == "logit_diff":
-            return Range(0.0, math.inf, above=True)
-    return Range(0.0, 1.0) if metric.rate else Range()
 
 
 def warn_of_holding(context: Context, value: Applied, node: ast.Expression) -> None:
@@ -140,7 +151,7 @@ def warn_of_holding(context: Context, value: Applied, node: ast.Expression) -> N
     found.add(less, -1.0)
     if not found.terms and any(isinstance(part, ast.Name) for part in node.walk()):
         return  # of params, which may be set to something else
-    if _holds(word.operator, found.range(context)):
+    if _holds(word.operator, _Ranges(context).of_sum(found)):
         kept = ": only pairs that the model gets right are kept"
         context.warn(
             "holds-anyway",
