@@ -9,6 +9,7 @@ of the bootstrap, as all numbers on the same pairs do.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from causaldsl.check.units import units_of
+from causaldsl.check.units import effective, units_of
 from causaldsl.engine.bootstrap import Bootstrap, Over, Spread, all_ends
 from causaldsl.engine.drawn import Drawn, Draws, combined, extreme, minus, simultaneous
 from causaldsl.engine.metrics import exact
@@ -91,6 +92,34 @@ def rates(n: int, runs: int, p: float) -> float:
         _normal(n, runs, seed=n) < float(torch.special.ndtri(torch.tensor(p).double()))
     ).double()
     return covered(*exact(shares.mean(0), n), p)
+
+
+SIZED: dict[str, Callable[[Tensor], Tensor]] = {
+    "5": lambda u: 0 * u + 5,
+    "1 to 10": lambda u: 1 + (10 * u).floor(),
+    "5 on average, geometric": lambda u: 1 + (torch.log(u) / math.log(0.8)).floor(),
+    "1 to 200, 1/u": lambda u: (1 / u).floor().clamp_max(200),
+    "1 or, one time in ten, 40": lambda u: torch.where(u < 0.1, 40.0, 1.0).double(),
+}
+"""Pairs in a unit, from numbers u that are uniform between 0 and 1."""
+
+
+def rates_of_sized(n: int, runs: int, p: float, sized: str, alike: bool = True) -> float:
+    """Coverage of the share of pairs in n units of such sizes, each drawn anew in every run.
+
+    The pairs of a unit are ``alike``, or as independent as those of two units.
+    """
+    generator = torch.Generator().manual_seed(3000 + n)
+    u = torch.rand(2, runs, n, generator=generator, dtype=torch.float64).clamp_min(1e-9)
+    sizes = SIZED[sized](u[0])
+    counted = sizes * (u[1] < p)
+    if not alike:
+        counted = torch.binomial(sizes, torch.full_like(sizes, p), generator=generator)
+    shares = counted.sum(1) / sizes.sum(1)
+    each = zip(shares, sizes.long().tolist(), strict=True)
+    ends = [torch.cat(exact(share[None], effective(pairs))) for share, pairs in each]
+    low, high = torch.stack(ends, 1)
+    return covered(low, high, p)
 
 
 def differences(n: int, runs: int) -> float:
@@ -212,6 +241,12 @@ def coverage(runs: int = RUNS, only: tuple[str, ...] = ("",)) -> dict[str, list[
         "fldd, clean 5 ± 2": lambda n: fldd(n, runs),
         "rate of 5%": lambda n: rates(n, runs, 0.05),
         "rate of 50%": lambda n: rates(n, runs, 0.5),
+        "rate of 5%, units of 1 or, one time in ten, 40 pairs": lambda n: rates_of_sized(
+            n, runs, 0.05, "1 or, one time in ten, 40"
+        ),
+        "rate of 50%, units of 1 or, one time in ten, 40 pairs": lambda n: rates_of_sized(
+            n, runs, 0.5, "1 or, one time in ten, 40"
+        ),
         "rates of two arms, 20% and 0% in one alone": lambda n: two_rates(n, runs, (0.2, 0, 0.1)),
         "rates of two arms, 2% in each alone": lambda n: two_rates(n, runs, (0.02, 0.02, 0.4)),
         "rates of two arms, 40% in each alone": lambda n: two_rates(n, runs, (0.4, 0.4, 0.1)),

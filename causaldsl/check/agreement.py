@@ -1,4 +1,4 @@
-"""Whether sites, words and pairs agree: positions that exist, and no testing on training pairs."""
+"""Whether sites, words and pairs agree: positions that exist, and enough to work with."""
 
 from __future__ import annotations
 
@@ -141,23 +141,6 @@ def check_amounts(applied: Applied, place: Place, pairs: PairSet, span: Span, us
                 f"one: {first[one].text} / another: {first[other].text}; name one position instead",
                 _used(place, use),
             )
-
-
-def check_held_out(applied: Applied, pairs: PairSet, span: Span) -> None:
-    """What was learned from pairs may not be tested on the same pairs."""
-    for part in applied.learned_from:
-        for _, operand in part.operands:
-            if isinstance(operand, PairSet):
-                shared = operand.exchanges & pairs.exchanges
-                if shared:
-                    seen = sum(not shared.isdisjoint(pair.exchanges) for pair in pairs.pairs)
-                    raise wrong(
-                        "trained-on-these",
-                        f"this was made from {seen} of the {len(pairs)} pairs it is measured on",
-                        span,
-                        "measure on held-out pairs, such as the .test part",
-                        [Label(part.span, f"made from `{operand.name}` here")],
-                    )
 
 
 def check_learned(context: Context, applied: Applied) -> None:

@@ -17,6 +17,7 @@ from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.choices import ESTIMATE, Choice
 from causaldsl.check.claims import measured_on
 from causaldsl.check.context import Context
+from causaldsl.check.held_out import based_in
 from causaldsl.check.kinds import describe
 from causaldsl.check.measurements import Cells, Measurement
 from causaldsl.check.pairs import PairSet
@@ -138,6 +139,6 @@ def chosen_on(
     for choice in reversed(list(touched)):
         sweep = context.scope.values[choice.sweep]
         assert isinstance(sweep, Measurement | CheckedAttribution)
-        if any(sweep.pairs.identities & pairs.identities for pairs in mine):
+        if any(based_in(pairs, sweep.pairs) for pairs in mine):
             return choice
     return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from causaldsl.check.agreement import check_amounts, check_held_out, check_place, check_sides
+from causaldsl.check.agreement import check_amounts, check_place, check_sides
 from causaldsl.check.apply import apply_at, build
 from causaldsl.check.attention import check_pattern
 from causaldsl.check.cautions import warn_of_positions
 from causaldsl.check.context import Context, Located
+from causaldsl.check.held_out import check_held_out
 from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.runs import Origin, check_origin, from_elsewhere
@@ -117,7 +118,7 @@ def check_on(context: Context, applied: Applied, pairs: PairSet, span: Span, use
     check_pattern(applied, place, pairs, context.shapes(span), span)
     if isinstance(applied.word, Ablate) and applied.word.by == "template":
         _check_templates(pairs, span)
-    check_held_out(applied, pairs, span)
+    check_held_out(context, applied, pairs, span)
 
 
 def _check_templates(pairs: PairSet, span: Span) -> None:

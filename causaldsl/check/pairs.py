@@ -289,9 +289,9 @@ class PairSet(Value):
         ]
 
     @cached_property
-    def exchanges(self) -> frozenset[tuple[str, str]]:
-        """Every base with every source, whichever way round."""
-        return frozenset(one for pair in self.pairs for one in pair.exchanges)
+    def texts(self) -> frozenset[str]:
+        """The texts of all prompts, of either side."""
+        return frozenset(prompt.text for prompt in self.prompts)
 
     @cached_property
     def identities(self) -> frozenset[tuple[str, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.files import missing_file
+from causaldsl.check.held_out import based_in, equal_to
 from causaldsl.check.limits import Limits
 from causaldsl.check.pairs import NO_TOKEN, Pair, PairFamily, PairSet, Prompt
 from causaldsl.check.records import pair_of
@@ -224,12 +225,22 @@ def parts(pairs: list[tuple[str, Pair]]) -> PairFamily:
         role: PairSet(role, tuple(pair for split, pair in pairs if split == role))
         for role in ("train", "test")
     }
-    shared = found["train"].identities & found["test"].identities
-    if shared:
+    if shared := based_in(found["test"], found["train"]):
+        same = equal_to(shared, found["train"])
+        text = min(pair.base.text for pair in same or shared)
         raise Mistake(
             "train-test-overlap",
-            f"the pair with base {min(min(shared))!r} is in both train and test",
+            f"the pair with base {text!r} is in both train and test"
+            if same
+            else f"{text!r} is a base in test, and a prompt of another pair in train",
             "take it out of one of them",
+        )
+    clusters = [{pair.cluster for pair in one.pairs} - {""} for one in found.values()]
+    if both := clusters[0] & clusters[1]:
+        raise Mistake(
+            "train-test-overlap",
+            f"pairs of the cluster {min(both)!r} are in both train and test",
+            "give all pairs of a cluster the same `split`",
         )
     return PairFamily("", found["train"] or None, found["test"] or None)
 

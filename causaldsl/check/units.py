@@ -37,6 +37,17 @@ class Units:
         """Degrees of freedom: units less strata."""
         return self.count - len(set(self.strata))
 
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many pairs each unit has."""
+        counts = Counter(self.of_pair)
+        return tuple(counts[unit] for unit in range(self.count))
+
+    @cached_property
+    def effective(self) -> float:
+        """How many units of equal size a mean over pairs is as sure as."""
+        return effective(self.sizes)
+
     @property
     def from_templates(self) -> int:
         """How many templates the pairs are from; 0 if they say none."""
@@ -62,6 +73,19 @@ def join(groups: Sequence[Sequence[Hashable]]) -> list[int]:
             parent[root(name)] = root(names[0])
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(root(names[0]), len(numbers)) for names in groups]
+
+
+def effective(sizes: Sequence[int]) -> float:
+    """The effective number of units of these sizes s_u (Kish 1965)::
+
+        (sum_u s_u)^2 / sum_u s_u^2
+
+    It is that of the units where all have one size, and near 1 where one has nearly all pairs.
+
+    >>> effective([2, 2, 2]), round(effective([89] + [1] * 12), 1)
+    (3.0, 1.3)
+    """
+    return sum(sizes) ** 2 / max(1, sum(size * size for size in sizes))
 
 
 def units_of(named: Sequence[Sequence[Hashable]], templates: Sequence[str]) -> Units:

@@ -64,7 +64,7 @@ def _values(measured: Measured, metric: Metric, cells: list[str]) -> tuple[Tenso
 def _half(measured: Measured, metric: Metric, values: Tensor, drawn: Tensor) -> list[float]:
     found, draws, bootstrap = values[1:], drawn[:, 1:], measured.bootstrap
     if metric.rate:
-        low, high = exact(found, bootstrap.units.count, 1 - (1 - LEVEL) / len(found))
+        low, high = exact(found, bootstrap.units.effective, 1 - (1 - LEVEL) / len(found))
         half = torch.maximum(found - low, high - found)
     else:
         ratio = type(metric).divisor is not Metric.divisor

@@ -101,7 +101,7 @@ class Measured(dict[str, dict[str, Estimate]]):
         low = high = found
         if n > 1 and metric.word not in self.withheld:
             if metric.rate:
-                low, high = exact(found, n)
+                low, high = exact(found, self.bootstrap.units.effective)
             else:
                 low, high = self._ends(metric, names, found)
         numbers = zip(names, found.tolist(), low.tolist(), high.tolist(), strict=True)
@@ -206,20 +206,20 @@ class Measured(dict[str, dict[str, Estimate]]):
         return Drawn(mean, make, pairs)
 
     def _count(self, share: float, drawn: Tensor, spread: Spread, over: Over) -> float:
-        """How many independent units a share is over; fewer where templates disagree."""
-        n, variance = self.bootstrap.units.count, share * (1 - share)
+        """How many equal units a share is over; fewer where sizes or templates differ."""
+        n, variance = self.bootstrap.units.effective, share * (1 - share)
         if over == "pairs":
             return n
         spreads = float(drawn.var()) * spread.short
-        return min(n, max(spread.n, variance / spreads)) if variance and spreads else spread.n
+        return min(n, max(spread.n, variance / spreads) if variance and spreads else spread.n)
 
 
 def _means(columns: Tensor) -> Tensor:
     return columns.mean(0)
 
 
-def exact(shares: Tensor, n: int, level: float = LEVEL) -> tuple[Tensor, Tensor]:
-    """Exact intervals (c,) of shares over n units."""
+def exact(shares: Tensor, n: float, level: float = LEVEL) -> tuple[Tensor, Tensor]:
+    """Exact intervals (c,) of shares over n units of one size (``Units.effective``)."""
     levels = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     known: dict[float, tuple[float, float]] = {}
     for share in shares.tolist():

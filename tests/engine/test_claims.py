@@ -184,6 +184,19 @@ def test_units_are_what_is_new(world: Path) -> None:
         assert any(f"{len(lines)} pairs are {units} unit" in note for note in found.notes)
 
 
+def test_a_unit_with_most_pairs_is_named(world: Path) -> None:
+    """Nine pairs of a cluster beside four others are five units, and as unsure as 1.99."""
+    lines = [line(i, cluster="x") for i in range(9)] + [line(i) for i in range(9, 13)]
+    for some, named in ((lines, True), (lines[7:], False)):
+        write(world / "uneven.jsonl", some)
+        found = run(world, f'pairs some = jsonl("uneven.jsonl")\nmeasure m on some {ARMS}').results
+        said = [note for note in found.notes if "mostly about few units" in note]
+        assert bool(said) == named
+        if said:
+            assert said[0].startswith("some: the largest of 5 units has 9 of 13 pairs, so ")
+            assert said[0].endswith("as unsure as that of 2.0 units of one size")
+
+
 def test_clusters_are_drawn_as_one(world: Path, by_pair: dict[str, np.ndarray]) -> None:
     """Each pair twice is as good as each pair once."""
     lines = (world / "pairs.jsonl").read_text().splitlines()

@@ -12,7 +12,11 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from causaldsl.check.units import units_of
+from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.drawn import Drawn, combined, minus
+from causaldsl.engine.metrics import Measured, Outcome
+from causaldsl.vocabulary.measured import PositiveRate
 
 FEW = 400
 """Runs for every change: a share of 0.95 comes out above 0.917 in 999 of 1,000 tests."""
@@ -135,6 +139,70 @@ def test_a_rate_alone_and_less_a_constant_is_exact(simulate: dict[str, Any]) -> 
         exact = binomtest(right, 20).proportion_ci(0.95)
         for low, high in (drawn.interval(), [end + 0.25 for end in less.interval()]):
             assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.003)
+
+
+@pytest.mark.parametrize("n", [13, 20, 50])
+def test_rates_over_units_of_any_sizes_cover(simulate: dict[str, Any], n: int) -> None:
+    """By as many units as there were, those of 1 or 40 pairs covered half of the time."""
+    for sized in simulate["SIZED"]:
+        for p in (0.05, 0.3, 0.5, 0.95):
+            for alike in (True, False):
+                share = simulate["rates_of_sized"](n, FEW, p, sized, alike)
+                assert share >= 0.94, (sized, p, alike)
+
+
+def of_sizes(sizes: list[int], *right: list[bool]) -> list[Drawn]:
+    """The positive rates of arms, by the units that are right in each: all pairs of a unit."""
+    named = [[unit] for unit, size in enumerate(sizes) for _ in range(size)]
+    units = units_of(named, [""] * len(named))
+    made = Bootstrap(torch.Generator().manual_seed(0), 1000, units, "pairs")
+    runs = {
+        str(arm): Outcome(
+            {"logit_diff": torch.tensor([1.0 if signs[unit] else -1.0 for (unit,) in named])}
+        )
+        for arm, signs in enumerate(right)
+    }
+    measured = Measured(runs, runs["0"], made)
+    measured.add(PositiveRate())
+    return [measured[arm]["positive_rate"].drawn for arm in runs]
+
+
+def test_one_unit_with_most_pairs_is_one_unit() -> None:
+    """12 of 13 units are right; the wrong one has 89 of 101 pairs. It was [0.01, 0.41]."""
+    sizes, right = [89] + [1] * 12, [False] + [True] * 12
+    (rate,) = of_sizes(sizes, right)
+    assert float(rate) == pytest.approx(12 / 101)
+    low, high = rate.interval()
+    assert low < 0.01
+    assert high > 0.9
+    one, other = of_sizes(sizes, right, right)
+    agreeing = combined(0.0, [one, other], minus)
+    assert isinstance(agreeing, Drawn)
+    assert agreeing.interval()[1] > 0.9, "nothing is known of a second unit of 89 pairs"
+
+
+def test_units_of_one_size_are_as_many_as_they_are() -> None:
+    right = [True] * 7 + [False] * 6
+    once, thrice = (of_sizes([size] * 13, right)[0].interval() for size in (1, 3))
+    exact = binomtest(7, 13).proportion_ci(0.95)
+    assert once == pytest.approx(thrice)
+    assert once == pytest.approx((exact.low, exact.high), abs=0.003)
+
+
+def test_differences_of_rates_over_units_of_any_sizes_cover() -> None:
+    """0.95 comes out above 0.88 in 999 of 1,000 tests of so many runs."""
+    generator = torch.Generator().manual_seed(1)
+    hits, runs = 0, 100
+    for _ in range(runs):
+        u = torch.rand(20, generator=generator, dtype=torch.float64)
+        sizes = (1 / u).floor().clamp_max(200).long().tolist()
+        of = torch.rand(2, 20, generator=generator)
+        one, other = of_sizes(sizes, (of[0] < 0.4).tolist(), (of[1] < 0.1).tolist())
+        difference = combined(float(one) - float(other), [one, other], minus)
+        assert isinstance(difference, Drawn)
+        low, high = difference.interval()
+        hits += low <= 0.3 <= high
+    assert hits / runs >= 0.88
 
 
 @pytest.mark.soak

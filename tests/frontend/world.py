@@ -132,6 +132,7 @@ def make_world(folder: Path) -> Path:
     ):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(text)
+    _write_copies(folder)
     _write_data(folder)
     (folder / "prompts.cpatch").write_text(PRELUDE)
     (folder / "allows.cpatch").write_text(
@@ -143,6 +144,29 @@ def make_world(folder: Path) -> Path:
         PRELUDE + "measure m on flip.test { a = patch resid_post[1] @ END  report fldd }\n"
     )
     return folder
+
+
+def _write_copies(folder: Path) -> None:
+    """Prompts that come again in other pairs, and in other spelling."""
+    man, boy, girl, cat, dog = (f"The {who} gave" for who in ("man", "boy", "girl", "cat", "dog"))
+    for name, pairs in (
+        ("again", [(man, boy), (girl, cat)]),
+        ("again_paired", [(man, cat), (girl, boy)]),
+        ("again_turned", [(cat, man), (boy, girl)]),
+        ("again_source", [(dog, boy)]),
+        ("again_split", [(man, boy, "train"), (boy, girl, "test")]),
+        ("again_cluster", [(man, boy, "train", "x"), (girl, cat, "test", "x")]),
+        ("numbered", [(f"{n}. {one}", f"{n}. {boy}") for n in (1, 2, 3) for one in (man, girl)]),
+        ("spaced", [(man, boy, "train"), ("The  man gave", "the boy gave", "test")]),
+        ("dates", [(f"From {n} to {n // 100}", f"From {n} to 16") for n in (1732, 1741, 1745)]),
+    ):
+        lines = [
+            {"base": base, "source": source, "answer": " ring", "foil": " book"}
+            | dict(zip(("split", "cluster"), more, strict=False))
+            for base, source, *more in pairs
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
 
 
 def _write_data(folder: Path) -> None:

@@ -27,10 +27,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from causaldsl.check.agreement import check_held_out, check_place
+from causaldsl.check.agreement import check_place
 from causaldsl.check.apply import apply, arguments, matrix
 from causaldsl.check.claims import argmax_is
 from causaldsl.check.context import Context, checks, handles
+from causaldsl.check.held_out import check_held_out
 from causaldsl.check.measurements import CheckedAudit, Run
 from causaldsl.check.pairs import PairFamily, PairSet
 from causaldsl.check.places import Place
@@ -86,10 +87,10 @@ def audit(context: Context, node: ast.Audit) -> CheckedAudit:
     place = _site(context, of, found.operand("at"), span)
     check_place(context, place, test, call.span)
     _check_single(place, test, call.span)
-    check_held_out(of, test, span)
+    check_held_out(context, of, test, span)
     against = found.operand("against")
     if isinstance(against, Applied):
-        check_held_out(against, test, call.span)
+        check_held_out(context, against, test, call.span)
         _check_against(context, against, place, call)
     builder = _Builder(context, word, of, place, train, test, node.span)
     return CheckedAudit(

@@ -8,6 +8,7 @@ from causaldsl.check.checked import Claim
 from causaldsl.check.chosen import chosen_on_these
 from causaldsl.check.claims import chosen_here, claimed
 from causaldsl.check.context import Context, checks
+from causaldsl.check.holding import warn_of_holding
 from causaldsl.syntax import ast
 from causaldsl.syntax.format import show
 from causaldsl.vocabulary.numbers import ArgmaxIs
@@ -24,6 +25,7 @@ def expect(context: Context, node: ast.Expect) -> None:
     for part in parts:
         value = claimed(context, context.of_type(part, TruthType, "a comparison"), node)
         context.program.claims.append(Claim(show(part) + tail, value, part.span))
+        warn_of_holding(context, value, part)
         if (choice := chosen_on_these(context, value)) is not None:
             _mark(context, -1, f"what {choice} chose on the same pairs")
     _mark_chosen(context)

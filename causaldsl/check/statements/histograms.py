@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from causaldsl.check.agreement import check_held_out, check_place
+from causaldsl.check.agreement import check_place
 from causaldsl.check.context import Context, checks
+from causaldsl.check.held_out import check_held_out
 from causaldsl.check.in_force import plain
 from causaldsl.check.interventions import site_of
 from causaldsl.check.loops import new_name
@@ -68,7 +69,7 @@ def _arm(
     does, stages = InForce(())
     for pairs in sets:
         check_place(context, place, pairs, node.site.span, both)
-        check_held_out(along, pairs, node.direction.span)
+        check_held_out(context, along, pairs, node.direction.span)
         if node.interventions is not None:
             does, stages = plain(
                 context,

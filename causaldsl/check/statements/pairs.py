@@ -7,6 +7,7 @@ from dataclasses import replace
 from causaldsl.check.apply import made
 from causaldsl.check.cautions import warn_of_answers, warn_of_texts
 from causaldsl.check.context import Context, checks
+from causaldsl.check.copies import warn_of_copies
 from causaldsl.check.pairs import PairFamily, PairSet, check_length
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import WORDS, PairMaker
@@ -38,6 +39,7 @@ def pairs(context: Context, node: ast.Pairs) -> PairFamily:
     if shapes.text:
         warn_of_texts(context, node.name.text, sets, span)
         warn_of_answers(context, node.name.text, sets, span, _end(context, node))
+        warn_of_copies(context, node.name.text, sets, span)
     return family
 
 

@@ -50,7 +50,7 @@ def notes(program: CheckedProgram, session: Session) -> list[str]:
 
 
 def _few(session: Session) -> list[str]:
-    """Which numbers rest on fewer units than there are pairs, or on few."""
+    """Which numbers rest on fewer units than there are pairs, mostly on some of them, or on few."""
     said = []
     for pairs in session.measured:
         count, n = len(pairs), pairs.units.count
@@ -58,6 +58,12 @@ def _few(session: Session) -> list[str]:
             said.append(
                 f"{pairs.name}: {count} pairs are {n} unit{'s' * (n != 1)} of every interval; "
                 "those that share a prompt or a cluster count once"
+            )
+        if pairs.units.effective < n / 2:
+            said.append(
+                f"{pairs.name}: the largest of {n} units has {max(pairs.units.sizes)} of {count} "
+                "pairs, so a mean over pairs is mostly about few units, and as unsure as that of "
+                f"{pairs.units.effective:.1f} units of one size"
             )
         if n < _ROUGH:
             said.append(f"{pairs.name}: an interval over {n} units, fewer than {_ROUGH}, is rough")

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causaldsl.check.units import effective
 from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.bootstrap import Bootstrap, Over
 from causaldsl.engine.drawn import Drawn, Draws
@@ -201,13 +202,15 @@ def drawn_of(
     generator = here.generator(0, "bootstrap", some.digest)
     made = Bootstrap(generator, here.session.settings.resamples, some.units, pairs.name)
     of_prompt = torch.arange(len(held_out)).repeat_interleave(torch.tensor(lengths))
+    rows = torch.tensor(some.units.of_pair)[of_prompt].bincount(minlength=some.units.count)
+    independent = effective(rows.tolist())
 
     def make(over: Over) -> Draws:
         parts = made.weights(over, smooth=rate)
         drawn = torch.cat([sample(weights[:, of_prompt]) for weights in parts])
         spread = made.spread(over)
         if rate:
-            return of_share(score, drawn, made.levels(), spread, spread.n)
+            return of_share(score, drawn, made.levels(), spread, min(spread.n, independent))
         return Draws(drawn, drawn, spread)
 
     return Drawn(score, make, frozenset([pairs.name]))
