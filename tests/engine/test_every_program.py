@@ -76,7 +76,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "eiffel.jsonl").write_text(pairs.replace("Colosseum", "Colosse Hall"))
     files = [*folder.glob("*.cpatch"), *folder.glob("*.jsonl"), *folder.glob("lexicons/*.txt")]
     words = {word for file in files for word in re.findall("[A-Za-z]+", file.read_text())}
-    deep_folder(folder, sorted(words))
+    deep_folder(folder, sorted(words), seed=1)
     return folder
 
 

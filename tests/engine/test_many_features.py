@@ -101,6 +101,7 @@ def test_correlations_are_held_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     generator = torch.Generator().manual_seed(1)
     common = torch.randn(300, 1, generator=generator, dtype=torch.float64)
     z = common + torch.randn(300, 50, generator=generator, dtype=torch.float64)
+    z = z.clamp(-3, 3)  # none so far out that it counts as less
     z = (z - z.mean(0)) / z.std(0, correction=0)
     whole = drawn._shrunk(z, free=30)
     monkeypatch.setattr(drawn, "_COLUMNS", 7)

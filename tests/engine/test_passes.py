@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from causaldsl import api
 from causaldsl.api.running import decided_by_run
@@ -167,7 +168,9 @@ def test_a_training_that_stops_by_itself_makes_no_more_passes(backend: str, tmp_
     compare(check_file(path), backend)
 
 
-def test_texts_are_written_in_the_passes_of_the_plan(tmp_path: Path) -> None:
+def test_texts_are_written_in_the_passes_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_world(tmp_path) / "p.cpatch"
     path.write_text(
         PRELUDE
@@ -179,9 +182,13 @@ def test_texts_are_written_in_the_passes_of_the_plan(tmp_path: Path) -> None:
     shapes = session.loaded.spec.shapes
     written, clean = work_of(session.graph, session.plan, shapes)
     seen: list[int] = []
-    session.loaded.hf.register_forward_pre_hook(
-        lambda module, args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
-    )
+    go = ConeWriter._pass
+
+    def counted(self: ConeWriter, window: Any, tokens: Tensor, edits: Any) -> Tensor:
+        seen.append(tokens.numel())
+        return go(self, window, tokens, edits)
+
+    monkeypatch.setattr(ConeWriter, "_pass", counted)
     interpret(session)
     (one,) = written.passes
     assert sum(seen) == written.rows * one.window * one.times == 70 * 8
