@@ -69,7 +69,11 @@ def parties(folder: Path, family: str) -> Parties:
     return Parties(family, shapes, double, backends, base, source, oracle.logits(double, base))
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+SOME = [pytest.param(n, marks=pytest.mark.soak) if n == "qwen2" else n for n in FAMILIES]
+"""The one that differs least from another, llama, comes in the long tests."""
+
+
+@pytest.fixture(scope="session", params=SOME)
 def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parties:
     folder = tiny_folder(tmp_path_factory.mktemp(request.param), request.param)
     return parties(folder, request.param)

@@ -47,10 +47,12 @@ test_main_program.py."""
 DEAREST = {
     "audit.cpatch",
     "das_by_neurons.cpatch",
+    "features.cpatch",
+    "ioi_circuit.cpatch",
     "mlp_pathways.cpatch",
     "position_direction.cpatch",
 }
-"""Long in double precision too, with no statement that others have not."""
+"""Long in double precision too; what is in them alone has tests of its own on both backends."""
 needs_model = pytest.mark.skipif(
     not next(entry.present for entry in catalog() if entry.name == "smollm2-135m"),
     reason="smollm2-135m is not on this machine: causaldsl models pull smollm2-135m",
