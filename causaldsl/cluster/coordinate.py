@@ -30,7 +30,6 @@ from causaldsl.engine.kept.values import Kept
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.words.runs import check_ran
 from causaldsl.graph.graph import Graph
-from causaldsl.plan.names import noted_of
 from causaldsl.plan.numerics import numerics_of
 from causaldsl.plan.planner import plan_ahead
 from causaldsl.plan.settings import Progress, Settings
@@ -162,7 +161,7 @@ class Parts:
         changed = {key: one for key, one in ran.items() if one[1]}
         check_ran(
             changed,
-            noted_of(self.kept.graph, self.kept.names),
+            self.kept.noted,
             lambda note: notes.update({note: None}),
         )
         self.kept.cut = True

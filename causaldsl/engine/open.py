@@ -16,7 +16,6 @@ from causaldsl.engine.cone.backend import ConeBackend
 from causaldsl.engine.cone.families import Unsupported
 from causaldsl.engine.hooks.backend import HooksBackend
 from causaldsl.engine.kept.values import Kept
-from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.registry import load_engines
 from causaldsl.engine.session import Session
 from causaldsl.engine.weights.checkpoint import Checkpoint
@@ -87,8 +86,7 @@ def _at_once(loaded: Loaded) -> int:
     """How many positions go through the cone together: on a GPU, as many as there is room for."""
     if not loaded.device.startswith("cuda"):
         return CONE_TOKENS
-    room = min(free_bytes(device) for device in loaded.devices)
-    return positions_at_once(loaded.spec.shapes, loaded.dtype_name, room)
+    return positions_at_once(loaded.spec.shapes, loaded.dtype_name, loaded.room)
 
 
 class Later(dict[str, Backend]):

@@ -17,7 +17,6 @@ from causaldsl.diagnostics import RunFailure
 from causaldsl.engine.backend import Backend
 from causaldsl.engine.bootstrap import Bootstrap
 from causaldsl.engine.das import Checkpoints
-from causaldsl.engine.memory.free import free_bytes
 from causaldsl.engine.memory.lifetimes import last_users
 from causaldsl.engine.memory.retry import Retrying
 from causaldsl.engine.memory.store import Store
@@ -116,8 +115,7 @@ class Session:
         self.plan: Plan = make_plan(self.graph, self.backend_for, self.loaded.spec.shapes)
         budget = self.settings.memory
         if budget is None:
-            room = min(free_bytes(device) for device in self.loaded.devices)
-            budget = default_budget(room, shared=self.loaded.device == "cpu")
+            budget = default_budget(self.loaded.room, shared=self.loaded.device == "cpu")
         self.store = Store(budget)
         self._done_after = last_users(self.graph, self.plan)
         self._retrying: dict[str, Retrying] = {}

@@ -56,9 +56,9 @@ def plot_curves(results: Results, plot: PlotRecord, path: Path) -> None:
     x_name = plot.by or next(name for name in variables if name != plot.lines)
     others = [name for name in variables if name not in (x_name, plot.lines)]
     labels = record.axes[x_name]
-    places = _places(labels, record.quantities.get(x_name) not in _NO_ORDER)
-    figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
     banded, joined = False, record.quantities.get(x_name) not in _NO_ORDER
+    places = _places(labels, joined)
+    figure, axes = subplots((6.4, 0.6 + 3.0 * len(panels)), len(panels))
     for panel, axis in zip(panels, axes, strict=True):
         lines = _lines(panel.arms, record, plot.lines)
         few = len(lines) <= _MOST_BANDS
@@ -146,7 +146,7 @@ def _legend(axis: Any, title: str | None) -> None:
     axis.legend(fontsize=7, frameon=False, title=title, title_fontsize=7, **beside)
 
 
-def _places(labels: list[str], ordered: bool = True) -> list[float]:
+def _places(labels: list[str], ordered: bool) -> list[float]:
     """Where the labels stand: at their value if they are growing numbers, else one by one.
 
     A head `23.7` is no number between 23 and 24, and a seed is a name.

@@ -77,8 +77,11 @@ def with_interval(number: Number, form: Callable[[float], str] | None = None) ->
 
 def fine(value: float, places: int) -> int:
     """As many decimals, or more where such a small number would read as zero: two that matter."""
-    if not 0 < abs(value) < 0.5 * 10.0**-places:
-        return places
+    return _two_digits(value) if 0 < abs(value) < 0.5 * 10.0**-places else places
+
+
+def _two_digits(value: float) -> int:
+    """The decimals that show two digits that matter; ``value`` is not 0."""
     return 1 - math.floor(math.log10(abs(value)))
 
 
@@ -88,7 +91,7 @@ def measured(number: Number, metric: str, marked: bool = False) -> str:
     small = metric_named(metric).unit == "probability" and 0 < abs(number.mean) < 0.095
     if not (small or (marked and fine(number.mean, 2) > 2)):
         return with_interval(number)
-    places = 1 - math.floor(math.log10(abs(number.mean)))
+    places = _two_digits(number.mean)
     if places > _MOST_PLACES:
         return with_interval(number, lambda value: f"{value:.1e}")
     return with_interval(number, lambda value: plain(value, places).replace("−", "-"))

@@ -34,7 +34,7 @@ from causaldsl.engine.session import Session, sites_text
 from causaldsl.graph.graph import Graph
 from causaldsl.model.sites import Site
 from causaldsl.plan.keeping import used_by
-from causaldsl.plan.names import names_of, trainers
+from causaldsl.plan.names import names_of, noted_of, trainers
 from causaldsl.plan.numerics import Numerics
 from causaldsl.plan.planner import Plan
 from causaldsl.version import VERSION
@@ -252,6 +252,11 @@ class Kept:
         asking = [key for key, one in asked.items() if one.records or one.requests or key in wanted]
         runs = [f"{key} {sorted(wanted.get(key, ()))}" for key in asking]
         return self._key([*runs, _rounding(self.numerics.device)])
+
+    @cached_property
+    def noted(self) -> dict[str, str]:
+        """The names that notes call runs by."""
+        return noted_of(self.graph, self.names)
 
     def _names_behind(self) -> dict[str, str]:
         """Of what is called how: the names of each operation and of all that it is made from, which

@@ -56,6 +56,11 @@ class Loaded:
         """Where the stream begins and ends, and activations are edited and read."""
         return self.devices[0]
 
+    @property
+    def room(self) -> int:
+        """Free bytes of the device that has fewest."""
+        return min(map(free_bytes, self.devices))
+
     @cached_property
     def known(self) -> KnownAnswers | None:
         """The module's answers in an earlier run, where they are looked for and found."""
@@ -103,7 +108,7 @@ class Loaded:
             raise RunFailure(
                 f"{self.spec.name} can be on {' and '.join(self.devices)} for the cone backend "
                 "only, and this program needs the model whole: for a site or an architecture that "
-                "runs on hooks, or for texts that the model writes",
+                "runs on hooks",
                 "name one device: `--device " + self.device + "`",
             )
         if not isinstance(self.source, Checkpoint):
