@@ -8,7 +8,8 @@ from dataclasses import replace
 from causaldsl.check.attention import check_keys
 from causaldsl.check.cautions import warn_of_gradients, warn_of_positions
 from causaldsl.check.context import Context
-from causaldsl.check.pairs import PairFamily, PairSet, Prompt, PromptSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, Prompt, PromptSet
 from causaldsl.check.places import Place, unknown_position
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.values import Applied, ClassName

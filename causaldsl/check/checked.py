@@ -11,7 +11,7 @@ from causaldsl.check.attributed import CheckedAttribution
 from causaldsl.check.choices import Choice
 from causaldsl.check.generated import Generation
 from causaldsl.check.measurements import CheckedAudit, Measurement
-from causaldsl.check.pairs import PairFamily
+from causaldsl.check.pair_families import PairFamily
 from causaldsl.check.tabled import Table
 from causaldsl.check.values import Applied, CheckedPath, CheckedTrace, Histogram
 from causaldsl.diagnostics import Diagnostic, Source, Span

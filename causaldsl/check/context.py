@@ -17,7 +17,8 @@ from causaldsl.check.checked import CheckedProgram
 from causaldsl.check.files import Readable
 from causaldsl.check.kinds import describe, way_out
 from causaldsl.check.limits import Limits
-from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import HeadValue, Place, Point, PositionRef, SiteOwner, head_of
 from causaldsl.check.scope import Scope
 from causaldsl.check.sets import Members

@@ -11,7 +11,8 @@ from causaldsl.check.context import Context
 from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.measurements import Measurement
-from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.runs import own_values
 from causaldsl.check.values import Applied, CheckedPath, CheckedTrace
 from causaldsl.diagnostics import Span

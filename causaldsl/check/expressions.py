@@ -14,7 +14,8 @@ from causaldsl.check.context import Context, Located, handles
 from causaldsl.check.dictionaries import features_at
 from causaldsl.check.kinds import Value, describe, no_part
 from causaldsl.check.nodes import EDGES, all_edges_of
-from causaldsl.check.pairs import PairFamily, PairSet, together
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, together
 from causaldsl.check.parts import without
 from causaldsl.check.places import HeadValue, Place, PositionRef, SiteOwner, head_of
 from causaldsl.check.sets import RANGE_WORDS, Members, at_positions, of_one, sites

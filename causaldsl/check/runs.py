@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from causaldsl.check.apply import apply_at
 from causaldsl.check.context import Context
 from causaldsl.check.kinds import Value, describe
-from causaldsl.check.pairs import PairFamily, PairSet, Prompt
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, Prompt
 from causaldsl.check.places import Place, PositionRef
 from causaldsl.check.units import join
 from causaldsl.check.values import Applied, CheckedPath

@@ -15,7 +15,8 @@ from typing import Any
 from causaldsl.check.files import missing_file
 from causaldsl.check.held_out import based_in, equal_to
 from causaldsl.check.limits import Limits
-from causaldsl.check.pairs import NO_TOKEN, Pair, PairFamily, PairSet, Prompt
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import NO_TOKEN, Pair, PairSet, Prompt
 from causaldsl.check.records import pair_of
 from causaldsl.check.units import join
 from causaldsl.diagnostics import Mistake

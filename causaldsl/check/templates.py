@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from causaldsl.check.answering import Answering
 from causaldsl.check.filling import Filled, Filling, check_column, fill
-from causaldsl.check.pairs import Pair, PairFamily, PairSet, Prompt, shape_of
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import Pair, PairSet, Prompt, shape_of
 from causaldsl.check.prompts import Lexicon, PromptFamily, Template
 from causaldsl.diagnostics import Label, Mistake, Span, located, suggest, wrong
 from causaldsl.model.tokens import Tokens, last_token_before

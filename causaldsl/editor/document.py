@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from causaldsl.check.pairs import PairFamily
+from causaldsl.check.pair_families import PairFamily
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.diagnostics import Span
 from causaldsl.editor.checking import Checked, Checking

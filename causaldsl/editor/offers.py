@@ -11,7 +11,8 @@ from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import Value, describe
 from causaldsl.check.measurements import Measurement
-from causaldsl.check.pairs import PairFamily, PairSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.scope import BROKEN

@@ -11,7 +11,8 @@ from causaldsl.check.dictionaries import CheckedDictionary
 from causaldsl.check.generated import Generation
 from causaldsl.check.kinds import describe
 from causaldsl.check.measurements import Measurement
-from causaldsl.check.pairs import PairFamily, PairSet, PromptSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, PromptSet
 from causaldsl.check.places import Place
 from causaldsl.check.prompts import Lexicon, PromptFamily
 from causaldsl.check.sets import Members

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from causaldsl.check.pairs import PairFamily, PairSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.program import Checker
 from causaldsl.diagnostics import Source
 

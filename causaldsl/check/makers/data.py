@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from causaldsl.check.context import Context, Operands, makes
-from causaldsl.check.pairs import PairFamily
+from causaldsl.check.pair_families import PairFamily
 from causaldsl.check.params import locate
 from causaldsl.check.readers.containers import Rows, given_rows, read_rows
 from causaldsl.check.readers.read import read_data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from causaldsl.check.context import Context, Operands, makes
-from causaldsl.check.pairs import PairFamily
+from causaldsl.check.pair_families import PairFamily
 from causaldsl.check.sources import number_pairs, read_pairs
 from causaldsl.diagnostics import Mistake, located
 from causaldsl.vocabulary.makers import Numbers, Reader

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from causaldsl.check.limits import Limits
-from causaldsl.check.pairs import Pair, PairFamily, PairSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import Pair, PairSet
 from causaldsl.check.readers.columns import Columns, Unusable
 from causaldsl.check.readers.containers import Rows
 from causaldsl.check.readers.forms import Form, Record, form_of

@@ -33,7 +33,8 @@ from causaldsl.check.claims import argmax_is
 from causaldsl.check.context import Context, checks, handles
 from causaldsl.check.held_out import check_held_out
 from causaldsl.check.measurements import CheckedAudit, Run
-from causaldsl.check.pairs import PairFamily, PairSet
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet
 from causaldsl.check.places import Place
 from causaldsl.check.values import Applied
 from causaldsl.diagnostics import Span, suggest, wrong

@@ -8,7 +8,8 @@ from causaldsl.check.apply import made
 from causaldsl.check.cautions import warn_of_answers, warn_of_texts
 from causaldsl.check.context import Context, checks
 from causaldsl.check.copies import warn_of_copies
-from causaldsl.check.pairs import PairFamily, PairSet, check_length
+from causaldsl.check.pair_families import PairFamily
+from causaldsl.check.pairs import PairSet, check_length
 from causaldsl.check.prompts import PromptFamily
 from causaldsl.check.templates import WORDS, PairMaker
 from causaldsl.diagnostics import Span, located, wrong
