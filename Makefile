@@ -23,7 +23,7 @@ test: $(READY) lint
 
 soak: $(READY)
 	$(BIN)/causaldsl models pull smollm2-135m
-	$(BIN)/python -m pytest -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak -n 2 --dist worksteal --durations=20
 
 # Ray and submitit are large, so the tests that need them are skipped without.
 test-cluster: $(READY)

@@ -1,4 +1,4 @@
-"""What `check --cost` reckons, against runs: every program, each in a process of its own.
+"""What `check --cost` reckons, against runs: every program that runs its model, each in a process.
 
     python benchmarks/costs.py [--only NAME ..] [--again]
 
@@ -38,9 +38,12 @@ def main() -> None:
     measured = calibrate(processor())
     remember(measured)
     found = json.loads(OUT.read_text())["programs"] if OUT.exists() else {}
-    for name in found if options.again else options.only:
+    for name in list(found) if options.again else options.only:
         print(name, file=sys.stderr, flush=True)
         path = ROOT / "programs" / f"{name}.cpatch"
+        if api.cost(path).passes == 0:  # there to be imported
+            found.pop(name, None)
+            continue
         run = found[name] if options.again else {"run": _measured(path)} | stamp("costs.py")
         found[name] = run | {"reckoned": _reckoned(path)}
         written = {"machine": machine(), "profile": measured.model_dump(), "programs": found}

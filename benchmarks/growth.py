@@ -38,7 +38,7 @@ VALUES = {
 QUICK = {"pairs": [2, 4], "length": [30, 34], "arms": [2, 5], "layers": [2, 4]}
 ABOUT = {
     "pairs": "two patches in the middle at END, logit differences and the most likely token",
-    "length": "the same on 8 pairs; the prompts begin with a filler word",
+    "length": "the same on 8 pairs; the filler words that all prompts begin with are computed once",
     "arms": "patches along as many random directions of one site in the middle at END, 16 pairs",
     "layers": "two patches in the middle at END of a random Llama as wide as the model, 16 pairs",
 }

@@ -69,6 +69,8 @@ def _run(program: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         clocks = Path(folder) / "clocks.json"
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        # As by default: what a first start has compiled is kept for the next one.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         began = time.time()
         done = subprocess.run(
             [sys.executable, str(_CLOCKS), str(clocks), str(program), folder + "/run"],
