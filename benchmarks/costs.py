@@ -2,9 +2,10 @@
 
     python benchmarks/costs.py [--only NAME ..] [--again]
 
-Calibrates first. With --again nothing is run: what was measured is reckoned anew. Of a run it takes
-the seconds of the processor by its threads (on a busy machine the clock says less), the most
-memory, and how large a new store has become. Writes costs.json.
+Calibrates first. With --again nothing is measured: runs that were are reckoned anew, by the
+profile of this machine. Of a run it takes the seconds of the processor by its threads (on a busy
+machine the clock says less), the most memory, and how large a new store has become. Writes
+costs.json.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from turns import significant
 
 from causaldsl import api
 from causaldsl.engine.calibrate import calibrate
-from causaldsl.plan.machine import processor, remember
+from causaldsl.plan.machine import processor, remember, this_machine
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "costs.json"
@@ -35,10 +36,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=names)
     parser.add_argument("--again", action="store_true", help="only reckon what was measured")
     options = parser.parse_args()
-    measured = calibrate(processor())
+    measured = this_machine() if options.again else calibrate(processor())
     remember(measured)
     found = json.loads(OUT.read_text())["programs"] if OUT.exists() else {}
-    for name in list(found) if options.again else options.only:
+    for name in (name for name in options.only if name in found or not options.again):
         print(name, file=sys.stderr, flush=True)
         path = ROOT / "programs" / f"{name}.cpatch"
         if api.cost(path).passes == 0:  # there to be imported
@@ -75,8 +76,14 @@ def _measured(path: Path) -> dict[str, Any]:
         code = os.waitstatus_to_exitcode(status)
         assert code in (0, 1, 4), Path(folder, "log").read_text()
         kept = sum(one.stat().st_size for one in store.rglob("*") if one.is_file())
-    seconds = (used.ru_utime + used.ru_stime) / torch.get_num_threads()
-    return {"seconds": significant(seconds), "memory": used.ru_maxrss * 1024, "store": kept}
+    threads = torch.get_num_threads()
+    seconds = significant((used.ru_utime + used.ru_stime) / threads)
+    return {
+        "seconds": seconds,
+        "threads": threads,
+        "memory": used.ru_maxrss * 1024,
+        "store": kept,
+    }
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ beside other tools is in [performance.md](performance.md), how to spread a run i
 --cost` reckons what a run takes from its plan, before any weight is loaded; `causaldsl calibrate`
 measures the machine for it, once.
 """
-_COLUMNS = ("program", "time reckoned", "measured", "memory reckoned", "measured")
+_COLUMNS = ("program", "threads", "time reckoned", "measured", "memory reckoned", "measured")
 _COLUMNS += ("store reckoned", "measured")
 _GROWTH = """
 [performance.md](performance.md#growth) has time and memory by pairs (to 10,000), tokens of a prompt
@@ -99,8 +99,8 @@ there, of {epochs} epochs. The rate is {share} of what a large float32 product r
 Weights, and what clean runs of all pairs keep, are in float32, spread evenly over the cards.
 """
 _MEASURED = """
-{name}, {threads} PyTorch thread(s); seconds of the processor, as other work ran on the machine.
-The worst of these numbers is {worst:.2g} times off.
+{name}; seconds of the processor by PyTorch's threads, as other work ran on the machine. The worst
+of these numbers is {worst:.2g} times off.
 """
 _LIMITS = """
 What becomes the limit first is the memory of a single card: the weights of 70B in float32 take at
@@ -133,7 +133,7 @@ _AMOUNTS = ("seconds", "memory", "store")
 def _programs(costs: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for name, one in costs["programs"].items():
-        row = [f"`{name}`"]
+        row = [f"`{name}`", str(one["run"]["threads"])]
         for part, text in zip(_AMOUNTS, (time_text, size_text, size_text), strict=True):
             row += [text(one["reckoned"][part]), text(one["run"][part])]
         rows.append(tuple(row))

@@ -1,9 +1,9 @@
 """What a program costs before anything is loaded: reckoned from its plan and a machine's profile.
 
-Beside its passes (``seconds.py``) a run starts, reads the weights, evaluates its operations and
-draws its pictures. Memory is what a process takes at its largest: the process itself, the weights
-(and, while a subspace is trained, copies of those above it), what clean runs keep, the pass in
-progress (``holding.py``), and what stays of dictionaries and attributions.
+Beside its passes (``seconds.py``) a run starts, reads the weights, fits probes, evaluates its
+operations and draws its pictures. Memory is what a process takes at its largest: the process
+itself, the weights (and, while a subspace is trained, copies of those above it), what clean runs
+keep, the pass in progress (``holding.py``), and what stays of dictionaries and attributions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from causaldsl.plan.memory import BYTES, room
 from causaldsl.plan.planner import Plan
 from causaldsl.plan.printing import size_text
 from causaldsl.plan.readings import worth_keeping
-from causaldsl.plan.seconds import seconds_of
+from causaldsl.plan.seconds import SHARE, seconds_of
 from causaldsl.plan.settings import Settings
 from causaldsl.plan.work import Work, work_of
 from causaldsl.vocabulary.attributions import AttributionWord
 from causaldsl.vocabulary.generation import GenerateWord
+from causaldsl.vocabulary.probes import Probe
 from causaldsl.vocabulary.types import NumberType, SiteType, SubspaceType
 
 _OPERATION = 0.005
@@ -83,6 +84,8 @@ def cost_of(
     for work in works:
         kind = _kind(work)
         seconds[kind] = seconds.get(kind, 0.0) + seconds_of(graph, work, shapes, machine)
+    if probing := _probing(graph, shapes):
+        seconds["probes"] = probing / (SHARE * machine.rate(1))
     operations = len(graph.network)
     seconds["numbers and pictures"] = _OPERATION * operations + _PICTURE * pictures
     runs = kept_runs(graph, plan, shapes, dtype) if shapes.text else []
@@ -111,6 +114,24 @@ def _kind(work: Work) -> str:
 
 def _is_attribution(operation: Operation) -> bool:
     return isinstance(operation.word, AttributionWord)
+
+
+def _probing(graph: Graph, shapes: ModelDims) -> int:
+    """Floating-point operations of all fits of probes."""
+    total, seen = 0, set()
+    for operation in map(graph.operation, graph.network):
+        word, at = operation.word, operation.at
+        if not isinstance(word, Probe) or at is None:
+            continue
+        base = operation.input("base")
+        every = sum(len(at.position.resolve(prompt)) for prompt in graph.prompts_of(base))
+        rows = round((1 - word.held_out) * every)
+        total += word.fit_flops(rows, at.site.width(shapes) or 0)
+        inputs = (base, str(at), word.held_out, word.seed)
+        if inputs not in seen:
+            seen.add(inputs)
+            total += word.shared_flops(rows)
+    return total
 
 
 def _working(shapes: ModelDims, works: list[Work], dtype: str) -> int:

@@ -33,6 +33,14 @@ class Probe(Word):
     def estimated(self) -> bool:
         return True
 
+    def fit_flops(self, rows: int, width: int) -> int:
+        """Floating-point operations of one fit to so many rows of this width, about."""
+        return 0
+
+    def shared_flops(self, rows: int) -> int:
+        """Those that all fits to the same inputs share, about."""
+        return 0
+
     def check_enough(self, prompts: Sequence[Hashable], positions: int) -> None:
         """At least two different prompts to train on and one to test on."""
         count = len(set(prompts))
@@ -68,6 +76,14 @@ class Ridge(Probe):
     def result(self, types: Mapping[str, Any]) -> NumberType:
         _check_width(types, "target")
         return NumberType()
+
+    def fit_flops(self, rows: int, width: int) -> int:
+        """The weights and left-out errors of each penalty."""
+        return 4 * len(self.alphas) * rows**2
+
+    def shared_flops(self, rows: int) -> int:
+        """The eigendecomposition of the products of all rows with each other."""
+        return 10 * rows**3
 
 
 @function
@@ -143,6 +159,10 @@ class LogisticAccuracy(Probe):
                 "use a subspace of dimension 1",
             )
         return NumberType()
+
+    def fit_flops(self, rows: int, width: int) -> int:
+        """A few iterations, and the handling of the rows that costs more than they do."""
+        return 2000 * rows * width
 
     def passes(self) -> tuple[OwnPass, ...]:
         """One for the step, one for its opposite."""

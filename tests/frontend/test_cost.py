@@ -101,6 +101,28 @@ def test_a_machine_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert this_machine() == ASSUMED
 
 
+def test_fits_of_probes_to_the_same_inputs_share_their_decomposition(world: Path) -> None:
+    rest = "target: random(resid_post[2] @ END), at: resid_post[2] @ END, on: flip.test"
+    one, two, other = (
+        "".join(
+            f"let {name} = {word}(mlp_hidden[{layer}] @ END, {rest})\n" for name, word, layer in of
+        )
+        for of in (
+            [("r", "ridge_r2", 2)],
+            [("r", "ridge_r2", 2), ("q", "ridge_mse", 2)],
+            [("r", "ridge_r2", 2), ("q", "ridge_mse", 1)],
+        )
+    )
+    probes = [costs(text, world, made_up())[0].seconds["probes"] for text in (one, two, other)]
+    rows = round(0.75 * 6)  # of six pairs to test, a row each
+    fit, shared = (n / (SHARE * 1e9) for n in (4 * 8 * rows**2, 10 * rows**3))
+    assert probes == pytest.approx([fit + shared, 2 * fit + shared, 2 * fit + 2 * shared])
+    told = "let t = logistic_accuracy(mlp_hidden[3] @ END, direction: random(resid_post[2] @ END), "
+    told += "at: resid_post[2] @ END, on: flip.test, scale: 1, unit: mean_norm)\n"
+    cost = costs(told, world, made_up())[0]
+    assert cost.seconds["probes"] == pytest.approx(2000 * rows * HIDDEN / (SHARE * 1e9))
+
+
 def test_the_command_says_it(
     world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
