@@ -36,18 +36,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=names)
     parser.add_argument("--again", action="store_true", help="only reckon what was measured")
     options = parser.parse_args()
-    measured = this_machine() if options.again else calibrate(processor())
-    remember(measured)
+    if not options.again:
+        remember(calibrate(processor()))
     found = json.loads(OUT.read_text())["programs"] if OUT.exists() else {}
     for name in (name for name in options.only if name in found or not options.again):
         print(name, file=sys.stderr, flush=True)
         path = ROOT / "programs" / f"{name}.cpatch"
-        if api.cost(path).passes == 0:  # there to be imported
-            found.pop(name, None)
+        reckoned = _reckoned(path)
+        if not reckoned["passes"]:  # there to be imported
             continue
         run = found[name] if options.again else {"run": _measured(path)} | stamp("costs.py")
-        found[name] = run | {"reckoned": _reckoned(path)}
-        written = {"machine": machine(), "profile": measured.model_dump(), "programs": found}
+        found[name] = run | {"reckoned": reckoned}
+        written = {"machine": machine(), "profile": this_machine().model_dump(), "programs": found}
         OUT.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
 
 
