@@ -128,6 +128,10 @@ class PositionRef:
             )
         return list(range(first, last + 1))
 
+    def count(self, prompts: Iterable[Prompt]) -> int:
+        """How many tokens it names over all of these prompts."""
+        return sum(len(self.resolve(prompt)) for prompt in prompts)
+
 
 @dataclass(frozen=True)
 class HeadValue(Value):

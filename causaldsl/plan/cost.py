@@ -124,7 +124,7 @@ def _probing(graph: Graph, shapes: ModelDims) -> int:
         if not isinstance(word, Probe) or at is None:
             continue
         base = operation.input("base")
-        every = sum(len(at.position.resolve(prompt)) for prompt in graph.prompts_of(base))
+        every = at.position.count(graph.prompts_of(base))
         rows = round((1 - word.held_out) * every)
         total += word.fit_flops(rows, at.site.width(shapes) or 0)
         inputs = (base, str(at), word.held_out, word.seed)

@@ -151,8 +151,7 @@ def _of_features(graph: Graph, operations: Iterable[Operation], changed: list[Si
     for operation in operations:
         prompts = graph.prompts_of(operation.input("base"))
         for at in features_in(places_changed_in(graph, operation)):
-            positions = sum(len(at.position.resolve(prompt)) for prompt in prompts)
-            total += positions * _numbers(at)
+            total += at.position.count(prompts) * _numbers(at)
     return total + 2 * CONE_TOKENS * max(map(_numbers, changed))
 
 

@@ -183,10 +183,7 @@ class _Counter:
         return self._read.get(run, 0)
 
     def _at_places(self, flops: beside.Flops, prompts: Iterable[Prompt]) -> int:
-        return sum(
-            each * sum(len(at.position.resolve(prompt)) for prompt in prompts)
-            for at, each in flops.items()
-        )
+        return sum(each * at.position.count(prompts) for at, each in flops.items())
 
     def _with_beside(self, key: str, passes: list[Pass], prompts: list[Prompt]) -> list[Pass]:
         """Passes of an operation with what they take beside the model; the first, with what it
