@@ -21,6 +21,7 @@ test: $(READY) lint
 	$(BIN)/causaldsl models pull smollm2-135m
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal
 
+# About two hours on two cores.
 soak: $(READY)
 	$(BIN)/causaldsl models pull smollm2-135m
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak -n 2 --dist worksteal --durations=20
